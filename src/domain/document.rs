@@ -1,0 +1,98 @@
+//! Flat documents: the cloud's record of a flat with its keys and users, in the published order of fields.
+//!
+//! The order of the struct fields is the order of the published page's sample, so that `serde_json::to_string`
+//! of a [`FlatDocument`] is what the documented endpoint answers.
+
+use serde::{Deserialize, Serialize};
+
+use super::KeyCode;
+
+/// A flat of one intercom as the cloud publishes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlatDocument {
+    /// The cloud's record id, unique within its intercom, at least 1.
+    pub id: u64,
+    /// The number on the door, unique within its intercom, at least 1.
+    pub flat: u64,
+    /// Equals the length of `keys`.
+    pub key_count: u64,
+    /// Equals the length of `users`.
+    pub users_count: u64,
+    /// In the cloud's order.
+    pub keys: Vec<KeyRecord>,
+    /// In the cloud's order.
+    pub users: Vec<UserRecord>,
+    /// Switches of the flat.
+    pub properties: Properties,
+}
+
+/// A flat document together with what is ours to know of it but not part of the published shape.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlatRecord {
+    /// The intercom (entrance) that the flat belongs to, at least 1.
+    pub intercom: u64,
+    /// The published part.
+    #[serde(flatten)]
+    pub document: FlatDocument,
+    /// Raw register units; replaces `off_hook_below` of this flat's line (contract §4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_resistance: Option<u64>,
+    /// Raw register units; replaces `on_hook_below` of this flat's line (contract §4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiescent_resistance: Option<u64>,
+}
+
+/// One key of a flat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// The cloud's id of the key, at least 1.
+    pub id: u64,
+    /// Its code.
+    pub key: KeyCode,
+    /// Whose it is; a key without a user opens (contract §5).
+    pub user: Option<UserRecord>,
+    /// The cloud's zoneless date, kept as text.
+    pub created_at: String,
+    /// The cloud's zoneless date, kept as text.
+    pub updated_at: String,
+}
+
+/// A resident's account. Names and logins are personal data: `Debug` hides them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRecord {
+    /// The cloud's id of the user, at least 1.
+    pub id: u64,
+    /// Display name.
+    pub name: String,
+    /// Account name, usually a mail address.
+    pub login: String,
+    /// The cloud's zoneless date, kept as text.
+    pub created_at: String,
+    /// The cloud's zoneless date, kept as text.
+    pub updated_at: String,
+    /// From this moment on (in `gateway.timezone`) the user's keys open nothing; null: never.
+    pub expired_at: Option<String>,
+    /// The cloud's; no meaning for doors.
+    pub is_licence_limit_reached: bool,
+    /// The cloud's; no meaning for doors.
+    pub ptz_priority: u64,
+    /// The cloud's; no meaning for doors.
+    pub access_token_id: Option<u64>,
+}
+
+impl std::fmt::Debug for UserRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserRecord").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Switches of a flat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Properties {
+    /// Whether the handset line is in service.
+    pub is_analog_line_enable: bool,
+    /// The cloud's; no meaning for this gateway.
+    pub is_sip_line_enable: bool,
+    /// Whether the flat's own resistances replace the panel's thresholds.
+    pub is_can_manage_resistance: bool,
+}

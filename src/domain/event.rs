@@ -1,0 +1,531 @@
+//! Events: what happened at the building, in the contract's words (contract §5).
+//!
+//! An [`Occurrence`] is an event that has no place in a journal yet; a [`StoredEvent`] has a sequence number
+//! and can be shown as the CloudEvents object that outsiders read.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{ClockQuality, KeyCode, Name, Stamp, time::rfc3339};
+
+/// The type of an event and its own data. `serde` writes `{"type":"intercom.…","data":{…}}`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", content = "data")]
+pub enum EventBody {
+    /// A credential was read and decided upon.
+    #[serde(rename = "intercom.key.swiped")]
+    KeySwiped(KeySwiped),
+    /// Digits were entered at a keypad.
+    #[serde(rename = "intercom.keypad.entered")]
+    KeypadEntered(KeypadEntered),
+    /// A panel took an unlock.
+    #[serde(rename = "intercom.door.unlocked")]
+    DoorUnlocked(DoorUnlocked),
+    /// A panel did not take an unlock in time, or refused it.
+    #[serde(rename = "intercom.door.unlock_failed")]
+    DoorUnlockFailed(DoorUnlockFailed),
+    /// The door contact opened after an unlock or within the grace of the exit button.
+    #[serde(rename = "intercom.door.opened")]
+    DoorOpened(DoorMoved),
+    /// The door contact closed.
+    #[serde(rename = "intercom.door.closed")]
+    DoorClosed(DoorMoved),
+    /// The door contact opened without an unlock.
+    #[serde(rename = "intercom.door.forced")]
+    DoorForced(DoorMoved),
+    /// The door stood open for longer than `held_after`.
+    #[serde(rename = "intercom.door.held")]
+    DoorHeld(DoorMoved),
+    /// A supervised input changed.
+    #[serde(rename = "intercom.input.changed")]
+    InputChanged(InputChanged),
+    /// A panel answers again, or for the first time.
+    #[serde(rename = "intercom.panel.online")]
+    PanelOnline(PanelAt),
+    /// A panel has not answered for 8 s.
+    #[serde(rename = "intercom.panel.offline")]
+    PanelOffline(PanelCause),
+    /// A panel's case or its reader was opened, or closed again.
+    #[serde(rename = "intercom.panel.tamper")]
+    PanelTamper(PanelFlag),
+    /// A panel's power failed, or returned.
+    #[serde(rename = "intercom.panel.power")]
+    PanelPower(PanelFlag),
+    /// A secure channel with the panel's own key was set up.
+    #[serde(rename = "intercom.panel.secured")]
+    PanelSecured(PanelAt),
+    /// Another device answers at the panel's address.
+    #[serde(rename = "intercom.panel.replaced")]
+    PanelReplaced(PanelSerial),
+    /// The daemon has started.
+    #[serde(rename = "gateway.started")]
+    GatewayStarted(GatewayStarted),
+    /// The daemon is about to end.
+    #[serde(rename = "gateway.stopping")]
+    GatewayStopping(GatewayStopping),
+    /// The wall clock was set.
+    #[serde(rename = "gateway.clock.stepped")]
+    ClockStepped(ClockStepped),
+    /// A new revision of flats, keys and users is in force.
+    #[serde(rename = "gateway.sync.applied")]
+    SyncApplied(SyncApplied),
+    /// Undelivered events had to go (contract §5), or were lost before they could be written.
+    #[serde(rename = "gateway.journal.pruned")]
+    JournalPruned(JournalPruned),
+}
+
+/// Data of `intercom.key.swiped`. Contains a key number: not for logs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct KeySwiped {
+    /// The panel.
+    pub panel: Name,
+    /// Its intercom.
+    pub intercom: u64,
+    /// Reader number at the panel.
+    pub reader: u8,
+    /// The code as the cloud writes it; null where the credential is unreadable.
+    pub key: Option<KeyCode>,
+    /// What the reader sent, upper-case hex, byte order as read.
+    pub raw: RawCredential,
+    /// Significant bits of `raw`.
+    pub bits: u16,
+    /// Whether the door was told to open.
+    pub decision: Decision,
+    /// Why.
+    pub reason: Reason,
+    /// All flats of the building that have a record of this key, in order of (intercom, id).
+    pub flats: Vec<FlatRef>,
+    /// Id of the key record that decided.
+    pub key_id: Option<u64>,
+    /// Id of that record's user.
+    pub user_id: Option<u64>,
+    /// The key is unknown, but its bytes in reverse order are a known key: `key_order` is probably wrong.
+    pub reversed_known: bool,
+    /// Revision of the flats that were in force; null where none was ever set.
+    pub revision: Option<u64>,
+}
+
+/// What a reader sent, as upper-case hex; `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct RawCredential(pub String);
+
+impl std::fmt::Debug for RawCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RawCredential(redacted)")
+    }
+}
+
+/// Whether a key opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// The door was told to open.
+    Granted,
+    /// It was not.
+    Denied,
+}
+
+/// Why a key was granted or denied (contract §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// A record of a flat of this intercom allows it.
+    KeyKnown,
+    /// No record has this code.
+    KeyUnknown,
+    /// All records of this intercom belong to users who have expired.
+    UserExpired,
+    /// Known, but only on flats of other intercoms.
+    OtherIntercom,
+    /// No flats are in force at all.
+    CacheEmpty,
+    /// Parity or length is wrong.
+    Unreadable,
+    /// The panel is not as securely connected as the configuration demands.
+    Insecure,
+    /// Read before the first ACK to a POLL after the panel was offline.
+    Stale,
+}
+
+/// A flat that has a record of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FlatRef {
+    /// Record id.
+    pub id: u64,
+    /// Number on the door.
+    pub flat: u64,
+}
+
+/// Data of `intercom.keypad.entered`.
+#[derive(Clone, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct KeypadEntered {
+    pub panel: Name,
+    pub intercom: u64,
+    pub reader: u8,
+    /// The digits, without `*` and `#`. May be somebody's code: not for logs.
+    pub digits: String,
+}
+
+impl std::fmt::Debug for KeypadEntered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeypadEntered").field("panel", &self.panel).finish_non_exhaustive()
+    }
+}
+
+/// Who asked for an unlock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnlockedBy {
+    /// What kind of cause.
+    pub kind: UnlockKind,
+    /// Key record id, command id or token name; null for the exit button.
+    pub id: Option<UnlockId>,
+}
+
+/// What identifies the cause of an unlock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum UnlockId {
+    /// Id of a key record.
+    Number(u64),
+    /// Id of a command, or the name of a token.
+    Text(String),
+}
+
+/// The kinds of causes of an unlock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnlockKind {
+    /// A known key.
+    Key,
+    /// An MQTT command.
+    Command,
+    /// The HTTP endpoint, with an API token.
+    Token,
+    /// The exit button.
+    Exit,
+}
+
+/// Data of `intercom.door.unlocked`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct DoorUnlocked {
+    pub panel: Name,
+    pub intercom: u64,
+    pub by: UnlockedBy,
+    /// Seconds that the output stays active.
+    pub duration: f64,
+}
+
+/// Data of `intercom.door.unlock_failed`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct DoorUnlockFailed {
+    pub panel: Name,
+    pub intercom: u64,
+    pub by: UnlockedBy,
+    /// Seconds that the output would have stayed active.
+    pub duration: f64,
+    /// One of the contract's error codes: `unconfirmed`, `panel_offline`, `insecure`, …
+    pub cause: String,
+}
+
+/// Data of the door contact's events.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct DoorMoved {
+    pub panel: Name,
+    pub intercom: u64,
+    /// The unlock that it follows, or null.
+    pub by: Option<UnlockedBy>,
+}
+
+/// State of a supervised input (OSDP 2.2.2, table 52).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum InputState {
+    Inactive,
+    Active,
+    Short,
+    Open,
+    Fault,
+    Unknown,
+}
+
+/// Data of `intercom.input.changed`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct InputChanged {
+    pub panel: Name,
+    pub intercom: u64,
+    pub input: u8,
+    pub from: InputState,
+    pub to: InputState,
+}
+
+/// A panel and its intercom.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct PanelAt {
+    pub panel: Name,
+    pub intercom: u64,
+}
+
+/// A panel and the cause of what happened to it, a sentence.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct PanelCause {
+    pub panel: Name,
+    pub intercom: u64,
+    pub cause: String,
+}
+
+/// A panel and whether the condition is active.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct PanelFlag {
+    pub panel: Name,
+    pub intercom: u64,
+    pub active: bool,
+}
+
+/// A panel and the serial number that answers now, 8 upper-case hex digits.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct PanelSerial {
+    pub panel: Name,
+    pub intercom: u64,
+    pub serial: String,
+}
+
+/// Data of `gateway.started`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct GatewayStarted {
+    pub version: String,
+}
+
+/// Data of `gateway.stopping`: none beyond the common fields.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GatewayStopping {}
+
+/// Data of `gateway.clock.stepped`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClockStepped {
+    /// New time minus old time, milliseconds.
+    pub offset_ms: i64,
+}
+
+/// Data of `gateway.sync.applied`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct SyncApplied {
+    pub revision: u64,
+    /// Lowercase hex (contract §4, "Digest").
+    pub digest: String,
+}
+
+/// Data of `gateway.journal.pruned`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct JournalPruned {
+    /// Journal that the sequences belong to.
+    pub journal: String,
+    /// First lost sequence; null where the events never had one.
+    pub from: Option<u64>,
+    /// Last lost sequence; null where the events never had one.
+    pub to: Option<u64>,
+    /// Why, a sentence.
+    pub cause: String,
+}
+
+/// Something that happened, not yet in a journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Occurrence {
+    /// When.
+    pub stamp: Stamp,
+    /// What.
+    pub body: EventBody,
+}
+
+impl EventBody {
+    /// The panel that the event is about: the CloudEvents `subject`; `None` for `gateway.*`.
+    pub fn subject(&self) -> Option<&Name> {
+        match self {
+            Self::KeySwiped(data) => Some(&data.panel),
+            Self::KeypadEntered(data) => Some(&data.panel),
+            Self::DoorUnlocked(data) => Some(&data.panel),
+            Self::DoorUnlockFailed(data) => Some(&data.panel),
+            Self::DoorOpened(data)
+            | Self::DoorClosed(data)
+            | Self::DoorForced(data)
+            | Self::DoorHeld(data) => Some(&data.panel),
+            Self::InputChanged(data) => Some(&data.panel),
+            Self::PanelOnline(data) | Self::PanelSecured(data) => Some(&data.panel),
+            Self::PanelOffline(data) => Some(&data.panel),
+            Self::PanelTamper(data) | Self::PanelPower(data) => Some(&data.panel),
+            Self::PanelReplaced(data) => Some(&data.panel),
+            Self::GatewayStarted(_)
+            | Self::GatewayStopping(_)
+            | Self::ClockStepped(_)
+            | Self::SyncApplied(_)
+            | Self::JournalPruned(_) => None,
+        }
+    }
+
+    /// The type's name (`intercom.key.swiped`, …) and its own data as a JSON object.
+    pub fn to_parts(&self) -> (String, String) {
+        #[derive(Deserialize)]
+        struct Parts {
+            r#type: String,
+            data: Box<RawValue>,
+        }
+        let whole = serde_json::to_string(self).expect("event bodies have only JSON types");
+        let parts: Parts = serde_json::from_str(&whole).expect("adjacently tagged by the derive above");
+        (parts.r#type, parts.data.get().to_owned())
+    }
+}
+
+/// An event with its place in a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Position in its journal, from 1.
+    pub sequence: u64,
+    /// Identity of the journal: 8 lower-case hex digits, random, made with the database.
+    pub journal: std::sync::Arc<str>,
+    /// When it happened.
+    pub stamp: Stamp,
+    /// Whether MQTT was connected then.
+    pub online: bool,
+    /// `intercom.key.swiped`, …
+    pub kind: String,
+    /// The panel; `None` for `gateway.*`.
+    pub subject: Option<String>,
+    /// The type's own data, a JSON object as text.
+    pub data: String,
+}
+
+impl StoredEvent {
+    /// The CloudEvents 1.0 object of the contract, one line of JSON.
+    pub fn to_json(&self, gateway: &Name) -> String {
+        #[derive(Serialize)]
+        struct Envelope<'a> {
+            specversion: &'static str,
+            id: String,
+            source: String,
+            r#type: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            subject: Option<&'a str>,
+            time: String,
+            sequence: String,
+            datacontenttype: &'static str,
+            data: &'a RawValue,
+        }
+        #[derive(Serialize)]
+        struct Common<'a> {
+            journal: &'a str,
+            boot: &'a str,
+            uptime_ms: u64,
+            clock: ClockQuality,
+            online: bool,
+        }
+        let common = Common {
+            journal: &self.journal,
+            boot: &self.stamp.boot,
+            uptime_ms: self.stamp.uptime_ms,
+            clock: self.stamp.clock,
+            online: self.online,
+        };
+        let mut data = serde_json::to_string(&common).expect("only JSON types");
+        // `{common}` and `{own}` become one object; an own `journal` (gateway.journal.pruned) names the
+        // journal that lost events, so it takes the common one's place.
+        let own = self.data.trim();
+        if own.starts_with("{\"journal\":") {
+            data = data.replacen(&format!("\"journal\":\"{}\",", self.journal), "", 1);
+        }
+        if let Some(members) = own.strip_prefix('{').filter(|rest| rest.trim() != "}") {
+            data.pop();
+            data.push(',');
+            data.push_str(members);
+        }
+        let data = RawValue::from_string(data).expect("two JSON objects joined");
+        let envelope = Envelope {
+            specversion: "1.0",
+            id: format!("{}-{}", self.journal, self.sequence),
+            source: format!("intercom-gateway/{gateway}"),
+            r#type: &self.kind,
+            subject: self.subject.as_deref(),
+            time: rfc3339(self.stamp.time),
+            sequence: format!("{:020}", self.sequence),
+            datacontenttype: "application/json",
+            data: &data,
+        };
+        serde_json::to_string(&envelope).expect("only JSON types")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(body: &EventBody) -> StoredEvent {
+        let (kind, data) = body.to_parts();
+        StoredEvent {
+            sequence: 184,
+            journal: "9f3c2a41".into(),
+            stamp: Stamp {
+                time: "2026-11-23T22:00:01.123Z".parse().unwrap(),
+                boot: "b".into(),
+                uptime_ms: 12345,
+                clock: ClockQuality::Synchronized,
+            },
+            online: false,
+            kind,
+            subject: body.subject().map(ToString::to_string),
+            data,
+        }
+    }
+
+    #[test]
+    fn the_contract_sample_comes_out_to_the_letter() {
+        let body = EventBody::KeySwiped(KeySwiped {
+            panel: Name::new("entrance-1").unwrap(),
+            intercom: 1,
+            reader: 0,
+            key: Some("0000003042CAAC".parse().unwrap()),
+            raw: RawCredential("3042CAAC".into()),
+            bits: 32,
+            decision: Decision::Granted,
+            reason: Reason::KeyKnown,
+            flats: vec![FlatRef { id: 1, flat: 1 }],
+            key_id: Some(1),
+            user_id: Some(6),
+            reversed_known: false,
+            revision: Some(57),
+        });
+        let expected = concat!(
+            r#"{"specversion":"1.0","id":"9f3c2a41-184","source":"intercom-gateway/building-7","type":"intercom.key.swiped","#,
+            r#""subject":"entrance-1","time":"2026-11-23T22:00:01.123Z","sequence":"00000000000000000184","datacontenttype":"application/json","#,
+            r#""data":{"journal":"9f3c2a41","boot":"b","uptime_ms":12345,"clock":"synchronized","online":false,"#,
+            r#""panel":"entrance-1","intercom":1,"reader":0,"key":"0000003042CAAC","raw":"3042CAAC","bits":32,"#,
+            r#""decision":"granted","reason":"key_known","flats":[{"id":1,"flat":1}],"key_id":1,"user_id":6,"reversed_known":false,"revision":57}}"#,
+        );
+        assert_eq!(stored(&body).to_json(&Name::new("building-7").unwrap()), expected);
+    }
+
+    #[test]
+    fn events_without_own_data_and_with_an_own_journal_are_objects_too() {
+        let gateway = Name::new("g").unwrap();
+        let json = stored(&EventBody::GatewayStopping(GatewayStopping {})).to_json(&gateway);
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["data"]["uptime_ms"], 12345);
+        assert!(value.get("subject").is_none());
+
+        let pruned =
+            JournalPruned { journal: "old".into(), from: Some(1), to: Some(9), cause: "full".into() };
+        let json = stored(&EventBody::JournalPruned(pruned)).to_json(&gateway);
+        assert_eq!(json.matches("\"journal\":").count(), 1);
+        assert!(json.contains("\"journal\":\"old\""));
+    }
+}

@@ -1,0 +1,18 @@
+//! The vocabulary that every room shares: names, key codes, flats, events, time.
+//!
+//! Plain data. Nothing here reads a clock, opens a file or knows another room, so every core built on it
+//! can be tested without either.
+
+pub mod document;
+pub mod event;
+pub mod key;
+pub mod name;
+pub mod panel;
+pub mod time;
+
+pub use document::{FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord};
+pub use event::{EventBody, Occurrence, StoredEvent};
+pub use key::KeyCode;
+pub use name::Name;
+pub use panel::{OutputActive, PanelState};
+pub use time::{ClockQuality, Mono, Stamp};

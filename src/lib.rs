@@ -1,0 +1,8 @@
+//! Edge gateway for building intercoms.
+//!
+//! Bytes from an RS-485 line become frames (`wire`), frames become panel state (`panel`), swipes become
+//! decisions (`access`), everything that happens becomes an event in the journal (`store`). `bus` owns the
+//! line and runs on a thread of its own. docs/architecture.md draws the rooms and says which may know which;
+//! tests/layering.rs holds the code to it.
+
+pub mod domain;
