@@ -1,1 +1,3 @@
+//! The `intercom-gateway` binary.
+
 fn main() {}

@@ -61,10 +61,11 @@ impl FromStr for KeyCode {
 
     fn from_str(text: &str) -> Result<Self, InvalidKeyCode> {
         let upper_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
-        if text.len() == 14 && text.bytes().all(upper_hex) {
-            if let Ok(code) = u64::from_str_radix(text, 16) {
-                return Ok(Self(code));
-            }
+        if text.len() == 14
+            && text.bytes().all(upper_hex)
+            && let Ok(code) = u64::from_str_radix(text, 16)
+        {
+            return Ok(Self(code));
         }
         let hint = if text.len() == 14 { ", not all of them 0-9 and A-F" } else { "" };
         Err(InvalidKeyCode { length: text.chars().count(), hint })

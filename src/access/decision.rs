@@ -1,0 +1,246 @@
+//! The rules of contract §5, "Decision".
+
+use crate::domain::{
+    KeyCode,
+    event::{Decision, FlatRef, Reason},
+};
+
+use super::{Credential, Directory, directory::Record};
+
+/// What time it is for the purpose of expiry dates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Now {
+    /// Seconds since the epoch: the wall clock, or the last synchronised time plus the time since boot.
+    At(i64),
+    /// Never synchronised: `expired_at` denies nobody.
+    Unknown,
+}
+
+/// How far the panel that read the credential can be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PanelTrust {
+    /// As secure as configured, and read just now.
+    Live,
+    /// The credential may be an old one from before the panel was offline.
+    Stale,
+    /// Not connected as securely as the configuration demands.
+    Insecure,
+}
+
+/// A decision with all that its event tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Open or not.
+    pub decision: Decision,
+    /// Why.
+    pub reason: Reason,
+    /// The credential's code; `None` where it is unreadable.
+    pub key: Option<KeyCode>,
+    /// Flats that have a record of the key: those of this intercom, or where it has none, of the others.
+    pub flats: Vec<FlatRef>,
+    /// The deciding record: the lowest id that allows, else the lowest.
+    pub key_id: Option<u64>,
+    /// That record's user.
+    pub user_id: Option<u64>,
+    /// Unknown, but known with its bytes reversed.
+    pub reversed_known: bool,
+}
+
+/// Decides whether `credential` (`None`: unreadable), read at a panel of `intercom`, opens its door.
+///
+/// A key opens if any record of it on a flat of this intercom allows it; a record allows unless its user has
+/// an expiry date at or before now. A key without a user opens. Nothing opens for a stale swipe or at an
+/// insecure panel, whatever the records say; the event still tells whose key it was.
+pub fn decide(
+    directory: &Directory,
+    intercom: u64,
+    credential: Option<Credential>,
+    trust: PanelTrust,
+    now: Now,
+) -> Verdict {
+    let mut verdict = match credential {
+        Some(credential) => look_up(directory, intercom, credential, now),
+        None => denied(None, Reason::Unreadable),
+    };
+    let overruled = match trust {
+        PanelTrust::Live => return verdict,
+        PanelTrust::Stale => Reason::Stale,
+        PanelTrust::Insecure => Reason::Insecure,
+    };
+    verdict.decision = Decision::Denied;
+    verdict.reason = overruled;
+    verdict
+}
+
+fn look_up(directory: &Directory, intercom: u64, credential: Credential, now: Now) -> Verdict {
+    let key = credential.key;
+    if directory.is_empty() {
+        return denied(Some(key), Reason::CacheEmpty);
+    }
+    let records = directory.records(key);
+    if records.is_empty() {
+        let reversed_known = credential.reversed.is_some_and(|code| !directory.records(code).is_empty());
+        return Verdict { reversed_known, ..denied(Some(key), Reason::KeyUnknown) };
+    }
+    let here: Vec<&Record> =
+        records.iter().filter(|record| directory.flat_of(record).0 == intercom).collect();
+    let allowing = here.iter().find(|record| allows(record, now));
+    let (decision, reason) = match (allowing, here.is_empty()) {
+        (Some(_), _) => (Decision::Granted, Reason::KeyKnown),
+        (None, false) => (Decision::Denied, Reason::UserExpired),
+        (None, true) => (Decision::Denied, Reason::OtherIntercom),
+    };
+    let considered = if here.is_empty() { records.iter().collect() } else { here.clone() };
+    let deciding = allowing.or_else(|| considered.iter().min_by_key(|record| record.key_id)).copied();
+    let mut flats: Vec<FlatRef> = considered.iter().map(|record| directory.flat_of(record).1).collect();
+    flats.sort_unstable();
+    flats.dedup();
+    Verdict {
+        decision,
+        reason,
+        key: Some(key),
+        flats,
+        key_id: deciding.map(|record| record.key_id),
+        user_id: deciding.and_then(|record| record.user_id).map(u64::from),
+        reversed_known: false,
+    }
+}
+
+fn allows(record: &Record, now: Now) -> bool {
+    match now {
+        Now::At(seconds) => record.expires > seconds,
+        Now::Unknown => true,
+    }
+}
+
+fn denied(key: Option<KeyCode>, reason: Reason) -> Verdict {
+    Verdict {
+        decision: Decision::Denied,
+        reason,
+        key,
+        flats: Vec::new(),
+        key_id: None,
+        user_id: None,
+        reversed_known: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::access::{CredentialFormat, DirectoryBuilder, DirectoryEntry, KeyOrder, read_credential};
+
+    const TAG: [u8; 4] = [0x30, 0x42, 0xCA, 0xAC];
+
+    fn entry(
+        intercom: u64,
+        flat_id: u64,
+        key_id: u64,
+        user: Option<(u64, Option<&'static str>)>,
+    ) -> DirectoryEntry<'static> {
+        DirectoryEntry {
+            intercom,
+            flat_id,
+            flat: flat_id + 100,
+            key_id,
+            code: KeyCode::from_bytes(&TAG).unwrap(),
+            user_id: user.map(|(id, _)| id),
+            expired_at: user.and_then(|(_, date)| date),
+        }
+    }
+
+    fn directory(entries: &[DirectoryEntry<'_>]) -> Directory {
+        let mut builder = DirectoryBuilder::new(Some(57), TimeZone::get("Europe/Moscow").unwrap());
+        for entry in entries {
+            builder.add(entry);
+        }
+        builder.build()
+    }
+
+    fn swipe(directory: &Directory, now: Now) -> Verdict {
+        let credential = read_credential(CredentialFormat::Raw, 32, &TAG, KeyOrder::AsRead);
+        decide(directory, 1, credential, PanelTrust::Live, now)
+    }
+
+    fn at(time: &str) -> Now {
+        Now::At(time.parse::<jiff::Timestamp>().unwrap().as_second())
+    }
+
+    #[test]
+    fn a_key_without_a_user_opens() {
+        let verdict = swipe(&directory(&[entry(1, 9, 4, None)]), Now::Unknown);
+        assert_eq!((verdict.decision, verdict.reason), (Decision::Granted, Reason::KeyKnown));
+        assert_eq!((verdict.key_id, verdict.user_id), (Some(4), None));
+        assert_eq!(verdict.flats, [FlatRef { id: 9, flat: 109 }]);
+    }
+
+    #[test]
+    fn expiry_is_meant_in_the_configured_zone_and_ends_at_its_second() {
+        let expiring = directory(&[entry(1, 9, 4, Some((6, Some("2026-01-01 03:00:00"))))]);
+        let before = swipe(&expiring, at("2025-12-31T23:59:59Z"));
+        assert_eq!(before.decision, Decision::Granted);
+        let then = swipe(&expiring, at("2026-01-01T00:00:00Z"));
+        assert_eq!((then.decision, then.reason), (Decision::Denied, Reason::UserExpired));
+        assert_eq!((then.key_id, then.user_id), (Some(4), Some(6)));
+        assert_eq!(swipe(&expiring, Now::Unknown).decision, Decision::Granted);
+    }
+
+    #[test]
+    fn any_allowing_record_opens_and_the_lowest_allowing_one_is_named() {
+        let expired = Some((6, Some("2020-01-01 00:00:00")));
+        let several = directory(&[
+            entry(1, 12, 30, Some((8, None))),
+            entry(1, 11, 20, None),
+            entry(1, 10, 10, expired),
+            entry(2, 10, 1, None),
+        ]);
+        let verdict = swipe(&several, at("2026-01-01T00:00:00Z"));
+        assert_eq!((verdict.decision, verdict.key_id, verdict.user_id), (Decision::Granted, Some(20), None));
+        let ids: Vec<u64> = verdict.flats.iter().map(|flat| flat.id).collect();
+        assert_eq!(ids, [10, 11, 12]);
+    }
+
+    #[test]
+    fn a_key_of_another_intercom_is_told_apart_from_an_unknown_one() {
+        let elsewhere = directory(&[entry(2, 5, 7, Some((6, None)))]);
+        let verdict = swipe(&elsewhere, Now::Unknown);
+        assert_eq!((verdict.decision, verdict.reason), (Decision::Denied, Reason::OtherIntercom));
+        assert_eq!((verdict.key_id, verdict.user_id, verdict.flats.len()), (Some(7), Some(6), 1));
+
+        assert_eq!(swipe(&Directory::default(), Now::Unknown).reason, Reason::CacheEmpty);
+        let mut builder = DirectoryBuilder::new(Some(1), TimeZone::UTC);
+        builder.add_flat(1, 1, 1);
+        assert_eq!(swipe(&builder.build(), Now::Unknown).reason, Reason::KeyUnknown);
+    }
+
+    #[test]
+    fn a_wrong_key_order_is_hinted_at_and_opens_nothing() {
+        let known = directory(&[entry(1, 9, 4, None)]);
+        let credential = read_credential(CredentialFormat::Raw, 32, &TAG, KeyOrder::Reversed);
+        let verdict = decide(&known, 1, credential, PanelTrust::Live, Now::Unknown);
+        assert_eq!((verdict.decision, verdict.reason), (Decision::Denied, Reason::KeyUnknown));
+        assert!(verdict.reversed_known);
+        assert_eq!(verdict.flats, []);
+    }
+
+    #[test]
+    fn nothing_opens_for_stale_insecure_or_unreadable() {
+        let known = directory(&[entry(1, 9, 4, None)]);
+        let credential = read_credential(CredentialFormat::Raw, 32, &TAG, KeyOrder::AsRead);
+        for (trust, reason) in [(PanelTrust::Stale, Reason::Stale), (PanelTrust::Insecure, Reason::Insecure)]
+        {
+            let verdict = decide(&known, 1, credential, trust, Now::Unknown);
+            assert_eq!(
+                (verdict.decision, verdict.reason, verdict.key_id),
+                (Decision::Denied, reason, Some(4))
+            );
+        }
+        let verdict = decide(&known, 1, None, PanelTrust::Live, Now::Unknown);
+        assert_eq!(
+            (verdict.decision, verdict.reason, verdict.key),
+            (Decision::Denied, Reason::Unreadable, None)
+        );
+    }
+}

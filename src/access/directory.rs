@@ -1,0 +1,150 @@
+//! The in-memory directory of keys: built once per revision, then only read.
+//!
+//! Invariant: `records` is sorted by (code, intercom, key id), so a look-up is a binary search and the first
+//! record of an intercom is the one with the lowest id. 100,000 keys take about 4 MB.
+
+use std::num::NonZeroU64;
+
+use jiff::{civil::DateTime, tz::TimeZone};
+
+use crate::domain::{KeyCode, event::FlatRef};
+
+/// One record of a key on a flat, as the cache stores it.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectoryEntry<'a> {
+    /// The flat's intercom.
+    pub intercom: u64,
+    /// The flat's record id.
+    pub flat_id: u64,
+    /// The number on the door.
+    pub flat: u64,
+    /// The key record's id.
+    pub key_id: u64,
+    /// The key's code.
+    pub code: KeyCode,
+    /// Id of the record's user.
+    pub user_id: Option<u64>,
+    /// The user's zoneless expiry date, `YYYY-MM-DD hh:mm:ss`.
+    pub expired_at: Option<&'a str>,
+}
+
+/// All keys of the building, in force as one revision.
+#[derive(Debug, Default)]
+pub struct Directory {
+    revision: Option<u64>,
+    flats: Box<[Flat]>,
+    records: Box<[Record]>,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
+struct Flat {
+    intercom: u64,
+    flat_id: u64,
+    flat: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record {
+    pub(super) code: KeyCode,
+    pub(super) key_id: u64,
+    pub(super) user_id: Option<NonZeroU64>,
+    /// Seconds since the epoch; `i64::MAX` never expires.
+    pub(super) expires: i64,
+    flat: u32,
+}
+
+impl Directory {
+    /// The revision that is in force; `None` where none was ever set.
+    pub fn revision(&self) -> Option<u64> {
+        self.revision
+    }
+
+    /// Number of key records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether there are no flats at all.
+    pub fn is_empty(&self) -> bool {
+        self.flats.is_empty()
+    }
+
+    /// All records of a code, in order of (intercom, key id).
+    pub(super) fn records(&self, code: KeyCode) -> &[Record] {
+        let start = self.records.partition_point(|record| record.code < code);
+        let found = self.records.get(start..).unwrap_or_default();
+        let length = found.partition_point(|record| record.code == code);
+        found.get(..length).unwrap_or_default()
+    }
+
+    /// Intercom and flat of a record.
+    pub(super) fn flat_of(&self, record: &Record) -> (u64, FlatRef) {
+        let flat = self.flats[record.flat as usize];
+        (flat.intercom, FlatRef { id: flat.flat_id, flat: flat.flat })
+    }
+}
+
+/// Collects entries in any order and sorts them once.
+pub struct DirectoryBuilder {
+    revision: Option<u64>,
+    zone: TimeZone,
+    flats: Vec<Flat>,
+    entries: Vec<(u64, u64, Record)>,
+}
+
+impl DirectoryBuilder {
+    /// `zone` is `gateway.timezone`: the zone in which the cloud's zoneless dates are meant.
+    pub fn new(revision: Option<u64>, zone: TimeZone) -> Self {
+        Self { revision, zone, flats: Vec::new(), entries: Vec::new() }
+    }
+
+    /// Notes that a flat exists, with or without keys: a building whose flats have no keys is not an empty
+    /// cache.
+    pub fn add_flat(&mut self, intercom: u64, flat_id: u64, flat: u64) {
+        self.flats.push(Flat { intercom, flat_id, flat });
+    }
+
+    /// Adds one key record; its flat is noted too.
+    pub fn add(&mut self, entry: &DirectoryEntry<'_>) {
+        let flat = Flat { intercom: entry.intercom, flat_id: entry.flat_id, flat: entry.flat };
+        if self.flats.last() != Some(&flat) {
+            self.flats.push(flat);
+        }
+        let record = Record {
+            code: entry.code,
+            key_id: entry.key_id,
+            user_id: entry.user_id.and_then(NonZeroU64::new),
+            expires: entry.expired_at.map_or(i64::MAX, |date| self.seconds(date)),
+            flat: 0,
+        };
+        self.entries.push((entry.intercom, entry.flat_id, record));
+    }
+
+    /// Sorts and freezes.
+    pub fn build(mut self) -> Directory {
+        self.flats.sort_unstable();
+        self.flats.dedup();
+        self.entries.sort_unstable_by_key(|(intercom, flat_id, record)| {
+            (record.code, *intercom, record.key_id, *flat_id)
+        });
+        let flats = self.flats.into_boxed_slice();
+        let position = |intercom: u64, flat_id: u64| {
+            flats.partition_point(|flat| (flat.intercom, flat.flat_id) < (intercom, flat_id)) as u32
+        };
+        let records = self
+            .entries
+            .into_iter()
+            .map(|(intercom, flat_id, record)| Record { flat: position(intercom, flat_id), ..record })
+            .collect();
+        Directory { revision: self.revision, flats, records }
+    }
+
+    /// A date that the zone skips or repeats (daylight saving) is taken as RFC 5545 does. The cache holds
+    /// only dates that exist; one that cannot be read all the same expires at once rather than never.
+    fn seconds(&self, date: &str) -> i64 {
+        let parsed: Option<DateTime> = date.parse().ok();
+        parsed
+            .and_then(|date| self.zone.to_ambiguous_zoned_datetime(date).compatible().ok())
+            .map_or(i64::MIN, |zoned| zoned.timestamp().as_second())
+    }
+}

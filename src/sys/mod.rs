@@ -1,0 +1,73 @@
+//! The system calls that no crate wraps: the only place with `unsafe`.
+#![allow(
+    unsafe_code,
+    reason = "ioctls and adjtimex; every call passes a pointer to a live, initialised local"
+)]
+
+use std::{io, mem, os::fd::AsRawFd};
+
+/// Turns on the kernel's RS-485 direction control (TIOCSRS485) with RTS raised while sending. `after_send`
+/// tries the one layout that sc16is7xx adapters take. A pty and many USB adapters answer ENOTTY.
+pub fn set_rs485(port: &impl AsRawFd) -> io::Result<()> {
+    const SER_RS485_ENABLED: u32 = 1;
+    const SER_RS485_RTS_ON_SEND: u32 = 1 << 1;
+    const SER_RS485_RTS_AFTER_SEND: u32 = 1 << 2;
+    // linux/serial.h: struct serial_rs485 is eight 32-bit words.
+    let mut last = Ok(());
+    for flags in [SER_RS485_ENABLED | SER_RS485_RTS_ON_SEND, SER_RS485_ENABLED | SER_RS485_RTS_AFTER_SEND] {
+        let settings: [u32; 8] = [flags, 0, 0, 0, 0, 0, 0, 0];
+        // SAFETY: TIOCSRS485 reads one serial_rs485, which `settings` is as large as.
+        last = check(unsafe { libc::ioctl(port.as_raw_fd(), libc::TIOCSRS485, settings.as_ptr()) });
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+/// Asks the driver to hand bytes over as they come (ASYNC_LOW_LATENCY): FTDI adapters wait 16 ms otherwise.
+pub fn set_low_latency(port: &impl AsRawFd) -> io::Result<()> {
+    const ASYNC_LOW_LATENCY: libc::c_int = 1 << 13;
+    // linux/serial.h: struct serial_struct; only `flags` (after four ints: type, line, port, irq) is changed.
+    #[repr(C, align(8))]
+    struct SerialStruct([libc::c_int; 32]);
+    let mut settings = SerialStruct([0; 32]);
+    // SAFETY: serial_struct is at most 72 bytes; the buffer has 128, aligned for its pointers.
+    check(unsafe { libc::ioctl(port.as_raw_fd(), libc::TIOCGSERIAL, &raw mut settings) })?;
+    settings.0[4] |= ASYNC_LOW_LATENCY;
+    // SAFETY: as above; the kernel reads what TIOCGSERIAL wrote, with one flag more.
+    check(unsafe { libc::ioctl(port.as_raw_fd(), libc::TIOCSSERIAL, &raw const settings) })
+}
+
+/// Whether the kernel's clock is disciplined by a time server (adjtimex lacks STA_UNSYNC).
+pub fn clock_synchronized() -> io::Result<bool> {
+    // SAFETY: timex is plain data; all zeros means "read only".
+    let mut timex: libc::timex = unsafe { mem::zeroed() };
+    // SAFETY: adjtimex fills the local struct.
+    let state = unsafe { libc::adjtimex(&raw mut timex) };
+    if state < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0)
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_serial_port_is_told_by_the_kernel_and_does_no_harm() {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        assert_eq!(set_rs485(&pty.slave).unwrap_err().raw_os_error(), Some(libc::ENOTTY));
+        assert_eq!(set_low_latency(&pty.slave).unwrap_err().raw_os_error(), Some(libc::ENOTTY));
+    }
+
+    #[test]
+    fn the_clock_state_can_be_read() {
+        clock_synchronized().unwrap();
+    }
+}
