@@ -9,3 +9,4 @@ pub mod access;
 pub mod clock;
 pub mod domain;
 pub mod sys;
+pub mod wire;
