@@ -6,7 +6,9 @@
 //! tests/layering.rs holds the code to it.
 
 pub mod access;
+pub mod bus;
 pub mod clock;
 pub mod domain;
+pub mod panel;
 pub mod sys;
 pub mod wire;

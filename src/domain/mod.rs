@@ -14,5 +14,5 @@ pub use document::{FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord};
 pub use event::{EventBody, Occurrence, StoredEvent};
 pub use key::KeyCode;
 pub use name::Name;
-pub use panel::{OutputActive, PanelState};
+pub use panel::{Device, OutputActive, PanelState, PanelStatus};
 pub use time::{ClockQuality, Mono, Stamp};

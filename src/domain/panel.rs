@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Name, time::rfc3339};
+
 /// The state of a panel as outsiders see it (contract §4, `panels/{panel}`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -25,4 +27,55 @@ pub enum OutputActive {
     On,
     /// De-energised: the door opens (a magnet that needs current to hold).
     Off,
+}
+
+/// What is known of a panel just now (contract §4, `panels/{panel}`); `serde` writes the contract's fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PanelStatus {
+    /// Its name.
+    pub panel: Name,
+    /// Its intercom.
+    pub intercom: u64,
+    /// Its state.
+    pub state: PanelState,
+    /// Since when it has this state.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub since: jiff::Timestamp,
+    /// When it last answered.
+    #[serde(serialize_with = "as_optional_rfc3339")]
+    pub last_seen: Option<jiff::Timestamp>,
+    /// Whether its case (or a reader's) is open; `None`: not told.
+    pub tamper: Option<bool>,
+    /// Whether its power has failed; `None`: not told.
+    pub power_failed: Option<bool>,
+    /// What is wrong, a sentence for the installer.
+    pub error: Option<String>,
+    /// What the device says of itself.
+    #[serde(skip)]
+    pub device: Option<Device>,
+}
+
+/// What a device says of itself, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Device {
+    /// Maker, model and version.
+    pub model: String,
+    /// Firmware version.
+    pub firmware: String,
+    /// Serial number, upper-case hex.
+    pub serial: String,
+}
+
+fn as_rfc3339<S: serde::Serializer>(time: &jiff::Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&rfc3339(*time))
+}
+
+fn as_optional_rfc3339<S: serde::Serializer>(
+    time: &Option<jiff::Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => as_rfc3339(time, serializer),
+        None => serializer.serialize_none(),
+    }
 }

@@ -1,0 +1,335 @@
+//! Whose turn it is on one RS-485 line, and for how long. Deterministic: takes its time from the caller.
+//!
+//! ```text
+//!          poll_transmit                    hear → Done, or time is up
+//!  Idle ─────────────────► Awaiting(slot) ─────────────────────────────► Idle
+//!    ▲ two idle characters after the last byte                              │
+//!    └──────────────────────────────────────────────────────────────────────┘
+//! ```
+//! Invariants: one transaction is in flight at most. Order of turns: whatever is urgent, then the panels that
+//! answer in round robin, then, once a round, one probe of a panel that does not. Dead panels together get a
+//! quarter of the line's time at most.
+
+use std::time::Duration;
+
+use crate::{
+    domain::Mono,
+    panel::{Driver, Heard, Pace},
+};
+
+/// Reply time of a panel (OSDP 2.2, 5.7): 200 ms.
+const REPLY_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long a probe waits; every [`LONG_PROBE_EVERY`]th waits for [`REPLY_TIMEOUT`], for slow panels.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(60);
+const LONG_PROBE_EVERY: u32 = 5;
+/// A dead panel is probed at least so often, while the quarter of the line's time allows it.
+const PROBE_INTERVAL: Duration = Duration::from_millis(1500);
+/// With nobody answering there is no one to disturb.
+const PROBE_INTERVAL_ALONE: Duration = Duration::from_millis(250);
+/// A panel that was well a moment ago, or never heard and to be asked another way, is not made to wait long.
+const PROBE_SOON: Duration = Duration::from_millis(100);
+/// The mean length of a probe is multiplied by this and the number of dead panels: a quarter of the time.
+const PROBE_SHARE: u32 = 4;
+/// Characters of a probe with its mark (ID, 10) and the two idle ones before it.
+const PROBE_CHARACTERS: u32 = 12;
+/// The standard's pause before a transmission, in characters.
+const IDLE_CHARACTERS: u32 = 2;
+
+/// The electrical facts of a line.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Time of one character, start and stop bits included.
+    pub character: Duration,
+    /// Silence within a reply after which the reply is over: 20 ms, 150 ms through USB or TCP (OSDP 2.2, 5.7).
+    pub inter_character: Duration,
+    /// What the adapter adds to a reply time: USB polling, a network.
+    pub adapter: Duration,
+}
+
+impl Timing {
+    /// A line of `baud` bits a second and `bits` bits a character.
+    pub fn new(baud: u32, bits: u32, buffered: bool) -> Self {
+        let nanos = 1_000_000_000 * u64::from(bits) / u64::from(baud.max(1));
+        let (inter_character, adapter) = if buffered { (150, 40) } else { (20, 0) };
+        Self {
+            character: Duration::from_nanos(nanos),
+            inter_character: Duration::from_millis(inter_character),
+            adapter: Duration::from_millis(adapter),
+        }
+    }
+}
+
+/// What happened on a line since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineStats {
+    /// Commands answered.
+    pub exchanges: u64,
+    /// Commands not answered in time.
+    pub timeouts: u64,
+    /// Frames received with a wrong check.
+    pub broken: u64,
+    /// Bytes received that were no answer.
+    pub noise: u64,
+}
+
+struct Slot {
+    driver: Driver,
+    next_probe: Mono,
+    probes: u32,
+}
+
+enum State {
+    Idle,
+    Awaiting { slot: usize, deadline: Mono, probe: bool },
+}
+
+/// One line with its panels.
+pub struct Line {
+    timing: Timing,
+    slots: Vec<Slot>,
+    state: State,
+    received: Vec<u8>,
+    /// A damaged frame came in this transaction.
+    broken: bool,
+    /// End of the last byte on the line, either way.
+    quiet_since: Mono,
+    last_heard: Mono,
+    rotation: usize,
+    probe_turn: bool,
+    stats: LineStats,
+}
+
+impl Line {
+    /// A line whose panels, all silent until heard, are numbered as in `drivers`.
+    pub fn new(timing: Timing, drivers: Vec<Driver>, now: Mono) -> Self {
+        let slot = |driver| Slot { driver, next_probe: now, probes: 0 };
+        Self {
+            timing,
+            slots: drivers.into_iter().map(slot).collect(),
+            state: State::Idle,
+            received: Vec::new(),
+            broken: false,
+            quiet_since: now,
+            last_heard: now,
+            rotation: 0,
+            probe_turn: true,
+            stats: LineStats::default(),
+        }
+    }
+
+    /// The panel with this number.
+    pub fn driver(&mut self, number: usize) -> Option<&mut Driver> {
+        self.slots.get_mut(number).map(|slot| &mut slot.driver)
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> LineStats {
+        self.stats
+    }
+
+    /// When any panel last answered; at first, the start.
+    pub fn last_heard(&self) -> Mono {
+        self.last_heard
+    }
+
+    /// The port was closed and opened again: what was in flight is lost.
+    pub fn reopened(&mut self, now: Mono) {
+        if let State::Awaiting { slot, .. } = self.state {
+            self.fail(now, slot);
+        }
+        self.received.clear();
+        self.quiet_since = now;
+        self.last_heard = now;
+    }
+
+    /// Appends the next frame to `out` where it is time for one.
+    pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
+        if !matches!(self.state, State::Idle) || now < self.line_free_at() {
+            return false;
+        }
+        let begin = out.len();
+        while let Some((slot, probe)) = self.choose(now) {
+            let window = if probe { self.book_probe(now, slot) } else { REPLY_TIMEOUT };
+            let Some(chosen) = self.slots.get_mut(slot) else { return false };
+            if !chosen.driver.poll_transmit(now, out) {
+                return false;
+            }
+            let characters = u32::try_from(out.len() - begin).unwrap_or(u32::MAX);
+            let sent = now + self.timing.character * characters;
+            self.received.clear();
+            self.broken = false;
+            self.quiet_since = sent;
+            self.state = State::Awaiting { slot, deadline: sent + self.timing.adapter + window, probe };
+            return true;
+        }
+        false
+    }
+
+    /// Bytes came in.
+    pub fn receive(&mut self, now: Mono, bytes: &[u8]) {
+        self.quiet_since = self.quiet_since.max(now);
+        match self.state {
+            State::Awaiting { slot, .. } => {
+                self.received.extend_from_slice(bytes);
+                self.listen(now, slot);
+            }
+            State::Idle => self.stats.noise += bytes.len() as u64,
+        }
+    }
+
+    /// Lets time pass: ends what has taken too long, and tells the panels.
+    pub fn advance(&mut self, now: Mono) {
+        for slot in &mut self.slots {
+            if slot.driver.next_time() <= now {
+                slot.driver.advance(now);
+            }
+        }
+        let State::Awaiting { slot, deadline, .. } = self.state else { return };
+        if self.received.is_empty() && !self.broken {
+            if now >= deadline {
+                self.fail(now, slot);
+            }
+            return;
+        }
+        if now < self.quiet_since + self.timing.inter_character {
+            return;
+        }
+        // An unfinished frame stays unfinished: its first byte may have been noise before a good one.
+        while !self.received.is_empty() && matches!(self.state, State::Awaiting { .. }) {
+            self.received.remove(0);
+            self.stats.noise += 1;
+            self.listen(now, slot);
+        }
+        if matches!(self.state, State::Awaiting { .. }) && (self.broken || now >= deadline) {
+            self.fail(now, slot);
+        }
+    }
+
+    /// When something is to be done next, if nothing is received before.
+    pub fn next_time(&self) -> Mono {
+        let drivers = self.slots.iter().map(|slot| slot.driver.next_time()).min().unwrap_or(Mono::NEVER);
+        let line = match self.state {
+            State::Awaiting { deadline, .. } if self.received.is_empty() && !self.broken => deadline,
+            State::Awaiting { .. } => self.quiet_since + self.timing.inter_character,
+            State::Idle => {
+                self.slots.iter().map(Slot::ready_at).min().unwrap_or(Mono::NEVER).max(self.line_free_at())
+            }
+        };
+        drivers.min(line)
+    }
+
+    fn line_free_at(&self) -> Mono {
+        self.quiet_since + self.timing.character * IDLE_CHARACTERS
+    }
+
+    fn listen(&mut self, now: Mono, number: usize) {
+        let mut dropped = 0;
+        let done = loop {
+            let Some(slot) = self.slots.get_mut(number) else { break false };
+            let rest = self.received.get(dropped..).unwrap_or_default();
+            match slot.driver.hear(now, rest) {
+                Heard::Waiting => break false,
+                Heard::Skip(length) => {
+                    self.stats.noise += length as u64;
+                    dropped += length;
+                }
+                Heard::Broken(length) => {
+                    self.stats.broken += u64::from(!self.broken);
+                    self.broken = true;
+                    dropped += length;
+                }
+                Heard::Done(length) => {
+                    dropped += length;
+                    break true;
+                }
+            }
+        };
+        self.received.drain(..dropped.min(self.received.len()));
+        if done {
+            self.stats.exchanges += 1;
+            self.last_heard = now;
+            self.state = State::Idle;
+            if let Some(slot) = self.slots.get_mut(number) {
+                slot.probes = 0;
+            }
+        }
+    }
+
+    fn fail(&mut self, now: Mono, number: usize) {
+        self.stats.timeouts += 1;
+        let probe = matches!(self.state, State::Awaiting { probe: true, .. });
+        self.state = State::Idle;
+        self.received.clear();
+        self.broken = false;
+        if let Some(slot) = self.slots.get_mut(number) {
+            slot.driver.handle_timeout(now);
+            if !probe && slot.driver.pace() == Pace::Probe {
+                slot.next_probe = now + PROBE_SOON;
+            }
+        }
+    }
+
+    /// The number of the panel whose turn it is, and whether its turn is a probe.
+    fn choose(&mut self, now: Mono) -> Option<(usize, bool)> {
+        let count = self.slots.len();
+        let in_turn = |offset: usize| (self.rotation + 1 + offset) % count.max(1);
+        let is_ready = |number: &usize| {
+            self.slots
+                .get(*number)
+                .is_some_and(|slot| slot.driver.pace() == Pace::Live && slot.driver.not_before() <= now)
+        };
+        let is_urgent = |number: &usize| self.slots.get(*number).is_some_and(|slot| slot.driver.is_urgent());
+        if let Some(urgent) = (0..count).map(in_turn).find(|number| is_ready(number) && is_urgent(number)) {
+            return Some((urgent, false));
+        }
+        let live = (0..count).map(in_turn).find(is_ready);
+        if self.probe_turn || live.is_none() {
+            let due = |slot: &Slot| slot.driver.pace() == Pace::Probe && slot.next_probe <= now;
+            let probe = (0..count)
+                .filter(|number| self.slots.get(*number).is_some_and(due))
+                .min_by_key(|number| self.slots.get(*number).map(|slot| slot.next_probe));
+            if let Some(probe) = probe {
+                self.probe_turn = false;
+                return Some((probe, true));
+            }
+        }
+        let live = live?;
+        self.probe_turn = live <= self.rotation;
+        self.rotation = live;
+        Some((live, false))
+    }
+
+    /// Notes a probe of this panel; gives the time to wait for its answer.
+    fn book_probe(&mut self, now: Mono, number: usize) -> Duration {
+        let anyone_live = self.slots.iter().any(|slot| slot.driver.pace() == Pace::Live);
+        let dead = self
+            .slots
+            .iter()
+            .filter(|slot| slot.driver.pace() == Pace::Probe && !slot.driver.is_up())
+            .count();
+        let mean = (PROBE_TIMEOUT * (LONG_PROBE_EVERY - 1) + REPLY_TIMEOUT) / LONG_PROBE_EVERY
+            + self.timing.adapter
+            + self.timing.character * PROBE_CHARACTERS;
+        let shared = mean * u32::try_from(dead).unwrap_or(u32::MAX).saturating_mul(PROBE_SHARE);
+        let Some(slot) = self.slots.get_mut(number) else { return REPLY_TIMEOUT };
+        let interval = match (slot.driver.is_up(), anyone_live) {
+            _ if slot.driver.probes_again() => PROBE_SOON,
+            // Not declared offline yet: it must not become so for want of being asked.
+            (true, _) => PROBE_INTERVAL,
+            (false, true) => PROBE_INTERVAL.max(shared),
+            (false, false) => PROBE_INTERVAL_ALONE,
+        };
+        slot.next_probe = now + interval;
+        slot.probes = slot.probes.wrapping_add(1);
+        if slot.probes % LONG_PROBE_EVERY == 1 { REPLY_TIMEOUT } else { PROBE_TIMEOUT }
+    }
+}
+
+impl Slot {
+    fn ready_at(&self) -> Mono {
+        match self.driver.pace() {
+            Pace::Live => self.driver.not_before(),
+            Pace::Probe => self.next_probe,
+        }
+    }
+}

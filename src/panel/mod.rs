@@ -1,0 +1,294 @@
+//! The state of one panel. Deterministic: time comes from the caller, effects go out as [`Event`]s, no bytes
+//! make it panic.
+//!
+//! ```text
+//!  line ── poll_transmit ──► bytes for the wire          commands: request ──► queue
+//!  line ── hear(buffer) ───► Done / Skip / …             effects:  poll_event ◄── events
+//!  line ── handle_timeout ─► same bytes again, or a new link
+//! ```
+//! The line decides whose turn it is and how long an answer may take; a panel decides what it says in its turn
+//! and what an answer means.
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod entropy;
+pub mod osdp;
+
+use std::num::NonZeroU16;
+
+pub use entropy::{Entropy, OsEntropy};
+
+use crate::{
+    domain::{Mono, OutputActive, PanelState, event::InputState},
+    wire::osdp::Scbk,
+};
+
+/// A panel of any protocol. A closed set: a new protocol is a new variant, and the compiler names every place
+/// that has to know.
+pub enum Driver {
+    /// OSDP, the control panel's side.
+    Osdp(Box<osdp::Panel>),
+}
+
+/// How much of the line's time a panel is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// It answers: a turn in every round.
+    Live,
+    /// It has missed two answers in a row, or was declared offline: a short probe now and then.
+    Probe,
+}
+
+/// What a panel makes of the bytes received in its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The answer is not complete: go on listening.
+    Waiting,
+    /// So many leading bytes are no answer (noise, an echo, somebody else's frame): drop them and ask again.
+    Skip(usize),
+    /// So many leading bytes belong to a damaged frame: drop them and ask again.
+    Broken(usize),
+    /// The turn is over; so many leading bytes were the answer.
+    Done(usize),
+}
+
+/// Identifies a request in [`Event::Done`]; the caller chooses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// What a panel may be asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Releases the lock for a time, by the panel's own timer: it locks again whatever becomes of the gateway.
+    Unlock {
+        /// Output number.
+        output: u8,
+        /// Which state of the output releases the lock.
+        active: OutputActive,
+        /// How long, in units of 100 ms.
+        tenths: NonZeroU16,
+    },
+    /// Light and sound at a reader.
+    Feedback {
+        /// Reader number.
+        reader: u8,
+        /// Green and one beep, or red and three.
+        granted: bool,
+        /// How long the light shows, in units of 100 ms.
+        tenths: NonZeroU16,
+    },
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The panel does not answer.
+    Offline,
+    /// The panel is not connected as securely as the configuration demands.
+    Insecure,
+    /// The panel did not acknowledge it in time.
+    Unconfirmed,
+    /// The panel refused it.
+    Refused,
+}
+
+impl Failure {
+    /// The contract's error code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Offline => "panel_offline",
+            Self::Insecure => "insecure",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What a device says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The maker's IEEE OUI.
+    pub vendor: [u8; 3],
+    /// Model and version numbers, the maker's.
+    pub model: (u8, u8),
+    /// Serial number.
+    pub serial: u32,
+    /// Major, minor, build.
+    pub firmware: [u8; 3],
+}
+
+/// What happened at a panel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The state as outsiders see it has changed, or its reason has.
+    State {
+        /// Never [`PanelState::Unconfigured`].
+        state: PanelState,
+        /// A sentence for the installer, where something is wrong.
+        error: Option<&'static str>,
+    },
+    /// A secure channel with the panel's own key is up after it was not.
+    Secured,
+    /// The device told who it is.
+    Identity(Identity),
+    /// A device with another serial number than the known one answers.
+    Replaced {
+        /// The serial number that answers now.
+        serial: u32,
+    },
+    /// A credential was read.
+    Credential {
+        /// Reader number.
+        reader: u8,
+        /// OSDP's format byte; `None`: characters (FMT).
+        format: Option<u8>,
+        /// Significant bits of `data`.
+        bits: u16,
+        /// Left-justified, most significant bit first.
+        data: crate::wire::osdp::Sensitive,
+        /// Read before the first ACK to a POLL after the panel was offline.
+        stale: bool,
+        /// Whether it came as securely as the configuration demands.
+        trusted: bool,
+    },
+    /// Keys were pressed.
+    Keypad {
+        /// Reader number.
+        reader: u8,
+        /// ASCII as the panel sent it.
+        keys: crate::wire::osdp::Sensitive,
+        /// As in [`Event::Credential`].
+        stale: bool,
+    },
+    /// The state of all inputs.
+    Inputs(Vec<InputState>),
+    /// The state of all outputs: whether each is active.
+    Outputs(Vec<bool>),
+    /// The panel's own contacts.
+    Local {
+        /// Its case is open.
+        tamper: bool,
+        /// Its power has failed.
+        power_failed: bool,
+    },
+    /// Whether any reader reports a tamper.
+    ReaderTamper(bool),
+    /// The key has to be kept, synced to disk, before the panel is told to use it; answer with
+    /// [`Driver::key_stored`].
+    StoreKey {
+        /// The new key.
+        key: Scbk,
+        /// The device that will get it.
+        serial: Option<u32>,
+    },
+    /// A handshake has proven the key: from now on only it is tried.
+    KeyProven {
+        /// The proven key.
+        key: Scbk,
+        /// The device that has it.
+        serial: Option<u32>,
+    },
+    /// A request is over.
+    Done {
+        /// The request.
+        token: Token,
+        /// What became of it.
+        result: Result<(), Failure>,
+    },
+}
+
+impl Driver {
+    fn inner(&mut self) -> &mut osdp::Panel {
+        match self {
+            Self::Osdp(panel) => panel,
+        }
+    }
+
+    /// What the panel has to say in its turn, appended to `out`; `false`: nothing now.
+    pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
+        self.inner().poll_transmit(now, out)
+    }
+
+    /// Looks at what was received since the panel's own transmission.
+    pub fn hear(&mut self, now: Mono, buffer: &[u8]) -> Heard {
+        self.inner().hear(now, buffer)
+    }
+
+    /// No (whole, sound) answer came in time.
+    pub fn handle_timeout(&mut self, now: Mono) {
+        self.inner().handle_timeout(now);
+    }
+
+    /// Lets time pass: declares offline, withdraws what has expired.
+    pub fn advance(&mut self, now: Mono) {
+        self.inner().advance(now);
+    }
+
+    /// When [`Driver::advance`] has something to do next.
+    pub fn next_time(&self) -> Mono {
+        match self {
+            Self::Osdp(panel) => panel.next_time(),
+        }
+    }
+
+    /// The next effect.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.inner().poll_event()
+    }
+
+    /// How much of the line's time it is worth now.
+    pub fn pace(&self) -> Pace {
+        match self {
+            Self::Osdp(panel) => panel.pace(),
+        }
+    }
+
+    /// The earliest moment of its next turn (a busy panel asks for a pause).
+    pub fn not_before(&self) -> Mono {
+        match self {
+            Self::Osdp(panel) => panel.not_before(),
+        }
+    }
+
+    /// When it last answered; `None`: never.
+    pub fn last_heard(&self) -> Option<Mono> {
+        match self {
+            Self::Osdp(panel) => panel.last_heard(),
+        }
+    }
+
+    /// Whether something waits that goes before everybody's polls.
+    pub fn is_urgent(&self) -> bool {
+        match self {
+            Self::Osdp(panel) => panel.is_urgent(),
+        }
+    }
+
+    /// Whether the next probe is an additional one, to follow soon (another check, for a panel never heard).
+    pub fn probes_again(&self) -> bool {
+        match self {
+            Self::Osdp(panel) => panel.probes_again(),
+        }
+    }
+
+    /// Whether it was heard lately, though it may miss answers just now: not yet offline.
+    pub fn is_up(&self) -> bool {
+        match self {
+            Self::Osdp(panel) => panel.is_up(),
+        }
+    }
+
+    /// Asks for something; withdrawn at `expires` where the panel has not taken it by then.
+    pub fn request(&mut self, now: Mono, token: Token, request: &Request, expires: Mono) {
+        self.inner().request(now, token, request, expires);
+    }
+
+    /// The answer to [`Event::StoreKey`].
+    pub fn key_stored(&mut self, now: Mono, stored: bool) {
+        self.inner().key_stored(now, stored);
+    }
+
+    /// Lets a swapped panel in by the default key, until `until`. `false`: the panel has no secure channel.
+    pub fn arm_pairing(&mut self, until: Mono) -> bool {
+        self.inner().arm_pairing(until)
+    }
+}

@@ -1,0 +1,340 @@
+//! What a panel's answer means.
+
+use super::{
+    HANDSHAKE_RETRY, Pairing, Panel, Phase, Queued, RESENDS, STORE_RETRY, Secure, Security,
+    turn::{InFlight, Work},
+};
+use crate::{
+    domain::{Mono, event::InputState},
+    panel::{Event, Failure, Heard, Identity, Request},
+    wire::osdp::{
+        Frame, NakCode, Parsed, Reply, Scbk,
+        code::reply as code,
+        parse,
+        reply::{Ccrypt, PdId},
+        secure::Proven,
+    },
+};
+
+const NO_KEY: &str = "no key: name one in secure_key_file, or pair the panel with `panel pair`";
+const WRONG_KEY: &str =
+    "the panel has another key: correct secure_key_file, or pair the panel with `panel pair`";
+const NO_SECURE_CHANNEL: &str =
+    "the panel refuses a secure channel: switch it on in the panel, or replace the panel";
+const DEMANDS_SECURE_CHANNEL: &str =
+    "the panel demands a secure channel: set secure_channel to \"required\" or \"install\"";
+const PAIRING: &str = "pairing: the panel is getting its own key";
+const NO_RANDOMNESS: &str = "the system's random source fails, so no secure channel can be opened";
+
+impl Panel {
+    /// See [`crate::panel::Driver::hear`].
+    pub fn hear(&mut self, now: Mono, buffer: &[u8]) -> Heard {
+        match parse(buffer) {
+            Parsed::Incomplete { .. } => Heard::Waiting,
+            Parsed::Noise(length) => Heard::Skip(length),
+            Parsed::Broken { drop, .. } => Heard::Broken(drop),
+            Parsed::Frame(frame, length) => {
+                if self.accept(now, &frame) {
+                    Heard::Done(length)
+                } else {
+                    Heard::Skip(length)
+                }
+            }
+        }
+    }
+
+    /// Whether the frame ends the turn.
+    fn accept(&mut self, now: Mono, frame: &Frame<'_>) -> bool {
+        let Some(in_flight) = &mut self.in_flight else { return false };
+        if !frame.reply || frame.address != self.address {
+            return false;
+        }
+        if frame.code == code::BUSY && frame.security.is_none() && frame.sequence == 0 {
+            in_flight.forget_tries();
+            self.not_before = now + super::BUSY_PAUSE;
+            self.alive(now);
+            return true;
+        }
+        if frame.sequence != in_flight.sequence {
+            let asks_for_reset = frame.sequence == 0 && frame.security.is_none();
+            if asks_for_reset {
+                self.restart(now);
+            }
+            return asks_for_reset;
+        }
+        let Some(data) = self.open(frame) else { return false };
+        let Some(in_flight) = self.in_flight.take() else { return false };
+        match Reply::decode(frame.code, &data) {
+            Ok(Reply::Nak(nak)) => self.handle_nak(now, in_flight, frame, nak.reason),
+            Ok(reply) => {
+                self.answered(now);
+                self.handle_answer(now, in_flight, frame, reply);
+            }
+            // The frame is sound, its content is not: to ask again would bring the same.
+            Err(_) => {
+                self.answered(now);
+                self.handle_refusal(now, in_flight.work);
+            }
+        }
+        true
+    }
+
+    /// The data in the clear; `None`: not an answer to what is in flight.
+    fn open(&mut self, frame: &Frame<'_>) -> Option<Vec<u8>> {
+        let in_flight = self.in_flight.as_ref()?;
+        let plain = frame.security.is_none();
+        if !in_flight.sealed {
+            let handshake = matches!(
+                (&in_flight.work, frame.security.map(|block| block.kind)),
+                (Work::Challenge, Some(0x12)) | (Work::Scrypt, Some(0x14))
+            );
+            return (plain || handshake).then(|| frame.data.to_vec());
+        }
+        if plain {
+            // Some panels acknowledge KEYSET in plaintext; a plaintext NAK says that the session is over.
+            let keyset = matches!(in_flight.work, Work::Keyset(_)) && frame.code == code::ACK;
+            return (keyset || frame.code == code::NAK).then(|| frame.data.to_vec());
+        }
+        self.secure.as_mut()?.session.open(frame).ok()
+    }
+
+    /// A valid reply: the panel lives.
+    fn alive(&mut self, now: Mono) {
+        self.last_valid = Some(now);
+        self.timeouts = 0;
+        self.heard = true;
+    }
+
+    /// As [`Panel::alive`], and the next command gets the next number: 0, then 1, 2, 3, 1, …
+    fn answered(&mut self, now: Mono) {
+        self.alive(now);
+        let begins = matches!(self.phase, Phase::Start);
+        self.sequence = if begins || self.sequence >= 3 { 1 } else { self.sequence.saturating_add(1) };
+    }
+
+    fn handle_answer(&mut self, now: Mono, in_flight: InFlight, frame: &Frame<'_>, reply: Reply) {
+        match (in_flight.work, reply) {
+            (Work::Id, Reply::PdId(id)) => self.identified(now, &id),
+            (Work::Cap, Reply::PdCap(capabilities)) => {
+                self.capabilities = Some(capabilities);
+                self.begin_security(now);
+            }
+            (Work::Challenge, Reply::Ccrypt(ccrypt)) => self.challenged(now, frame, &ccrypt),
+            (Work::Scrypt, Reply::RmacI(rmac)) => self.scrypted(now, frame, &rmac),
+            (Work::Keyset(_), Reply::Ack) => {
+                // The session goes on under the old key in some panels, ends in others: a new link for all.
+                self.pairing = Pairing::Idle;
+                self.keyring.rewind();
+                self.restart(now);
+            }
+            (Work::Queued(queued), Reply::Ack | Reply::OStatR(_)) => self.carried_out(queued),
+            (Work::Poll, reply) => {
+                if matches!(self.phase, Phase::Start) {
+                    self.phase = Phase::Id;
+                }
+                self.restarts = 0;
+                self.fresh |= reply == Reply::Ack;
+                if self.error == Some(DEMANDS_SECURE_CHANNEL) && matches!(self.phase, Phase::Running) {
+                    self.settle(None);
+                }
+                self.report(reply);
+            }
+            (Work::Status(_), reply) => self.report(reply),
+            (work, _) => self.handle_refusal(now, work),
+        }
+    }
+
+    fn handle_nak(&mut self, now: Mono, in_flight: InFlight, frame: &Frame<'_>, reason: NakCode) {
+        let session_over = in_flight.sealed && frame.security.is_none();
+        if session_over || reason == NakCode::Sequence {
+            // Asked by a frame that anybody could have sent: no proof of life in a session.
+            if !in_flight.sealed {
+                self.alive(now);
+            }
+            self.in_flight = Some(in_flight);
+            self.restart(now);
+            return;
+        }
+        if reason == NakCode::Check {
+            self.alive(now);
+            let tries = in_flight.tries();
+            self.in_flight = Some(in_flight);
+            if tries > RESENDS {
+                self.restart(now);
+            }
+            return;
+        }
+        self.answered(now);
+        let wants_security = matches!(reason, NakCode::SecurityUnsupported | NakCode::EncryptionRequired);
+        if in_flight.sealed && wants_security {
+            self.in_flight = Some(in_flight);
+            self.restart(now);
+        } else {
+            if wants_security
+                && self.keyring.security() == Security::Off
+                && matches!(in_flight.work, Work::Poll)
+            {
+                self.settle(Some(DEMANDS_SECURE_CHANNEL));
+            }
+            self.handle_refusal(now, in_flight.work);
+        }
+    }
+
+    /// The panel answered, but did not do it.
+    fn handle_refusal(&mut self, now: Mono, work: Work) {
+        match work {
+            Work::Id => self.phase = Phase::Cap,
+            Work::Cap => self.begin_security(now),
+            Work::Challenge => self.handshake_failed(now, NO_SECURE_CHANNEL),
+            Work::Scrypt => self.handshake_failed(now, WRONG_KEY),
+            Work::Keyset(_) => self.pairing = Pairing::Retry(now + STORE_RETRY),
+            Work::Queued(Queued { token, .. }) => self.done(token, Err(Failure::Refused)),
+            Work::Poll if matches!(self.phase, Phase::Start) => self.phase = Phase::Id,
+            Work::Poll => self.restarts = 0,
+            Work::Status(_) => {}
+        }
+    }
+
+    fn identified(&mut self, now: Mono, id: &PdId) {
+        let identity = Identity {
+            vendor: id.oui,
+            model: (id.model, id.version),
+            serial: id.serial,
+            firmware: id.firmware,
+        };
+        if self.known_serial.replace(id.serial).is_some_and(|known| known != id.serial) {
+            self.capabilities = None;
+            self.events.push_back(Event::Replaced { serial: id.serial });
+        }
+        if self.identity != Some(identity) {
+            self.identity = Some(identity);
+            self.events.push_back(Event::Identity(identity));
+        }
+        if self.capabilities.is_none() {
+            self.phase = Phase::Cap;
+        } else {
+            self.begin_security(now);
+        }
+    }
+
+    /// After ID and CAP: the next key, or plaintext where there is none to try now.
+    fn begin_security(&mut self, now: Mono) {
+        if self.keyring.security() == Security::Off {
+            return self.run(None);
+        }
+        if !self.keyring.has_candidates(now) {
+            return self.run(Some(NO_KEY));
+        }
+        if now >= self.handshake_at {
+            if self.begin_challenge(now) {
+                return;
+            }
+            self.problem = Some(NO_RANDOMNESS);
+        }
+        self.run(Some(self.problem.unwrap_or(NO_KEY)));
+    }
+
+    fn challenged(&mut self, now: Mono, frame: &Frame<'_>, ccrypt: &Ccrypt) {
+        let Phase::Challenge(challenge, scbk) = &self.phase else { return };
+        let same_key = frame.security.is_some_and(|block| block.data == challenge.key_flag());
+        match challenge.verify(ccrypt) {
+            Ok(proven) if same_key => self.phase = Phase::Scrypt(Box::new(proven), scbk.clone()),
+            _ => self.handshake_failed(now, WRONG_KEY),
+        }
+    }
+
+    fn scrypted(&mut self, now: Mono, frame: &Frame<'_>, rmac: &[u8; 16]) {
+        const SUCCESS: &[u8] = &[0x01];
+        let Phase::Scrypt(proven, scbk) = &self.phase else { return };
+        let accepted = frame.security.is_some_and(|block| block.data == SUCCESS);
+        let scbk = scbk.clone();
+        match Proven::clone(proven).finish(rmac) {
+            Ok(session) if accepted => {
+                let own = !scbk.is_default();
+                self.secure = Some(Secure { session, own });
+                if own {
+                    self.own_key_proven(&scbk);
+                } else {
+                    self.run(Some(PAIRING));
+                    self.begin_pairing(now);
+                }
+            }
+            _ => self.handshake_failed(now, WRONG_KEY),
+        }
+    }
+
+    fn own_key_proven(&mut self, scbk: &Scbk) {
+        self.pairing = Pairing::Idle;
+        self.problem = None;
+        if self.keyring.prove(scbk) {
+            let serial = self.identity.map(|identity| identity.serial);
+            self.events.push_back(Event::KeyProven { key: scbk.clone(), serial });
+        }
+        if !std::mem::replace(&mut self.secured_told, true) {
+            self.events.push_back(Event::Secured);
+        }
+        self.run(None);
+    }
+
+    /// The key did not fit: the next one on a new link, or for a while none.
+    fn handshake_failed(&mut self, now: Mono, problem: &'static str) {
+        self.keyring.failed();
+        if self.keyring.candidate(now).is_none() {
+            self.keyring.rewind();
+            self.handshake_at = now + HANDSHAKE_RETRY;
+        }
+        // Told once the new link stands: a lost frame in a handshake is no change of state by itself.
+        self.problem = Some(problem);
+        self.restart(now);
+    }
+
+    fn run(&mut self, problem: Option<&'static str>) {
+        self.phase = Phase::Running;
+        self.poll_first = true;
+        self.status = self.status_to_ask().into();
+        self.settle(problem);
+    }
+
+    /// Light is followed by sound; all else is over with its acknowledgement.
+    fn carried_out(&mut self, mut queued: Queued) {
+        if matches!(queued.request, Request::Feedback { .. }) && !queued.sounded {
+            queued.sounded = true;
+            self.queue.push_front(queued);
+        } else {
+            self.done(queued.token, Ok(()));
+        }
+    }
+
+    /// What a panel reports, asked or unasked.
+    fn report(&mut self, reply: Reply) {
+        let (stale, trusted) = (!self.fresh, self.is_trusted());
+        let event = match reply {
+            Reply::Raw { reader, format, bits, data } => {
+                Event::Credential { reader, format: Some(format), bits, data, stale, trusted }
+            }
+            Reply::Fmt { reader, data, .. } => {
+                let bits = u16::try_from(data.len()).unwrap_or(u16::MAX).saturating_mul(8);
+                Event::Credential { reader, format: None, bits, data, stale, trusted }
+            }
+            Reply::Keypad { reader, digits } => Event::Keypad { reader, keys: digits, stale },
+            Reply::LStatR { tamper, power_failed } => Event::Local { tamper, power_failed },
+            Reply::IStatR(inputs) => Event::Inputs(inputs.into_iter().map(input_state).collect()),
+            Reply::OStatR(outputs) => Event::Outputs(outputs.into_iter().map(|output| output != 0).collect()),
+            Reply::RStatR(readers) => Event::ReaderTamper(readers.contains(&2)),
+            _ => return,
+        };
+        self.events.push_back(event);
+    }
+}
+
+/// OSDP 2.2.2, table 52; older panels know 0 and 1.
+fn input_state(byte: u8) -> InputState {
+    match byte {
+        0 => InputState::Inactive,
+        1 => InputState::Active,
+        2 => InputState::Short,
+        3 => InputState::Open,
+        4 => InputState::Fault,
+        _ => InputState::Unknown,
+    }
+}

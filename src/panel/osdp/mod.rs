@@ -1,0 +1,373 @@
+//! One OSDP panel, the control panel's side.
+//!
+//! ```text
+//!            ┌────────────── restart at sequence 0 (two resends lost, asked to, session over) ─────────────┐
+//!            ▼                                                                                             │
+//!  Start ── ID answered ──► Cap ──► Challenge ──► Scrypt ──► Running: POLL, commands, status ──────────────┤
+//!    ▲  └── POLL answered ──► Id ─┘    └── no key to try, or none works: Running, but `insecure` ──────────┘
+//!    └── 8 s without a valid reply: offline, probed
+//! ```
+//! Invariants:
+//! - One command is in flight at most. It is sent again as the **same bytes with the same number** until it is
+//!   answered, given up after two resends, or withdrawn: so the panel repeats its answer and nothing is lost.
+//! - OUT is sealed in a session with the panel's own key, or the configuration says `secure_channel = "off"`.
+//! - An answer counts only with the right address, sequence number and, in a session, MAC.
+//! - A lost or broken reply alone never changes the state that outsiders see; 8 s without a valid one do.
+
+mod answer;
+mod keyring;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+use std::{collections::VecDeque, time::Duration};
+
+pub use keyring::{KeptKey, Security};
+
+use self::{keyring::Keyring, turn::InFlight};
+use super::{Entropy, Event, Failure, Identity, Pace, Request, Token};
+use crate::{
+    domain::{Mono, PanelState},
+    wire::osdp::{
+        Check, Scbk, Session,
+        reply::Capability,
+        secure::{Challenge, Proven},
+    },
+};
+
+/// Without a valid reply for so long, a panel is offline (OSDP 2.2, 5.7).
+pub const OFFLINE_AFTER: Duration = Duration::from_secs(8);
+/// Timeouts in a row after which a panel gets probes instead of turns.
+const PROBE_AFTER_TIMEOUTS: u32 = 2;
+/// Resends of the same bytes before the link is begun anew at 0.
+const RESENDS: u32 = 2;
+/// New links in a row that came to nothing before the panel gets probes instead of turns.
+const RESTARTS_TOLERATED: u32 = 6;
+/// How long to leave a panel alone that no key fits, before the keys are tried again.
+const HANDSHAKE_RETRY: Duration = Duration::from_secs(5);
+/// How long to wait before a key that could not be stored is tried to be stored again.
+const STORE_RETRY: Duration = Duration::from_secs(10);
+/// How long to leave a busy panel alone: about one exchange at 9600 baud.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// Requests that may wait for one panel; further ones are refused as unconfirmed. A door needs two at a time.
+const QUEUE: usize = 16;
+
+/// What the configuration and earlier runs say of a panel.
+pub struct Settings {
+    /// 0–126.
+    pub address: u8,
+    /// The configured demand.
+    pub security: Security,
+    /// The key of `secure_key_file`.
+    pub fixed_key: Option<Scbk>,
+    /// The key that an earlier run kept.
+    pub kept_key: Option<KeptKey>,
+    /// The serial number that an earlier run saw.
+    pub known_serial: Option<u32>,
+}
+
+/// One OSDP panel. See the module for its states and invariants.
+pub struct Panel {
+    address: u8,
+    entropy: Box<dyn Entropy>,
+    keyring: Keyring,
+
+    phase: Phase,
+    secure: Option<Secure>,
+    check: Check,
+    /// Number of the next new command.
+    sequence: u8,
+    in_flight: Option<InFlight>,
+    not_before: Mono,
+    timeouts: u32,
+    restarts: u32,
+    probes: u32,
+
+    state: PanelState,
+    error: Option<&'static str>,
+    /// Why the last handshake failed; told when the link runs without one.
+    problem: Option<&'static str>,
+    /// `None` until the first look at the time.
+    last_valid: Option<Mono>,
+    heard: bool,
+    offline_told: bool,
+    /// A POLL was answered by ACK since the panel was offline.
+    fresh: bool,
+    secured_told: bool,
+    known_serial: Option<u32>,
+    identity: Option<Identity>,
+    capabilities: Option<Vec<Capability>>,
+
+    queue: VecDeque<Queued>,
+    status: VecDeque<turn::Status>,
+    poll_first: bool,
+    handshake_at: Mono,
+    pairing: Pairing,
+    events: VecDeque<Event>,
+}
+
+/// How far the link is.
+enum Phase {
+    Start,
+    Id,
+    Cap,
+    Challenge(Challenge, Scbk),
+    Scrypt(Box<Proven>, Scbk),
+    Running,
+}
+
+/// An open secure channel.
+struct Secure {
+    session: Session,
+    /// With the panel's own key, not SCBK-D.
+    own: bool,
+}
+
+/// Where pairing is, while a session with SCBK-D is open.
+#[derive(Debug, PartialEq, Eq)]
+enum Pairing {
+    Idle,
+    /// The key is on its way to the disk.
+    Storing(Scbk),
+    /// It could not be stored, or not be set; again at this time.
+    Retry(Mono),
+    /// It is on disk: KEYSET may be sent.
+    Stored(Scbk),
+}
+
+#[derive(Debug)]
+struct Queued {
+    token: Token,
+    request: Request,
+    expires: Mono,
+    /// Feedback is two commands: light, then sound.
+    sounded: bool,
+}
+
+impl Panel {
+    /// A panel that has not been heard yet.
+    pub fn new(settings: Settings, entropy: Box<dyn Entropy>) -> Self {
+        Self {
+            address: settings.address,
+            entropy,
+            keyring: Keyring::new(settings.security, settings.fixed_key, settings.kept_key),
+            phase: Phase::Start,
+            secure: None,
+            check: Check::Crc,
+            sequence: 0,
+            in_flight: None,
+            not_before: Mono::ZERO,
+            timeouts: PROBE_AFTER_TIMEOUTS,
+            restarts: 0,
+            probes: 0,
+            state: PanelState::Offline,
+            error: None,
+            problem: None,
+            last_valid: None,
+            heard: false,
+            offline_told: false,
+            fresh: false,
+            secured_told: false,
+            known_serial: settings.known_serial,
+            identity: None,
+            capabilities: None,
+            queue: VecDeque::new(),
+            status: VecDeque::new(),
+            poll_first: false,
+            handshake_at: Mono::ZERO,
+            pairing: Pairing::Idle,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// See [`super::Driver::poll_event`].
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// See [`super::Driver::pace`].
+    pub fn pace(&self) -> Pace {
+        if self.timeouts >= PROBE_AFTER_TIMEOUTS || self.restarts > RESTARTS_TOLERATED {
+            Pace::Probe
+        } else {
+            Pace::Live
+        }
+    }
+
+    /// See [`super::Driver::not_before`].
+    pub fn not_before(&self) -> Mono {
+        self.not_before
+    }
+
+    /// See [`super::Driver::is_up`].
+    pub fn is_up(&self) -> bool {
+        self.state != PanelState::Offline
+    }
+
+    /// See [`super::Driver::last_heard`].
+    pub fn last_heard(&self) -> Option<Mono> {
+        self.last_valid.filter(|_| self.heard)
+    }
+
+    /// See [`super::Driver::is_urgent`]. Whatever stands between an unlock and the wire (a resend, a
+    /// handshake) is as urgent as the unlock itself.
+    pub fn is_urgent(&self) -> bool {
+        let is_unlock = |queued: &Queued| matches!(queued.request, Request::Unlock { .. });
+        self.pace() == Pace::Live
+            && (self.queue.iter().any(is_unlock)
+                || self.in_flight.as_ref().and_then(InFlight::queued).is_some_and(is_unlock))
+    }
+
+    /// See [`super::Driver::request`].
+    pub fn request(&mut self, now: Mono, token: Token, request: &Request, expires: Mono) {
+        let is_unlock = matches!(request, Request::Unlock { .. });
+        let refusal = match self.state {
+            PanelState::Offline | PanelState::Unconfigured => Some(Failure::Offline),
+            PanelState::Insecure if is_unlock => Some(Failure::Insecure),
+            _ if expires <= now || self.queue.len() >= QUEUE => Some(Failure::Unconfirmed),
+            PanelState::Online | PanelState::Insecure => None,
+        };
+        match refusal {
+            Some(failure) => self.done(token, Err(failure)),
+            None => {
+                self.queue.push_back(Queued { token, request: request.clone(), expires, sounded: false });
+            }
+        }
+    }
+
+    /// See [`super::Driver::key_stored`].
+    pub fn key_stored(&mut self, now: Mono, stored: bool) {
+        if let Pairing::Storing(key) = &self.pairing {
+            if stored {
+                let key = key.clone();
+                self.keyring.keep(key.clone());
+                // Without the session the key waits on disk: the next session with SCBK-D sends it.
+                let paired = self.secure.as_ref().is_some_and(|secure| !secure.own);
+                self.pairing = if paired { Pairing::Stored(key) } else { Pairing::Idle };
+            } else {
+                self.pairing = Pairing::Retry(now + STORE_RETRY);
+            }
+        }
+    }
+
+    /// See [`super::Driver::arm_pairing`].
+    pub fn arm_pairing(&mut self, until: Mono) -> bool {
+        self.handshake_at = Mono::ZERO;
+        self.keyring.arm(until)
+    }
+
+    /// See [`super::Driver::advance`].
+    pub fn advance(&mut self, now: Mono) {
+        let last_valid = *self.last_valid.get_or_insert(now);
+        if now >= last_valid + OFFLINE_AFTER && !self.offline_told {
+            self.go_offline();
+        }
+        while let Some(position) = self.queue.iter().position(|queued| queued.expires <= now) {
+            if let Some(expired) = self.queue.remove(position) {
+                self.done(expired.token, Err(Failure::Unconfirmed));
+            }
+        }
+    }
+
+    /// See [`super::Driver::next_time`].
+    pub fn next_time(&self) -> Mono {
+        let offline = match self.last_valid {
+            Some(_) if self.offline_told => Mono::NEVER,
+            Some(last_valid) => last_valid + OFFLINE_AFTER,
+            None => Mono::ZERO,
+        };
+        self.queue.iter().map(|queued| queued.expires).fold(offline, Mono::min)
+    }
+
+    /// See [`super::Driver::handle_timeout`].
+    pub fn handle_timeout(&mut self, now: Mono) {
+        self.timeouts = self.timeouts.saturating_add(1);
+        let Some(in_flight) = &self.in_flight else { return };
+        if in_flight.begins_link() {
+            // Nothing to repeat: the next probe may ask another way.
+            self.probes = self.probes.saturating_add(1);
+            self.in_flight = None;
+        } else if in_flight.tries() > RESENDS {
+            self.restart(now);
+        }
+    }
+
+    /// Begins a new link at 0. An unlock in flight is asked for again while it is still wanted: its timer only
+    /// starts anew.
+    fn restart(&mut self, now: Mono) {
+        let in_flight = self.in_flight.take();
+        if let Some(queued) = in_flight.and_then(InFlight::into_queued) {
+            if matches!(queued.request, Request::Unlock { .. }) && queued.expires > now {
+                self.queue.push_front(queued);
+            } else {
+                self.done(queued.token, Err(Failure::Unconfirmed));
+            }
+        }
+        self.phase = Phase::Start;
+        self.secure = None;
+        self.sequence = 0;
+        self.status.clear();
+        self.restarts = self.restarts.saturating_add(1);
+        if matches!(self.pairing, Pairing::Stored(_)) {
+            self.pairing = Pairing::Idle;
+        }
+    }
+
+    fn go_offline(&mut self) {
+        let cause = if self.heard { "no valid reply for 8 s" } else { NEVER_HEARD };
+        self.offline_told = true;
+        self.fresh = false;
+        self.secured_told = false;
+        self.restarts = 0;
+        self.keyring.rewind();
+        self.phase = Phase::Start;
+        self.secure = None;
+        self.sequence = 0;
+        self.status.clear();
+        self.pairing = Pairing::Idle;
+        self.timeouts = self.timeouts.max(PROBE_AFTER_TIMEOUTS);
+        let in_flight = self.in_flight.take().and_then(InFlight::into_queued);
+        let given_up: Vec<Queued> = in_flight.into_iter().chain(self.queue.drain(..)).collect();
+        for queued in given_up {
+            self.done(queued.token, Err(Failure::Offline));
+        }
+        self.state = PanelState::Offline;
+        self.error = Some(cause);
+        self.events.push_back(Event::State { state: PanelState::Offline, error: Some(cause) });
+    }
+
+    /// The link runs: tells outsiders what it is good for. `problem`: why it is not as configured.
+    fn settle(&mut self, problem: Option<&'static str>) {
+        let (state, error) = match problem {
+            None if self.is_trusted() => (PanelState::Online, None),
+            problem => (PanelState::Insecure, problem),
+        };
+        self.offline_told = false;
+        if (self.state, self.error) == (state, error) {
+            return;
+        }
+        (self.state, self.error) = (state, error);
+        self.events.push_back(Event::State { state, error });
+        if state == PanelState::Insecure {
+            self.secured_told = false;
+            let unlocks = |queued: &Queued| matches!(queued.request, Request::Unlock { .. });
+            while let Some(position) = self.queue.iter().position(unlocks) {
+                if let Some(queued) = self.queue.remove(position) {
+                    self.done(queued.token, Err(Failure::Insecure));
+                }
+            }
+        }
+    }
+
+    /// As secure as the configuration demands.
+    fn is_trusted(&self) -> bool {
+        self.keyring.security() == Security::Off || self.secure.as_ref().is_some_and(|secure| secure.own)
+    }
+
+    fn done(&mut self, token: Token, result: Result<(), Failure>) {
+        self.events.push_back(Event::Done { token, result });
+    }
+}
+
+/// Cause of being offline for a panel that never answered.
+const NEVER_HEARD: &str = "no reply since the start: check wiring, power, address and baud rate";
