@@ -44,6 +44,9 @@ pub enum DecodeError {
         /// What it holds.
         value: u8,
     },
+    /// TEXT holds something else than printable ASCII.
+    #[error("TEXT with other characters than printable ASCII")]
+    Text,
 }
 
 /// Bytes that are a credential, typed digits, or may be: they compare and read like a `Vec<u8>`, but `Debug` shows
