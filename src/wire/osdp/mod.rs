@@ -6,9 +6,12 @@
 //! ```
 //! What to send when, sequence numbers and time-outs belong to the caller; this room only knows how it is written.
 
+pub mod capture;
 pub mod code;
 pub mod command;
 pub mod control;
+pub mod decoder;
+pub mod describe;
 pub mod frame;
 pub mod reply;
 pub mod secure;
