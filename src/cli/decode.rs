@@ -66,7 +66,7 @@ pub fn print(
     match (bad_lines.first, bad_lines.others) {
         (None, _) => Ok(()),
         (Some((line, error)), 0) => bail!("{name}:{line}: {error}"),
-        (Some((line, error)), others) => bail!("{name}:{line}: {error}; {others} more lines cannot be read"),
+        (Some((line, error)), others) => bail!("{name}:{line}: {error}; nor can {others} more be read"),
     }
 }
 

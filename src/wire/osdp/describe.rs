@@ -165,3 +165,57 @@ fn capability(Capability { function, level, count }: &Capability) -> String {
     };
     format!("{name} level {level} × {count}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_command(code: u8, data: &[u8]) -> String {
+        command(&Command::decode(code, data).unwrap())
+    }
+
+    fn of_reply(code: u8, data: &[u8]) -> String {
+        reply(&Reply::decode(code, data).unwrap())
+    }
+
+    #[test]
+    fn commands_in_words() {
+        assert_eq!(
+            of_command(0x68, &[0, 5, 30, 0, 1, 1, 30, 0]),
+            "output 0 temporarily on 3.0 s; output 1 off"
+        );
+        assert_eq!(
+            of_command(0x69, &[0, 1, 2, 2, 3, 2, 0, 25, 0, 1, 1, 0, 1, 1]),
+            "reader 0 LED 1 green 0.2 s / off 0.3 s for 2.5 s, permanently red"
+        );
+        assert_eq!(of_command(0x69, &[0; 14]), "reader 0 LED 0");
+        assert_eq!(
+            of_command(0x6a, &[1, 2, 1, 3, 0]),
+            "reader 1, tone default, 0.1 s on, 0.3 s off, until told otherwise"
+        );
+        assert_eq!(
+            of_command(0x6b, b"\x00\x03\x05\x01\x02\x02Hi"),
+            "reader 0, temporary for 5 s at row 1, column 2: \"Hi\""
+        );
+        assert_eq!(of_command(0x6e, &[3, 0x00, 0xc2, 0x01, 0]), "address 3, 115200 baud");
+    }
+
+    #[test]
+    fn replies_in_words() {
+        assert_eq!(of_reply(0x41, &[6]), "encryption required");
+        assert_eq!(of_reply(0x41, &[0xfe]), "reason 254");
+        assert_eq!(of_reply(0x48, &[1, 0]), "tamper open, power good");
+        assert_eq!(of_reply(0x49, &[0, 2, 9]), "input 0 inactive; input 1 short; input 2 state 9");
+        assert_eq!(
+            of_reply(0x46, &[2, 1, 4, 10, 0x80, 0, 99, 1, 2]),
+            "outputs level 1 × 4; receives 128 bytes; function 99 level 1 × 2"
+        );
+    }
+
+    #[test]
+    fn credentials_are_left_to_the_hex() {
+        assert_eq!(of_reply(0x50, &[0, 1, 26, 0, 0xde, 0xad, 0xbe, 0xc0]), "reader 0, 26 bits, Wiegand");
+        assert_eq!(of_reply(0x53, &[0, 2, 0x37, 0x38]), "reader 0, 2 digits");
+        assert_eq!(of_command(0x75, &[[1, 16].as_slice(), &[0xab; 16]].concat()), "new base key (SCBK)");
+    }
+}

@@ -103,6 +103,11 @@ impl SessionKeys {
         encrypt(&self.mac2, encrypt(&self.mac1, *server_cryptogram))
     }
 
+    #[cfg(test)]
+    pub(super) const fn zero() -> Self {
+        Self { enc: [0; 16], mac1: [0; 16], mac2: [0; 16] }
+    }
+
     /// CBC under S-MAC1, the last block under S-MAC2; padded with 80 00… only where it is not whole blocks.
     pub(super) fn mac(&self, iv: Block, message: &[u8]) -> Block {
         let (blocks, rest) = message.as_chunks::<16>();
@@ -147,4 +152,36 @@ fn pad_block(rest: &[u8]) -> Block {
         *to = *from;
     }
     block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// OSDP 2.2 annex E: SCBK-D, RND.A = B0…B7, RND.B = A0…A7.
+    #[test]
+    fn annex_e() {
+        let rnd_a = [0xb0, 0xb1, 0xb2, 0xb3, 0xb4, 0xb5, 0xb6, 0xb7];
+        let rnd_b = [0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7];
+        let keys = SessionKeys::derive(&Scbk::default_key(), &rnd_a);
+        assert_eq!(hex::encode(keys.enc), "bf8dc2a8329acb8c67c6d0cd9a451682");
+        assert_eq!(hex::encode(keys.mac1), "5e86c676603bdee2d8beafe178637332");
+        assert_eq!(hex::encode(keys.mac2), "6fda86e857777e81132035758239172e");
+        let server = keys.server_cryptogram(&rnd_a, &rnd_b);
+        assert_eq!(hex::encode(keys.client_cryptogram(&rnd_a, &rnd_b)), "fde5d2f428ec16312471ea3c02bd7796");
+        assert_eq!(hex::encode(server), "26d3356e07762d262801fc8e6665a891");
+        assert_eq!(hex::encode(keys.initial_rmac(&server)), "b2a30057eb98ba2229ec1f875662b524");
+    }
+
+    #[test]
+    fn base_keys_come_from_hex_and_stay_hidden() {
+        let key = Scbk::from_hex("303132333435363738393A3b3c3d3e3f").unwrap();
+        assert!(key.is_default());
+        assert_eq!(key.to_hex(), "303132333435363738393a3b3c3d3e3f");
+        assert_ne!(key, Scbk::new([0; 16]));
+        assert_eq!(format!("{key:?}"), "Scbk(…)");
+        for wrong in ["", "30", "303132333435363738393a3b3c3d3e3g", "303132333435363738393a3b3c3d3e3f00"] {
+            assert!(Scbk::from_hex(wrong).is_none(), "{wrong}");
+        }
+    }
 }

@@ -38,12 +38,6 @@ impl Session {
         Self { keys, command_mac: [0; 16], reply_mac: rmac_i }
     }
 
-    /// A session from its parts, for vectors and for following a captured one.
-    #[must_use]
-    pub fn resume(keys: SessionKeys, command_mac: [u8; 16], reply_mac: [u8; 16]) -> Self {
-        Self { keys, command_mac, reply_mac }
-    }
-
     /// Appends mark and frame: SCS_15 or SCS_16 without data, SCS_17 or SCS_18 with; which of the two is the
     /// header's direction.
     ///
@@ -73,6 +67,9 @@ impl Session {
 
     /// Checks a frame's MAC and gives its data in the clear. SCS_15 and SCS_16 with data give it as it is; an
     /// encrypted frame may hold nothing but padding.
+    ///
+    /// A session follows both directions (a capture's reader needs that), so address, direction and number are
+    /// the caller's to check first. The last frame opened opens again until the other side has sent its next.
     ///
     /// # Errors
     /// [`OpenError`]; the chain has not changed, so the other side may send the right frame yet.
@@ -138,5 +135,49 @@ impl Session {
 impl fmt::Debug for Session {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Session(…)")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::wire::osdp::frame::Check;
+
+    #[test]
+    fn poll_under_zero_keys() {
+        let mut session = Session::begin(SessionKeys::zero(), [0; 16]);
+        let header = Header { address: 0, reply: false, sequence: 2, check: Check::Crc };
+        let mut out = Vec::new();
+        session.seal(&header, 0x60, &[], &mut out).unwrap();
+        assert_eq!(hex::encode(out), "ff53000e000e0215604b32767773b6");
+    }
+
+    #[test]
+    fn padding_comes_off_only_where_it_is_whole() {
+        let session = Session::begin(SessionKeys::zero(), [0; 16]);
+        for length in 0..=33 {
+            let plain: Vec<u8> = (0..length).map(|byte| byte | 0x80).collect();
+            let mut sealed = plain.clone();
+            session.encrypt_data([7; 16], &mut sealed);
+            assert_eq!(sealed.len(), (plain.len() / 16 + 1) * 16);
+            assert_eq!(session.decrypt_data([7; 16], &sealed), Some(plain));
+            assert_eq!(session.decrypt_data([7; 16], &sealed[1..]), None);
+        }
+        let mut blocks = [[0_u8; 16]];
+        cbc::Encryptor::<Aes128>::new(&[0; 16].into(), &[0xff; 16].into())
+            .encrypt_block((&mut blocks[0]).into());
+        assert_eq!(session.decrypt_data([0; 16], blocks.as_flattened()), None, "zeros without 80");
+    }
+
+    #[test]
+    fn too_long_a_frame_leaves_chain_and_buffer() {
+        let mut session = Session::begin(SessionKeys::zero(), [3; 16]);
+        let header = Header { address: 1, reply: false, sequence: 1, check: Check::Crc };
+        let mut out = vec![0xaa];
+        assert!(session.seal(&header, 0x80, &[0; 1424], &mut out).is_err());
+        assert_eq!((out.as_slice(), session.command_mac), ([0xaa].as_slice(), [0; 16]));
+        session.seal(&header, 0x80, &[0; 1407], &mut out).unwrap();
+        assert_ne!(session.command_mac, [0; 16]);
     }
 }
