@@ -1,4 +1,4 @@
-//! The frame: `[FF mark] 53 ADDR LEN16le CTRL [SCB] CODE DATA [MAC4] CRC16le | CKSUM8` (OSDP 2.2, 5.6).
+//! The frame: `[FF mark] 53 ADDR LEN16le CTRL [SCB] CODE DATA [MAC4] CRC16le | CKSUM8`.
 //!
 //! [`parse`] is a pure function of a receive buffer. Its contract: it never panics on any bytes; every outcome but
 //! [`Parsed::Incomplete`] tells a number of bytes to drop that is at least 1, so a caller that drops them and asks
@@ -18,7 +18,7 @@ pub const SOM: u8 = 0x53;
 pub const MARK: u8 = 0xff;
 /// The longest frame there may be, in bytes, the mark not counted.
 pub const MAX_FRAME: usize = 1440;
-/// What every panel has to be able to receive, in bytes (OSDP 2.2, 5.6), unless its PDCAP says more.
+/// What every panel has to be able to receive, in bytes, unless its PDCAP says more.
 pub const MIN_RECEIVE: usize = 128;
 /// The address that every panel obeys; for buses with a single panel only, which answers as `FF`.
 pub const BROADCAST: u8 = 0x7f;
