@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod bus;
+pub mod cli;
 pub mod clock;
 pub mod domain;
 pub mod panel;

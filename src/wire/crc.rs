@@ -2,7 +2,7 @@
 
 use crc::{CRC_16_SPI_FUJITSU, Crc};
 
-/// OSDP's CRC-16: polynomial 1021, initial value 1D0F, unreflected, no final xor (OSDP 2.2 annex C).
+/// OSDP's CRC-16: polynomial 1021, initial value 1D0F, unreflected, no final xor.
 /// The catalogue of CRCs knows these parameters under the name of another user.
 static OSDP: Crc<u16> = Crc::<u16>::new(&CRC_16_SPI_FUJITSU);
 

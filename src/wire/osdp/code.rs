@@ -1,4 +1,4 @@
-//! Command and reply codes (OSDP 2.2 annex A), and their names.
+//! Command and reply codes of OSDP 2.2, and their names.
 
 macro_rules! codes {
     ($(#[$doc:meta])* $module:ident { $($name:ident = $code:literal, $text:literal;)* }) => {
