@@ -5,4 +5,5 @@
 //! line and runs on a thread of its own. docs/architecture.md draws the rooms and says which may know which;
 //! tests/layering.rs holds the code to it.
 
+pub mod config;
 pub mod domain;
