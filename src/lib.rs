@@ -5,5 +5,6 @@
 //! line and runs on a thread of its own. docs/architecture.md draws the rooms and says which may know which;
 //! tests/layering.rs holds the code to it.
 
+pub mod cli;
 pub mod config;
 pub mod domain;

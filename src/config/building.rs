@@ -10,7 +10,7 @@ use super::{
     Bus, Direction, Door, Intercom, KeyOrder, Lock, OpenWhen, Panel, Parity, Port, Protocol, SecretFile,
     SecureChannel,
     address::host_and_port,
-    read::{Input, Section, choice, duration, path, secret_file, text, truth, whole},
+    read::{Input, Section, choice, duration, path, secret_file, shown, text, truth, whole},
     service::name,
 };
 use crate::domain::{Name, OutputActive};
@@ -125,11 +125,11 @@ pub(super) fn panels(sections: Vec<Section<'_>>, buses: &KnownBuses, intercoms: 
         }
         if let Some(id) = intercom.filter(|id| intercoms.iter().all(|known| known.id != *id)) {
             let known = listed(intercoms.iter().map(|intercom| intercom.id.to_string()));
-            section.problem("intercom", format!("there is no [[intercom]] with the id {id}; there {known}"));
+            section.problem("intercom", format!("there is no [[intercom]] with the id {id}; {known}"));
         }
         if let Some(bus) = bus.as_ref().filter(|bus| !buses.contains_key(*bus)) {
             let known = listed(buses.keys().map(Name::to_string));
-            section.problem("bus", format!("there is no [[bus]] with the name {bus}; there {known}"));
+            section.problem("bus", format!("there is no [[bus]] with the name {bus}; {known}"));
         }
         if protocol == Some(Protocol::Modbus) {
             refuse_keys(
@@ -183,7 +183,7 @@ fn lock(mut section: Section<'_>) -> Option<Lock> {
     let output = section.require("output", "0", whole(0..=u8::MAX));
     let open = section.get("open", duration(OPEN_STEP..=OPEN_MAX)).unwrap_or(OPEN);
     let active = section.get("active", choice(OUTPUT_ACTIVE)).unwrap_or_default();
-    if open.as_nanos() % OPEN_STEP.as_nanos() != 0 {
+    if !open.as_nanos().is_multiple_of(OPEN_STEP.as_nanos()) {
         section
             .problem("open", "must be a multiple of 100 ms, the steps of a panel's timer, like \"2500ms\"");
     }
@@ -236,7 +236,7 @@ fn baud(protocol: Protocol) -> impl FnOnce(&Input<'_>) -> Result<u32, String> {
         let rates = protocol.baud_rates();
         whole(0..=u32::MAX)(input).ok().filter(|rate| rates.contains(rate)).ok_or_else(|| {
             let rates: Vec<String> = rates.iter().map(u32::to_string).collect();
-            format!("must be one of the rates {}", rates.join(", "))
+            format!("must be one of the rates {} (no quotes), found {}", rates.join(", "), shown(input.kind))
         })
     }
 }
@@ -260,7 +260,7 @@ fn refuse_keys(section: &Section<'_>, keys: &[&str], why: &str) {
 fn listed(known: impl Iterator<Item = String>) -> String {
     let known: Vec<String> = known.collect();
     match known.as_slice() {
-        [] => "is none at all".into(),
-        known => format!("are {}", known.join(", ")),
+        [] => "none is configured".into(),
+        known => format!("configured are {}", known.join(", ")),
     }
 }

@@ -23,10 +23,14 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// That of this process.
+    /// That of this process. Variables of others, which may hold their secrets, are not taken.
     pub fn of_process() -> Self {
+        let ours = |name: &OsString| {
+            name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) || name == CREDENTIALS_DIRECTORY
+        };
         let host_name = nix::unistd::gethostname().unwrap_or_default();
-        Self { variables: std::env::vars_os().collect(), host_name: host_name.to_string_lossy().into_owned() }
+        let variables = std::env::vars_os().filter(|(name, _)| ours(name)).collect();
+        Self { variables, host_name: host_name.to_string_lossy().into_owned() }
     }
 
     /// An empty one on a host of this name.
@@ -41,7 +45,7 @@ impl Environment {
     }
 
     pub(super) fn credentials_directory(&self) -> Option<PathBuf> {
-        let (_, value) = self.variables.iter().find(|(name, _)| name == "CREDENTIALS_DIRECTORY")?;
+        let (_, value) = self.variables.iter().find(|(name, _)| name == CREDENTIALS_DIRECTORY)?;
         (!value.is_empty()).then(|| PathBuf::from(value))
     }
 }
@@ -49,6 +53,8 @@ impl Environment {
 /// Sections whose keys the environment can set; lists of things are set in files.
 const SECTIONS: [&str; 4] = ["gateway", "http", "journal", "mqtt"];
 const PREFIX: &str = "INTERCOM_GATEWAY";
+/// Where systemd puts the files of LoadCredential=.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// Merges all layers of the configuration at `main`. What cannot be read or parsed is added to `problems` and left
 /// out, so the result is only of use where there were none.
@@ -148,13 +154,24 @@ fn read_file(
         Err(error) => {
             let line = error.span().map_or(0, |span| line_of(&text, span.start));
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            problems.add(Place::Line(path.clone(), line), "", format!("no valid TOML: {message}"));
+            let key = line.checked_sub(1).and_then(|index| text.lines().nth(index)).and_then(key_of_line);
+            problems.add(
+                Place::Line(path.clone(), line),
+                key.unwrap_or_default(),
+                format!("no valid TOML: {message}"),
+            );
             return None;
         }
     };
     let mut file = Walk { path, text: &text, places };
     let mut layer = Map::new();
     for (key, item) in document.as_table() {
+        if !is_word(key) {
+            let start = file.key_start(document.as_table(), key).unwrap_or_default();
+            let place = Place::Line(path.clone(), line_of(&text, start));
+            problems.add(place, "", format!("{key:?} is no key; keys are of a-z and _"));
+            continue;
+        }
         if let Some(elements) = elements(item) {
             let list = lists.entry(key.to_owned()).or_default();
             if list.is_empty() {
@@ -266,7 +283,7 @@ fn variables(environment: &Environment, places: &mut Places, problems: &mut Prob
         };
         let key = key.to_lowercase();
         match key.split_once("__") {
-            Some((section, key)) if SECTIONS.contains(&section) && !key.is_empty() && !key.contains("__") => {
+            Some((section, key)) if SECTIONS.contains(&section) && is_word(key) && !key.contains("__") => {
                 places.set(format!("{section}.{key}"), place);
                 ours.insert(name.to_owned(), value.to_owned());
             }
@@ -280,6 +297,17 @@ fn variables(environment: &Environment, places: &mut Places, problems: &mut Prob
         }
     }
     config::Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(ours))
+}
+
+/// Whether config-rs takes the key as it is: in others it finds paths, and makes lists as long as they say.
+fn is_word(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+/// The key of a line that is no TOML, where there is one.
+fn key_of_line(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once('=')?;
+    Some(key.trim()).filter(|key| is_word(key))
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -13,6 +13,7 @@
 
 mod address;
 mod building;
+mod certificates;
 mod check;
 mod layers;
 mod place;
@@ -26,6 +27,7 @@ use std::path::Path;
 
 use config::{Map, Value};
 
+pub use certificates::ChainAndKey;
 pub use check::{Finding, Severity, findings};
 pub use layers::Environment;
 pub use place::{ConfigErrors, Place, Problem};

@@ -40,15 +40,19 @@ impl<'a> Reader<'a> {
 
     /// The table at `path`, which is `value`; an empty one where that is absent or, which is noted, no table.
     pub fn section(&'a self, path: &str, value: Option<&'a Value>) -> Section<'a> {
-        let table = match value.map(|value| &value.kind) {
-            None => &self.empty,
-            Some(ValueKind::Table(table)) => table,
+        let (table, is_table) = match value.map(|value| &value.kind) {
+            None => (&self.empty, true),
+            Some(ValueKind::Table(table)) => (table, true),
+            Some(ValueKind::Array(_)) if !path.contains('.') => {
+                self.problem(path, format!("is no list: write its header as [{path}]"));
+                (&self.empty, false)
+            }
             Some(other) => {
                 self.problem(path, format!("must be a table with keys of its own, found {}", shown(other)));
-                &self.empty
+                (&self.empty, false)
             }
         };
-        Section { reader: self, path: path.to_owned(), table, known: Vec::new() }
+        Section { reader: self, path: path.to_owned(), table, is_table, known: Vec::new() }
     }
 
     /// Everything that was noted.
@@ -74,7 +78,7 @@ impl<'a> Reader<'a> {
 
 /// A value with what its reading depends on.
 pub(super) struct Input<'a> {
-    kind: &'a ValueKind,
+    pub kind: &'a ValueKind,
     /// Variables are all text, so numbers and truths may be written as such there.
     variable: bool,
     base: &'a dyn Fn() -> PathBuf,
@@ -86,6 +90,8 @@ pub(super) struct Section<'a> {
     reader: &'a Reader<'a>,
     path: String,
     table: &'a Map<String, Value>,
+    /// Where it is none, that is the problem, and not the keys that it lacks.
+    is_table: bool,
     known: Vec<&'static str>,
 }
 
@@ -131,7 +137,7 @@ impl<'a> Section<'a> {
         example: &str,
         read: impl FnOnce(&Input<'_>) -> Result<T, String>,
     ) -> Option<T> {
-        if !self.has(key) {
+        if self.is_table && !self.has(key) {
             self.problem(key, format!("is missing; write for example {key} = {example}"));
         }
         self.get(key, read)
@@ -203,12 +209,14 @@ pub(super) fn whole<N: TryFrom<i128> + Copy + Into<i128>>(
             ValueKind::String(text) if input.variable => text.parse().ok(),
             _ => None,
         };
+        let quoted = !input.variable && matches!(input.kind, ValueKind::String(_));
         let (first, last): (i128, i128) = ((*range.start()).into(), (*range.end()).into());
         number
             .filter(|number| (first..=last).contains(number))
             .and_then(|number| N::try_from(number).ok())
             .ok_or_else(|| {
-                format!("must be a whole number from {first} to {last}, found {}", shown(input.kind))
+                let quotes = if quoted { " without quotes" } else { "" };
+                format!("must be a whole number{quotes} from {first} to {last}, found {}", shown(input.kind))
             })
     }
 }
@@ -264,7 +272,7 @@ pub(super) fn secret_file(input: &Input<'_>) -> Result<SecretFile, String> {
 }
 
 /// A value as a message may show it. Tables and lists are only named.
-fn shown(kind: &ValueKind) -> String {
+pub(super) fn shown(kind: &ValueKind) -> String {
     match kind {
         ValueKind::Nil => "nothing".into(),
         ValueKind::Boolean(truth) => truth.to_string(),

@@ -117,8 +117,7 @@ impl SecretFile {
     /// As [`SecretFile::read`], or where the file is no UTF-8.
     pub fn read_text(&self) -> Result<Zeroizing<String>, SecretError> {
         let bytes = self.read()?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| SecretError::Form { path: self.shown(), expected: "is no text in UTF-8" })?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| self.form("is no text in UTF-8"))?;
         let line = text.strip_suffix('\n').unwrap_or(text);
         Ok(Zeroizing::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
     }
@@ -130,15 +129,14 @@ impl SecretFile {
     pub fn read_key(&self) -> Result<Zeroizing<[u8; 16]>, SecretError> {
         let text = self.read_text()?;
         let mut key = Zeroizing::new([0; 16]);
-        hex::decode_to_slice(text.trim(), key.as_mut()).map_err(|_| SecretError::Form {
-            path: self.shown(),
-            expected: "must hold a key of 32 hex digits and nothing else",
-        })?;
+        hex::decode_to_slice(text.trim(), key.as_mut())
+            .map_err(|_| self.form("must hold a key of 32 hex digits and nothing else"))?;
         Ok(key)
     }
 
-    fn shown(&self) -> PathBuf {
-        self.path().unwrap_or_default()
+    /// The error for a file of the wrong form.
+    pub(super) fn form(&self, expected: &'static str) -> SecretError {
+        SecretError::Form { path: self.path().unwrap_or_default(), expected }
     }
 }
 
