@@ -148,21 +148,18 @@ impl Line {
             return false;
         }
         let begin = out.len();
-        while let Some((slot, probe)) = self.choose(now) {
-            let window = if probe { self.book_probe(now, slot) } else { REPLY_TIMEOUT };
-            let Some(chosen) = self.slots.get_mut(slot) else { return false };
-            if !chosen.driver.poll_transmit(now, out) {
-                return false;
-            }
-            let characters = u32::try_from(out.len() - begin).unwrap_or(u32::MAX);
-            let sent = now + self.timing.character * characters;
-            self.received.clear();
-            self.broken = false;
-            self.quiet_since = sent;
-            self.state = State::Awaiting { slot, deadline: sent + self.timing.adapter + window, probe };
-            return true;
+        let Some((slot, probe)) = self.choose(now) else { return false };
+        let window = if probe { self.book_probe(now, slot) } else { REPLY_TIMEOUT };
+        if !self.slots.get_mut(slot).is_some_and(|slot| slot.driver.poll_transmit(now, out)) {
+            return false;
         }
-        false
+        let characters = u32::try_from(out.len() - begin).unwrap_or(u32::MAX);
+        self.quiet_since = now + self.timing.character * characters;
+        self.received.clear();
+        self.broken = false;
+        self.state =
+            State::Awaiting { slot, deadline: self.quiet_since + self.timing.adapter + window, probe };
+        true
     }
 
     /// Bytes came in.

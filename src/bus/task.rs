@@ -16,12 +16,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use nix::sys::{
-    time::TimeSpec,
-    timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
-};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, unix::AsyncFd},
+    io::{AsyncReadExt, AsyncWriteExt},
     sync::{mpsc, oneshot, watch},
 };
 
@@ -36,6 +32,7 @@ use crate::{
     clock::{self, Clock},
     domain::{Mono, Name, Occurrence, PanelStatus, event::UnlockedBy},
     panel::{Driver, Failure, OsEntropy, osdp},
+    sys::Timer,
 };
 
 /// All panels silent for so long: the port itself may be what is dead.
@@ -297,7 +294,7 @@ impl Shell {
                     self.tell_port(Some(text));
                 }
             }
-            if self.rest(&mut core, &timer, backoff).await {
+            if self.rest(&mut core, backoff).await {
                 return Ok(());
             }
             backoff = (backoff * 2).min(REOPEN_BACKOFF.1);
@@ -330,7 +327,10 @@ impl Shell {
             if clock::mono() >= core.last_heard() + silent_for {
                 return Ended::Silent;
             }
-            timer.set(core.next_time().min(clock::mono() + HEARTBEAT));
+            let wake = core.next_time().min(clock::mono() + HEARTBEAT);
+            if let Err(error) = timer.set(wake.as_nanos()) {
+                return Ended::PortLost(error);
+            }
             tokio::select! {
                 read = port.read(&mut buffer) => match read {
                     // An unplugged adapter reads as end-of-file, at once and for ever.
@@ -341,21 +341,21 @@ impl Shell {
                     }
                     Err(error) => return Ended::PortLost(error),
                 },
-                () = timer.wait() => self.at_moment(|moment| core.advance(moment)),
+                _ = timer.wait() => self.at_moment(|moment| core.advance(moment)),
                 command = self.commands.recv() => self.obey(core, command),
             }
         }
     }
 
     /// Waits without a port: panels go offline, commands are answered. `true`: told to stop.
-    async fn rest(&mut self, core: &mut Core, timer: &Timer, pause: Duration) -> bool {
+    async fn rest(&mut self, core: &mut Core, pause: Duration) -> bool {
         let until = clock::mono() + pause;
         while clock::mono() < until && !self.stopping {
             self.perform(core);
             // Turns that would be due cannot be taken: only deadlines count, which the heartbeat is enough for.
-            timer.set(until.min(clock::mono() + HEARTBEAT));
+            let nap = until.min(clock::mono() + HEARTBEAT).since(clock::mono());
             tokio::select! {
-                () = timer.wait() => self.at_moment(|moment| core.advance(moment)),
+                () = tokio::time::sleep(nap) => self.at_moment(|moment| core.advance(moment)),
                 command = self.commands.recv() => self.obey(core, command),
             }
         }
@@ -452,31 +452,5 @@ impl Shell {
             now: self.shared.clock.trusted_seconds().map_or(Now::Unknown, Now::At),
             directory: &directory,
         })
-    }
-}
-
-/// A timer with the kernel's resolution.
-struct Timer(AsyncFd<TimerFd>);
-
-impl Timer {
-    fn new() -> io::Result<Self> {
-        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-        Ok(Self(AsyncFd::new(TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?)?))
-    }
-
-    /// Goes off at `at`; a moment that has passed goes off at once.
-    fn set(&self, at: Mono) {
-        // Zero would disarm it.
-        let at = TimeSpec::from_duration(Duration::from_nanos(at.as_nanos().max(1)));
-        let set = self.0.get_ref().set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME);
-        debug_assert!(set.is_ok(), "{set:?}");
-    }
-
-    async fn wait(&self) {
-        if let Ok(mut ready) = self.0.readable().await {
-            // Reading resets it; one set anew in between has nothing to read, which is as well.
-            let _ = ready.try_io(|timer| timer.get_ref().wait().map_err(io::Error::from));
-            ready.clear_ready();
-        }
     }
 }

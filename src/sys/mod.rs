@@ -1,10 +1,14 @@
 //! The system calls that no crate wraps: the only place with `unsafe`.
 #![allow(
     unsafe_code,
-    reason = "ioctls and adjtimex; every call passes a pointer to a live, initialised local"
+    reason = "ioctls and adjtimex, which get pointers to live, initialised locals; a descriptor registered with the runtime"
 )]
 
+mod timer;
+
 use std::{io, mem, os::fd::AsRawFd};
+
+pub use timer::Timer;
 
 /// Turns on the kernel's RS-485 direction control (TIOCSRS485) with RTS raised while sending. `after_send`
 /// tries the one layout that sc16is7xx adapters take. A pty and many USB adapters answer ENOTTY.

@@ -1,0 +1,159 @@
+//! What `check` says about a configuration that is valid in form (contract §1).
+
+use std::{os::unix::fs::PermissionsExt, path::Path};
+
+use intercom_gateway::config::{Config, Environment, Severity, findings};
+
+/// The findings for a configuration in `directory`, one a line, without the directory's name.
+fn said(directory: &Path, text: &str) -> String {
+    let file = directory.join("gateway.toml");
+    std::fs::write(&file, text).unwrap();
+    let config = Config::load_with(&file, &Environment::empty("pi")).unwrap();
+    let lines: Vec<String> = findings(&config).iter().map(ToString::to_string).collect();
+    lines.join("\n").replace(&format!("{}/", directory.display()), "")
+}
+
+fn write(directory: &Path, name: &str, content: &str, mode: u32) {
+    let path = directory.join(name);
+    std::fs::write(&path, content).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn building(panels: usize, bus: &str, panel: &str) -> String {
+    let mut text = format!(
+        "[[intercom]]\nid = 1\n[[bus]]\nname = \"street\"\nport = \"/dev/null\"\nprotocol = \"osdp\"\n{bus}\n"
+    );
+    for address in 0..panels {
+        text.push_str(&format!(
+            "[[panel]]\nname = \"p{address}\"\nintercom = 1\nbus = \"street\"\naddress = {address}\n{panel}\n"
+        ));
+    }
+    text
+}
+
+#[test]
+fn a_sound_building_has_nothing_to_say() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(said(directory.path(), &building(4, "", "")), "");
+}
+
+#[test]
+fn ports_and_lists_that_are_probably_not_meant() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    std::os::unix::fs::symlink("/dev/null", directory.path().join("link")).unwrap();
+    let text = r#"
+[gateway]
+state_dir = "file"
+[http]
+listen = "0.0.0.0:443"
+[[intercom]]
+id = 1
+[[bus]]
+name = "a"
+port = "file"
+protocol = "osdp"
+parity = "even"
+[[bus]]
+name = "b"
+port = "/dev/null"
+protocol = "osdp"
+[[bus]]
+name = "c"
+port = "link"
+protocol = "osdp"
+[[bus]]
+name = "d"
+port = "/dev/ttyUSB77"
+protocol = "osdp"
+"#;
+    let mut all = said(directory.path(), text);
+    all.push_str("\n\n");
+    all.push_str(&said(directory.path(), ""));
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn a_long_cycle_is_told_with_its_length() {
+    let directory = tempfile::tempdir().unwrap();
+    // 34 characters of 10 bits at 9600 are 35.4 ms a panel: 28 panels stay below 1 s, 29 do not.
+    assert_eq!(said(directory.path(), &building(28, "", "")), "");
+    let warning = said(directory.path(), &building(29, "", ""));
+    assert!(
+        warning.starts_with(
+            "gateway.toml:3: warning: bus.baud: one round of polls over its 29 panels takes 1.03 s"
+        ),
+        "{warning}"
+    );
+    assert_eq!(said(directory.path(), &building(29, "baud = 115200", "")), "");
+}
+
+#[test]
+fn keys_of_panels_are_read_and_judged_but_never_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    write(at, "factory", "303132333435363738393A3B3C3D3E3F", 0o640);
+    write(at, "short", "00112233", 0o640);
+    write(at, "open", "00112233445566778899aabbccddeeff\n", 0o644);
+    write(at, "good", "00112233445566778899aabbccddeeff\n", 0o640);
+    let key = |file: &str| said(at, &building(1, "", &format!("secure_key_file = \"{file}\"")));
+    let all = ["factory", "short", "open", "good", "none", "credential:x"].map(key).join("\n");
+    assert!(!all.contains("00112233"), "{all}");
+    let off = said(at, &building(1, "", "secure_key_file = \"good\"\nsecure_channel = \"off\""));
+    insta::assert_snapshot!(format!("{all}\n\n{off}"));
+}
+
+#[test]
+fn a_key_that_only_root_can_read_is_out_of_the_units_reach() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), "key", "00112233445566778899aabbccddeeff\n", 0o600);
+    let owner =
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(directory.path().join("key")).unwrap());
+    let said = said(directory.path(), &building(1, "", "secure_key_file = \"key\""));
+    assert_eq!(said.contains("credential:NAME"), owner == 0, "{said}");
+}
+
+#[test]
+fn certificates_are_parsed_and_belong_to_their_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let made = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let (own, other) = (made("a"), made("b"));
+    write(at, "cert.pem", &own.cert.pem(), 0o644);
+    write(at, "key.pem", &own.signing_key.serialize_pem(), 0o640);
+    write(at, "other.pem", &other.signing_key.serialize_pem(), 0o640);
+    write(at, "text.pem", "no certificate", 0o640);
+    write(at, "empty", "\n", 0o640);
+    let http = |cert: &str, key: &str| {
+        let tls = format!("[http]\ntls = \"files\"\ncert_file = \"{cert}\"\nkey_file = \"{key}\"\n");
+        said(at, &format!("{tls}{}", building(1, "", "")))
+    };
+    assert_eq!(http("cert.pem", "key.pem"), "");
+    let mqtt = |rest: &str| {
+        let uplink = format!("[gateway]\nid = \"b\"\n[mqtt]\nurl = \"mqtts://h\"\n{rest}\n");
+        said(at, &format!("{uplink}{}", building(1, "", "")))
+    };
+    assert_eq!(mqtt("ca_file = \"cert.pem\"\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\""), "");
+    insta::assert_snapshot!(
+        [
+            http("cert.pem", "other.pem"),
+            http("text.pem", "key.pem"),
+            http("cert.pem", "text.pem"),
+            http("cert.pem", "missing.pem"),
+            mqtt("ca_file = \"text.pem\""),
+            mqtt("cert_file = \"cert.pem\"\nkey_file = \"other.pem\""),
+            mqtt("username = \"u\"\npassword_file = \"empty\""),
+            mqtt("username = \"u\"\npassword_file = \"credential:mqtt-password\""),
+        ]
+        .join("\n")
+    );
+}
+
+#[test]
+fn what_only_warns_leaves_the_configuration_valid() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("gateway.toml");
+    std::fs::write(&file, building(1, "", "secure_channel = \"off\"")).unwrap();
+    let config = Config::load_with(&file, &Environment::empty("pi")).unwrap();
+    assert!(findings(&config).iter().all(|finding| finding.severity == Severity::Warning));
+}

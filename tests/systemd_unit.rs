@@ -1,0 +1,56 @@
+//! The shipped unit: hardened as far as a gateway can be, and free of words that systemd does not know.
+
+use std::{path::Path, process::Command};
+
+const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/intercom-gateway.service");
+
+/// Runs systemd-analyze; `None`, said loudly, where this machine has none.
+fn analyze(arguments: &[&str]) -> Option<std::process::Output> {
+    match Command::new("systemd-analyze").args(arguments).env("SYSTEMD_PAGER", "").output() {
+        Ok(output) => Some(output),
+        Err(error) => {
+            eprintln!(
+                "SKIPPED: the unit was not judged, systemd-analyze cannot be run ({error}); apt-get install systemd"
+            );
+            None
+        }
+    }
+}
+
+#[test]
+fn its_exposure_is_at_most_1_5() {
+    let Some(output) = analyze(&["security", "--offline=true", "--threshold=15", UNIT]) else { return };
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("Overall exposure level"), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{table}");
+}
+
+#[test]
+fn systemd_knows_every_directive() {
+    let unit = std::fs::read_to_string(UNIT).unwrap();
+    // systemd wants the program to exist where the unit says, and here it is not installed.
+    let unit = unit.replace("/usr/bin/intercom-gateway", env!("CARGO_BIN_EXE_intercom-gateway"));
+    assert!(unit.contains(env!("CARGO_BIN_EXE_intercom-gateway")));
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("intercom-gateway.service");
+    std::fs::write(&copy, unit).unwrap();
+    let Some(output) = analyze(&["verify", "--man=no", copy.to_str().unwrap()]) else { return };
+    let said = String::from_utf8_lossy(&output.stderr);
+    let about_us: Vec<&str> = said.lines().filter(|line| line.contains("intercom-gateway.service")).collect();
+    assert!(output.status.success() && about_us.is_empty(), "{said}");
+}
+
+#[test]
+fn what_the_gateway_needs_of_systemd_is_there() {
+    let unit = std::fs::read_to_string(UNIT).unwrap();
+    let set = |line: &str| unit.lines().any(|known| known == line);
+    for line in ["Type=notify", "Restart=always", "StartLimitIntervalSec=0", "SupplementaryGroups=dialout"] {
+        assert!(set(line), "{line}");
+    }
+    // It would hide the boot id that every event carries.
+    assert!(!unit.lines().any(|line| line.starts_with("ProcSubset=")));
+    for device in ["ttyAMA", "ttyS", "ttyUSB", "ttyACM", "ttySC"] {
+        assert!(set(&format!("DeviceAllow=char-{device} rw")), "{device}");
+    }
+    assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/99-intercom-gateway.rules").exists());
+}
