@@ -8,4 +8,5 @@
 pub mod access;
 pub mod clock;
 pub mod domain;
+pub mod store;
 pub mod sys;
