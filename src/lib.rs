@@ -12,5 +12,6 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod panel;
+pub mod store;
 pub mod sys;
 pub mod wire;

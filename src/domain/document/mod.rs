@@ -1,14 +1,25 @@
 //! Flat documents: the cloud's record of a flat with its keys and users, in the published order of fields.
 //!
 //! The order of the struct fields is the order of the published page's sample, so that `serde_json::to_string`
-//! of a [`FlatDocument`] is what the documented endpoint answers.
+//! of a [`FlatDocument`] is what the documented endpoint answers. Reading is stricter than a derive would be and
+//! lives in [`parse_flat`], the only way in; [`canonical_json`] and [`DigestBuilder`] are what two parties compare.
 
-use serde::{Deserialize, Serialize};
+mod digest;
+mod leaf;
+mod members;
+mod parse;
+
+pub use digest::{DigestBuilder, canonical_hash, canonical_json};
+pub use leaf::MAX_INTEGER;
+pub use members::NoDuplicates;
+pub use parse::{InvalidFlat, message_of, parse_flat};
+
+use serde::Serialize;
 
 use super::KeyCode;
 
 /// A flat of one intercom as the cloud publishes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FlatDocument {
     /// The cloud's record id, unique within its intercom, at least 1.
     pub id: u64,
@@ -27,7 +38,7 @@ pub struct FlatDocument {
 }
 
 /// A flat document together with what is ours to know of it but not part of the published shape.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FlatRecord {
     /// The intercom (entrance) that the flat belongs to, at least 1.
     pub intercom: u64,
@@ -35,15 +46,15 @@ pub struct FlatRecord {
     #[serde(flatten)]
     pub document: FlatDocument,
     /// Raw register units; replaces `off_hook_below` of this flat's line (contract §4).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub answer_resistance: Option<u64>,
     /// Raw register units; replaces `on_hook_below` of this flat's line (contract §4).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub quiescent_resistance: Option<u64>,
 }
 
 /// One key of a flat.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyRecord {
     /// The cloud's id of the key, at least 1.
     pub id: u64,
@@ -58,7 +69,7 @@ pub struct KeyRecord {
 }
 
 /// A resident's account. Names and logins are personal data: `Debug` hides them.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct UserRecord {
     /// The cloud's id of the user, at least 1.
     pub id: u64,
@@ -87,7 +98,7 @@ impl std::fmt::Debug for UserRecord {
 }
 
 /// Switches of a flat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Properties {
     /// Whether the handset line is in service.
     pub is_analog_line_enable: bool,

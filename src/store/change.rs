@@ -1,0 +1,97 @@
+//! A change of the cache under way: flats are handed to the writer as they come, and come into force together.
+
+use std::{
+    collections::HashSet,
+    sync::{MutexGuard, PoisonError},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Cache, CacheError, CacheState,
+    writer::{CacheMessage, Changed, Commit, FlatId, FlatRow},
+};
+use crate::domain::FlatRecord;
+
+/// Bytes of documents that are handed to the writer at once: a few milliseconds of its time, in which events wait.
+const BATCH: usize = 128 << 10;
+
+/// A change under way. Needs a thread that may block; dropping it gives the change up.
+pub(super) struct CacheChange<'a> {
+    cache: &'a Cache,
+    batch: Vec<FlatRow>,
+    weight: usize,
+    ended: bool,
+    _alone: MutexGuard<'a, ()>,
+}
+
+/// How a change ends well.
+pub(super) struct Finish {
+    /// All flats not among these are removed; `None`: none is.
+    pub(super) keep: Option<HashSet<FlatId>>,
+    /// The revision that is then in force.
+    pub(super) revision: Option<u64>,
+    /// The digest that must come out; `None`: any.
+    pub(super) digest: Option<String>,
+    /// Whether the change may leave no flats where there were some.
+    pub(super) may_empty: bool,
+}
+
+impl Cache {
+    /// Begins a change, after the one that is under way.
+    pub(super) fn change(&self) -> Result<CacheChange<'_>, CacheError> {
+        let alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        send(&self.queue, CacheMessage::Begin)?;
+        Ok(CacheChange { cache: self, batch: Vec::new(), weight: 0, ended: false, _alone: alone })
+    }
+}
+
+impl CacheChange<'_> {
+    /// Writes a flat, new or changed.
+    pub(super) fn put(&mut self, flat: FlatRecord) -> Result<(), CacheError> {
+        let row = FlatRow::new(flat);
+        self.weight += row.weight();
+        self.batch.push(row);
+        if self.weight >= BATCH { self.hand_over() } else { Ok(()) }
+    }
+
+    /// Brings the change into force, or fails with nothing changed.
+    pub(super) fn commit(mut self, finish: Finish) -> Result<(CacheState, u64, u64), CacheError> {
+        self.hand_over()?;
+        let commit = Commit {
+            keep: finish.keep,
+            revision: finish.revision,
+            applied_at: (self.cache.now)().time,
+            digest: finish.digest,
+            may_empty: finish.may_empty,
+        };
+        let (reply, result) = oneshot::channel();
+        send(&self.cache.queue, CacheMessage::Commit(commit, reply))?;
+        self.ended = true;
+        let Changed { state, written, removed } =
+            result.blocking_recv().map_err(|_| CacheError::Stopped)??;
+        self.cache.checkpoint();
+        Ok((state, written, removed))
+    }
+
+    fn hand_over(&mut self) -> Result<(), CacheError> {
+        self.weight = 0;
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        send(&self.cache.queue, CacheMessage::Put(std::mem::take(&mut self.batch)))
+    }
+}
+
+impl Drop for CacheChange<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            // A writer that has ended has rolled back.
+            let _ = send(&self.cache.queue, CacheMessage::Abort);
+        }
+    }
+}
+
+fn send(queue: &mpsc::Sender<CacheMessage>, message: CacheMessage) -> Result<(), CacheError> {
+    queue.blocking_send(message).map_err(|_| CacheError::Stopped)
+}

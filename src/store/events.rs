@@ -1,0 +1,112 @@
+//! Events as rows of `journal.db`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, params};
+
+use super::{StoreError, readers::Readers, sql, unsigned};
+use crate::domain::{ClockQuality, Stamp, StoredEvent};
+
+/// Reads the journal; cheap to clone. Reads block for the time of a disk access, so an async caller uses
+/// [`JournalReader::read_async`].
+#[derive(Clone)]
+pub struct JournalReader {
+    pub(super) readers: Arc<Readers>,
+}
+
+/// Where a journal stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Identity of the journal: 8 lower-case hex digits.
+    pub journal: Arc<str>,
+    /// Sequence of the oldest event that is still here; `last + 1` where there is none.
+    pub oldest: u64,
+    /// Sequence of the newest event that is safely on disk; 0 where none was ever written.
+    pub last: u64,
+    /// Every event up to this one is delivered.
+    pub delivered: u64,
+}
+
+impl JournalReader {
+    /// Up to `limit` events in order of sequence, from the first one at or after `from`.
+    pub fn read(&self, from: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        self.readers.look_up(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT seq, (SELECT id FROM journal), time_ms, (SELECT boot FROM boots WHERE id = e.boot),
+                        uptime_ms, synchronized, online, type, subject, data
+                 FROM events e WHERE seq >= ?1 ORDER BY seq LIMIT ?2",
+            )?;
+            let mut rows = statement.query(params![sql(from), i64::try_from(limit).unwrap_or(i64::MAX)])?;
+            let mut events: Vec<StoredEvent> = Vec::new();
+            while let Some(row) = rows.next()? {
+                let event = event(row, events.last())?;
+                events.push(event);
+            }
+            Ok(events)
+        })
+    }
+
+    /// [`JournalReader::read`] on tokio's blocking threads.
+    pub async fn read_async(&self, from: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        let reader = self.clone();
+        tokio::task::spawn_blocking(move || reader.read(from, limit))
+            .await
+            .map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Where the journal on disk stands.
+    pub fn position_on_disk(&self) -> Result<Position, StoreError> {
+        self.readers.look_up(position)
+    }
+}
+
+/// Reads the position in one statement, so that it is of one moment.
+pub(super) fn position(connection: &Connection) -> rusqlite::Result<Position> {
+    connection.query_row(
+        "SELECT id, delivered, pruned, (SELECT min(seq) FROM events), (SELECT max(seq) FROM events) FROM journal",
+        [],
+        |row| {
+            let pruned: i64 = row.get(2)?;
+            let oldest: Option<i64> = row.get(3)?;
+            let last: Option<i64> = row.get(4)?;
+            Ok(Position {
+                journal: row.get::<_, String>(0)?.into(),
+                oldest: unsigned(oldest.unwrap_or(pruned + 1)),
+                last: unsigned(last.unwrap_or(pruned)),
+                delivered: unsigned(row.get(1)?),
+            })
+        },
+    )
+}
+
+/// One row of the statement of [`JournalReader::read`]; shares the texts that repeat with `previous`.
+pub(super) fn event(row: &Row<'_>, previous: Option<&StoredEvent>) -> rusqlite::Result<StoredEvent> {
+    let shared = |text: &str, of: Option<&Arc<str>>| match of {
+        Some(same) if **same == *text => Arc::clone(same),
+        _ => Arc::from(text),
+    };
+    Ok(StoredEvent {
+        sequence: unsigned(row.get(0)?),
+        journal: shared(row.get_ref(1)?.as_str()?, previous.map(|event| &event.journal)),
+        stamp: Stamp {
+            time: timestamp(row.get(2)?),
+            boot: shared(row.get_ref(3)?.as_str()?, previous.map(|event| &event.stamp.boot)),
+            uptime_ms: unsigned(row.get(4)?),
+            clock: quality(row.get(5)?),
+        },
+        online: row.get(6)?,
+        kind: row.get(7)?,
+        subject: row.get(8)?,
+        data: row.get(9)?,
+    })
+}
+
+/// Milliseconds since the epoch as a time; what no calendar holds becomes the epoch.
+pub(super) fn timestamp(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+pub(super) fn quality(synchronized: bool) -> ClockQuality {
+    if synchronized { ClockQuality::Synchronized } else { ClockQuality::Unsynchronized }
+}

@@ -1,0 +1,202 @@
+//! Everything that outlives the process: the journal of events and the cache of flats, in SQLite.
+//!
+//! ```text
+//! Journal::append ─► bounded queue ─┐                          ┌─► journal.db  (WAL, synchronous=FULL)
+//!                                   ├─► one writer thread ─────┤
+//! Cache::import ───► bounded queue ─┘                          └─► cache.db    (WAL, NORMAL)
+//! JournalReader, CacheReader ◄────── read-only connections ◄───────┘
+//! ```
+//! Invariants:
+//! - `journal.db` cannot be had again: what is told to be written is synced. `cache.db` can: a bad one is deleted,
+//!   and the cloud fills it anew.
+//! - One process writes: it holds `store.lock`.
+//! - Readers never wait for the writer, nor it for them; everything that anybody sees is one committed state.
+//! - Nothing in here reads a clock of its own accord but for pauses: times come with events or from
+//!   [`StoreOptions::now`].
+
+mod cache;
+mod change;
+mod connect;
+mod events;
+mod health;
+mod import;
+mod journal;
+mod open;
+mod readers;
+mod salvage;
+mod schema;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+pub use cache::{Cache, CacheError, CacheReader, CacheState, ExportError, FlatRow, KeyRow};
+pub use events::{JournalReader, Position};
+pub use health::StoreHealth;
+pub use import::{FlatProblem, ImportError, ImportReport};
+pub use journal::{AppendError, Journal};
+pub use open::{OpenReport, ReadOnlyStore};
+pub use salvage::Salvage;
+
+use crate::domain::Stamp;
+
+/// Tells the time, with what is known of it.
+pub type Now = Arc<dyn Fn() -> Stamp + Send + Sync>;
+
+/// How to open a [`Store`].
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// The directory of the databases; it exists.
+    pub dir: PathBuf,
+    /// How long delivered events stay; zero: until the cap.
+    pub keep: Duration,
+    /// Most events in the journal; raised to 64 where it is less.
+    pub max_events: u64,
+    /// Most bytes of `journal.db`; `None`: 1 KiB for each of `max_events`, at least 16 MiB.
+    pub max_journal_bytes: Option<u64>,
+    /// There is no cloud: every event counts as delivered once it is written.
+    pub alone: bool,
+    /// Stamps the store's own events and tells what is old.
+    pub now: Now,
+}
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A database could not be opened or checked.
+    #[error("cannot open the database {}: {source}", file.display())]
+    Open {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// A database could not be read.
+    #[error("cannot read the database {}: {source}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// A database could not be written.
+    #[error("cannot write the database {}: {source}", file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// A database is of a newer version of this program.
+    #[error(
+        "{} was written by a newer version of this program (schema {found}, this one knows {known}): \
+         install that version again, or move the file away", file.display()
+    )]
+    TooNew {
+        /// The file.
+        file: PathBuf,
+        /// Its schema.
+        found: usize,
+        /// The newest schema that this program knows.
+        known: usize,
+    },
+    /// Another process has the databases open for writing.
+    #[error("the databases in {} are in use by another process (its lock is store.lock)", dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A file beside the databases could not be handled.
+    #[error("cannot {doing} {}: {source}", file.display())]
+    File {
+        /// What was attempted.
+        doing: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store has been shut down.
+    #[error("the store has been shut down")]
+    Stopped,
+}
+
+/// The open databases and their writer thread. Dropping it shuts it down.
+pub struct Store {
+    journal: Journal,
+    cache: Cache,
+    time_floor: Option<Stamp>,
+    writer: Option<JoinHandle<()>>,
+    /// Holds the lock on the directory.
+    _lock: std::fs::File,
+}
+
+impl Store {
+    /// Opens the databases of `options.dir`, creating, migrating, checking and repairing them as needed; the report
+    /// says what had to be done. Blocks for the time of the check.
+    pub fn open(options: StoreOptions) -> Result<(Self, OpenReport), StoreError> {
+        open::open(options)
+    }
+
+    /// Opens the databases of `dir` for reading beside or without a daemon.
+    pub fn open_read_only(dir: &Path) -> Result<ReadOnlyStore, StoreError> {
+        open::open_read_only(dir)
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> Journal {
+        self.journal.clone()
+    }
+
+    /// The cache.
+    pub fn cache(&self) -> Cache {
+        self.cache.clone()
+    }
+
+    /// The last moment at which the wall clock was known to be right, as of the opening; `None`: never.
+    pub fn time_floor(&self) -> Option<Stamp> {
+        self.time_floor.clone()
+    }
+
+    /// Commits what is queued, copies the WAL back, and ends the writer thread. Blocks until that is done. Handles
+    /// that are still about get [`AppendError::Stopped`]; their reads go on.
+    pub fn shutdown(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.journal.shared.stop.send_replace(true);
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer thread of the store has panicked");
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// SQLite has signed integers only. What does not fit is no id of ours (they end at 2^53) and finds nothing.
+fn sql(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// A random identity for a journal.
+fn new_identity() -> String {
+    let mut bytes = [0; 4];
+    // Without the OS's random source nothing else in this process works either.
+    getrandom::fill(&mut bytes).expect("the OS gives random bytes");
+    hex::encode(bytes)
+}

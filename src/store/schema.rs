@@ -1,0 +1,155 @@
+//! Schemas of the two databases as numbered migrations.
+//!
+//! A migration is SQL text that knows nothing of today's types, so it does the same in ten years. Published ones
+//! are never edited; `PRAGMA user_version` counts those that a file has seen.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::StoreError;
+
+/// `journal.db`: what cannot be had again.
+///
+/// `events.seq` is the sequence. It has no second index: one event a commit then writes one or two pages, and an
+/// SD card lives on that. `journal.delivered`: every event up to it is delivered; `journal.pruned`: every event up
+/// to it has been deleted.
+pub(super) const JOURNAL: &[&str] = &["
+CREATE TABLE journal (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    id TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    delivered INTEGER NOT NULL,
+    pruned INTEGER NOT NULL
+) STRICT;
+CREATE TABLE boots (id INTEGER PRIMARY KEY, boot TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    time_ms INTEGER NOT NULL,
+    boot INTEGER NOT NULL REFERENCES boots (id),
+    uptime_ms INTEGER NOT NULL,
+    synchronized INTEGER NOT NULL,
+    online INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    subject TEXT,
+    data TEXT NOT NULL
+) STRICT;
+CREATE TABLE time_floor (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    time_ms INTEGER NOT NULL,
+    boot TEXT NOT NULL,
+    uptime_ms INTEGER NOT NULL
+) STRICT;
+"];
+
+/// `cache.db`: the copy of what the cloud knows; may be deleted.
+///
+/// `flats` is narrow, so digest and lists need not read the documents in `bodies`. `bodies.body` is what the
+/// endpoint answers, byte for byte; `flats.hash` is the SHA-256 of the canonical JSON. `keys` is in the order of
+/// flats, for the directory; a swipe before the directory is loaded finds its code by the index.
+pub(super) const CACHE: &[&str] = &["
+CREATE TABLE meta (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    revision INTEGER,
+    digest TEXT NOT NULL,
+    flats INTEGER NOT NULL,
+    keys INTEGER NOT NULL,
+    users INTEGER NOT NULL,
+    applied_ms INTEGER
+) STRICT;
+INSERT INTO meta VALUES
+    (1, NULL, 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', 0, 0, 0, NULL);
+CREATE TABLE flats (
+    intercom INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    flat INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    key_count INTEGER NOT NULL,
+    users_count INTEGER NOT NULL,
+    analog_line INTEGER NOT NULL,
+    own_thresholds INTEGER NOT NULL,
+    answer_resistance INTEGER,
+    quiescent_resistance INTEGER,
+    PRIMARY KEY (intercom, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX flats_by_number ON flats (intercom, flat);
+CREATE TABLE bodies (
+    intercom INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (intercom, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE keys (
+    intercom INTEGER NOT NULL,
+    flat_id INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    code INTEGER NOT NULL,
+    key_id INTEGER NOT NULL,
+    user_id INTEGER,
+    expired_at TEXT,
+    PRIMARY KEY (intercom, flat_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX keys_by_code ON keys (code);
+"];
+
+/// Brings the open database `file` to the newest schema; each migration is a transaction of its own. Returns
+/// whether the file was empty before.
+pub(super) fn migrate(
+    connection: &Connection,
+    file: &Path,
+    migrations: &[&str],
+) -> Result<bool, MigrateError> {
+    let found: usize = connection
+        .query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0))?
+        .try_into()
+        .unwrap_or(usize::MAX);
+    let known = migrations.len();
+    let missing = migrations
+        .get(found..)
+        .ok_or_else(|| MigrateError::TooNew(StoreError::TooNew { file: file.to_path_buf(), found, known }))?;
+    for (number, migration) in (found + 1..).zip(missing) {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        let step = connection
+            .execute_batch(migration)
+            .and_then(|()| connection.pragma_update(None, "user_version", number.to_string()))
+            .and_then(|()| connection.execute_batch("COMMIT"));
+        if let Err(error) = step {
+            // Nothing to be done about a failing rollback: closing the connection rolls back too.
+            let _ = connection.execute_batch("ROLLBACK");
+            return Err(error.into());
+        }
+    }
+    Ok(found == 0)
+}
+
+/// Why a database could not be brought to the newest schema.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MigrateError {
+    #[error(transparent)]
+    TooNew(StoreError),
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_migration_leaves_the_version_and_the_tables_as_they_were() {
+        let connection = Connection::open_in_memory().unwrap();
+        let file = Path::new("x.db");
+        migrate(&connection, file, &["CREATE TABLE a (x)"]).unwrap();
+        let broken = ["CREATE TABLE a (x)", "CREATE TABLE b (x); CREATE TABLE a (x);"];
+        assert!(matches!(migrate(&connection, file, &broken), Err(MigrateError::Sqlite(_))));
+        assert!(!migrate(&connection, file, &["CREATE TABLE a (x)", "CREATE TABLE b (x)"]).unwrap());
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_by_name() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "user_version", 7).unwrap();
+        let error = migrate(&connection, Path::new("/s/journal.db"), JOURNAL).unwrap_err().to_string();
+        assert!(error.contains("/s/journal.db") && error.contains('7'), "{error}");
+    }
+}

@@ -1,0 +1,270 @@
+//! The cache as its one writer sees it: a change of any size is one transaction, open across messages, so that
+//! events are committed to the journal in between.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::oneshot;
+
+use crate::{
+    domain::{FlatRecord, document},
+    store::{CacheError, CacheState, cache, sql, unsigned},
+};
+
+/// Identity of a flat: intercom and record id.
+pub(in crate::store) type FlatId = (u64, u64);
+
+/// A message to the writer of the cache. One change at a time: the sender holds the lock of changes.
+pub(in crate::store) enum CacheMessage {
+    /// Opens the transaction; what an earlier change left open is rolled back.
+    Begin,
+    /// Writes flats, new ones and changed ones.
+    Put(Vec<FlatRow>),
+    /// Removes flats; unknown ones are no error.
+    Remove(Vec<FlatId>),
+    /// Ends it: all or nothing.
+    Commit(Commit, oneshot::Sender<Result<Changed, CacheError>>),
+    /// Gives it up.
+    Abort,
+}
+
+/// How a change ends.
+pub(in crate::store) struct Commit {
+    /// All flats not among these are removed; `None`: none is.
+    pub(in crate::store) keep: Option<HashSet<FlatId>>,
+    pub(in crate::store) revision: Option<u64>,
+    pub(in crate::store) applied_at: Timestamp,
+    /// The digest that must come out.
+    pub(in crate::store) digest: Option<String>,
+    /// Whether the change may leave no flats where there were some.
+    pub(in crate::store) may_empty: bool,
+}
+
+/// What a change did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Changed {
+    pub(in crate::store) state: CacheState,
+    pub(in crate::store) written: u64,
+    pub(in crate::store) removed: u64,
+}
+
+/// A flat as the cache keeps it. Made by the sender, so that the writer only writes.
+pub(in crate::store) struct FlatRow {
+    record: FlatRecord,
+    body: String,
+    hash: [u8; 32],
+}
+
+impl FlatRow {
+    pub(in crate::store) fn new(record: FlatRecord) -> Self {
+        let body = serde_json::to_string(&record.document).expect("only JSON types");
+        let hash = document::canonical_hash(&record);
+        Self { record, body, hash }
+    }
+
+    /// Bytes of the document, a measure of what a batch weighs.
+    pub(in crate::store) fn weight(&self) -> usize {
+        self.body.len()
+    }
+}
+
+/// The writing side of `cache.db`.
+pub(super) struct CacheFile {
+    connection: Connection,
+    change: Option<Change>,
+}
+
+#[derive(Default)]
+struct Change {
+    failed: Option<rusqlite::Error>,
+    written: u64,
+    removed: u64,
+}
+
+impl CacheFile {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, change: None }
+    }
+
+    /// Carries a message out; the new state where one is in force.
+    pub(super) fn handle(&mut self, message: CacheMessage) -> Option<CacheState> {
+        match message {
+            CacheMessage::Begin => {
+                self.roll_back();
+                let begun = self.connection.execute_batch("BEGIN IMMEDIATE");
+                self.change = Some(Change { failed: begun.err(), ..Change::default() });
+                None
+            }
+            CacheMessage::Put(rows) => {
+                self.step(|connection, change| rows.iter().try_for_each(|row| put(connection, change, row)));
+                None
+            }
+            CacheMessage::Remove(flats) => {
+                self.step(|connection, change| {
+                    flats.iter().try_for_each(|&flat| remove(connection, change, flat))
+                });
+                None
+            }
+            CacheMessage::Commit(commit, reply) => {
+                let result = self.commit(commit);
+                let state = result.as_ref().ok().map(|changed| changed.state.clone());
+                // A sender that no longer waits has given up; the change is in force all the same.
+                let _ = reply.send(result);
+                state
+            }
+            CacheMessage::Abort => {
+                self.roll_back();
+                None
+            }
+        }
+    }
+
+    /// A step of the open change. After a failed one the rest is left out, and the commit says why.
+    fn step(&mut self, work: impl FnOnce(&Connection, &mut Change) -> rusqlite::Result<()>) {
+        if let Some(change) = self.change.as_mut().filter(|change| change.failed.is_none()) {
+            change.failed = work(&self.connection, change).err();
+        }
+    }
+
+    fn commit(&mut self, commit: Commit) -> Result<Changed, CacheError> {
+        let result = self.finish(commit);
+        if result.is_err() {
+            self.roll_back();
+        }
+        // A change of the whole cache leaves megabytes of pages behind in memory.
+        let _ = self.connection.execute_batch("PRAGMA shrink_memory;");
+        result
+    }
+
+    fn finish(&mut self, commit: Commit) -> Result<Changed, CacheError> {
+        let mut change = self.change.take().ok_or(CacheError::Stopped)?;
+        if let Some(error) = change.failed {
+            return Err(CacheError::Storage(error));
+        }
+        let connection = &self.connection;
+        let before = cache::state(connection)?;
+        if let Some(keep) = &commit.keep {
+            let unwanted: Vec<FlatId> =
+                cache::flat_ids(connection)?.filter(|flat| !keep.contains(flat)).collect();
+            for flat in unwanted {
+                remove(connection, &mut change, flat)?;
+            }
+        }
+        let (digest, flats, keys, users) = summary(connection)?;
+        if let Some(expected) = commit.digest.filter(|expected| *expected != digest) {
+            return Err(CacheError::Digest { expected, found: digest });
+        }
+        if flats == 0 && before.flats > 0 && !commit.may_empty {
+            return Err(CacheError::WouldEmpty { flats: before.flats });
+        }
+        connection.execute(
+            "UPDATE meta SET revision = ?1, digest = ?2, flats = ?3, keys = ?4, users = ?5, applied_ms = ?6",
+            params![
+                commit.revision.map(sql),
+                digest,
+                sql(flats),
+                sql(keys),
+                sql(users),
+                commit.applied_at.as_millisecond()
+            ],
+        )?;
+        let state = cache::state(connection)?;
+        connection.execute_batch("COMMIT")?;
+        Ok(Changed { state, written: change.written, removed: change.removed })
+    }
+
+    fn roll_back(&mut self) {
+        self.change = None;
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::warn!(%error, "cache.db: a change could not be rolled back");
+        }
+    }
+}
+
+fn put(connection: &Connection, change: &mut Change, row: &FlatRow) -> rusqlite::Result<()> {
+    let FlatRow { record, body, hash } = row;
+    let document = &record.document;
+    let (intercom, id) = (sql(record.intercom), sql(document.id));
+    let stored: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT hash FROM flats WHERE intercom = ?1 AND id = ?2")?
+        .query_row(params![intercom, id], |row| row.get(0))
+        .optional()?;
+    if stored.as_deref() == Some(hash) {
+        return Ok(());
+    }
+    if stored.is_some() {
+        delete_keys(connection, intercom, id)?;
+    }
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO flats VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
+        .execute(params![
+            intercom,
+            id,
+            sql(document.flat),
+            hash,
+            sql(document.key_count),
+            sql(document.users_count),
+            document.properties.is_analog_line_enable,
+            document.properties.is_can_manage_resistance,
+            record.answer_resistance.map(sql),
+            record.quiescent_resistance.map(sql),
+        ])?;
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO bodies VALUES (?1, ?2, ?3)")?
+        .execute(params![intercom, id, body])?;
+    let mut insert = connection.prepare_cached("INSERT INTO keys VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    for (position, key) in (0_i64..).zip(&document.keys) {
+        let user = key.user.as_ref();
+        insert.execute(params![
+            intercom,
+            id,
+            position,
+            sql(key.key.as_u64()),
+            sql(key.id),
+            user.map(|user| sql(user.id)),
+            user.and_then(|user| user.expired_at.as_deref()),
+        ])?;
+    }
+    change.written += 1;
+    Ok(())
+}
+
+fn remove(connection: &Connection, change: &mut Change, flat: FlatId) -> rusqlite::Result<()> {
+    let (intercom, id) = (sql(flat.0), sql(flat.1));
+    let removed = connection
+        .prepare_cached("DELETE FROM flats WHERE intercom = ?1 AND id = ?2")?
+        .execute(params![intercom, id])?;
+    connection
+        .prepare_cached("DELETE FROM bodies WHERE intercom = ?1 AND id = ?2")?
+        .execute(params![intercom, id])?;
+    delete_keys(connection, intercom, id)?;
+    change.removed += u64::try_from(removed).unwrap_or(0);
+    Ok(())
+}
+
+fn delete_keys(connection: &Connection, intercom: i64, id: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM keys WHERE intercom = ?1 AND flat_id = ?2")?
+        .execute(params![intercom, id])?;
+    Ok(())
+}
+
+/// Digest, flats, keys and users of what the transaction would leave.
+fn summary(connection: &Connection) -> rusqlite::Result<(String, u64, u64, u64)> {
+    let mut digest = document::DigestBuilder::default();
+    let (mut flats, mut keys, mut users) = (0, 0, 0);
+    let mut statement = connection.prepare_cached(
+        "SELECT intercom, id, hash, key_count, users_count FROM flats ORDER BY intercom, id",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        digest.add(unsigned(row.get(0)?), unsigned(row.get(1)?), &row.get(2)?);
+        flats += 1;
+        keys += unsigned(row.get(3)?);
+        users += unsigned(row.get(4)?);
+    }
+    Ok((digest.finish(), flats, keys, users))
+}

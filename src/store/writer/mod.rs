@@ -1,0 +1,378 @@
+//! The writer thread: the only one that writes either database.
+//!
+//! ```text
+//! append ──► queue ──► pending ──commit (FULL: synced)──► position, replies
+//!                        ▲   │
+//!                        └───┘ a failed commit keeps it, and is tried again with backoff
+//! change ──► queue ──► cache transaction, open across messages ──► state
+//! ```
+//! Invariants:
+//! - Nobody is told of a sequence before the commit that holds it.
+//! - Commits of events are at least [`COMMIT_SPACING`] apart unless a batch is full. So an event alone is committed
+//!   at once, and a burst shares its commits: what can be lost in a power cut is what happened within the spacing
+//!   and the commit under way.
+//! - `pending` never exceeds [`BATCH`]; while it is full the queue fills, and then events are counted as lost.
+//! - A change of the cache waits for events, never the other way round, but for the length of one message.
+
+mod ballast;
+mod cache;
+mod journal;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+pub(super) use ballast::Ballast;
+pub(super) use cache::{CacheMessage, Changed, Commit, FlatId, FlatRow};
+use journal::JournalFile;
+pub(super) use journal::{Entry, found};
+
+use super::{AppendError, Now, StoreError, connect, health::Shared};
+use crate::domain::{ClockQuality, EventBody, Occurrence, Stamp, event::JournalPruned};
+
+/// Least time between two commits of events, unless a batch is full.
+pub(super) const COMMIT_SPACING: Duration = Duration::from_millis(20);
+
+/// Most events of a commit.
+const BATCH: usize = 1024;
+
+/// Longest time that a moved cursor waits for an event to share its commit with. After a crash what was delivered
+/// within it is sent again.
+const CURSOR_DELAY: Duration = Duration::from_secs(5);
+
+/// First and longest wait before a failed commit is tried again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How often old events are looked for; and the pause between two steps where there are many.
+const AGE_INTERVAL: Duration = Duration::from_secs(3600);
+const AGE_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often a released ballast is tried to be laid again.
+const BALLAST_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Commits tried in a row on a full disk, the oldest events making room before each.
+const ROOM_TRIES: usize = 8;
+
+/// A message to the writer of the journal.
+pub(super) enum JournalMessage {
+    /// An event.
+    Append(Entry),
+    /// The cursor has moved: see [`Shared::delivered`].
+    Delivered,
+    /// A new journal is to be begun under this identity.
+    BeginNew(String, oneshot::Sender<Result<(), StoreError>>),
+    /// The wall clock was right at this stamp.
+    TimeFloor(Stamp),
+}
+
+/// What the writer thread needs.
+pub(super) struct WriterParts {
+    pub(super) journal: rusqlite::Connection,
+    pub(super) cache: rusqlite::Connection,
+    pub(super) journal_queue: mpsc::Receiver<JournalMessage>,
+    pub(super) cache_queue: mpsc::Receiver<CacheMessage>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) ballast: Ballast,
+    pub(super) now: Now,
+    pub(super) keep: Duration,
+    pub(super) max_events: u64,
+    pub(super) alone: bool,
+}
+
+/// State of the writer thread.
+pub(super) struct Writer {
+    journal: JournalFile,
+    cache: cache::CacheFile,
+    journal_queue: mpsc::Receiver<JournalMessage>,
+    cache_queue: mpsc::Receiver<CacheMessage>,
+    shared: Arc<Shared>,
+    ballast: Ballast,
+    now: Now,
+    keep: Duration,
+    alone: bool,
+    pending: Vec<Entry>,
+    /// No commit of events before this.
+    commit_at: Instant,
+    backoff: Option<Duration>,
+    failing: Option<String>,
+    cursor_due: Option<Instant>,
+    age_due: Instant,
+    ballast_due: Instant,
+    disk_full: bool,
+}
+
+impl Writer {
+    pub(super) fn new(parts: WriterParts) -> rusqlite::Result<Self> {
+        let start = Instant::now();
+        Ok(Self {
+            journal: JournalFile::new(parts.journal, parts.max_events)?,
+            cache: cache::CacheFile::new(parts.cache),
+            journal_queue: parts.journal_queue,
+            cache_queue: parts.cache_queue,
+            shared: parts.shared,
+            disk_full: false,
+            ballast: parts.ballast,
+            now: parts.now,
+            keep: parts.keep,
+            alone: parts.alone,
+            pending: Vec::new(),
+            commit_at: start,
+            backoff: None,
+            failing: None,
+            cursor_due: None,
+            age_due: start + BALLAST_INTERVAL,
+            ballast_due: start,
+        })
+    }
+
+    /// Works until told to stop, then commits what is queued and closes the databases.
+    pub(super) async fn run(mut self) {
+        let mut stop = self.shared.stop.subscribe();
+        loop {
+            while self.pending.len() < BATCH
+                && let Ok(message) = self.journal_queue.try_recv()
+            {
+                self.journal_message(message);
+            }
+            if self.commit_is_due() {
+                self.commit();
+                // Even a flood of events lets a change of the cache come to its end.
+                if let Ok(message) = self.cache_queue.try_recv() {
+                    self.cache_message(message);
+                }
+            }
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(message) = self.journal_queue.recv(), if self.pending.len() < BATCH => {
+                    self.journal_message(message);
+                }
+                Some(message) = self.cache_queue.recv() => self.cache_message(message),
+                () = tokio::time::sleep_until(wake) => self.tick(),
+            }
+        }
+        self.finish();
+    }
+
+    fn commit_is_due(&self) -> bool {
+        let full = self.pending.len() >= BATCH && self.backoff.is_none();
+        !self.pending.is_empty() && (full || Instant::now() >= self.commit_at)
+    }
+
+    fn next_wake(&self) -> Instant {
+        let commit = if self.pending.is_empty() { None } else { Some(self.commit_at) };
+        let due = self.age_due.min(self.ballast_due);
+        [commit, self.cursor_due].into_iter().flatten().fold(due, Instant::min)
+    }
+
+    fn journal_message(&mut self, message: JournalMessage) {
+        match message {
+            JournalMessage::Append(entry) => self.pending.push(entry),
+            JournalMessage::Delivered => {
+                self.cursor_due.get_or_insert_with(|| Instant::now() + CURSOR_DELAY);
+            }
+            JournalMessage::BeginNew(identity, reply) => {
+                // What is pending belongs to the new journal; what is committed moves with it.
+                let begun = self.journal.begin_new(&identity, (self.now)().time);
+                if begun.is_ok() {
+                    self.shared.reset_cursor(&self.journal.position().journal);
+                    self.publish();
+                }
+                let file = "journal.db".into();
+                let _ = reply.send(begun.map_err(|source| StoreError::Write { file, source }));
+            }
+            JournalMessage::TimeFloor(floor) => {
+                if let Err(error) = self.journal.set_time_floor(&floor) {
+                    tracing::warn!(%error, "journal.db: the last synchronised time could not be kept");
+                }
+            }
+        }
+    }
+
+    fn cache_message(&mut self, message: CacheMessage) {
+        if let Some(state) = self.cache.handle(message) {
+            self.shared.cache.send_replace(state);
+        }
+    }
+
+    /// Commits the pending events, making room or backing off where that fails.
+    fn commit(&mut self) {
+        let lost = self.shared.take_unreported();
+        let report = (lost > 0).then(|| self.loss_report(lost));
+        let result = self.commit_making_room(report.as_ref());
+        self.commit_at = Instant::now() + COMMIT_SPACING;
+        match result {
+            Ok(first) => {
+                if self.failing.take().is_some() {
+                    tracing::info!("journal.db: events are written again");
+                }
+                self.backoff = None;
+                self.cursor_due = None;
+                for (sequence, entry) in (first..).zip(self.pending.drain(..)) {
+                    if let Some(reply) = entry.reply {
+                        // Whoever no longer waits has its event written all the same.
+                        let _ = reply.send(Ok(sequence));
+                    }
+                }
+                self.publish();
+            }
+            Err(error) => {
+                self.shared.give_back_unreported(lost);
+                let wait = self.backoff.map_or(BACKOFF.0, |last| (last * 2).min(BACKOFF.1));
+                self.backoff = Some(wait);
+                self.commit_at += wait;
+                let cause = error.to_string();
+                if self.failing.is_none() {
+                    tracing::error!(%error, "journal.db: events cannot be written; tried again until they can");
+                }
+                self.failing = Some(cause.clone());
+                // Whoever waits for its commit must know now; the others' events are kept.
+                self.pending.retain_mut(|entry| match entry.reply.take() {
+                    Some(reply) => {
+                        let _ = reply.send(Err(AppendError::Storage(cause.clone())));
+                        false
+                    }
+                    None => true,
+                });
+            }
+        }
+        self.tell_health();
+    }
+
+    fn commit_making_room(&mut self, report: Option<&Occurrence>) -> rusqlite::Result<u64> {
+        let now = (self.now)();
+        let mut tries = 0;
+        loop {
+            let delivered = self.delivered();
+            match self.journal.commit(&self.pending, report, delivered, &now) {
+                Err(error) if connect::is_full(&error) && tries < ROOM_TRIES => {
+                    tries += 1;
+                    if !self.make_room(&now)? {
+                        return Err(error);
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// On a full disk: first the ballast, then the oldest events; `false` where there is nothing left to give.
+    fn make_room(&mut self, now: &Stamp) -> rusqlite::Result<bool> {
+        if !self.disk_full {
+            tracing::error!("journal.db: no room; the reserve and then the oldest events go");
+        }
+        self.disk_full = true;
+        if self.ballast.release() {
+            self.ballast_due = Instant::now() + BALLAST_INTERVAL;
+            // Only a copied WAL can be written over from its start.
+            let _ = self.journal.checkpoint("PASSIVE");
+            return Ok(true);
+        }
+        self.journal.free_space(now)
+    }
+
+    fn loss_report(&self, lost: u64) -> Occurrence {
+        let pruned = JournalPruned {
+            journal: self.journal.position().journal.to_string(),
+            from: None,
+            to: None,
+            cause: format!("{lost} events came faster than they could be written"),
+        };
+        Occurrence { stamp: (self.now)(), body: EventBody::JournalPruned(pruned) }
+    }
+
+    /// Where the cursor should stand: a gateway alone has delivered whatever it has written.
+    fn delivered(&self) -> u64 {
+        if self.alone { self.journal.position().last } else { self.shared.delivered() }
+    }
+
+    fn tick(&mut self) {
+        let present = Instant::now();
+        if self.cursor_due.is_some_and(|due| due <= present) {
+            self.cursor_due = None;
+            self.keep_cursor();
+        }
+        if self.age_due <= present {
+            let more = self.prune_by_age();
+            self.age_due = present + if more { AGE_PAUSE } else { AGE_INTERVAL };
+        }
+        if self.ballast_due <= present {
+            self.ballast.lay();
+            self.disk_full &= !self.ballast.is_laid();
+            let next = if self.ballast.is_laid() { AGE_INTERVAL } else { BALLAST_INTERVAL };
+            self.ballast_due = present + next;
+            self.tell_health();
+        }
+    }
+
+    fn keep_cursor(&mut self) {
+        match self.journal.deliver(self.delivered()) {
+            Ok(()) => self.publish(),
+            // It goes with the next commit; until then a restart sends some events again.
+            Err(error) => tracing::warn!(%error, "journal.db: what was delivered could not be noted"),
+        }
+    }
+
+    /// Deletes delivered events older than `keep`, never by a clock that nobody vouches for; whether there is more.
+    fn prune_by_age(&mut self) -> bool {
+        let now = (self.now)();
+        let before = match now.time.checked_sub(jiff::SignedDuration::try_from(self.keep).unwrap_or_default())
+        {
+            Ok(before) if now.clock == ClockQuality::Synchronized && !self.keep.is_zero() => before,
+            _ => return false,
+        };
+        match self.journal.prune_by_age(before) {
+            Ok(more) => {
+                self.publish();
+                more
+            }
+            Err(error) => {
+                tracing::warn!(%error, "journal.db: old events could not be deleted");
+                false
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let position = self.journal.position();
+        self.shared.position.send_if_modified(|shown| {
+            let changed = shown != position;
+            shown.clone_from(position);
+            changed
+        });
+    }
+
+    fn tell_health(&self) {
+        self.shared.journal_is(self.failing.clone(), self.disk_full);
+    }
+
+    fn finish(&mut self) {
+        self.journal_queue.close();
+        loop {
+            while self.pending.len() < BATCH
+                && let Ok(message) = self.journal_queue.try_recv()
+            {
+                self.journal_message(message);
+            }
+            if self.pending.is_empty() {
+                break;
+            }
+            self.commit();
+            if self.failing.is_some() {
+                tracing::error!(
+                    events = self.pending.len(),
+                    "journal.db: events are lost, for they cannot be written"
+                );
+                break;
+            }
+        }
+        self.keep_cursor();
+        if let Err(error) = self.journal.checkpoint("TRUNCATE") {
+            tracing::warn!(%error, "journal.db: the WAL stays for the next start");
+        }
+    }
+}
