@@ -6,3 +6,4 @@
 //! tests/layering.rs holds the code to it.
 
 pub mod domain;
+pub mod simulate;

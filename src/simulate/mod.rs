@@ -1,0 +1,14 @@
+//! A simulated building: OSDP panels made of the same `wire` as the gateway, on pseudo-terminals, on lines that
+//! keep their baud rate.
+//!
+//! ```text
+//! the daemon's port ─ Pty ─┐                       ┌─ SimulatedPanel (sans-IO)
+//!  another program ─ Pty ─┤ Line (sans-IO) ─ bank ─┼─ SimulatedPanel
+//!                          └── one thread a line ───┴─ …
+//! ```
+//! The cores ([`line`], panels) take time as an argument and randomness from a seed; threads, clocks and
+//! descriptors are in the shell alone.
+
+pub mod chance;
+pub mod line;
+pub mod pty;
