@@ -9,6 +9,9 @@
 //! The cores ([`line`], panels) take time as an argument and randomness from a seed; threads, clocks and
 //! descriptors are in the shell alone.
 
+pub mod action;
 pub mod chance;
+pub mod grammar;
+pub mod lateness;
 pub mod line;
 pub mod pty;
