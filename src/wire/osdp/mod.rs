@@ -1,0 +1,78 @@
+//! OSDP 2.2 (IEC 60839-11-5): frames, commands and replies, the secure channel, capture files.
+//!
+//! ```text
+//!  bytes ── frame::parse ──► Frame ── (SCS_15…18: Session::open) ──► data ── Command/Reply::decode
+//!  bytes ◄─ frame::emit / Session::seal ◄── data ◄── Command/Reply::encode_data
+//! ```
+//! What to send when, sequence numbers and time-outs belong to the caller; this room only knows how it is written.
+
+pub mod code;
+pub mod command;
+pub mod control;
+pub mod frame;
+pub mod reply;
+pub mod secure;
+
+pub use command::Command;
+pub use frame::{Check, Frame, Header, Parsed, SecurityBlock, TooLong, emit, parse};
+pub use reply::{NakCode, Reply};
+pub use secure::{Scbk, Session};
+
+use std::fmt;
+use std::ops::Deref;
+
+/// Why the data of a command or a reply could not be understood. The frame itself was sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The data is longer or shorter than the code allows, or than a count inside it says.
+    #[error("{name} with {got} bytes of data, where {expected} belong")]
+    Length {
+        /// The standard's name of the code.
+        name: &'static str,
+        /// How many bytes there are.
+        got: usize,
+        /// What would have been right, in words.
+        expected: &'static str,
+    },
+    /// A field holds a value that OSDP 2.2 does not define.
+    #[error("{name}: {field} {value} is not defined")]
+    Value {
+        /// The standard's name of the code.
+        name: &'static str,
+        /// The field.
+        field: &'static str,
+        /// What it holds.
+        value: u8,
+    },
+}
+
+/// Bytes that are a credential, typed digits, or may be: they compare and read like a `Vec<u8>`, but `Debug` shows
+/// their number alone, so that no log line ever holds a key.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Sensitive(pub Vec<u8>);
+
+impl fmt::Debug for Sensitive {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "[{} bytes]", self.0.len())
+    }
+}
+
+impl Deref for Sensitive {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Sensitive {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<&[u8]> for Sensitive {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+}
