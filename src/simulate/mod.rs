@@ -10,8 +10,12 @@
 //! descriptors are in the shell alone.
 
 pub mod action;
+pub mod bank;
 pub mod chance;
 pub mod grammar;
 pub mod lateness;
 pub mod line;
+pub mod panel;
 pub mod pty;
+pub mod receiver;
+pub mod shell;

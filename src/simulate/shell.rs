@@ -21,7 +21,7 @@ use nix::{
 
 use super::{
     action::Action,
-    bank::{ActionError, Bank, PanelStatus, Sighting},
+    bank::{ActError, Bank, PanelStatus, Sighting},
     lateness::Lateness,
     line::{Line, LineCounts, LineSettings, StationId},
     panel::SimulatedPanel,
@@ -71,13 +71,8 @@ pub struct RunningLine {
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
-/// The line's thread has ended, by an error of the system.
-#[derive(Debug, thiserror::Error)]
-#[error("the simulated line has ended")]
-pub struct Ended;
-
 enum Instruction {
-    Act { panel: Name, action: Action, done: SyncSender<Result<Mono, ActionError>> },
+    Act { panel: Name, action: Action, done: SyncSender<Result<Mono, ActError>> },
     Status { done: SyncSender<Vec<PanelStatus>> },
 }
 
@@ -86,7 +81,7 @@ impl RunningLine {
     /// channel is full the newest are dropped and counted, and the line does not wait.
     ///
     /// # Errors
-    /// A pseudo-terminal, its link or the thread cannot be made; two panels have one address.
+    /// A pseudo-terminal, its link or the thread cannot be made.
     pub fn start(
         spec: &LineSpec,
         panels: Vec<(Name, SimulatedPanel)>,
@@ -101,7 +96,7 @@ impl RunningLine {
             let batch = if alone { usize::MAX } else { spec.batch };
             ports.push(Port { pty, station: line.add_station(batch) });
         }
-        let bank = Bank::new(&mut line, panels, spec.turnaround, spec.batch).map_err(io::Error::other)?;
+        let bank = Bank::new(&mut line, panels, spec.turnaround, spec.batch);
         let (waker, wakened) = UnixStream::pair()?;
         wakened.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
@@ -117,7 +112,6 @@ impl RunningLine {
             received,
             sightings,
             report: Arc::clone(&report),
-            noted: LineReport::default(),
             seen: Vec::new(),
         };
         let thread = std::thread::Builder::new().name(format!("line-{}", spec.name)).spawn(|| shell.run())?;
@@ -137,21 +131,21 @@ impl RunningLine {
     /// Does something to a panel; returns when it happened, on CLOCK_MONOTONIC.
     ///
     /// # Errors
-    /// [`ActionError`]: the panel cannot do that, or the line has ended.
-    pub fn act(&self, panel: &Name, action: Action) -> Result<Mono, ActionError> {
+    /// [`ActError`].
+    pub fn act(&self, panel: &Name, action: Action) -> Result<Mono, ActError> {
         let (done, answer) = sync_channel(1);
         self.send(Instruction::Act { panel: panel.clone(), action, done })?;
-        answer.recv().map_err(|_| Ended)?
+        answer.recv().map_err(|_| ActError::Ended)?
     }
 
     /// The state of all panels.
     ///
     /// # Errors
     /// The line has ended.
-    pub fn status(&self) -> Result<Vec<PanelStatus>, Ended> {
+    pub fn status(&self) -> Result<Vec<PanelStatus>, ActError> {
         let (done, answer) = sync_channel(1);
         self.send(Instruction::Status { done })?;
-        answer.recv().map_err(|_| Ended)
+        answer.recv().map_err(|_| ActError::Ended)
     }
 
     /// Figures so far.
@@ -167,8 +161,8 @@ impl RunningLine {
         self.end()
     }
 
-    fn send(&self, instruction: Instruction) -> Result<(), Ended> {
-        self.instructions.as_ref().ok_or(Ended)?.send(instruction).map_err(|_| Ended)?;
+    fn send(&self, instruction: Instruction) -> Result<(), ActError> {
+        self.instructions.as_ref().ok_or(ActError::Ended)?.send(instruction).map_err(|_| ActError::Ended)?;
         self.wake();
         Ok(())
     }
@@ -221,7 +215,6 @@ struct Shell {
     received: Receiver<Instruction>,
     sightings: SyncSender<Sighting>,
     report: Arc<Mutex<LineReport>>,
-    noted: LineReport,
     seen: Vec<Sighting>,
 }
 
@@ -234,7 +227,7 @@ impl Shell {
         loop {
             let now = monotonic();
             if let Some(due) = armed.filter(|due| *due <= now) {
-                self.noted.lateness.record(now.since(due));
+                self.note(|report| report.lateness.record(now.since(due)));
             }
             self.deliver(now, &mut bytes)?;
             self.bank.handle_timeout(now, &mut self.line, &mut self.seen);
@@ -252,11 +245,14 @@ impl Shell {
     /// Hands over everything that is due, with what the panels answer to it, until nothing is.
     fn deliver(&mut self, now: Mono, bytes: &mut Vec<u8>) -> io::Result<()> {
         while let Some(run) = self.line.take_due(now, bytes) {
+            let mut overrun = 0;
             for port in &mut self.ports {
                 if port.station != run.from || self.line.echo() {
-                    let taken = port.pty.write(bytes)?;
-                    self.noted.overrun += (bytes.len() - taken) as u64;
+                    overrun += bytes.len() - port.pty.write(bytes)?;
                 }
+            }
+            if overrun > 0 {
+                self.note(|report| report.overrun += overrun as u64);
             }
             if self.ports.iter().any(|port| port.station == run.from) {
                 self.bank.hear(&run, bytes, &mut self.line, &mut self.seen);
@@ -313,12 +309,20 @@ impl Shell {
     }
 
     fn publish(&mut self) {
+        let mut unseen = 0;
         for sighting in self.seen.drain(..) {
             if let Err(TrySendError::Full(_)) = self.sightings.try_send(sighting) {
-                self.noted.unseen += 1;
+                unseen += 1;
             }
         }
-        self.noted.counts = self.line.counts();
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&self.noted);
+        let counts = self.line.counts();
+        self.note(|report| {
+            report.counts = counts;
+            report.unseen += unseen;
+        });
+    }
+
+    fn note(&self, change: impl FnOnce(&mut LineReport)) {
+        change(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
