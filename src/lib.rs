@@ -5,6 +5,7 @@
 //! line and runs on a thread of its own. docs/architecture.md draws the rooms and says which may know which;
 //! tests/layering.rs holds the code to it.
 
+pub mod cli;
 pub mod domain;
 pub mod simulate;
 pub mod wire;

@@ -229,7 +229,7 @@ impl TextLine {
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let printable = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-        (printable && u8::try_from(text.len()).is_ok()).then(|| Self(text.to_owned()))
+        (printable && text.len() <= usize::from(u8::MAX)).then(|| Self(text.to_owned()))
     }
 
     /// The text.
@@ -314,11 +314,8 @@ impl TextControl {
             return Err(length);
         }
         let mode = TextMode::from_byte(mode).ok_or(undefined("TEXT", "mode", mode))?;
-        let other = text.iter().find(|byte| !(**byte == b' ' || byte.is_ascii_graphic()));
-        match (other, std::str::from_utf8(text).ok().and_then(TextLine::new)) {
-            (None, Some(text)) => Ok(Self { reader, mode, seconds, row, column, text }),
-            (character, _) => Err(undefined("TEXT", "character", character.copied().unwrap_or_default())),
-        }
+        let text = std::str::from_utf8(text).ok().and_then(TextLine::new).ok_or(DecodeError::Text)?;
+        Ok(Self { reader, mode, seconds, row, column, text })
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Check {
 impl Check {
     /// Length of the trailer in bytes.
     #[must_use]
-    pub const fn len(self) -> usize {
+    pub const fn size(self) -> usize {
         match self {
             Self::Crc => 2,
             Self::Checksum => 1,
@@ -128,7 +128,7 @@ impl<'a> Frame<'a> {
     /// What the MAC covers: from SOM to the end of the data.
     #[must_use]
     pub fn authenticated(&self) -> &'a [u8] {
-        let tail = self.check.len().saturating_add(if self.mac.is_some() { MAC } else { 0 });
+        let tail = self.check.size().saturating_add(if self.mac.is_some() { MAC } else { 0 });
         self.raw.get(..self.raw.len().saturating_sub(tail)).unwrap_or_default()
     }
 }
@@ -233,7 +233,7 @@ pub fn emit(
 }
 
 /// As [`emit`], for a frame whose kind has a MAC: `mac` makes it of everything from SOM to the end of the data.
-pub(super) fn emit_with(
+pub(in crate::wire::osdp) fn emit_with(
     header: &Header,
     security: Option<(u8, &[u8])>,
     code: u8,
@@ -246,7 +246,7 @@ pub(super) fn emit_with(
         Some((kind, _)) if has_mac(kind) => MAC,
         _ => 0,
     };
-    let length = [HEADER, block, 1, data.len(), protection, header.check.len()]
+    let length = [HEADER, block, 1, data.len(), protection, header.check.size()]
         .into_iter()
         .fold(0_usize, usize::saturating_add);
     let wire_length = u16::try_from(length).ok().filter(|_| length <= MAX_FRAME).ok_or(TooLong(length))?;
@@ -283,7 +283,7 @@ pub(super) fn emit_with(
 pub(super) fn dissect(raw: &[u8]) -> Option<Frame<'_>> {
     let &[_, address, _, _, control, ref rest @ ..] = raw else { return None };
     let check = check_of(control);
-    let body = rest.get(..rest.len().checked_sub(check.len())?)?;
+    let body = rest.get(..rest.len().checked_sub(check.size())?)?;
     let (security, body) = if control & CTRL_SECURITY != 0 {
         let block = body.get(..usize::from(*body.first()?))?;
         let (&[_, kind], data) = block.split_first_chunk::<2>()?;
@@ -328,6 +328,6 @@ fn check_of(control: u8) -> Check {
 fn check_holds(raw: &[u8]) -> bool {
     let Some(control) = raw.get(HEADER.saturating_sub(1)) else { return false };
     let check = check_of(*control);
-    raw.split_at_checked(raw.len().saturating_sub(check.len()))
+    raw.split_at_checked(raw.len().saturating_sub(check.size()))
         .is_some_and(|(body, trailer)| check.holds(body, trailer))
 }

@@ -6,9 +6,12 @@
 //! ```
 //! What to send when, sequence numbers and time-outs belong to the caller; this room only knows how it is written.
 
+pub mod capture;
 pub mod code;
 pub mod command;
 pub mod control;
+pub mod decoder;
+pub mod describe;
 pub mod frame;
 pub mod reply;
 pub mod secure;
@@ -44,6 +47,9 @@ pub enum DecodeError {
         /// What it holds.
         value: u8,
     },
+    /// TEXT holds something else than printable ASCII.
+    #[error("TEXT with other characters than printable ASCII")]
+    Text,
 }
 
 /// Bytes that are a credential, typed digits, or may be: they compare and read like a `Vec<u8>`, but `Debug` shows
