@@ -6,6 +6,7 @@
 //! tests/layering.rs holds the code to it.
 
 pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod simulate;
 pub mod wire;

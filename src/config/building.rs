@@ -1,0 +1,266 @@
+//! The lists of the building: `[[intercom]]`, `[[bus]]`, `[[panel]]`, and how they hang together.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    time::Duration,
+};
+
+use super::{
+    Bus, Direction, Door, Intercom, KeyOrder, Lock, OpenWhen, Panel, Parity, Port, Protocol, SecretFile,
+    SecureChannel,
+    address::host_and_port,
+    read::{Input, Section, choice, duration, path, secret_file, text, truth, whole},
+    service::name,
+};
+use crate::domain::{Name, OutputActive};
+
+/// Default of `bus.baud`, OSDP's own.
+const BAUD: u32 = 9600;
+/// Default of `lock.open`, and its range: the panel's timer has 16 bits of 100 ms.
+const OPEN: Duration = Duration::from_secs(3);
+const OPEN_STEP: Duration = Duration::from_millis(100);
+const OPEN_MAX: Duration = Duration::from_millis(6_553_500);
+/// Default of `door.held_after`, and its range.
+const HELD_AFTER: Duration = Duration::from_secs(30);
+const HELD_AFTER_MIN: Duration = Duration::from_secs(1);
+const HELD_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Default of `door.exit_grace`, and its longest.
+const EXIT_GRACE: Duration = Duration::from_secs(10);
+const EXIT_GRACE_MAX: Duration = Duration::from_secs(3600);
+/// The largest integer that JSON carries everywhere (contract §4).
+const MAX_ID: u64 = (1 << 53) - 1;
+
+/// Remembers who had a value first, to refuse the second with both places.
+struct Taken<K>(HashMap<K, String>);
+
+impl<K: Hash + Eq> Taken<K> {
+    fn new() -> Self {
+        Self(HashMap::new())
+    }
+
+    /// Notes a problem at `key` where `value` was taken before; `what` describes it.
+    fn take(&mut self, section: &Section<'_>, key: &str, value: K, what: &str) {
+        match self.0.get(&value) {
+            Some(first) => section.problem(key, format!("{what} is used already at {first}")),
+            None => {
+                self.0.insert(value, section.place(key).to_string());
+            }
+        }
+    }
+}
+
+/// All `[[intercom]]`.
+pub(super) fn intercoms(sections: Vec<Section<'_>>) -> Vec<Intercom> {
+    let mut ids = Taken::new();
+    let mut intercoms = Vec::new();
+    for mut section in sections {
+        let id = section.require("id", "1", whole(1..=MAX_ID));
+        let name = section.get("name", text);
+        if let Some(id) = id {
+            ids.take(&section, "id", id, &format!("the id {id}"));
+            intercoms.push(Intercom { id, name: name.unwrap_or_else(|| format!("Intercom {id}")) });
+        }
+        section.finish();
+    }
+    intercoms
+}
+
+/// The buses that are named, whether right in all else or not, with their protocol where it is known: a panel on a
+/// bus that is in error is not blamed as well.
+pub(super) type KnownBuses = BTreeMap<Name, Option<Protocol>>;
+
+/// All `[[bus]]`.
+pub(super) fn buses(sections: Vec<Section<'_>>) -> (Vec<Bus>, KnownBuses) {
+    let (mut names, mut ports) = (Taken::new(), Taken::new());
+    let mut known = KnownBuses::new();
+    let mut buses = Vec::new();
+    for mut section in sections {
+        let name = section.require("name", "\"street\"", name);
+        let port = section.require("port", "\"/dev/serial/by-id/usb-…\"", port);
+        let protocol = section.require("protocol", "\"osdp\"", choice(PROTOCOL));
+        if let Some(name) = &name {
+            names.take(&section, "name", name.clone(), &format!("the name {name}"));
+            known.insert(name.clone(), protocol);
+        }
+        if let Some(port) = &port {
+            ports.take(&section, "port", port.to_string(), &format!("the port {port}"));
+        }
+        let baud = section.get("baud", baud(protocol.unwrap_or(Protocol::Modbus))).unwrap_or(BAUD);
+        let parity = section.get("parity", choice(PARITY)).unwrap_or_default();
+        let stop_bits = section.get("stop_bits", whole(1..=2)).unwrap_or(1);
+        let direction = section.get("direction", choice(DIRECTION)).unwrap_or_default();
+        section.get("trace_file", path);
+        if direction == Direction::Rts && port.as_ref().is_some_and(|port| port.tty().is_none()) {
+            section.problem(
+                "direction",
+                "\"rts\" is the kernel's and needs a tty; a serial server switches by itself: write \"auto\"",
+            );
+        }
+        section.finish();
+        if let (Some(name), Some(port), Some(protocol)) = (name, port, protocol) {
+            buses.push(Bus { name, port, protocol, baud, parity, stop_bits, direction });
+        }
+    }
+    (buses, known)
+}
+
+/// All `[[panel]]`, on these buses and intercoms.
+pub(super) fn panels(sections: Vec<Section<'_>>, buses: &KnownBuses, intercoms: &[Intercom]) -> Vec<Panel> {
+    let (mut names, mut addresses) = (Taken::new(), Taken::new());
+    let mut panels = Vec::new();
+    for mut section in sections {
+        let name = section.require("name", "\"entrance-1\"", name);
+        let intercom = section.require("intercom", "1", whole(1..=MAX_ID));
+        let bus = section.require("bus", "\"street\"", self::name);
+        let protocol = bus.as_ref().and_then(|bus| buses.get(bus).copied().flatten());
+        let range = protocol.map_or(0..=247, Protocol::addresses);
+        let address = section.require("address", "0", whole(range));
+        if let Some(name) = &name {
+            names.take(&section, "name", name.clone(), &format!("the name {name}"));
+        }
+        if let (Some(bus), Some(address)) = (&bus, address) {
+            let what = format!("the address {address} on the bus {bus}");
+            addresses.take(&section, "address", (bus.clone(), address), &what);
+        }
+        if let Some(id) = intercom.filter(|id| intercoms.iter().all(|known| known.id != *id)) {
+            let known = listed(intercoms.iter().map(|intercom| intercom.id.to_string()));
+            section.problem("intercom", format!("there is no [[intercom]] with the id {id}; there {known}"));
+        }
+        if let Some(bus) = bus.as_ref().filter(|bus| !buses.contains_key(*bus)) {
+            let known = listed(buses.keys().map(Name::to_string));
+            section.problem("bus", format!("there is no [[bus]] with the name {bus}; there {known}"));
+        }
+        if protocol == Some(Protocol::Modbus) {
+            refuse_keys(
+                &section,
+                &["secure_channel", "secure_key_file"],
+                "an OSDP panel's key, and the bus is Modbus",
+            );
+        }
+        if protocol == Some(Protocol::Osdp) {
+            refuse_keys(&section, &["profile", "lines"], "a Modbus panel's key, and the bus is OSDP");
+        }
+        let lock = section.below("lock").and_then(lock);
+        let door = section.below("door").map(|door| self::door(door, lock.is_some()));
+        let secure_channel = section.get("secure_channel", choice(SECURE_CHANNEL)).unwrap_or_default();
+        let secure_key_file = section.get("secure_key_file", key_file);
+        let feedback = section.get("feedback", truth).unwrap_or(true);
+        let key_order = section.get("key_order", choice(KEY_ORDER)).unwrap_or_default();
+        section.allow(&["profile", "lines"]);
+        section.finish();
+        if let (Some(name), Some(intercom), Some(bus), Some(address)) = (name, intercom, bus, address) {
+            panels.push(Panel {
+                name,
+                intercom,
+                bus,
+                address,
+                lock,
+                door,
+                secure_channel,
+                secure_key_file,
+                feedback,
+                key_order,
+            });
+        }
+    }
+    panels
+}
+
+const PROTOCOL: &[(&str, Protocol)] = &[("osdp", Protocol::Osdp), ("modbus", Protocol::Modbus)];
+const PARITY: &[(&str, Parity)] = &[("none", Parity::None), ("even", Parity::Even), ("odd", Parity::Odd)];
+const DIRECTION: &[(&str, Direction)] = &[("auto", Direction::Auto), ("rts", Direction::Rts)];
+const OUTPUT_ACTIVE: &[(&str, OutputActive)] = &[("on", OutputActive::On), ("off", OutputActive::Off)];
+const OPEN_WHEN: &[(&str, OpenWhen)] = &[("active", OpenWhen::Active), ("inactive", OpenWhen::Inactive)];
+const SECURE_CHANNEL: &[(&str, SecureChannel)] = &[
+    ("required", SecureChannel::Required),
+    ("install", SecureChannel::Install),
+    ("off", SecureChannel::Off),
+];
+const KEY_ORDER: &[(&str, KeyOrder)] = &[("as-read", KeyOrder::AsRead), ("reversed", KeyOrder::Reversed)];
+
+fn lock(mut section: Section<'_>) -> Option<Lock> {
+    let output = section.require("output", "0", whole(0..=u8::MAX));
+    let open = section.get("open", duration(OPEN_STEP..=OPEN_MAX)).unwrap_or(OPEN);
+    let active = section.get("active", choice(OUTPUT_ACTIVE)).unwrap_or_default();
+    if open.as_nanos() % OPEN_STEP.as_nanos() != 0 {
+        section
+            .problem("open", "must be a multiple of 100 ms, the steps of a panel's timer, like \"2500ms\"");
+    }
+    section.finish();
+    Some(Lock { output: output?, open, active })
+}
+
+fn door(mut section: Section<'_>, has_lock: bool) -> Door {
+    let door = Door {
+        input: section.get("input", whole(0..=u8::MAX)),
+        open_when: section.get("open_when", choice(OPEN_WHEN)).unwrap_or_default(),
+        held_after: section
+            .get("held_after", duration(HELD_AFTER_MIN..=HELD_AFTER_MAX))
+            .unwrap_or(HELD_AFTER),
+        exit_input: section.get("exit_input", whole(0..=u8::MAX)),
+        exit_unlocks: section.get("exit_unlocks", truth).unwrap_or(false),
+        exit_grace: section
+            .get("exit_grace", duration(Duration::ZERO..=EXIT_GRACE_MAX))
+            .unwrap_or(EXIT_GRACE),
+    };
+    if door.input.is_some() && door.input == door.exit_input {
+        section.problem("exit_input", "is the input of the door contact; the button needs one of its own");
+    }
+    if door.exit_unlocks && door.exit_input.is_none() {
+        section.problem("exit_unlocks", "needs an exit_input, the number of the button's input");
+    } else if door.exit_unlocks && !has_lock {
+        section.problem("exit_unlocks", "needs a lock, and the panel has none; add lock = { output = 0 }");
+    }
+    section.finish();
+    door
+}
+
+fn port(input: &Input<'_>) -> Result<Port, String> {
+    let text = text(input)?;
+    match text.split_once("://") {
+        Some(("tcp", rest)) => match host_and_port(rest)? {
+            (host, Some(port)) => Ok(Port::Tcp { host, port }),
+            (_, None) => Err("has no port number; write \"tcp://host:port\"".into()),
+        },
+        Some((scheme, _)) => {
+            Err(format!("{scheme}:// is unknown; write the path of a serial device or \"tcp://host:port\""))
+        }
+        None => path(input).map(Port::Tty),
+    }
+}
+
+/// A rate of the protocol.
+fn baud(protocol: Protocol) -> impl FnOnce(&Input<'_>) -> Result<u32, String> {
+    move |input| {
+        let rates = protocol.baud_rates();
+        whole(0..=u32::MAX)(input).ok().filter(|rate| rates.contains(rate)).ok_or_else(|| {
+            let rates: Vec<String> = rates.iter().map(u32::to_string).collect();
+            format!("must be one of the rates {}", rates.join(", "))
+        })
+    }
+}
+
+/// A key's file. A key itself written here by mistake must not be shown as if it were a path.
+fn key_file(input: &Input<'_>) -> Result<SecretFile, String> {
+    if text(input).is_ok_and(|text| text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        return Err(
+            "looks like a key itself; put it into a file that only root can read, and name that".into()
+        );
+    }
+    secret_file(input)
+}
+
+fn refuse_keys(section: &Section<'_>, keys: &[&str], why: &str) {
+    for key in keys.iter().filter(|key| section.has(key)) {
+        section.problem(key, format!("is {why}; remove it"));
+    }
+}
+
+fn listed(known: impl Iterator<Item = String>) -> String {
+    let known: Vec<String> = known.collect();
+    match known.as_slice() {
+        [] => "is none at all".into(),
+        known => format!("are {}", known.join(", ")),
+    }
+}

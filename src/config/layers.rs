@@ -1,0 +1,288 @@
+//! The layers of the configuration, merged by the `config` crate: FILE, FILE.d/*.toml in name order, then the
+//! environment. Defaults are not a layer: each reader knows its own, so that a section can stay absent.
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use config::{Map, Source, Value, ValueKind};
+use toml_edit::{Item, Table, TableLike};
+
+use super::place::{Place, Places, Problems};
+
+/// What surrounds the process, as far as the configuration depends on it. Tests make their own.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Environment variables.
+    pub variables: Vec<(OsString, OsString)>,
+    /// The host's name, the default of `gateway.id`.
+    pub host_name: String,
+}
+
+impl Environment {
+    /// That of this process.
+    pub fn of_process() -> Self {
+        let host_name = nix::unistd::gethostname().unwrap_or_default();
+        Self { variables: std::env::vars_os().collect(), host_name: host_name.to_string_lossy().into_owned() }
+    }
+
+    /// An empty one on a host of this name.
+    pub fn empty(host_name: &str) -> Self {
+        Self { variables: Vec::new(), host_name: host_name.to_owned() }
+    }
+
+    /// With one variable more.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    pub(super) fn credentials_directory(&self) -> Option<PathBuf> {
+        let (_, value) = self.variables.iter().find(|(name, _)| name == "CREDENTIALS_DIRECTORY")?;
+        (!value.is_empty()).then(|| PathBuf::from(value))
+    }
+}
+
+/// Sections whose keys the environment can set; lists of things are set in files.
+const SECTIONS: [&str; 4] = ["gateway", "http", "journal", "mqtt"];
+const PREFIX: &str = "INTERCOM_GATEWAY";
+
+/// Merges all layers of the configuration at `main`. What cannot be read or parsed is added to `problems` and left
+/// out, so the result is only of use where there were none.
+pub(super) fn merge(
+    main: &Path,
+    environment: &Environment,
+    problems: &mut Problems,
+) -> (Map<String, Value>, Places) {
+    let mut places = Places::new(main.into());
+    let mut builder = config::Config::builder();
+    let mut lists = HashMap::new();
+    for file in files(main, problems) {
+        if let Some(layer) = read_file(&file, &mut lists, &mut places, problems) {
+            builder = builder.add_source(layer);
+        }
+    }
+    builder = builder.add_source(variables(environment, &mut places, problems));
+    let merged = builder.build().and_then(|merged| merged.cache.into_table());
+    let root = merged.unwrap_or_else(|error| {
+        problems.add(Place::Line(main.into(), 0), "", format!("cannot be merged: {error}"));
+        Map::new()
+    });
+    (root, places)
+}
+
+/// FILE and FILE.d/*.toml in name order. That there is no FILE.d is usual.
+fn files(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
+    let mut directory = main.as_os_str().to_owned();
+    directory.push(".d");
+    let directory = PathBuf::from(directory);
+    let mut parts: Vec<Arc<Path>> = Vec::new();
+    match std::fs::read_dir(&directory) {
+        Ok(entries) => {
+            for entry in entries {
+                match entry {
+                    Ok(entry) => {
+                        let path = entry.path();
+                        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+                        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+                            parts.push(path.into());
+                        }
+                    }
+                    Err(error) => unreadable(&directory, &error, problems),
+                }
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => unreadable(&directory, &error, problems),
+    }
+    parts.sort();
+    parts.insert(0, main.into());
+    parts
+}
+
+fn unreadable(path: &Path, error: &std::io::Error, problems: &mut Problems) {
+    let next = match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file; name another with --config FILE".to_owned(),
+        std::io::ErrorKind::PermissionDenied => {
+            "may not be read by this user; run as root, or as a user who may".to_owned()
+        }
+        std::io::ErrorKind::InvalidData => "is no text in UTF-8".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    };
+    problems.add(Place::Line(path.into(), 0), "", next);
+}
+
+/// One parsed file. Its lists already begin with the elements of the files before it, because config-rs replaces
+/// lists where the contract appends them.
+#[derive(Clone, Debug)]
+struct FileLayer(Map<String, Value>);
+
+impl Source for FileLayer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self.0.clone())
+    }
+}
+
+fn read_file(
+    path: &Arc<Path>,
+    lists: &mut HashMap<String, Vec<Value>>,
+    places: &mut Places,
+    problems: &mut Problems,
+) -> Option<FileLayer> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            unreadable(path, &error, problems);
+            return None;
+        }
+    };
+    let document = match toml_edit::Document::parse(text.as_str()) {
+        Ok(document) => document,
+        Err(error) => {
+            let line = error.span().map_or(0, |span| line_of(&text, span.start));
+            let message = error.message().lines().collect::<Vec<_>>().join(", ");
+            problems.add(Place::Line(path.clone(), line), "", format!("no valid TOML: {message}"));
+            return None;
+        }
+    };
+    let mut file = Walk { path, text: &text, places };
+    let mut layer = Map::new();
+    for (key, item) in document.as_table() {
+        if let Some(elements) = elements(item) {
+            let list = lists.entry(key.to_owned()).or_default();
+            if list.is_empty() {
+                file.note(key, file.key_start(document.as_table(), key));
+            }
+            for (element, start) in elements {
+                let at = format!("{key}[{}]", list.len());
+                file.note(&at, start);
+                list.push(file.value(&at, &element));
+            }
+            layer.insert(key.to_owned(), Value::new(None, ValueKind::from(list.clone())));
+        } else {
+            file.note(key, file.key_start(document.as_table(), key));
+            layer.insert(key.to_owned(), file.value(key, item));
+        }
+    }
+    Some(FileLayer(layer))
+}
+
+/// The elements of a list of tables in either of its two forms, with their offsets in the file.
+fn elements(item: &Item) -> Option<Vec<(Item, Option<usize>)>> {
+    let start = |span: Option<std::ops::Range<usize>>| span.map(|span| span.start);
+    match item {
+        Item::ArrayOfTables(tables) => {
+            Some(tables.iter().map(|table| (Item::Table(table.clone()), start(table.span()))).collect())
+        }
+        Item::Value(toml_edit::Value::Array(array)) => {
+            Some(array.iter().map(|value| (Item::Value(value.clone()), start(value.span()))).collect())
+        }
+        _ => None,
+    }
+}
+
+/// Turns items of one file into config-rs's values, and notes the line of each.
+struct Walk<'a> {
+    path: &'a Arc<Path>,
+    text: &'a str,
+    places: &'a mut Places,
+}
+
+impl Walk<'_> {
+    fn note(&mut self, at: &str, start: Option<usize>) {
+        if let Some(start) = start {
+            let line = line_of(self.text, start);
+            self.places.set(at.to_owned(), Place::Line(self.path.clone(), line));
+        }
+    }
+
+    fn key_start(&self, table: &Table, key: &str) -> Option<usize> {
+        let (key, item) = table.get_key_value(key)?;
+        key.span().or_else(|| item.span()).map(|span| span.start)
+    }
+
+    fn value(&mut self, at: &str, item: &Item) -> Value {
+        use toml_edit::Value as Toml;
+        let kind = match item {
+            Item::None => ValueKind::Nil,
+            Item::Table(table) => self.table(at, table),
+            Item::ArrayOfTables(tables) => {
+                let tables: Vec<Item> = tables.iter().map(|table| Item::Table(table.clone())).collect();
+                self.array(at, &tables)
+            }
+            Item::Value(Toml::InlineTable(table)) => self.table(at, table),
+            Item::Value(Toml::Array(array)) => {
+                let values: Vec<Item> = array.iter().map(|value| Item::Value(value.clone())).collect();
+                self.array(at, &values)
+            }
+            Item::Value(Toml::String(text)) => ValueKind::String(text.value().clone()),
+            Item::Value(Toml::Integer(number)) => ValueKind::I64(*number.value()),
+            Item::Value(Toml::Float(number)) => ValueKind::Float(*number.value()),
+            Item::Value(Toml::Boolean(truth)) => ValueKind::Boolean(*truth.value()),
+            Item::Value(Toml::Datetime(time)) => ValueKind::String(time.value().to_string()),
+        };
+        Value::new(None, kind)
+    }
+
+    fn table(&mut self, at: &str, table: &dyn TableLike) -> ValueKind {
+        let mut map = Map::new();
+        for (name, item) in table.iter() {
+            let path = format!("{at}.{name}");
+            let span = table.get_key_value(name).and_then(|(key, item)| key.span().or_else(|| item.span()));
+            self.note(&path, span.map(|span| span.start));
+            map.insert(name.to_owned(), self.value(&path, item));
+        }
+        ValueKind::Table(map)
+    }
+
+    fn array(&mut self, at: &str, items: &[Item]) -> ValueKind {
+        let mut values = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let path = format!("{at}[{index}]");
+            self.note(&path, item.span().map(|span| span.start));
+            values.push(self.value(&path, item));
+        }
+        ValueKind::Array(values)
+    }
+}
+
+/// The variables that belong to us, checked to name a section and a key.
+fn variables(environment: &Environment, places: &mut Places, problems: &mut Problems) -> config::Environment {
+    let mut ours = Map::new();
+    for (name, value) in &environment.variables {
+        let Some(name) = name.to_str() else { continue };
+        let Some(key) = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix("__")) else { continue };
+        let place = Place::Variable(name.into());
+        let Some(value) = value.to_str() else {
+            problems.add(place, "", "its value is no text in UTF-8");
+            continue;
+        };
+        let key = key.to_lowercase();
+        match key.split_once("__") {
+            Some((section, key)) if SECTIONS.contains(&section) && !key.is_empty() && !key.contains("__") => {
+                places.set(format!("{section}.{key}"), place);
+                ours.insert(name.to_owned(), value.to_owned());
+            }
+            _ => {
+                let sections = SECTIONS.map(str::to_uppercase).join(", ");
+                let message = format!(
+                    "names no setting: write {PREFIX}__SECTION__KEY with one of the sections {sections} (intercoms, buses and panels are set in files)"
+                );
+                problems.add(place, "", message);
+            }
+        }
+    }
+    config::Environment::with_prefix(PREFIX).prefix_separator("__").separator("__").source(Some(ours))
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    let before = text.as_bytes().get(..offset).unwrap_or(text.as_bytes());
+    1 + before.iter().filter(|&&byte| byte == b'\n').count()
+}

@@ -1,0 +1,151 @@
+//! Where a setting comes from, and what is wrong with it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Where a setting was made: a line of a file, or a variable of the environment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A file and the number of a line, from 1 on; 0: the file as a whole.
+    Line(Arc<Path>, usize),
+    /// The name of an environment variable.
+    Variable(Arc<str>),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(file, 0) => write!(f, "{}", file.display()),
+            Self::Line(file, line) => write!(f, "{}:{line}", file.display()),
+            Self::Variable(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}
+
+/// Origins of all settings by their path (`http.listen`, `panel[2].lock.open`): config-rs merges values and
+/// forgets where they stood.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    by_path: HashMap<String, Place>,
+    main: Arc<Path>,
+}
+
+impl Places {
+    pub fn new(main: Arc<Path>) -> Self {
+        Self { by_path: HashMap::new(), main }
+    }
+
+    /// A later layer takes the place of an earlier one.
+    pub fn set(&mut self, path: String, place: Place) {
+        self.by_path.insert(path, place);
+    }
+
+    /// The place of the setting, else of what is around it, else the main file.
+    pub fn of(&self, path: &str) -> Place {
+        let mut rest = path;
+        loop {
+            if let Some(place) = self.by_path.get(rest) {
+                return place.clone();
+            }
+            match rest.rfind(['.', '[']) {
+                Some(end) => rest = &rest[..end],
+                None => return Place::Line(self.main.clone(), 0),
+            }
+        }
+    }
+
+    /// The directory from which relative paths are meant at a setting: that of its file.
+    pub fn base(&self, path: &str) -> PathBuf {
+        let file = match self.of(path) {
+            Place::Line(file, _) => file,
+            Place::Variable(_) => self.main.clone(),
+        };
+        file.parent().map(Path::to_owned).unwrap_or_default()
+    }
+
+    pub fn is_variable(&self, path: &str) -> bool {
+        matches!(self.by_path.get(path), Some(Place::Variable(_)))
+    }
+}
+
+/// One thing that is wrong, where, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it stands.
+    pub place: Place,
+    /// The setting, like `panel[2].lock.open`; empty where a whole file is at fault.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key.is_empty() {
+            write!(f, "{}: {}", self.place, self.message)
+        } else {
+            write!(f, "{}: {}: {}", self.place, without_numbers(&self.key), self.message)
+        }
+    }
+}
+
+/// A path as a person writes it: the line tells which element of a list is meant.
+pub(super) fn without_numbers(path: &str) -> String {
+    let mut plain = String::with_capacity(path.len());
+    for part in path.split('[') {
+        plain.push_str(part.split_once(']').map_or(part, |(_, rest)| rest));
+    }
+    plain
+}
+
+/// Everything that is wrong with a configuration, one line each, in the order of the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<Problem>);
+
+impl ConfigErrors {
+    /// The single problems, in the order of the files.
+    pub fn problems(&self) -> &[Problem] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// Collects problems, at most one for each setting: the first is the cause, the next ones its shadows.
+#[derive(Debug, Default)]
+pub(super) struct Problems(BTreeMap<(Place, String), String>);
+
+impl Problems {
+    pub fn add(&mut self, place: Place, key: impl Into<String>, message: impl Into<String>) {
+        self.0.entry((place, key.into())).or_insert_with(|| message.into());
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.0.keys().any(|(_, known)| known == key)
+    }
+
+    /// `Err` where there are any.
+    pub fn into_result(self) -> Result<(), ConfigErrors> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let problem = |((place, key), message)| Problem { place, key, message };
+        Err(ConfigErrors(self.0.into_iter().map(problem).collect()))
+    }
+}

@@ -1,0 +1,202 @@
+//! Secrets are never values of the configuration: they lie in files, or are handed over by systemd.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use zeroize::Zeroizing;
+
+/// What a `*_file` key names: a path, or with `credential:NAME` a file that systemd puts into
+/// `$CREDENTIALS_DIRECTORY` (contract §2). Certificates use it too, as LoadCredential may carry them.
+///
+/// Nothing is read before [`SecretFile::read`], so `Debug` and `Display` can only show where the secret lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretFile(Source);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    Path(PathBuf),
+    Credential { name: String, directory: Option<PathBuf> },
+}
+
+/// Why a secret could not be read. Names the file and the next step, never the content.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// `credential:NAME` outside of a unit that hands credentials over.
+    #[error(
+        "credential:{0} can only be read under systemd: add LoadCredential={0}:/path/of/the/secret to the unit (systemctl edit intercom-gateway)"
+    )]
+    NoCredentials(String),
+    /// The file cannot be read.
+    #[error("{path}: {hint}", path = .path.display(), hint = read_hint(.source, *.credential))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Whether it should have come from LoadCredential.
+        credential: bool,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is no secret of the expected form.
+    #[error("{path}: {expected}", path = .path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+    },
+}
+
+impl SecretFile {
+    /// Larger files are no secret, key or certificate chain, in bytes.
+    pub const MAX_BYTES: u64 = 256 * 1024;
+
+    /// From the text of a `*_file` key; `base` is the directory that relative paths are meant from, `credentials`
+    /// is `$CREDENTIALS_DIRECTORY`. `Err` says what would be right.
+    pub(super) fn new(text: &str, base: &Path, credentials: Option<&Path>) -> Result<Self, String> {
+        match text.strip_prefix("credential:") {
+            Some(name) => {
+                let plain = !name.is_empty() && !name.contains('/') && name != "." && name != "..";
+                if !plain || name.len() > 255 || name.chars().any(char::is_control) {
+                    return Err(
+                        "credential: is followed by the name of a LoadCredential= of the unit, without slashes"
+                            .into(),
+                    );
+                }
+                Ok(Self(Source::Credential {
+                    name: name.to_owned(),
+                    directory: credentials.map(Path::to_owned),
+                }))
+            }
+            None if text.is_empty() => Err("is empty; write the path of a file, or credential:NAME".into()),
+            None => Ok(Self(Source::Path(base.join(text)))),
+        }
+    }
+
+    /// The file of this path.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(Source::Path(path.into()))
+    }
+
+    /// Where the secret lies.
+    ///
+    /// # Errors
+    /// [`SecretError::NoCredentials`] for a credential outside of systemd.
+    pub fn path(&self) -> Result<PathBuf, SecretError> {
+        match &self.0 {
+            Source::Path(path) => Ok(path.clone()),
+            Source::Credential { name, directory: Some(directory) } => Ok(directory.join(name)),
+            Source::Credential { name, directory: None } => Err(SecretError::NoCredentials(name.clone())),
+        }
+    }
+
+    /// Whether it is handed over by systemd.
+    pub fn is_credential(&self) -> bool {
+        matches!(self.0, Source::Credential { .. })
+    }
+
+    /// The file's bytes, as they are. Blocks on the disk.
+    ///
+    /// # Errors
+    /// Where there is no file, or none that may be read, or one above [`SecretFile::MAX_BYTES`].
+    pub fn read(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        let path = self.path()?;
+        let failed =
+            |source| SecretError::Read { path: path.clone(), credential: self.is_credential(), source };
+        let length = std::fs::metadata(&path).map_err(failed)?.len();
+        if length > Self::MAX_BYTES {
+            return Err(SecretError::Form { path, expected: "is above 256 KiB: this is no secret" });
+        }
+        std::fs::read(&path).map(Zeroizing::new).map_err(failed)
+    }
+
+    /// The file as text, without the line break at its end (an editor leaves one behind a password).
+    ///
+    /// # Errors
+    /// As [`SecretFile::read`], or where the file is no UTF-8.
+    pub fn read_text(&self) -> Result<Zeroizing<String>, SecretError> {
+        let bytes = self.read()?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| SecretError::Form { path: self.shown(), expected: "is no text in UTF-8" })?;
+        let line = text.strip_suffix('\n').unwrap_or(text);
+        Ok(Zeroizing::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+    }
+
+    /// A 128-bit key: 32 hex digits, nothing else but white space around them.
+    ///
+    /// # Errors
+    /// As [`SecretFile::read`], or where the file holds anything else.
+    pub fn read_key(&self) -> Result<Zeroizing<[u8; 16]>, SecretError> {
+        let text = self.read_text()?;
+        let mut key = Zeroizing::new([0; 16]);
+        hex::decode_to_slice(text.trim(), key.as_mut()).map_err(|_| SecretError::Form {
+            path: self.shown(),
+            expected: "must hold a key of 32 hex digits and nothing else",
+        })?;
+        Ok(key)
+    }
+
+    fn shown(&self) -> PathBuf {
+        self.path().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for SecretFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::Path(path) => write!(f, "{}", path.display()),
+            Source::Credential { name, .. } => write!(f, "credential:{name}"),
+        }
+    }
+}
+
+fn read_hint(error: &io::Error, credential: bool) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound if credential => {
+            "systemd handed no such credential over: add its LoadCredential= to the unit (systemctl edit intercom-gateway)"
+                .into()
+        }
+        io::ErrorKind::NotFound => "there is no such file".into(),
+        io::ErrorKind::PermissionDenied => {
+            "may not be read: hand it over as credential:NAME with LoadCredential=, or give the service's user access"
+                .into()
+        }
+        _ => format!("cannot be read: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_read_from_systemds_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("pw"), "s3cret\n").unwrap();
+        let secret = SecretFile::new("credential:pw", Path::new("/"), Some(dir.path())).unwrap();
+        assert_eq!(*secret.read_text().unwrap(), "s3cret");
+        assert_eq!(secret.to_string(), "credential:pw");
+
+        let outside = SecretFile::new("credential:pw", Path::new("/"), None).unwrap();
+        assert!(outside.read().unwrap_err().to_string().contains("LoadCredential=pw:"));
+        for bad in ["credential:", "credential:../x", "credential:..", ""] {
+            assert!(SecretFile::new(bad, Path::new("/"), None).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_are_32_hex_digits_and_never_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key");
+        let secret = SecretFile::new("key", dir.path(), None).unwrap();
+        std::fs::write(&file, " 303132333435363738393A3B3C3D3E3F\n").unwrap();
+        assert_eq!(secret.read_key().unwrap()[15], 0x3F);
+        for bad in ["303132333435363738393A3B3C3D3E", "303132333435363738393A3B3C3D3E3F00", "zz", ""] {
+            std::fs::write(&file, bad).unwrap();
+            let error = secret.read_key().unwrap_err().to_string();
+            assert!(bad.is_empty() || !error.contains(bad), "{error}");
+        }
+        assert!(!format!("{secret:?}").contains("3031"));
+    }
+}
