@@ -192,7 +192,9 @@ fn broker_url(input: &Input<'_>) -> Result<Broker, String> {
         Some(("mqtts", rest)) => (true, rest),
         Some(("mqtt", rest)) => (false, rest),
         _ => {
-            return Err("must begin with mqtts:// or mqtt://, like \"mqtts://broker.example.org:8883\"".into());
+            return Err(
+                "must begin with mqtts:// or mqtt://, like \"mqtts://broker.example.org:8883\"".into()
+            );
         }
     };
     if rest.contains('@') {

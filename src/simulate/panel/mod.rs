@@ -261,7 +261,9 @@ impl SimulatedPanel {
     }
 
     fn shake_hands(&mut self, frame: &Frame<'_>, header: &Header) -> Vec<u8> {
-        self.end_session();
+        if self.secure.is_open() {
+            self.end_session();
+        }
         let cuid = setup::client_id(self.device.identity());
         match self.secure.shake_hands(frame, cuid) {
             Ok(step) => {
@@ -275,7 +277,7 @@ impl SimulatedPanel {
     fn obey(&mut self, now: Mono, code: u8, data: &[u8], secured: bool) -> Reply {
         let result = match Command::decode(code, data) {
             Err(DecodeError::Length { .. }) => Err(NakCode::Length),
-            Err(DecodeError::Value { .. }) => Err(NakCode::Record),
+            Err(DecodeError::Value { .. } | DecodeError::Text) => Err(NakCode::Record),
             Ok(command)
                 if self.faults.nak && !matches!(command, Command::Poll | Command::Id | Command::Cap) =>
             {
