@@ -11,11 +11,14 @@
 
 pub mod action;
 pub mod bank;
+pub mod building;
 pub mod chance;
 pub mod grammar;
 pub mod lateness;
 pub mod line;
 pub mod panel;
+pub mod plan;
 pub mod pty;
 pub mod receiver;
+pub mod report;
 pub mod shell;
