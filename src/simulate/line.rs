@@ -126,7 +126,7 @@ impl Line {
     }
 
     /// Adds a device. Its listeners are woken ([`Line::next_due`]) every `batch` characters that it sends and at
-    /// the end of each transmission, as a UART with a FIFO does; `usize::MAX` where only whole frames matter.
+    /// the end of each transmission, as a UART with a FIFO does.
     pub fn add_station(&mut self, batch: usize) -> StationId {
         self.stations.push(Station { batch: batch.max(1), busy_until: Mono::ZERO });
         StationId(self.stations.len() - 1)

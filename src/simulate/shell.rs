@@ -88,13 +88,10 @@ impl RunningLine {
         sightings: SyncSender<Sighting>,
     ) -> io::Result<Self> {
         let mut line = Line::new(spec.settings);
-        let alone = spec.ports.len() == 1 && !spec.settings.echo;
         let mut ports = Vec::new();
         for link in &spec.ports {
             let pty = Pty::open(link.as_deref())?;
-            // Panels of this process act on whole frames: nobody needs a single character of a lone port.
-            let batch = if alone { usize::MAX } else { spec.batch };
-            ports.push(Port { pty, station: line.add_station(batch) });
+            ports.push(Port { pty, station: line.add_station(spec.batch) });
         }
         let bank = Bank::new(&mut line, panels, spec.turnaround, spec.batch);
         let (waker, wakened) = UnixStream::pair()?;
