@@ -201,7 +201,8 @@ fn write_kept(file: &Path, building: &Building) -> anyhow::Result<()> {
     let wanted = || format!("cannot keep the panels' keys in {}", file.display());
     let keys = building.status()?.into_iter().filter_map(|status| Some((status.panel, status.key?)));
     let text: String = keys.map(|(panel, key)| format!("{panel} {}\n", key.to_hex())).collect();
-    let new = file.with_added_extension("new");
+    let mut new = file.as_os_str().to_owned();
+    new.push(".new");
     let mut options = std::fs::File::options();
     let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&new);
     opened.and_then(|mut file| file.write_all(text.as_bytes())).with_context(wanted)?;
