@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod panel;
+pub mod simulate;
 pub mod store;
 pub mod sys;
 pub mod wire;
