@@ -58,6 +58,13 @@ impl Panels {
         })
     }
 
+    /// Waits until the light at a panel's reader is switched to a colour.
+    pub fn wait_light(&mut self, address: u8, colour: u8) {
+        self.told.wait(&format!("colour {colour} at panel {address}"), |word| {
+            word["name"] == "LED" && word["addr"] == address && word["on_color"] == colour
+        });
+    }
+
     /// Waits until a panel's secure channel is open, or is closed.
     pub fn wait_secured(&mut self, address: u8, active: bool) {
         self.told.wait(&format!("secure channel {active} at panel {address}"), |word| {
