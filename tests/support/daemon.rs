@@ -28,6 +28,7 @@ impl Daemon {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = Lines::of("the daemon's log", child.stderr.take().unwrap());
         log.wait("the daemon's start", |line| line.contains("started").then_some(()));
+        log.rewind();
         Self { child, log, followers: Vec::new() }
     }
 
@@ -43,6 +44,14 @@ impl Daemon {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Processor time that it has taken, in ticks of 10 ms.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // proc(5): utime and stime are the 14th and 15th field, the name in parentheses is the second.
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -79,6 +79,11 @@ impl Lines {
         }
     }
 
+    /// Passes over nothing any more: the next wait looks at all lines.
+    pub fn rewind(&mut self) {
+        self.next = 0;
+    }
+
     /// Waits for the end of the output.
     pub fn wait_for_end(&self) {
         let (output, changed) = &*self.shared;

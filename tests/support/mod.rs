@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod bridge;
 pub mod daemon;
 pub mod flats;
 pub mod libosdp;

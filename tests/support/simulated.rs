@@ -24,7 +24,14 @@ pub struct Panels {
 impl Panels {
     /// Switches them on; with `paced`, lines keep their baud rate.
     pub fn start(site: &Site, paced: bool) -> Self {
-        let plan = Plan::of(&site.config(), paced, &HashMap::new()).unwrap();
+        Self::start_some(site, paced, |_| true)
+    }
+
+    /// Switches on those of some buses only.
+    pub fn start_some(site: &Site, paced: bool, buses: impl Fn(&str) -> bool) -> Self {
+        let mut plan = Plan::of(&site.config(), paced, &HashMap::new()).unwrap();
+        plan.lines.retain(|line| buses(line.name.as_str()));
+        plan.panels.retain(|panel| buses(panel.bus.as_str()));
         let (building, sightings) = Building::start(&plan.lines, plan.panels).unwrap();
         Self { building, sightings }
     }
@@ -53,11 +60,16 @@ impl Panels {
 
     /// Waits for something to be seen of a panel; what was seen before it is passed over.
     pub fn wait(&self, panel: &str, what: &str, is_it: impl Fn(&Observation) -> bool) {
+        self.wait_seen(what, |sighting| sighting.panel.as_str() == panel && is_it(&sighting.what));
+    }
+
+    /// Waits for something to be seen; what was seen before it is passed over.
+    pub fn wait_seen(&self, what: &str, mut is_it: impl FnMut(&Sighting) -> bool) {
         loop {
             match self.sightings.recv_timeout(PATIENCE) {
-                Ok(sighting) if sighting.panel.as_str() == panel && is_it(&sighting.what) => return,
+                Ok(sighting) if is_it(&sighting) => return,
                 Ok(_) => {}
-                Err(error) => panic!("{panel}: waited for {what}: {error}"),
+                Err(error) => panic!("the simulated panels: waited for {what}: {error}"),
             }
         }
     }
