@@ -12,6 +12,7 @@ pub mod control;
 mod directory;
 mod health;
 mod memory;
+mod notify;
 mod reports;
 mod timekeeping;
 
@@ -32,7 +33,11 @@ use tokio::{
 
 pub use building::tenths;
 
-use self::{directory::Keys, memory::PanelMemory};
+use self::{
+    directory::Keys,
+    memory::PanelMemory,
+    notify::{Beat, Notifier},
+};
 use crate::{
     bus::{Buses, Shared},
     clock::{Clock, Trust},
@@ -131,6 +136,11 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     };
     let socket = control::listen(&config.gateway.control_socket())?;
     vital("the control socket", Box::pin(control.serve(socket)));
+    let runtime_beat = Beat::new("the runtime");
+    let mut beats: Vec<Beat> =
+        buses.handles().iter().map(|bus| Beat::of(&format!("bus {}", bus.name), bus.beat.clone())).collect();
+    beats.push(runtime_beat.clone());
+    let notifier = Notifier::start(beats, buses.clone()).context("cannot start the watchdog's thread")?;
     tracing::info!(
         gateway = %config.gateway.id,
         version = VERSION,
@@ -139,11 +149,12 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         "started"
     );
 
-    let ended = supervise(&mut tasks, &buses, &mut stop).await;
+    let ended = supervise(&mut tasks, &buses, &runtime_beat, &mut stop).await;
     if let Err(error) = &ended {
         tracing::error!("{error:#}");
     }
     tracing::info!("stopping");
+    notifier.stopping();
     reports::append(
         &journal,
         Occurrence { stamp: clock.stamp(), body: EventBody::GatewayStopping(GatewayStopping {}) },
@@ -193,6 +204,7 @@ fn open_store(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Store> {
 async fn supervise(
     tasks: &mut JoinSet<&'static str>,
     buses: &Buses,
+    beat: &Beat,
     stop: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let mut ticks = tokio::time::interval(SUPERVISION);
@@ -205,6 +217,7 @@ async fn supervise(
                 Err(error) => anyhow::bail!("a task has failed: {error}"),
             },
             _ = ticks.tick() => {
+                beat.stamp();
                 if let Some(bus) = buses.handles().iter().find(|bus| bus.is_finished()) {
                     anyhow::bail!("the thread of bus {} has ended", bus.name);
                 }
