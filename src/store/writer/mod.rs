@@ -46,8 +46,7 @@ const CURSOR_DELAY: Duration = Duration::from_secs(5);
 /// First and longest wait before a failed commit is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// When old events are first looked for, and how often; and the pause between two steps where there are many.
-const AGE_FIRST: Duration = Duration::from_secs(60);
+/// How often, after the start, old events are looked for; and the pause between two steps where there are many.
 const AGE_INTERVAL: Duration = Duration::from_secs(3600);
 const AGE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -124,7 +123,7 @@ impl Writer {
             backoff: None,
             failing: None,
             cursor_due: None,
-            age_due: start + AGE_FIRST,
+            age_due: start,
             ballast_due: start,
         })
     }
@@ -132,6 +131,7 @@ impl Writer {
     /// Works until told to stop, then commits what is queued and closes the databases.
     pub(super) async fn run(mut self) {
         let mut stop = self.shared.stop.subscribe();
+        self.tick();
         loop {
             while self.pending.len() < BATCH
                 && let Ok(message) = self.journal_queue.try_recv()
@@ -214,13 +214,13 @@ impl Writer {
                 }
                 self.backoff = None;
                 self.cursor_due = None;
+                self.publish();
                 for (sequence, entry) in (first..).zip(self.pending.drain(..)) {
                     if let Some(reply) = entry.reply {
                         // Whoever no longer waits has its event written all the same.
                         let _ = reply.send(Ok(sequence));
                     }
                 }
-                self.publish();
             }
             Err(error) => {
                 self.shared.give_back_unreported(lost);
