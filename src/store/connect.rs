@@ -15,7 +15,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pages of the journal's WAL after which it is copied into the database: 4 MB.
-const CHECKPOINT_PAGES: u32 = 1000;
+pub(super) const CHECKPOINT_PAGES: u32 = 1000;
 
 /// The WAL file is cut to this after a checkpoint, bytes.
 const WAL_LIMIT: u32 = 4 << 20;

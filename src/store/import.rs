@@ -240,29 +240,32 @@ impl<'de> de::Visitor<'de> for Document<'_, '_> {
         let mut empty = None;
         let mut flats = false;
         let mut unknown = NoDuplicates::default();
-        let twice = || de::Error::custom("this member is there twice");
+        let twice = |name: &str| de::Error::custom(format_args!("has `{name}` twice"));
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
-                "flats" if flats => return Err(twice()),
+                "flats" if flats => return Err(twice(&name)),
                 "flats" => {
                     map.next_value_seed(Flats(self.0))?;
                     flats = true;
                 }
-                "revision" if revision.is_some() => return Err(twice()),
-                "revision" => revision = Some(map.next_value::<Option<u64>>()?),
-                "empty" if empty.is_some() => return Err(twice()),
+                "revision" if revision.is_some() => return Err(twice(&name)),
+                "revision" => revision = Some(self::revision(&map.next_value::<Box<RawValue>>()?)?),
+                "empty" if empty.is_some() => return Err(twice(&name)),
                 "empty" => empty = Some(map.next_value::<Option<bool>>()?),
                 _ => unknown.skip(&name, &mut map)?,
             }
         }
-        let revision = revision.flatten();
-        if revision.is_some_and(|revision| revision > MAX_INTEGER) {
-            return Err(de::Error::custom(format!("`revision` must be an integer from 0 to {MAX_INTEGER}")));
-        }
         if !flats {
             return Err(de::Error::custom("the document has no `flats`"));
         }
-        Ok(Header { revision, empty: empty.flatten().unwrap_or(false) })
+        Ok(Header { revision: revision.flatten(), empty: empty.flatten().unwrap_or(false) })
+    }
+}
+
+fn revision<E: de::Error>(json: &RawValue) -> Result<Option<u64>, E> {
+    match serde_json::from_str(json.get()) {
+        Ok(revision) if revision <= Some(MAX_INTEGER) => Ok(revision),
+        _ => Err(E::custom(format_args!("`revision` must be an integer from 0 to {MAX_INTEGER}, or null"))),
     }
 }
 
