@@ -240,6 +240,22 @@ pub enum CacheError {
         /// As computed.
         found: String,
     },
+    /// It builds on another revision than ours.
+    #[error("the change builds on revision {}, ours is {}", shown(*base), shown(*ours))]
+    Base {
+        /// What it builds on.
+        base: Option<u64>,
+        /// What is in force.
+        ours: Option<u64>,
+    },
+    /// Two flats of an intercom would have the same number.
+    #[error("intercom {intercom} would have two flats with the number {flat}")]
+    SameFlat {
+        /// The intercom.
+        intercom: u64,
+        /// The number.
+        flat: u64,
+    },
     /// It would have left no flats where there were some.
     #[error("this would remove all {flats} flats; say \"empty\": true where that is meant")]
     WouldEmpty {
@@ -249,6 +265,10 @@ pub enum CacheError {
     /// The store has been shut down.
     #[error("the store has been shut down")]
     Stopped,
+}
+
+fn shown(revision: Option<u64>) -> String {
+    revision.map_or("none".to_owned(), |revision| revision.to_string())
 }
 
 /// Reads and changes the cache; cheap to clone.

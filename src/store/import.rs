@@ -139,6 +139,7 @@ impl Cache {
         let header = header.map_err(|error| refused.unwrap_or_else(|| refusal(error, index)))?;
         let (state, written, removed) = change.commit(Finish {
             keep: Some(ids.into_keys().collect::<HashSet<_>>()),
+            base: None,
             revision: header.revision,
             digest: None,
             may_empty: header.empty,

@@ -132,10 +132,11 @@ fn forget_old(journal: &Path) {
 /// Makes the new journal at `path`.
 fn fill(path: &Path, damaged: &Path, salvage: &mut Salvage, now: &Now) -> rusqlite::Result<()> {
     let new = connect::journal_writer(path, u64::MAX)?;
-    for migration in schema::JOURNAL {
-        new.execute_batch(migration)?;
-    }
-    new.pragma_update(None, "user_version", schema::JOURNAL.len().to_string())?;
+    schema::migrate(&new, path, schema::JOURNAL).map_err(|error| match error {
+        schema::MigrateError::Sqlite(error) => error,
+        // A file made a moment ago has no schema at all.
+        schema::MigrateError::TooNew(_) => rusqlite::Error::InvalidQuery,
+    })?;
     let stamp = now();
     new.execute(
         "INSERT INTO journal (one, id, created_ms, delivered, pruned) VALUES (1, ?1, ?2, 0, 0)",
@@ -181,7 +182,7 @@ fn fill(path: &Path, damaged: &Path, salvage: &mut Salvage, now: &Now) -> rusqli
         uptime_ms: sql(stamp.uptime_ms),
         synchronized: stamp.clock == ClockQuality::Synchronized,
         online: false,
-        kind,
+        kind: kind.to_owned(),
         subject: None,
         data,
     };

@@ -66,13 +66,17 @@ pub fn parse_flat(json: &str) -> Result<FlatRecord, InvalidFlat> {
     Err(InvalidFlat { intercom: place.intercom.0, id: place.id.0, flat: place.flat.0, field, problem })
 }
 
-/// serde_json's message without its " at line 1 column 7", which counts from the start of one flat.
+/// serde_json's message without the value that it repeats, which may be somebody's, and without its " at line 1
+/// column 7", which counts from the start of one flat.
 pub fn message_of(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
     if let Some(at) = text.rfind(" at line ") {
         text.truncate(at);
     }
-    text
+    match text.rfind(", expected ") {
+        Some(at) if text.starts_with("invalid ") => format!("wrong type{}", &text[at..]),
+        _ => text,
+    }
 }
 
 fn counts(flat: &FlatRecord) -> Option<(&'static str, String)> {

@@ -38,6 +38,15 @@ pub(super) struct JournalFile {
     age_scan: Option<u64>,
 }
 
+/// Where the cursor goes.
+#[derive(Clone, Copy)]
+pub(super) struct Cursor {
+    /// Every event up to this one is delivered, or up to the last one where this lies beyond it.
+    pub(super) through: u64,
+    /// Whether it must be on disk; that takes a page of the WAL.
+    pub(super) keep: bool,
+}
+
 /// What a transaction in the making has changed.
 struct Draft {
     position: Position,
@@ -59,13 +68,13 @@ impl JournalFile {
         (self.max_events / 256).clamp(16, 1024)
     }
 
-    /// Appends `batch` and then `report`, moves the cursor to `delivered`, and keeps to the cap: one transaction.
+    /// Appends `batch` and then `report`, moves the cursor, and keeps to the cap: one transaction.
     /// Returns the sequence of the first event of the batch.
     pub(super) fn commit(
         &mut self,
         batch: &[Entry],
         report: Option<&Occurrence>,
-        delivered: u64,
+        cursor: Cursor,
         now: &Stamp,
     ) -> rusqlite::Result<u64> {
         let first = self.position.last + 1;
@@ -77,7 +86,7 @@ impl JournalFile {
             if let Some(report) = report {
                 draft.append(transaction, boots, report, false)?;
             }
-            draft.deliver(transaction, delivered)?;
+            draft.deliver(transaction, cursor)?;
             let count = draft.position.last + 1 - draft.position.oldest;
             if count > max_events {
                 let cause = format!("the journal holds its most, max_events = {max_events}");
@@ -89,19 +98,17 @@ impl JournalFile {
     }
 
     /// Moves the cursor only.
-    pub(super) fn deliver(&mut self, delivered: u64) -> rusqlite::Result<()> {
-        self.transact(|transaction, draft, _| draft.deliver(transaction, delivered))
+    pub(super) fn deliver(&mut self, cursor: Cursor) -> rusqlite::Result<()> {
+        self.transact(|transaction, draft, _| draft.deliver(transaction, cursor))
     }
 
-    /// Deletes the oldest events because nothing more fits on the disk; `false` where there are none.
-    pub(super) fn free_space(&mut self, now: &Stamp) -> rusqlite::Result<bool> {
+    /// Deletes the oldest events because nothing more fits; `false` where there are none.
+    pub(super) fn free_space(&mut self, cause: &str, now: &Stamp) -> rusqlite::Result<bool> {
         let chunk = self.chunk();
         if self.position.oldest > self.position.last {
             return Ok(false);
         }
-        self.transact(|transaction, draft, boots| {
-            draft.make_room(transaction, boots, 1, chunk, "the disk is full", now)
-        })?;
+        self.transact(|transaction, draft, boots| draft.make_room(transaction, boots, 1, chunk, cause, now))?;
         Ok(true)
     }
 
@@ -239,11 +246,14 @@ impl Draft {
         Ok(id)
     }
 
-    fn deliver(&mut self, transaction: &Transaction<'_>, through: u64) -> rusqlite::Result<()> {
-        if through > self.position.delivered {
-            transaction.prepare_cached("UPDATE journal SET delivered = ?1")?.execute([sql(through)])?;
-            self.position.delivered = through;
+    fn deliver(&mut self, transaction: &Transaction<'_>, cursor: Cursor) -> rusqlite::Result<()> {
+        let through = cursor.through.min(self.position.last).max(self.position.delivered);
+        if cursor.keep {
+            transaction
+                .prepare_cached("UPDATE journal SET delivered = ?1 WHERE delivered < ?1")?
+                .execute([sql(through)])?;
         }
+        self.position.delivered = through;
         Ok(())
     }
 

@@ -27,7 +27,7 @@ use tokio::{
 
 pub(super) use ballast::Ballast;
 pub(super) use cache::{CacheMessage, Changed, Commit, FlatId, FlatRow};
-use journal::JournalFile;
+use journal::{Cursor, JournalFile};
 pub(super) use journal::{Entry, found};
 
 use super::{AppendError, Now, StoreError, connect, health::Shared};
@@ -46,7 +46,8 @@ const CURSOR_DELAY: Duration = Duration::from_secs(5);
 /// First and longest wait before a failed commit is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// How often old events are looked for; and the pause between two steps where there are many.
+/// When old events are first looked for, and how often; and the pause between two steps where there are many.
+const AGE_FIRST: Duration = Duration::from_secs(60);
 const AGE_INTERVAL: Duration = Duration::from_secs(3600);
 const AGE_PAUSE: Duration = Duration::from_millis(200);
 
@@ -123,7 +124,7 @@ impl Writer {
             backoff: None,
             failing: None,
             cursor_due: None,
-            age_due: start + BALLAST_INTERVAL,
+            age_due: start + AGE_FIRST,
             ballast_due: start,
         })
     }
@@ -176,6 +177,7 @@ impl Writer {
                 self.cursor_due.get_or_insert_with(|| Instant::now() + CURSOR_DELAY);
             }
             JournalMessage::BeginNew(identity, reply) => {
+                self.keep_cursor();
                 // What is pending belongs to the new journal; what is committed moves with it.
                 let begun = self.journal.begin_new(&identity, (self.now)().time);
                 if begun.is_ok() {
@@ -247,8 +249,8 @@ impl Writer {
         let now = (self.now)();
         let mut tries = 0;
         loop {
-            let delivered = self.delivered();
-            match self.journal.commit(&self.pending, report, delivered, &now) {
+            let cursor = self.cursor(!self.alone);
+            match self.journal.commit(&self.pending, report, cursor, &now) {
                 Err(error) if connect::is_full(&error) && tries < ROOM_TRIES => {
                     tries += 1;
                     if !self.make_room(&now)? {
@@ -262,8 +264,11 @@ impl Writer {
 
     /// On a full disk: first the ballast, then the oldest events; `false` where there is nothing left to give.
     fn make_room(&mut self, now: &Stamp) -> rusqlite::Result<bool> {
+        if self.ballast.disk_has_room() {
+            return self.journal.free_space("journal.db has its largest size", now);
+        }
         if !self.disk_full {
-            tracing::error!("journal.db: no room; the reserve and then the oldest events go");
+            tracing::error!("journal.db: the disk is full; the reserve and then the oldest events go");
         }
         self.disk_full = true;
         if self.ballast.release() {
@@ -272,7 +277,7 @@ impl Writer {
             let _ = self.journal.checkpoint("PASSIVE");
             return Ok(true);
         }
-        self.journal.free_space(now)
+        self.journal.free_space("the disk is full", now)
     }
 
     fn loss_report(&self, lost: u64) -> Occurrence {
@@ -285,9 +290,10 @@ impl Writer {
         Occurrence { stamp: (self.now)(), body: EventBody::JournalPruned(pruned) }
     }
 
-    /// Where the cursor should stand: a gateway alone has delivered whatever it has written.
-    fn delivered(&self) -> u64 {
-        if self.alone { self.journal.position().last } else { self.shared.delivered() }
+    /// Where the cursor should stand. A gateway alone has delivered whatever it has written, and writes that down
+    /// only now and then.
+    fn cursor(&self, keep: bool) -> Cursor {
+        Cursor { through: if self.alone { u64::MAX } else { self.shared.delivered() }, keep }
     }
 
     fn tick(&mut self) {
@@ -297,6 +303,9 @@ impl Writer {
             self.keep_cursor();
         }
         if self.age_due <= present {
+            if self.alone {
+                self.keep_cursor();
+            }
             let more = self.prune_by_age();
             self.age_due = present + if more { AGE_PAUSE } else { AGE_INTERVAL };
         }
@@ -310,7 +319,7 @@ impl Writer {
     }
 
     fn keep_cursor(&mut self) {
-        match self.journal.deliver(self.delivered()) {
+        match self.journal.deliver(self.cursor(true)) {
             Ok(()) => self.publish(),
             // It goes with the next commit; until then a restart sends some events again.
             Err(error) => tracing::warn!(%error, "journal.db: what was delivered could not be noted"),
