@@ -6,6 +6,7 @@
 //! tests/layering.rs holds the code to it.
 
 pub mod access;
+pub mod api;
 pub mod bus;
 pub mod cli;
 pub mod clock;
