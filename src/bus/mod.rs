@@ -3,6 +3,7 @@
 //! `line` decides whose turn it is, `core` joins line and stations, both without clock or port; `port` is a tty
 //! or a TCP connection, `task` the thread that gives them time and bytes.
 
+mod buses;
 pub mod core;
 mod door;
 mod keypad;
@@ -12,6 +13,7 @@ mod station;
 mod task;
 
 pub use self::{
+    buses::Buses,
     core::{Keep, UNLOCK_EXPIRES, UnlockRefused},
     door::DoorSettings,
     line::{LineStats, Timing},

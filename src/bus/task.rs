@@ -8,7 +8,7 @@ use std::{
     io,
     num::NonZeroU16,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -146,12 +146,16 @@ enum Command {
 pub struct BusHandle {
     /// Its name.
     pub name: Name,
+    /// Its panels.
+    pub panels: Vec<Name>,
+    /// Those of them that have a lock, with their intercoms.
+    pub locks: Vec<(Name, u64)>,
     /// How it is, as of the last change or second.
     pub status: watch::Receiver<BusStatus>,
     /// When its loop last turned, on the monotonic clock, in nanoseconds.
     pub beat: Arc<AtomicU64>,
     commands: mpsc::Sender<Command>,
-    thread: thread::JoinHandle<io::Result<()>>,
+    thread: Mutex<Option<thread::JoinHandle<io::Result<()>>>>,
 }
 
 impl BusHandle {
@@ -183,14 +187,20 @@ impl BusHandle {
         let _ = self.commands.send(Command::Stop).await;
     }
 
-    /// Waits for the thread. Blocks: for use outside the runtime's threads.
-    pub fn join(self) -> io::Result<()> {
-        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread of the bus has panicked")))
+    /// Waits for the thread, which ends by itself only by a panic. Blocks: for use outside the runtime's threads.
+    pub fn join(&self) -> io::Result<()> {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match thread.map(thread::JoinHandle::join) {
+            Some(Err(_)) => Err(io::Error::other(format!("the thread of bus {} has panicked", self.name))),
+            Some(Ok(result)) => result,
+            None => Ok(()),
+        }
     }
 
-    /// Whether the thread has ended, which it does by itself only by a panic.
+    /// Whether the thread has ended.
     pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
     }
 }
 
@@ -214,9 +224,13 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         changed: true,
         stopping: false,
     };
+    let stations: Vec<_> = settings.panels.iter().map(|panel| &panel.station).collect();
+    let names = stations.iter().map(|station| station.panel.clone()).collect();
+    let with_lock = stations.iter().filter(|station| station.lock.is_some());
+    let locks = with_lock.map(|station| (station.panel.clone(), station.intercom)).collect();
     let panels = settings.panels;
     let thread = thread::Builder::new().name(format!("bus-{name}")).spawn(move || shell.run(panels))?;
-    Ok(BusHandle { name, status, beat, commands, thread })
+    Ok(BusHandle { name, panels: names, locks, status, beat, commands, thread: Mutex::new(Some(thread)) })
 }
 
 type PendingUnlock = (u64, oneshot::Sender<Result<(), UnlockError>>);

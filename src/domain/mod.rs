@@ -5,6 +5,7 @@
 
 pub mod document;
 pub mod event;
+pub mod health;
 pub mod key;
 pub mod name;
 pub mod panel;
@@ -12,6 +13,7 @@ pub mod time;
 
 pub use document::{FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord};
 pub use event::{EventBody, Occurrence, StoredEvent};
+pub use health::{Health, UplinkStatus};
 pub use key::KeyCode;
 pub use name::Name;
 pub use panel::{Device, OutputActive, PanelState, PanelStatus};

@@ -183,7 +183,7 @@ fn fill(path: &Path, damaged: &Path, salvage: &mut Salvage, now: &Now) -> rusqli
         uptime_ms: sql(stamp.uptime_ms),
         synchronized: stamp.clock == ClockQuality::Synchronized,
         online: false,
-        kind,
+        kind: kind.to_owned(),
         subject: None,
         data,
     };

@@ -1,0 +1,65 @@
+//! All buses of a building: the handle by which the rest reaches panels by name.
+
+use std::{num::NonZeroU16, sync::Arc, time::Duration};
+
+use super::{BusHandle, BusStatus, UnlockError, UnlockRefused};
+use crate::domain::{Name, PanelStatus, event::UnlockedBy};
+
+/// The running buses; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Buses {
+    buses: Arc<[BusHandle]>,
+}
+
+impl Buses {
+    /// Takes the handles of all buses.
+    pub fn new(buses: Vec<BusHandle>) -> Self {
+        Self { buses: buses.into() }
+    }
+
+    /// The handles.
+    pub fn handles(&self) -> &[BusHandle] {
+        &self.buses
+    }
+
+    /// How each bus is, by name.
+    pub fn statuses(&self) -> Vec<(Name, BusStatus)> {
+        self.buses.iter().map(|bus| (bus.name.clone(), bus.status.borrow().clone())).collect()
+    }
+
+    /// How each panel is, bus by bus in the order of the configuration.
+    pub fn panels(&self) -> Vec<PanelStatus> {
+        self.buses.iter().flat_map(|bus| bus.status.borrow().panels.clone()).collect()
+    }
+
+    /// The panels of an intercom that have a lock.
+    pub fn locks(&self, intercom: u64) -> Vec<Name> {
+        let locks = self.buses.iter().flat_map(|bus| bus.locks.iter());
+        locks.filter(|(_, of)| *of == intercom).map(|(panel, _)| panel.clone()).collect()
+    }
+
+    /// Unlocks and waits until the panel has taken it, at most 2 s. `tenths`: units of 100 ms, by default as the
+    /// lock is configured.
+    ///
+    /// # Errors
+    /// [`UnlockError`]: nothing opened, or nobody knows whether it did.
+    pub async fn unlock(
+        &self,
+        panel: &Name,
+        tenths: Option<NonZeroU16>,
+        by: UnlockedBy,
+    ) -> Result<(), UnlockError> {
+        let bus = self.bus_of(panel).ok_or(UnlockError::Refused(UnlockRefused::UnknownPanel))?;
+        bus.unlock(panel, tenths, by).await
+    }
+
+    /// Lets a swapped panel in by the default key for `time`. `None`: no such panel; `false`: it has no secure
+    /// channel.
+    pub async fn pair(&self, panel: &Name, time: Duration) -> Option<bool> {
+        self.bus_of(panel)?.pair(panel, time).await
+    }
+
+    fn bus_of(&self, panel: &Name) -> Option<&BusHandle> {
+        self.buses.iter().find(|bus| bus.panels.contains(panel))
+    }
+}
