@@ -37,7 +37,7 @@ pub(super) fn journal_writer(path: &Path, max_bytes: u64) -> rusqlite::Result<Co
 pub(super) fn cache_writer(path: &Path) -> rusqlite::Result<Connection> {
     let connection = writer(path)?;
     connection.execute_batch(
-        "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -8192;",
+        "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -1024;",
     )?;
     Ok(connection)
 }

@@ -153,6 +153,24 @@ fn the_directory_is_loaded_in_order_with_what_decides() {
 }
 
 #[test]
+fn a_code_is_found_on_every_flat_that_has_it() {
+    let dir = tempdir().unwrap();
+    let store = open(dir.path());
+    let mut flats = [flat(2, 1, 5, 1), flat(1, 7, 9, 3), flat(1, 3, 4, 2)];
+    let code = flats[1].document.keys[2].key;
+    flats[0].document.keys[0].key = code;
+    store.cache().import(document("4", &flats).as_bytes(), &[1, 2]).unwrap();
+    let mut found = Vec::new();
+    let state = store
+        .cache()
+        .records_of(code, |key| found.push((key.intercom, key.flat_id, key.flat, key.key_id, key.user_id)))
+        .unwrap();
+    assert_eq!(found, [(1, 7, 9, 702, Some(2)), (2, 1, 5, 100, None)]);
+    assert_eq!(state.revision, Some(4));
+    store.cache().records_of(KeyCode::from_u64(5).unwrap(), |_| panic!("nobody's key")).unwrap();
+}
+
+#[test]
 fn a_second_import_writes_only_what_differs() {
     let dir = tempdir().unwrap();
     let store = open(dir.path());
@@ -293,6 +311,25 @@ fn flat_record() -> impl Strategy<Value = FlatRecord> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Whatever a document is made of, reading it ends in a flat or in an error that names no value of it.
+    #[test]
+    fn damaged_documents_are_refused_without_a_panic(
+        mut record in flat_record(),
+        at in any::<prop::sample::Index>(),
+        with in any::<char>(),
+    ) {
+        record.document.users.push(flat(1, 1, 1, 0).document.users.remove(0));
+        record.document.users_count += 1;
+        let mut text: Vec<char> = serde_json::to_string(&record).unwrap().chars().collect();
+        let at = at.index(text.len());
+        text[at] = with;
+        let text: String = text.into_iter().collect();
+        match parse_flat(&text) {
+            Ok(read) => prop_assert_eq!(parse_flat(&serde_json::to_string(&read).unwrap()).unwrap(), read),
+            Err(error) => prop_assert!(!error.to_string().contains("user1@example.org")),
+        }
+    }
 
     /// What is exported can be imported, and is the same then.
     #[test]

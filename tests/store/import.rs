@@ -142,7 +142,7 @@ fn an_endless_flat_is_refused() {
     let store = open(dir.path());
     let start = r#"{"flats":[{"intercom":1,"name":""#.as_bytes();
     let error = store.cache().import(start.chain(io::repeat(b'a')), &[1]).unwrap_err();
-    assert_eq!(error.to_string(), "flats[0] (unnamed): larger than 2 MiB");
+    assert_eq!(error.to_string(), "flats[0]: larger than 2 MiB");
 }
 
 #[test]

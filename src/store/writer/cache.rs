@@ -94,7 +94,7 @@ impl CacheFile {
         match message {
             CacheMessage::Begin => {
                 self.roll_back();
-                let begun = self.connection.execute_batch("BEGIN IMMEDIATE");
+                let begun = self.connection.execute_batch("PRAGMA cache_size = -8192; BEGIN IMMEDIATE");
                 self.change = Some(Change { failed: begun.err(), ..Change::default() });
                 None
             }
@@ -145,7 +145,7 @@ impl CacheFile {
             self.roll_back();
         }
         // A change of the whole cache leaves megabytes of pages behind in memory.
-        let _ = self.connection.execute_batch("PRAGMA shrink_memory;");
+        let _ = self.connection.execute_batch("PRAGMA cache_size = -1024; PRAGMA shrink_memory;");
         result
     }
 

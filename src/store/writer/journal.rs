@@ -114,8 +114,18 @@ impl JournalFile {
         if self.position.oldest > self.position.last {
             return Ok(false);
         }
-        self.transact(|transaction, draft, boots| draft.make_room(transaction, boots, 1, cause, now))?;
-        Ok(true)
+        // Taking a few rows out of a tree may itself need a page; taking many out empties some first.
+        let mut result = Ok(());
+        for needed in [1, 64, 512] {
+            result = self.transact(|transaction, draft, boots| {
+                draft.make_room(transaction, boots, needed, cause, now)
+            });
+            match &result {
+                Err(error) if is_full(error) => {}
+                _ => break,
+            }
+        }
+        result.map(|()| true)
     }
 
     /// Deletes some delivered events older than `before`; whether there may be more.
