@@ -136,7 +136,12 @@ fn characters_arrive_complete_in_order_and_unchanged() {
             right.write_all(&text[..10]).unwrap();
             assert_eq!(read_exactly(&mut left, 10), text[..10]);
         }
-        let report = line.report();
+        // Characters are handed over before they are counted.
+        let mut report = line.report();
+        while report.counts.characters < 532 {
+            std::thread::yield_now();
+            report = line.report();
+        }
         assert_eq!((report.counts.characters, report.counts.collided, report.overrun), (532, 0, 0));
         line.stop().unwrap();
     }
@@ -156,6 +161,9 @@ fn noise_and_echo_are_as_asked() {
         changed += heard.iter().filter(|byte| **byte != 0x55).count();
     }
     assert!((120..280).contains(&changed), "{changed} of 2000");
+    while line.report().counts.characters < 2000 {
+        std::thread::yield_now();
+    }
     assert_eq!(line.report().counts.garbled, changed as u64);
 }
 
