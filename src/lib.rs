@@ -9,6 +9,7 @@ pub mod access;
 pub mod bus;
 pub mod cli;
 pub mod clock;
+pub mod cloud;
 pub mod config;
 pub mod domain;
 pub mod panel;
