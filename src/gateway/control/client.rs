@@ -50,11 +50,10 @@ impl Client {
     /// The daemon's own sentence, or the connection broke.
     pub fn ask(mut self, request: &Request) -> anyhow::Result<Answer> {
         self.send(request)?;
-        // Our side stays open: its end would tell a daemon that goes on answering that nobody listens any more.
-        self.answer()
+        self.receive()
     }
 
-    /// As [`Client::ask`], with a document behind the request.
+    /// As [`Client::ask`], with a document behind the request, up to the end of what is sent.
     ///
     /// # Errors
     /// As [`Client::ask`], or the document cannot be read.
@@ -68,7 +67,7 @@ impl Client {
         }
         // As above: it may have closed its side.
         let _ = self.stream.shutdown(Shutdown::Write);
-        self.answer()
+        self.receive()
     }
 
     fn send(&mut self, request: &Request) -> anyhow::Result<()> {
@@ -77,7 +76,7 @@ impl Client {
         self.stream.write_all(&line).context("the daemon does not listen")
     }
 
-    fn answer(self) -> anyhow::Result<Answer> {
+    fn receive(self) -> anyhow::Result<Answer> {
         let mut rest = BufReader::new(self.stream);
         let mut line = String::new();
         rest.read_line(&mut line).context("the daemon does not answer")?;
