@@ -185,7 +185,10 @@ impl Checks {
                 assert_eq!((record.output, record.timer), (0, OPEN_TENTHS), "{now:?}");
                 assert_eq!(record.action, OutputAction::TemporaryOn, "{now:?}");
                 if !panel.plain {
-                    assert!(peer.panel.is_secured() && !panel.session_by_default_key, "{now:?}: insecure OUT");
+                    assert!(
+                        peer.panel.is_secured() && !panel.session_by_default_key,
+                        "{now:?}: insecure OUT"
+                    );
                 }
                 let limit = UNLOCK_EXPIRES + ONE_EXCHANGE;
                 let caused = panel.causes.iter().any(|cause| *cause <= now && now.since(*cause) <= limit);

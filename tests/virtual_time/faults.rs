@@ -78,7 +78,9 @@ pub fn noise(chance: &mut Chance, address: u8) -> Vec<u8> {
     let length = 1 + chance.next_u64() as usize % 40;
     let mut bytes: Vec<u8> = (0..length).map(|_| chance.byte()).collect();
     match chance.byte() % 4 {
-        0 => bytes.splice(0..0, [0x53, address | 0x80, chance.byte(), chance.byte() % 6, 0x04]).for_each(drop),
+        0 => {
+            bytes.splice(0..0, [0x53, address | 0x80, chance.byte(), chance.byte() % 6, 0x04]).for_each(drop)
+        }
         1 => bytes.extend([0x53, address | 0x80, 0x0E, 0x00, 0x0D]),
         2 => bytes.push(0x53),
         _ => {}

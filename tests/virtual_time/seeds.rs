@@ -17,11 +17,7 @@ pub trait Tally: Default + Send {
 
 /// Runs `scenario` for `count` seeds, or for those that the environment names. Panics with the first seed that
 /// failed.
-pub fn run_all<T: Tally>(
-    test: &str,
-    count: u64,
-    scenario: impl Fn(u64, bool, &mut T) + Sync,
-) -> T {
+pub fn run_all<T: Tally>(test: &str, count: u64, scenario: impl Fn(u64, bool, &mut T) + Sync) -> T {
     if let Some(seed) = number_from_environment("VIRTUAL_TIME_SEED") {
         let mut tally = T::default();
         scenario(seed, true, &mut tally);
@@ -41,7 +37,8 @@ pub fn run_all<T: Tally>(
                     return tally;
                 }
                 if let Err(cause) = catch_unwind(AssertUnwindSafe(|| scenario(seed, false, &mut tally))) {
-                    let cause = cause.downcast::<String>().map_or_else(|_| "a panic".to_owned(), |text| *text);
+                    let cause =
+                        cause.downcast::<String>().map_or_else(|_| "a panic".to_owned(), |text| *text);
                     *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((seed, cause));
                 }
             }

@@ -23,7 +23,7 @@ use intercom_gateway::{
 use crate::{
     building::{Door, card_number},
     checks::Checks,
-    faults::{Faults, Fate},
+    faults::{Fate, Faults},
 };
 
 /// A panel with its end of the line, and everything that happened to it.
@@ -408,13 +408,7 @@ impl World {
     }
 }
 
-fn new_core(
-    timing: Timing,
-    peers: &[Peer],
-    chance: &mut Chance,
-    directory: &Directory,
-    now: Mono,
-) -> Core {
+fn new_core(timing: Timing, peers: &[Peer], chance: &mut Chance, directory: &Directory, now: Mono) -> Core {
     let panels = peers.iter().map(|peer| peer.door.driver(&peer.disk, chance.next_u64())).collect();
     Core::new(timing, panels, &moment(now, directory))
 }

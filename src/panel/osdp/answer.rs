@@ -49,14 +49,16 @@ impl Panel {
         if !frame.reply || frame.address != self.address {
             return false;
         }
-        if frame.code == code::BUSY && frame.security.is_none() && frame.sequence == 0 {
+        let numbered = frame.sequence == 0 || frame.sequence == in_flight.sequence;
+        if frame.code == code::BUSY && frame.security.is_none() && numbered {
             in_flight.forget_tries();
             self.not_before = now + super::BUSY_PAUSE;
             self.alive(now);
             return true;
         }
         if frame.sequence != in_flight.sequence {
-            let asks_for_reset = frame.sequence == 0 && frame.security.is_none();
+            let repeated = frame.raw == self.opening;
+            let asks_for_reset = frame.sequence == 0 && frame.security.is_none() && !repeated;
             if asks_for_reset {
                 self.restart(now);
             }
@@ -64,6 +66,10 @@ impl Panel {
         }
         let Some(data) = self.open(frame) else { return false };
         let Some(in_flight) = self.in_flight.take() else { return false };
+        if in_flight.begins_link() {
+            frame.raw.clone_into(&mut self.opening);
+            self.usual_check = self.check;
+        }
         match Reply::decode(frame.code, &data) {
             Ok(Reply::Nak(nak)) => self.handle_nak(now, in_flight, frame, nak.reason),
             Ok(reply) => {
@@ -219,6 +225,7 @@ impl Panel {
 
     /// After ID and CAP: the next key, or plaintext where there is none to try now.
     fn begin_security(&mut self, now: Mono) {
+        self.prefer_crc();
         if self.keyring.security() == Security::Off {
             return self.run(None);
         }

@@ -41,7 +41,7 @@ pub const OFFLINE_AFTER: Duration = Duration::from_secs(8);
 const PROBE_AFTER_TIMEOUTS: u32 = 2;
 /// Resends of the same bytes before the link is begun anew at 0.
 const RESENDS: u32 = 2;
-/// New links in a row that came to nothing before the panel gets probes instead of turns.
+/// New links in a row that came to nothing, after which a single timeout is enough for that.
 const RESTARTS_TOLERATED: u32 = 6;
 /// How long to leave a panel alone that no key fits, before the keys are tried again.
 const HANDSHAKE_RETRY: Duration = Duration::from_secs(5);
@@ -74,9 +74,14 @@ pub struct Panel {
 
     phase: Phase,
     secure: Option<Secure>,
+    /// Of what is sent now.
     check: Check,
+    /// What the panel is known to answer to; CRC until it has answered.
+    usual_check: Check,
     /// Number of the next new command.
     sequence: u8,
+    /// The reply that began this link; a repetition of it, come late, begins no other.
+    opening: Vec<u8>,
     in_flight: Option<InFlight>,
     not_before: Mono,
     timeouts: u32,
@@ -154,7 +159,9 @@ impl Panel {
             phase: Phase::Start,
             secure: None,
             check: Check::Crc,
+            usual_check: Check::Crc,
             sequence: 0,
+            opening: Vec::new(),
             in_flight: None,
             not_before: Mono::ZERO,
             timeouts: PROBE_AFTER_TIMEOUTS,
@@ -187,11 +194,8 @@ impl Panel {
 
     /// See [`super::Driver::pace`].
     pub fn pace(&self) -> Pace {
-        if self.timeouts >= PROBE_AFTER_TIMEOUTS || self.restarts > RESTARTS_TOLERATED {
-            Pace::Probe
-        } else {
-            Pace::Live
-        }
+        let tolerated = if self.restarts > RESTARTS_TOLERATED { 1 } else { PROBE_AFTER_TIMEOUTS };
+        if self.timeouts >= tolerated { Pace::Probe } else { Pace::Live }
     }
 
     /// See [`super::Driver::not_before`].
@@ -315,6 +319,9 @@ impl Panel {
 
     fn go_offline(&mut self) {
         let cause = if self.heard { "no valid reply for 8 s" } else { NEVER_HEARD };
+        if self.heard {
+            self.probes = 0;
+        }
         self.offline_told = true;
         self.fresh = false;
         self.secured_told = false;

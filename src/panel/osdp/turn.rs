@@ -11,6 +11,7 @@ use crate::{
             TemporaryLed, Tone,
         },
         emit,
+        reply::Capability,
         secure::Challenge,
     },
 };
@@ -53,6 +54,7 @@ const CONTACT_STATUS: u8 = 1;
 const OUTPUT_CONTROL: u8 = 2;
 const LED_CONTROL: u8 = 4;
 const AUDIBLE_OUTPUT: u8 = 5;
+const CHECK_CHARACTER: u8 = 8;
 
 impl InFlight {
     pub(super) fn begins_link(&self) -> bool {
@@ -100,7 +102,14 @@ impl Panel {
 
     /// See [`crate::panel::Driver::probes_again`].
     pub fn probes_again(&self) -> bool {
-        !self.heard && self.probes % 4 == 1
+        self.tries_other_check()
+    }
+
+    /// Whether the next probe tries the check that the panel is not known for: often as long as nothing is known,
+    /// rarely for one that has been heard, which may have been swapped.
+    fn tries_other_check(&self) -> bool {
+        let due = if self.heard { self.probes % 16 == 15 } else { self.probes % 4 == 1 };
+        due && !self.is_up()
     }
 
     /// An unlock that waits to be sent again, past its time, is given up. Whether the panel has seen its number
@@ -115,14 +124,22 @@ impl Panel {
 
     fn next_work(&mut self, now: Mono) -> Work {
         match self.phase {
-            // A POLL at the start of a link may bring a card in plaintext, so ID is asked first; some panels
-            // answer no ID before a POLL.
-            Phase::Start if self.identity.is_none() && matches!(self.probes % 8, 5 | 6) => Work::Poll,
+            Phase::Start if self.tries_poll_first() => Work::Poll,
             Phase::Start | Phase::Id => Work::Id,
             Phase::Cap => Work::Cap,
             Phase::Challenge(..) => Work::Challenge,
             Phase::Scrypt(..) => Work::Scrypt,
             Phase::Running => self.next_running(now),
+        }
+    }
+
+    /// A POLL at the start of a link may bring a card in plaintext, so ID is asked first; but some panels answer
+    /// no ID before a POLL.
+    fn tries_poll_first(&self) -> bool {
+        if self.identity.is_none() {
+            matches!(self.probes % 8, 5 | 6)
+        } else {
+            !self.is_up() && self.probes % 16 == 13
         }
     }
 
@@ -218,6 +235,16 @@ impl Panel {
         asked
     }
 
+    /// Goes over to CRC where the panel knows it: it may have been found by checksum only because a reply was lost.
+    pub(super) fn prefer_crc(&mut self) {
+        let knows = |told: &Vec<_>| {
+            told.iter().any(|all: &Capability| all.function == CHECK_CHARACTER && all.level > 0)
+        };
+        if self.capabilities.as_ref().is_some_and(knows) {
+            (self.check, self.usual_check) = (Check::Crc, Check::Crc);
+        }
+    }
+
     /// How many of a function the panel has; `None` where it did not tell its capabilities.
     fn count_of(&self, function: u8) -> Option<u8> {
         let capabilities = self.capabilities.as_ref()?;
@@ -242,8 +269,12 @@ impl Panel {
     /// Builds the frame. `None` where it would be longer than a frame may be, which no work here comes near.
     fn frame(&mut self, work: Work) -> Option<InFlight> {
         let begins = matches!(self.phase, Phase::Start);
-        if begins && !self.heard {
-            self.check = if self.probes % 4 == 1 { Check::Checksum } else { Check::Crc };
+        if begins {
+            self.check = match self.usual_check {
+                Check::Crc if self.tries_other_check() => Check::Checksum,
+                Check::Checksum if self.tries_other_check() => Check::Crc,
+                usual => usual,
+            };
         }
         let sequence = if begins { 0 } else { self.sequence };
         let header = Header { address: self.address, reply: false, sequence, check: self.check };
