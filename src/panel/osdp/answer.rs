@@ -139,9 +139,11 @@ impl Panel {
                     self.phase = Phase::Id;
                 }
                 self.restarts = 0;
-                self.fresh |= reply == Reply::Ack;
-                if self.error == Some(DEMANDS_SECURE_CHANNEL) && matches!(self.phase, Phase::Running) {
-                    self.settle(None);
+                if matches!(self.phase, Phase::Running) {
+                    self.fresh |= reply == Reply::Ack;
+                    if self.error == Some(DEMANDS_SECURE_CHANNEL) {
+                        self.settle(None);
+                    }
                 }
                 self.report(reply);
             }
