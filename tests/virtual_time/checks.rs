@@ -11,7 +11,7 @@ use intercom_gateway::{
     simulate::panel::Observation,
     wire::osdp::{
         Check, Frame, Parsed, Scbk,
-        code::command::{CHLNG, KEYSET, OUT},
+        code::command::{CHLNG, KEYSET, OUT, POLL},
         control::OutputAction,
         parse,
     },
@@ -61,6 +61,8 @@ struct Watched {
     keys_on_disk: Vec<Scbk>,
     /// SCBK-D was offered so often.
     default_key_offered: u32,
+    /// New POLLs, as secure as configured: all but the last have been answered, or given up.
+    polls: u64,
 }
 
 impl Checks {
@@ -74,6 +76,7 @@ impl Checks {
             outs: Vec::new(),
             keys_on_disk: peer.disk.key.iter().map(|(key, _)| key.clone()).collect(),
             default_key_offered: 0,
+            polls: 0,
         };
         Self {
             timing,
@@ -106,6 +109,11 @@ impl Checks {
         self.panels[panel].default_key_offered
     }
 
+    /// How many new POLLs a panel has had, as secure as configured.
+    pub fn polls(&self, panel: usize) -> u64 {
+        self.panels[panel].polls
+    }
+
     /// When OUT was carried out at a panel.
     pub fn outs(&self, panel: usize) -> &[Mono] {
         &self.panels[panel].outs
@@ -126,6 +134,9 @@ impl Checks {
         self.turns.push(Turn { at: now, panel: number, code: frame.code, bytes: bytes.len() });
         let is_new = self.follows_rules_of_numbers(now, number, &frame, bytes);
         self.contents(now, number, &frame, is_new);
+        let panel = &mut self.panels[number];
+        let as_configured = panel.plain || frame.security.is_some_and(|block| block.kind == 0x15);
+        panel.polls += u64::from(is_new && as_configured && frame.code == POLL);
     }
 
     /// Whether the frame is none that was sent before.

@@ -82,13 +82,17 @@ fn bad_day(seed: u64, trace: bool, counts: &mut Counts) {
 
     let all = world.peers.len();
     let limit = end + BACK_WITHIN;
-    let back = |world: &mut World| !(0..all).all(|number| is_well(world, number));
+    let polls: Vec<u64> = (0..all).map(|panel| world.checks.polls(panel)).collect();
+    let back = |world: &mut World| !(0..all).all(|panel| is_well(world, panel, polls[panel]));
     assert!(world.run_while(limit, back), "not all panels are back within {BACK_WITHIN:?}");
     let took = world.now.since(end).as_millis() as u64;
     counts.slowest_return_ms = counts.slowest_return_ms.max(took);
 
-    // Old reads come first; then a known key opens every door.
-    world.run_for(Duration::from_secs(3));
+    // Old reads come first, each in its turn; then a known key opens every door.
+    let limit = world.now + Duration::from_secs(10);
+    let drained = |world: &mut World| world.peers.iter().any(|peer| peer.panel.waiting() > 0);
+    assert!(world.run_while(limit, drained), "not all old reads are fetched");
+    world.run_for(Duration::from_millis(1500));
     for panel in 0..all {
         let number = cards.known();
         cards.present(&mut world, panel, number);
@@ -104,9 +108,10 @@ fn bad_day(seed: u64, trace: bool, counts: &mut Counts) {
         (counts.exchanges + stats.exchanges, counts.timeouts + stats.timeouts);
 }
 
-fn is_well(world: &mut World, number: usize) -> bool {
-    let secured = world.peers[number].panel.is_secured() || world.peers[number].door.is_plain();
-    secured && world.state(number) == PanelState::Online
+/// Online, as secure as configured, and so far that a POLL has been answered since it had had `polls`.
+fn is_well(world: &mut World, panel: usize, polls: u64) -> bool {
+    let secured = world.peers[panel].panel.is_secured() || world.peers[panel].door.is_plain();
+    secured && world.checks.polls(panel) >= polls + 2 && world.state(panel) == PanelState::Online
 }
 
 fn door(chance: &mut Chance, number: u8) -> Door {
