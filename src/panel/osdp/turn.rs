@@ -1,6 +1,6 @@
 //! What a panel says in its turn.
 
-use super::{HANDSHAKE_RETRY, Pairing, Panel, Phase, Queued, STORE_RETRY, Secure, Security};
+use super::{HANDSHAKE_RETRY, Pairing, Panel, Phase, Queued, STORE_RETRY, Secure, Security, Storing};
 use crate::{
     domain::{Mono, OutputActive},
     panel::{Event, Failure, Request},
@@ -26,6 +26,8 @@ pub(super) struct InFlight {
     pub(super) sealed: bool,
     /// How often it was sent since the last sign of life.
     tries: u32,
+    /// Sent, and the time for its answer is not over.
+    pub(super) awaited: bool,
 }
 
 /// Why a command is sent, which is what its answer is for.
@@ -77,6 +79,12 @@ impl InFlight {
         }
     }
 
+    /// When it is not to be sent again.
+    pub(super) fn expires(&self) -> Mono {
+        let waits = self.queued().filter(|_| !self.awaited);
+        waits.map_or(Mono::NEVER, |queued| queued.expires)
+    }
+
     pub(super) fn into_queued(self) -> Option<Queued> {
         match self.work {
             Work::Queued(queued) => Some(queued),
@@ -89,13 +97,13 @@ impl Panel {
     /// See [`crate::panel::Driver::poll_transmit`].
     pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
         self.advance(now);
-        self.withdraw_in_flight(now);
         if self.in_flight.is_none() {
             let work = self.next_work(now);
             self.in_flight = self.frame(work);
         }
         let Some(in_flight) = &mut self.in_flight else { return false };
         in_flight.tries = in_flight.tries.saturating_add(1);
+        in_flight.awaited = true;
         out.extend_from_slice(&in_flight.bytes);
         true
     }
@@ -110,16 +118,6 @@ impl Panel {
     fn tries_other_check(&self) -> bool {
         let due = if self.heard { self.probes % 16 == 15 } else { self.probes % 4 == 1 };
         due && !self.is_up()
-    }
-
-    /// An unlock that waits to be sent again, past its time, is given up. Whether the panel has seen its number
-    /// is unknown then, so the link begins anew.
-    fn withdraw_in_flight(&mut self, now: Mono) {
-        let expired =
-            self.in_flight.as_ref().and_then(InFlight::queued).is_some_and(|queued| queued.expires <= now);
-        if expired {
-            self.restart(now);
-        }
     }
 
     fn next_work(&mut self, now: Mono) -> Work {
@@ -158,26 +156,41 @@ impl Panel {
                 return Work::Queued(unlock);
             }
         }
-        match &self.pairing {
-            Pairing::Stored(key) => return Work::Keyset(key.clone()),
-            Pairing::Retry(at) if *at <= now => self.begin_pairing(now),
-            _ => {}
+        if self.is_pairing_session() {
+            match &self.pairing {
+                Pairing::Wanted(at) if *at <= now => self.begin_pairing(now),
+                _ => {}
+            }
+            if let Pairing::Stored(key) = &self.pairing {
+                return Work::Keyset(key.clone());
+            }
         }
         // Every other turn is a POLL, whatever else waits: a swipe must not wait for a queue.
         if std::mem::replace(&mut self.poll_first, false) {
             return Work::Poll;
         }
         self.poll_first = true;
-        while let Some(queued) = self.queue.pop_front() {
-            if self.can_show(&queued) {
-                return Work::Queued(queued);
-            }
-            self.done(queued.token, Ok(()));
+        if let Some(feedback) = self.next_feedback() {
+            return Work::Queued(feedback);
         }
         match self.status.pop_front() {
             Some(status) => Work::Status(status),
             None => Work::Poll,
         }
+    }
+
+    /// The next light or sound that the panel has; an unlock stays where it is.
+    fn next_feedback(&mut self) -> Option<Queued> {
+        let is_feedback = |queued: &Queued| matches!(queued.request, Request::Feedback { .. });
+        while let Some(position) = self.queue.iter().position(is_feedback) {
+            let mut queued = self.queue.remove(position)?;
+            queued.sounded |= !self.can_show(&queued);
+            if self.can_show(&queued) {
+                return Some(queued);
+            }
+            self.done(queued.token, Ok(()));
+        }
+        None
     }
 
     fn wants_handshake(&self, now: Mono) -> bool {
@@ -196,12 +209,17 @@ impl Panel {
             return false;
         }
         let challenge = Challenge::new(&candidate.scbk, candidate.is_default, rnd_a);
-        self.phase = Phase::Challenge(challenge, candidate.scbk);
+        self.phase = Phase::Challenge(challenge, candidate);
         true
     }
 
     /// Chooses the key that a panel paired by SCBK-D gets, and asks for it to be stored unless it is.
     pub(super) fn begin_pairing(&mut self, now: Mono) {
+        if self.storing.is_some() {
+            // Its answer goes on with it.
+            self.pairing = Pairing::Idle;
+            return;
+        }
         if let Some(key) = self.keyring.stored_for_pairing() {
             self.pairing = Pairing::Stored(key);
             return;
@@ -211,13 +229,14 @@ impl Panel {
             None => {
                 let mut random = [0; 16];
                 if !self.entropy.fill(&mut random) {
-                    self.pairing = Pairing::Retry(now + STORE_RETRY);
+                    self.pairing = Pairing::Wanted(now + STORE_RETRY);
                     return;
                 }
                 Scbk::new(random)
             }
         };
-        self.pairing = Pairing::Storing(key.clone());
+        self.pairing = Pairing::Idle;
+        self.storing = Some(Storing { key: key.clone(), overtaken: false });
         let serial = self.identity.map(|identity| identity.serial);
         self.events.push_back(Event::StoreKey { key, serial });
     }
@@ -256,9 +275,8 @@ impl Panel {
         )
     }
 
-    /// Whether the panel told that it has the light (or sound) that a feedback is about.
+    /// Whether the panel has the light (or, after it, the sound) of a feedback, as far as it told.
     fn can_show(&self, queued: &Queued) -> bool {
-        let Request::Feedback { .. } = queued.request else { return true };
         let function = if queued.sounded { AUDIBLE_OUTPUT } else { LED_CONTROL };
         let told = self.capabilities.as_ref();
         told.is_none_or(|all| {
@@ -299,7 +317,7 @@ impl Panel {
             }
             return None;
         }
-        Some(InFlight { work, bytes, sequence, sealed, tries: 0 })
+        Some(InFlight { work, bytes, sequence, sealed, tries: 0, awaited: false })
     }
 
     fn command(&self, work: &Work) -> Command {
