@@ -347,7 +347,9 @@ impl Panel {
             }
             Reply::Keypad { reader, digits } => Event::Keypad { reader, keys: digits, stale },
             Reply::LStatR { tamper, power_failed } => Event::Local { tamper, power_failed },
-            Reply::IStatR(inputs) => Event::Inputs(inputs.into_iter().map(input_state).collect()),
+            Reply::IStatR(inputs) => {
+                Event::Inputs { states: inputs.into_iter().map(input_state).collect(), stale }
+            }
             Reply::OStatR(outputs) => Event::Outputs(outputs.into_iter().map(|output| output != 0).collect()),
             Reply::RStatR(readers) => Event::ReaderTamper(readers.contains(&2)),
             _ => return,
