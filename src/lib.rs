@@ -10,6 +10,7 @@ pub mod api;
 pub mod bus;
 pub mod cli;
 pub mod clock;
+pub mod cloud;
 pub mod config;
 pub mod domain;
 pub mod gateway;

@@ -3,11 +3,12 @@
 use std::{
     collections::HashMap,
     sync::mpsc::{self, Receiver},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context;
 use intercom_gateway::{
+    clock,
     domain::Name,
     simulate::{
         action::{Action, Card},
@@ -35,7 +36,7 @@ const SWIPES: [(&str, [u8; 4], bool, &str); 7] = [
 
 /// `true`: known keys opened, unknown ones did not, and the journal says so.
 pub fn run(stage: &Stage, time: Duration) -> anyhow::Result<bool> {
-    let until = Instant::now() + time;
+    let until = clock::mono() + time;
     let (sender, events) = mpsc::sync_channel(4096);
     let journal = stage.journal(true)?;
     std::thread::spawn(move || {
@@ -51,7 +52,7 @@ pub fn run(stage: &Stage, time: Duration) -> anyhow::Result<bool> {
     check.wait_for_panels()?;
     let (mut opened, mut refused, mut wrong) = (0_u32, 0_u32, 0_u32);
     for &(panel, tag, opens, reason) in SWIPES.iter().cycle() {
-        if Instant::now() >= until {
+        if clock::mono() >= until {
             break;
         }
         match check.swipe(&Name::new(panel)?, tag, opens, reason) {
@@ -130,8 +131,10 @@ impl Check<'_> {
     }
 
     fn wait_for_output(&mut self, panel: &Name) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        while let Ok(sighting) = self.sightings.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())) {
+        let begun = clock::mono();
+        while let Ok(sighting) =
+            self.sightings.recv_timeout(PATIENCE.saturating_sub(clock::mono().since(begun)))
+        {
             if let Observation::Output(_) = sighting.what {
                 *self.opened.entry(sighting.panel.clone()).or_default() += 1;
                 if sighting.panel == *panel {

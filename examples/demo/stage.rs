@@ -7,11 +7,12 @@ use std::{
     path::PathBuf,
     sync::{Mutex, mpsc::Receiver},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context;
 use intercom_gateway::{
+    clock,
     config::Config,
     gateway::{
         self,
@@ -73,13 +74,13 @@ impl Stage {
 
     /// A connection to the daemon, as soon as it takes one.
     pub fn client(&self) -> anyhow::Result<Client> {
-        let begun = Instant::now();
+        let begun = clock::mono();
         loop {
             if let Some(client) = Client::connect(&self.config.gateway.control_socket())? {
                 return Ok(client);
             }
             let died = self.daemon.lock().expect("not poisoned").as_ref().is_none_or(JoinHandle::is_finished);
-            if died || begun.elapsed() > START {
+            if died || clock::mono().since(begun) > START {
                 anyhow::bail!("the daemon did not start");
             }
             std::thread::sleep(Duration::from_millis(10));

@@ -386,8 +386,8 @@ impl EventBody {
     }
 }
 
-/// An event with its place in a journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An event with its place in a journal. `Debug` leaves the data out: it may hold a key's number.
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Position in its journal, from 1.
     pub sequence: u64,
@@ -403,6 +403,16 @@ pub struct StoredEvent {
     pub subject: Option<String>,
     /// The type's own data, a JSON object as text.
     pub data: String,
+}
+
+impl std::fmt::Debug for StoredEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredEvent")
+            .field("journal", &self.journal)
+            .field("sequence", &self.sequence)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
 }
 
 impl StoredEvent {

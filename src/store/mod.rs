@@ -39,7 +39,7 @@ pub use cache::{Cache, CacheError, CacheReader, CacheState, ExportError, FlatRow
 pub use change::Delta;
 pub use events::{JournalReader, Position};
 pub use health::StoreHealth;
-pub use import::{FlatProblem, ImportError, ImportReport};
+pub use import::{FlatProblem, ImportError, ImportReport, RefusedFlat};
 pub use journal::{AppendError, Journal};
 pub use lists::{KeyFilter, Page};
 pub use open::{OpenReport, ReadOnlyStore};

@@ -94,7 +94,7 @@ impl CacheFile {
         match message {
             CacheMessage::Begin => {
                 self.roll_back();
-                let begun = self.connection.execute_batch("BEGIN IMMEDIATE");
+                let begun = self.connection.execute_batch("PRAGMA cache_size = -8192; BEGIN IMMEDIATE");
                 self.change = Some(Change { failed: begun.err(), ..Change::default() });
                 None
             }
@@ -122,10 +122,20 @@ impl CacheFile {
         }
     }
 
+    /// Gives up what is open and copies the WAL into the database.
+    pub(super) fn close(&mut self) -> rusqlite::Result<()> {
+        self.roll_back();
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
     /// A step of the open change. After a failed one the rest is left out, and the commit says why.
     fn step(&mut self, work: impl FnOnce(&Connection, &mut Change) -> rusqlite::Result<()>) {
-        if let Some(change) = self.change.as_mut().filter(|change| change.failed.is_none()) {
-            change.failed = work(&self.connection, change).err();
+        if let Some(change) = self.change.as_mut().filter(|change| change.failed.is_none())
+            && let Err(error) = work(&self.connection, change)
+        {
+            // At once, and with its WAL: on a full disk the journal needs that room now.
+            let _ = self.close();
+            self.change = Some(Change { failed: Some(error), ..Change::default() });
         }
     }
 
@@ -135,7 +145,7 @@ impl CacheFile {
             self.roll_back();
         }
         // A change of the whole cache leaves megabytes of pages behind in memory.
-        let _ = self.connection.execute_batch("PRAGMA shrink_memory;");
+        let _ = self.connection.execute_batch("PRAGMA cache_size = -1024; PRAGMA shrink_memory;");
         result
     }
 
