@@ -261,7 +261,7 @@ async fn load(address: SocketAddr, token: String, tls: Option<TlsConnector>) -> 
         .collect();
     let mut outcome = Outcome::default();
     for task in tasks {
-        outcome.latency.add(&task.await.expect("no panic")).expect("the same bounds");
+        outcome.latency.add(task.await.expect("no panic")).expect("the same bounds");
     }
     outcome.seconds = begin.elapsed().as_secs_f64();
     outcome.requests = outcome.latency.len();

@@ -172,13 +172,20 @@ mod tests {
         assert!(all.ends_with("{\"message\":\"This is no valid HTTP/1.1 request.\"}"), "{all}");
     }
 
-    #[tokio::test]
-    async fn a_client_that_takes_nothing_is_given_up() {
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up_and_one_that_takes_a_little_is_not() {
         let (near, mut far) = tokio::io::duplex(4);
-        let mut guarded = Guarded::new(near, Duration::from_millis(50));
+        let mut guarded = Guarded::new(near, Duration::from_secs(30));
+        let reader = tokio::spawn(async move {
+            for _ in 0..5 {
+                sleep(Duration::from_secs(20)).await;
+                far.read_exact(&mut [0; 4]).await.unwrap();
+            }
+            far
+        });
+        guarded.write_all(&[b'x'; 20]).await.unwrap();
+        let _far = reader.await.unwrap();
         let error = guarded.write_all(&[b'x'; 9]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        far.read_exact(&mut [0; 4]).await.unwrap();
-        guarded.write_all(b"more").await.unwrap();
     }
 }

@@ -22,7 +22,7 @@ async fn with_a_building(site: &Site) {
                 .collect();
             json!({"intercom": 2, "id": 100 + n, "flat": n, "key_count": keys.len(), "users_count": 1,
                    "keys": keys, "users": [user(n)],
-                   "properties": {"is_analog_line_enable": n % 2 == 0, "is_sip_line_enable": true,
+                   "properties": {"is_analog_line_enable": n.is_multiple_of(2), "is_sip_line_enable": true,
                                   "is_can_manage_resistance": false}})
         })
         .collect();
