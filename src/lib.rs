@@ -6,12 +6,14 @@
 //! tests/layering.rs holds the code to it.
 
 pub mod access;
+pub mod api;
 pub mod bus;
 pub mod cli;
 pub mod clock;
 pub mod cloud;
 pub mod config;
 pub mod domain;
+pub mod gateway;
 pub mod panel;
 pub mod simulate;
 pub mod store;

@@ -104,6 +104,18 @@ fn panels_answer_on_paced_and_unpaced_lines() {
     }
 }
 
+/// Characters are handed over before they are counted.
+#[track_caller]
+fn counted(what: &str, reached: impl Fn() -> bool) {
+    for _ in 0..5_000 {
+        if reached() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("the line never counted {what}");
+}
+
 #[test]
 fn a_late_answer_collides_with_the_next_command() {
     let rate = LineRate::osdp(9600);
@@ -119,8 +131,7 @@ fn a_late_answer_collides_with_the_next_command() {
     client.write_all(&[poll.as_slice(), &[0xFF; 100]].concat()).unwrap();
     let answer = read_exactly(&mut client, 9);
     assert!(!matches!(parse(&answer[1..]), Parsed::Frame(..)), "{}", hex::encode(&answer));
-    let counts = building.report(&name("street")).unwrap().counts;
-    assert!(counts.collided >= 9, "{counts:?}");
+    counted("9 collisions", || building.report(&name("street")).unwrap().counts.collided >= 9);
     drop((building, sightings));
 }
 
@@ -136,6 +147,7 @@ fn characters_arrive_complete_in_order_and_unchanged() {
             right.write_all(&text[..10]).unwrap();
             assert_eq!(read_exactly(&mut left, 10), text[..10]);
         }
+        counted("532 characters", || line.report().counts.characters >= 532);
         let report = line.report();
         assert_eq!((report.counts.characters, report.counts.collided, report.overrun), (532, 0, 0));
         line.stop().unwrap();
@@ -156,6 +168,7 @@ fn noise_and_echo_are_as_asked() {
         changed += heard.iter().filter(|byte| **byte != 0x55).count();
     }
     assert!((120..280).contains(&changed), "{changed} of 2000");
+    counted("2000 characters", || line.report().counts.characters >= 2000);
     assert_eq!(line.report().counts.garbled, changed as u64);
 }
 
