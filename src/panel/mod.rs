@@ -275,6 +275,13 @@ impl Driver {
         }
     }
 
+    /// Whether its link is being set up, a few exchanges that should follow each other soon.
+    pub fn is_starting(&self) -> bool {
+        match self {
+            Self::Osdp(panel) => panel.is_starting(),
+        }
+    }
+
     /// Whether it was heard lately, though it may miss answers just now: not yet offline.
     pub fn is_up(&self) -> bool {
         match self {

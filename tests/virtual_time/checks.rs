@@ -35,6 +35,7 @@ pub struct Checks {
     /// End of the last character on the line that the gateway can have heard, or has sent.
     line_end: Mono,
     transmissions: u64,
+    exchanges: u64,
     challenges: HashSet<Vec<u8>>,
     /// Since when the present gateway runs, and what it has done for whom.
     pub turns: Vec<Turn>,
@@ -47,6 +48,7 @@ pub struct Turn {
     pub panel: usize,
     pub code: u8,
     pub bytes: usize,
+    pub answered: bool,
 }
 
 struct Watched {
@@ -83,6 +85,7 @@ impl Checks {
             panels: peers.iter().map(watch).collect(),
             line_end: Mono::ZERO,
             transmissions: 0,
+            exchanges: 0,
             challenges: HashSet::new(),
             turns: Vec::new(),
         }
@@ -93,7 +96,7 @@ impl Checks {
     }
 
     pub fn gateway_restarted(&mut self) {
-        self.transmissions = 0;
+        (self.transmissions, self.exchanges) = (0, 0);
         self.panels.iter_mut().for_each(|panel| panel.last_frame = None);
     }
 
@@ -131,7 +134,18 @@ impl Checks {
         let Parsed::Frame(frame, length) = parse(rest) else { panic!("no frame") };
         assert_eq!((length, frame.reply), (rest.len(), false));
         let number = self.panels.iter().position(|panel| panel.address == frame.address).unwrap();
-        self.turns.push(Turn { at: now, panel: number, code: frame.code, bytes: bytes.len() });
+        if let Some(last) = self.turns.last_mut() {
+            last.answered = stats.exchanges > self.exchanges;
+        }
+        self.exchanges = stats.exchanges;
+        let bytes_sent = bytes.len();
+        self.turns.push(Turn {
+            at: now,
+            panel: number,
+            code: frame.code,
+            bytes: bytes_sent,
+            answered: false,
+        });
         let is_new = self.follows_rules_of_numbers(now, number, &frame, bytes);
         self.contents(now, number, &frame, is_new);
         let panel = &mut self.panels[number];

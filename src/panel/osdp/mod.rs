@@ -222,6 +222,11 @@ impl Panel {
         self.not_before
     }
 
+    /// See [`super::Driver::is_starting`]. A panel that begins again and again has no claim to haste.
+    pub fn is_starting(&self) -> bool {
+        !matches!(self.phase, Phase::Running) && self.restarts <= RESTARTS_TOLERATED
+    }
+
     /// See [`super::Driver::is_up`].
     pub fn is_up(&self) -> bool {
         self.state != PanelState::Offline
