@@ -327,33 +327,47 @@ pub struct Occurrence {
     pub body: EventBody,
 }
 
-impl EventBody {
-    /// The type's name, `intercom.key.swiped`, …
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::KeySwiped(_) => "intercom.key.swiped",
-            Self::KeypadEntered(_) => "intercom.keypad.entered",
-            Self::DoorUnlocked(_) => "intercom.door.unlocked",
-            Self::DoorUnlockFailed(_) => "intercom.door.unlock_failed",
-            Self::DoorOpened(_) => "intercom.door.opened",
-            Self::DoorClosed(_) => "intercom.door.closed",
-            Self::DoorForced(_) => "intercom.door.forced",
-            Self::DoorHeld(_) => "intercom.door.held",
-            Self::InputChanged(_) => "intercom.input.changed",
-            Self::PanelOnline(_) => "intercom.panel.online",
-            Self::PanelOffline(_) => "intercom.panel.offline",
-            Self::PanelTamper(_) => "intercom.panel.tamper",
-            Self::PanelPower(_) => "intercom.panel.power",
-            Self::PanelSecured(_) => "intercom.panel.secured",
-            Self::PanelReplaced(_) => "intercom.panel.replaced",
-            Self::GatewayStarted(_) => "gateway.started",
-            Self::GatewayStopping(_) => "gateway.stopping",
-            Self::ClockStepped(_) => "gateway.clock.stepped",
-            Self::SyncApplied(_) => "gateway.sync.applied",
-            Self::JournalPruned(_) => "gateway.journal.pruned",
-        }
-    }
+/// One list for both directions: a new event that is not in it does not compile.
+macro_rules! kinds {
+    ($($variant:ident = $kind:literal,)*) => {
+        impl EventBody {
+            /// The names of all types.
+            pub const KINDS: &'static [&'static str] = &[$($kind,)*];
 
+            /// The type's name, `intercom.key.swiped`, …
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $kind,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    KeySwiped = "intercom.key.swiped",
+    KeypadEntered = "intercom.keypad.entered",
+    DoorUnlocked = "intercom.door.unlocked",
+    DoorUnlockFailed = "intercom.door.unlock_failed",
+    DoorOpened = "intercom.door.opened",
+    DoorClosed = "intercom.door.closed",
+    DoorForced = "intercom.door.forced",
+    DoorHeld = "intercom.door.held",
+    InputChanged = "intercom.input.changed",
+    PanelOnline = "intercom.panel.online",
+    PanelOffline = "intercom.panel.offline",
+    PanelTamper = "intercom.panel.tamper",
+    PanelPower = "intercom.panel.power",
+    PanelSecured = "intercom.panel.secured",
+    PanelReplaced = "intercom.panel.replaced",
+    GatewayStarted = "gateway.started",
+    GatewayStopping = "gateway.stopping",
+    ClockStepped = "gateway.clock.stepped",
+    SyncApplied = "gateway.sync.applied",
+    JournalPruned = "gateway.journal.pruned",
+}
+
+impl EventBody {
     /// The panel that the event is about: the CloudEvents `subject`; `None` for `gateway.*`.
     pub fn subject(&self) -> Option<&Name> {
         match self {

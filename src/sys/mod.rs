@@ -1,9 +1,11 @@
-//! The system calls that no crate wraps: the only place with `unsafe`.
+//! What is close to the system: calls that no crate wraps (the only place with `unsafe`), a fine timer, files that
+//! survive a power cut.
 #![allow(
     unsafe_code,
     reason = "ioctls and adjtimex, which get pointers to live, initialised locals; malloc_trim; a descriptor registered with the runtime"
 )]
 
+pub mod files;
 mod timer;
 
 use std::{io, mem, os::fd::AsRawFd};
