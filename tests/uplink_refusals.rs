@@ -270,7 +270,7 @@ async fn an_expired_certificate_is_told_and_so_is_a_clock_that_may_be_at_fault()
     assert!(!gateway.error().contains("clock"));
     gateway.shut_down().await;
 
-    let clock = Clock::new(Box::new(Unset), Trust::Auto, None);
+    let clock = Clock::new(Box::new(Unset), Trust::Auto);
     let gateway = tls_uplink(&broker, "localhost", &ca.pem, Some(&client)).start_with(dir.path(), clock);
     gateway.error_has("this gateway's clock is not synchronised").await;
     gateway.shut_down().await;

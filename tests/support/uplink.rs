@@ -65,7 +65,7 @@ impl Uplink {
 
     /// Opens the store in `dir` and starts the uplink.
     pub fn start(self, dir: &Path) -> Gateway {
-        self.start_with(dir, Clock::system(Trust::Always, None))
+        self.start_with(dir, Clock::system(Trust::Always))
     }
 
     pub fn start_with(self, dir: &Path, clock: Clock) -> Gateway {
