@@ -160,7 +160,12 @@ pub enum Event {
         stale: bool,
     },
     /// The state of all inputs.
-    Inputs(Vec<InputState>),
+    Inputs {
+        /// From input 0 on.
+        states: Vec<InputState>,
+        /// As in [`Event::Credential`]: a report that may have waited while the panel was away.
+        stale: bool,
+    },
     /// The state of all outputs: whether each is active.
     Outputs(Vec<bool>),
     /// The panel's own contacts.
@@ -267,6 +272,13 @@ impl Driver {
     pub fn probes_again(&self) -> bool {
         match self {
             Self::Osdp(panel) => panel.probes_again(),
+        }
+    }
+
+    /// Whether its link is being set up, a few exchanges that should follow each other soon.
+    pub fn is_starting(&self) -> bool {
+        match self {
+            Self::Osdp(panel) => panel.is_starting(),
         }
     }
 
