@@ -9,11 +9,11 @@ use std::{
 /// A room and the rooms that it may use. `lines` comes with the commutators.
 const ROOMS: &[(&str, &[&str])] = &[
     ("access", &["domain"]),
-    ("api", &["bus", "clock", "domain", "store"]),
+    ("api", &["bus", "clock", "domain", "store", "sys"]),
     ("bus", &["access", "clock", "domain", "lines", "panel", "sys", "wire"]),
     ("cli", EVERYTHING),
     ("clock", &["domain", "sys"]),
-    ("cloud", &["clock", "domain", "store"]),
+    ("cloud", &["clock", "domain", "store", "sys"]),
     ("config", &["domain"]),
     ("domain", &[]),
     ("gateway", EVERYTHING),
