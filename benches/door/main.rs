@@ -228,7 +228,7 @@ fn measure_outages(kinds: &[Kind], quick: bool, patient: bool) -> anyhow::Result
             })
             .collect::<anyhow::Result<Vec<_>>>()
     })?;
-    println!("Time until a panel (of four, {SLOW} baud) serves again after …, median in ms:\n");
+    println!("Time until a panel (of four, {SLOW} baud) serves again after …, median/longest in ms:\n");
     report::outages(kinds, &measured, patience).print();
     Ok(())
 }

@@ -153,20 +153,19 @@ impl Rig {
     }
 
     /// When the subject told of this card.
-    pub fn event_of(&self, card: u32) -> Option<Mono> {
-        let deadline = clock::mono() + MISSED;
-        loop {
-            match self.subject.told.recv_timeout(deadline.since(clock::mono())) {
-                Ok(told) if told.card == card => return Some(told.at),
-                Ok(_) => {}
-                Err(_) => return None,
-            }
-        }
+    fn event_of(&self, card: u32) -> Option<Mono> {
+        self.event_of_any(&[card], MISSED)
     }
 
-    /// When the subject first tells of any card, within `patience`.
-    pub fn any_event(&self, patience: Duration) -> Option<Mono> {
-        self.subject.told.recv_timeout(patience).ok().map(|told| told.at)
+    /// When the subject first tells of one of these cards, within `patience`.
+    pub fn event_of_any(&self, cards: &[u32], patience: Duration) -> Option<Mono> {
+        let deadline = clock::mono() + patience;
+        loop {
+            let told = self.subject.told.recv_timeout(deadline.since(clock::mono())).ok()?;
+            if cards.contains(&told.card) {
+                return Some(told.at);
+            }
+        }
     }
 
     /// When a panel is seen to do something.
