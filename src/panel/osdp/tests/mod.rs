@@ -1,5 +1,7 @@
 //! The rules of the protocol one by one: what exactly is said, and what an answer changes.
 
+#![allow(clippy::arithmetic_side_effects, reason = "a test may panic")]
+
 mod commands;
 mod link;
 mod security;
@@ -204,6 +206,13 @@ impl Rig {
         self.block_reply(0x14, 1, &Reply::RmacI(rmac));
         self.session = Some(session);
         true
+    }
+
+    /// The first POLL of a running link finds nothing: only then is the panel up for others.
+    fn settle(&mut self) {
+        assert_eq!(self.panel.state, PanelState::Offline);
+        assert_eq!(self.polls(1), ["POLL"]);
+        assert!(self.panel.is_up());
     }
 
     /// Answers so many commands by what a quiet device says.
