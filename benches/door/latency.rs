@@ -38,9 +38,10 @@ pub fn measure(rig: &mut Rig, cards: usize) -> anyhow::Result<Latency> {
         cards,
         line_p95: Duration::ZERO,
     };
-    // Light and sound that follow OUT must be over, then any moment of whole cycles is as likely as any other.
+    // Then the next card's answer has nothing to do with this one's, and any moment of whole cycles is as likely as any
+    // other.
     let cycle = rig.character() * CYCLE * u32::from(rig.setting.panels);
-    let rest = rig.character() * 400;
+    let rest = rig.character() * 150;
     let spread = cycle * (100.0 / cycle.as_secs_f64() / 1e3).ceil() as u32;
     let panels = rig.panels().to_vec();
     for _ in 0..cards {
