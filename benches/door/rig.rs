@@ -76,6 +76,8 @@ impl Rig {
     /// Starts everything and waits until all panels that live are secured and the line is calm.
     pub fn start(setting: Setting) -> anyhow::Result<Self> {
         let Setting { kind, baud, panels, one_dead } = setting;
+        let dead = if one_dead { ", one of them dead" } else { "" };
+        eprintln!("{}, {baud} baud, {panels} panels{dead} …", kind.title());
         let bus = Name::new("street")?;
         let (tap, traffic) = sync_channel(TRAFFIC);
         let line = LineSpec {
