@@ -6,9 +6,11 @@
 //! tests/layering.rs holds the code to it.
 
 pub mod access;
+pub mod api;
 pub mod bus;
 pub mod cli;
 pub mod clock;
+pub mod cloud;
 pub mod config;
 pub mod domain;
 pub mod gateway;

@@ -17,7 +17,7 @@ use intercom_gateway::{
         building::{BuildError, Building, PlacedPanel},
         line::{LineRate, LineSettings},
         panel::{ChannelSetup, EventId, Observation, PanelSetup, SimulatedPanel},
-        shell::{LineSpec, RunningLine},
+        shell::{LineSpec, RunningLine, Traffic},
     },
     wire::osdp::{Check, Command, Header, Parsed, Reply, emit, parse},
 };
@@ -104,6 +104,37 @@ fn panels_answer_on_paced_and_unpaced_lines() {
     }
 }
 
+/// Characters are handed over before they are counted.
+#[track_caller]
+fn counted(what: &str, reached: impl Fn() -> bool) {
+    for _ in 0..5_000 {
+        if reached() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("the line never counted {what}");
+}
+
+#[test]
+fn a_tap_shows_every_transmission_with_its_times() {
+    let rate = LineRate::osdp(115_200);
+    let (tap, traffic) = sync_channel(16);
+    let line = LineSpec { tap: Some(tap), ..LineSpec::new(name("street"), LineSettings::clean(Some(rate))) };
+    let turnaround = line.turnaround;
+    let place = PlacedPanel { name: name("entrance-1"), bus: name("street"), setup: panel(0) };
+    let (building, _) = Building::start(&[line], vec![place]).unwrap();
+    let mut client = open(building.port(&name("street")).unwrap());
+    exchange(&mut client, 0, 0, &Command::Id);
+    building.stop().unwrap();
+    let all: Vec<Traffic> = traffic.iter().collect();
+    let [command, reply] = all[..] else { panic!("{all:?}") };
+    assert_eq!((command.from_port, command.characters), (true, 10));
+    assert_eq!((reply.from_port, reply.characters), (false, 21));
+    assert_eq!(reply.start, command.end + turnaround);
+    assert_eq!(reply.end, reply.start + rate.character() * 21);
+}
+
 #[test]
 fn a_late_answer_collides_with_the_next_command() {
     let rate = LineRate::osdp(9600);
@@ -119,8 +150,7 @@ fn a_late_answer_collides_with_the_next_command() {
     client.write_all(&[poll.as_slice(), &[0xFF; 100]].concat()).unwrap();
     let answer = read_exactly(&mut client, 9);
     assert!(!matches!(parse(&answer[1..]), Parsed::Frame(..)), "{}", hex::encode(&answer));
-    let counts = building.report(&name("street")).unwrap().counts;
-    assert!(counts.collided >= 9, "{counts:?}");
+    counted("9 collisions", || building.report(&name("street")).unwrap().counts.collided >= 9);
     drop((building, sightings));
 }
 
@@ -136,6 +166,7 @@ fn characters_arrive_complete_in_order_and_unchanged() {
             right.write_all(&text[..10]).unwrap();
             assert_eq!(read_exactly(&mut left, 10), text[..10]);
         }
+        counted("532 characters", || line.report().counts.characters >= 532);
         let report = line.report();
         assert_eq!((report.counts.characters, report.counts.collided, report.overrun), (532, 0, 0));
         line.stop().unwrap();
@@ -156,6 +187,7 @@ fn noise_and_echo_are_as_asked() {
         changed += heard.iter().filter(|byte| **byte != 0x55).count();
     }
     assert!((120..280).contains(&changed), "{changed} of 2000");
+    counted("2000 characters", || line.report().counts.characters >= 2000);
     assert_eq!(line.report().counts.garbled, changed as u64);
 }
 

@@ -11,6 +11,7 @@ mod offline;
 mod panel;
 mod run;
 mod simulate;
+mod token;
 
 use std::{
     io::{self, Write},
@@ -45,6 +46,9 @@ enum Command {
     /// Deals with one panel
     #[command(subcommand)]
     Panel(panel::Panel),
+    /// Deals with API tokens
+    #[command(subcommand)]
+    Token(token::Token),
     Simulate(simulate::Simulate),
 }
 
@@ -77,6 +81,7 @@ impl Command {
             Self::Journal(journal) => journal.run(config).map(done),
             Self::Decode(decode) => decode.run().map(done),
             Self::Panel(panel) => panel.run(config).map(done),
+            Self::Token(token) => token.run(config).map(done),
             Self::Simulate(simulate) => simulate.run(config).map(done),
         }
     }

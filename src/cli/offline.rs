@@ -1,6 +1,10 @@
 //! How commands reach the databases: through the running daemon, or where none runs, by themselves.
 
-use std::{os::unix::fs::MetadataExt, path::Path, sync::Arc};
+use std::{
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use nix::unistd::{Gid, Uid, geteuid, setegid, seteuid};
@@ -63,6 +67,20 @@ pub fn write_store(config: &Config) -> anyhow::Result<Store> {
         now: Arc::new(move || clock.stamp()),
     })?;
     Ok(store)
+}
+
+/// Makes the state directory where there is none; from here on files are its owner's.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_state_dir(config: &Config) -> anyhow::Result<()> {
+    let dir = &config.gateway.state_dir;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
+    become_owner(dir)
 }
 
 /// Root leaves no files behind that the daemon's own user could not open.

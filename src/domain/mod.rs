@@ -9,12 +9,14 @@ pub mod health;
 pub mod key;
 pub mod name;
 pub mod panel;
+pub mod stored;
 pub mod time;
 
 pub use document::{FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord};
-pub use event::{EventBody, Occurrence, StoredEvent};
+pub use event::{EventBody, Occurrence};
 pub use health::{Health, UplinkStatus};
 pub use key::KeyCode;
 pub use name::Name;
 pub use panel::{Device, OutputActive, PanelState, PanelStatus};
+pub use stored::StoredEvent;
 pub use time::{ClockQuality, Mono, Stamp};

@@ -19,17 +19,16 @@ pub async fn watch_health(
     journal: Journal,
     buses: Buses,
     uplink: watch::Receiver<UplinkStatus>,
+    endpoint: watch::Receiver<Option<String>>,
     clock: Arc<Clock>,
 ) {
     let mut ticks = tokio::time::interval(PERIOD);
     loop {
         ticks.tick().await;
-        let now = look(&journal, &buses, &uplink.borrow(), &clock);
+        let mut now = look(&journal, &buses, &uplink.borrow(), &clock);
+        now.reasons.extend(endpoint.borrow().clone());
         health.send_if_modified(|before| {
             let changed = *before != now;
-            for reason in now.reasons.iter().filter(|reason| !before.reasons.contains(reason)) {
-                tracing::warn!("{reason}");
-            }
             *before = now;
             changed
         });

@@ -10,10 +10,13 @@
 mod building;
 pub mod control;
 mod directory;
+mod endpoint;
 mod health;
 mod memory;
+mod notify;
 mod reports;
 mod timekeeping;
+mod uplink;
 
 use std::{
     fs,
@@ -27,13 +30,18 @@ use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
 };
 
 pub use building::tenths;
 
-use self::{directory::Keys, memory::PanelMemory};
+use self::{
+    directory::Keys,
+    memory::PanelMemory,
+    notify::{Beat, Notifier},
+};
 use crate::{
+    api::{Handles, Tokens, TokensError},
     bus::{Buses, Shared},
     clock::{Clock, Trust},
     config::{ClockMode, Config},
@@ -47,11 +55,18 @@ use crate::{
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// File of the API tokens in the state directory.
+pub const TOKENS: &str = "tokens.json";
+
 /// Reports of the buses that may wait for the journal: a building's worst is some tens a second. When it is full,
 /// the bus counts and goes on.
 const REPORTS: usize = 4096;
 /// How often the supervisor looks whether the threads live.
 const SUPERVISION: Duration = Duration::from_secs(1);
+/// How long the endpoint may take to end; it drains for 2 s.
+const ENDPOINT_END: Duration = Duration::from_secs(3);
+/// How long the uplink may take to say good-bye.
+const UPLINK_END: Duration = Duration::from_secs(4);
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Runs the daemon until `stop` becomes true. Blocks.
@@ -84,6 +99,8 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         ClockMode::Auto => Trust::Auto,
         ClockMode::Trusted => Trust::Always,
     }));
+    // Before the store, whose lock would refuse as well, but could not say who holds it.
+    control::refuse_a_second(&config.gateway.control_socket())?;
     let store = open_store(&config, &clock)?;
     let journal = store.journal();
     let keys = Keys::load(store.cache(), config.gateway.timezone.clone()).context("cannot load the keys")?;
@@ -102,10 +119,26 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     let buses = building::start_buses(&config, &memory, &shared)?;
     drop(shared);
 
-    let (health, _) = watch::channel(Health::default());
-    let (_uplink_sender, uplink) = watch::channel(UplinkStatus::default());
+    // Told at the end, whatever ended us: `stop` is only a wish from outside.
+    let (ending, ended) = watch::channel(false);
+    let tokens = open_tokens(&config.gateway.state_dir)?;
+    let (health_sender, health) = watch::channel(Health::default());
+    let (uplink_sender, uplink) =
+        watch::channel(UplinkStatus { configured: config.mqtt.is_some(), ..Default::default() });
     let pump =
         tokio::spawn(reports::pump(reports_receiver, journal.clone(), Arc::new(memory), clock.clone(), lost));
+    let (trouble_sender, trouble) = watch::channel(None);
+    let handles = Handles {
+        cache: store.cache(),
+        journal: journal.clone(),
+        buses: buses.clone(),
+        health,
+        uplink: uplink.clone(),
+        clock: clock.clone(),
+        tokens: tokens.clone(),
+    };
+    let endpoint =
+        tokio::spawn(endpoint::serve(endpoint::settings(&config)?, handles, trouble_sender, ended.clone()));
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
     let mut vital = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         tasks.spawn(async move {
@@ -117,7 +150,14 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     vital("timekeeping", Box::pin(timekeeping::keep_time(clock.clone(), journal.clone())));
     vital(
         "health",
-        Box::pin(health::watch_health(health, journal.clone(), buses.clone(), uplink, clock.clone())),
+        Box::pin(health::watch_health(
+            health_sender,
+            journal.clone(),
+            buses.clone(),
+            uplink,
+            trouble,
+            clock.clone(),
+        )),
     );
     let control = control::Control {
         gateway: config.gateway.id.clone(),
@@ -127,10 +167,27 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         keys,
         clock: clock.clone(),
         buses: buses.clone(),
-        stop: stop.clone(),
+        tokens,
+        stop: ended,
     };
     let socket = control::listen(&config.gateway.control_socket())?;
     vital("the control socket", Box::pin(control.serve(socket)));
+    let (end_uplink, uplink_ends) = watch::channel(false);
+    let uplink_beat = Beat::new("the uplink");
+    let parts = uplink::Parts {
+        store: &store,
+        buses: &buses,
+        clock: &clock,
+        uplink: uplink_sender,
+        beat: uplink_beat.cell(),
+    };
+    let uplink = uplink::start(&config, parts, uplink_ends);
+    let runtime_beat = Beat::new("the runtime");
+    let mut beats: Vec<Beat> =
+        buses.handles().iter().map(|bus| Beat::of(&format!("bus {}", bus.name), bus.beat.clone())).collect();
+    beats.push(runtime_beat.clone());
+    beats.extend(uplink.is_some().then_some(uplink_beat));
+    let notifier = Notifier::start(beats, buses.clone()).context("cannot start the watchdog's thread")?;
     tracing::info!(
         gateway = %config.gateway.id,
         version = VERSION,
@@ -139,11 +196,13 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         "started"
     );
 
-    let ended = supervise(&mut tasks, &buses, &mut stop).await;
-    if let Err(error) = &ended {
+    let result = supervise(&mut tasks, &endpoint, uplink.as_ref(), &buses, &runtime_beat, &mut stop).await;
+    if let Err(error) = &result {
         tracing::error!("{error:#}");
     }
     tracing::info!("stopping");
+    notifier.stopping();
+    ending.send_replace(true);
     reports::append(
         &journal,
         Occurrence { stamp: clock.stamp(), body: EventBody::GatewayStopping(GatewayStopping {}) },
@@ -151,6 +210,20 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     let joined = stop_buses(buses).await;
     // The buses have ended, so their reports end.
     let _ = pump.await;
+    // It gives its requests two seconds; one that was about to end by itself is told nothing.
+    let _ = tokio::time::timeout(ENDPOINT_END, endpoint).await;
+    // Last of all that speak: what the buses reported to the end goes up too, as far as a few seconds allow.
+    end_uplink.send_replace(true);
+    if let Some(uplink) = uplink {
+        match tokio::time::timeout(UPLINK_END, uplink).await {
+            Ok(Ok(Err(error))) => tracing::warn!("the uplink ended badly: {error:#}"),
+            Ok(Err(error)) => tracing::warn!("the uplink ended badly: {error}"),
+            Ok(Ok(Ok(()))) => {}
+            Err(_) => tracing::warn!(
+                "the uplink did not end in time; what is not delivered goes up at the next start"
+            ),
+        }
+    }
     tasks.shutdown().await;
     let _ = fs::remove_file(config.gateway.control_socket());
     if let Some(floor) = clock.refresh() {
@@ -158,7 +231,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     }
     tokio::task::spawn_blocking(move || store.shutdown()).await.context("closing the store")?;
     tracing::info!("stopped");
-    ended.and(joined)
+    result.and(joined)
 }
 
 fn open_store(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Store> {
@@ -189,10 +262,27 @@ fn open_store(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Store> {
     Ok(store)
 }
 
+/// A damaged file is set aside: without tokens nobody gets in, but the doors open.
+fn open_tokens(state_dir: &Path) -> anyhow::Result<Tokens> {
+    let path = state_dir.join(TOKENS);
+    match Tokens::open(&path) {
+        Err(error @ TokensError::Damaged { .. }) => {
+            let aside = path.with_extension("json.damaged");
+            fs::rename(&path, &aside).with_context(|| format!("cannot set {} aside", path.display()))?;
+            tracing::error!("{error}; it was moved to {}", aside.display());
+            Ok(Tokens::open(&path)?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
 /// Waits for the wish to stop, or for the end of something that must not end.
 async fn supervise(
     tasks: &mut JoinSet<&'static str>,
+    endpoint: &JoinHandle<()>,
+    uplink: Option<&JoinHandle<anyhow::Result<()>>>,
     buses: &Buses,
+    beat: &Beat,
     stop: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let mut ticks = tokio::time::interval(SUPERVISION);
@@ -205,6 +295,9 @@ async fn supervise(
                 Err(error) => anyhow::bail!("a task has failed: {error}"),
             },
             _ = ticks.tick() => {
+                beat.stamp();
+                anyhow::ensure!(!endpoint.is_finished(), "the endpoint has ended");
+                anyhow::ensure!(uplink.is_none_or(|uplink| !uplink.is_finished()), "the uplink has ended");
                 if let Some(bus) = buses.handles().iter().find(|bus| bus.is_finished()) {
                     anyhow::bail!("the thread of bus {} has ended", bus.name);
                 }

@@ -142,7 +142,8 @@ fn fill(path: &Path, damaged: &Path, salvage: &mut Salvage, now: &Now) -> rusqli
         "INSERT INTO journal (one, id, created_ms, delivered, pruned) VALUES (1, ?1, ?2, 0, 0)",
         params![new_identity(), stamp.time.as_millisecond()],
     )?;
-    let old = connect::reader(damaged, 1024)?;
+    // Where not even this succeeds there is nothing to save, and SQLite refuses everything asked of an empty stand-in.
+    let old = connect::reader(damaged, 1024).or_else(|_| Connection::open_in_memory())?;
     let cursor = old
         .query_row("SELECT id, delivered FROM journal", [], |row| {
             Ok((row.get::<_, String>(0)?, unsigned(row.get(1)?)))
@@ -265,7 +266,7 @@ fn each_readable(
     old: &Connection,
     mut take: impl FnMut(&[Row]) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    if old.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).is_err() {
+    if old.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'events'", [], |_| Ok(())).is_err() {
         return Ok(());
     }
     let boots = boots(old);

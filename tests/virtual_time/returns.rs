@@ -19,7 +19,7 @@ use crate::{
 /// From the return of a panel that answers within 60 ms, up to four dead on the line.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
 /// One that has never been heard is asked in several ways.
-const FOUND_WITHIN: Duration = Duration::from_secs(3);
+const FOUND_WITHIN: Duration = Duration::from_millis(3500);
 
 #[derive(Debug, Default)]
 struct Slowest {

@@ -48,18 +48,17 @@ impl Client {
     ///
     /// # Errors
     /// The daemon's own sentence, or the connection broke.
-    pub fn ask(self, request: &Request) -> anyhow::Result<Answer> {
-        self.ask_with(request, &mut io::empty())
+    pub fn ask(mut self, request: &Request) -> anyhow::Result<Answer> {
+        self.send(request)?;
+        self.receive()
     }
 
-    /// As [`Client::ask`], with a document behind the request.
+    /// As [`Client::ask`], with a document behind the request, up to the end of what is sent.
     ///
     /// # Errors
     /// As [`Client::ask`], or the document cannot be read.
     pub fn ask_with(mut self, request: &Request, document: &mut impl Read) -> anyhow::Result<Answer> {
-        let mut line = serde_json::to_vec(request)?;
-        line.push(b'\n');
-        self.stream.write_all(&line).context("the daemon does not listen")?;
+        self.send(request)?;
         match io::copy(document, &mut self.stream) {
             // A daemon that has seen enough of the document answers and stops reading.
             Err(error)
@@ -68,6 +67,16 @@ impl Client {
         }
         // As above: it may have closed its side.
         let _ = self.stream.shutdown(Shutdown::Write);
+        self.receive()
+    }
+
+    fn send(&mut self, request: &Request) -> anyhow::Result<()> {
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        self.stream.write_all(&line).context("the daemon does not listen")
+    }
+
+    fn receive(self) -> anyhow::Result<Answer> {
         let mut rest = BufReader::new(self.stream);
         let mut line = String::new();
         rest.read_line(&mut line).context("the daemon does not answer")?;

@@ -20,7 +20,10 @@ use tokio::net::UnixListener;
 pub use client::{Answer, Client};
 pub use serve::Control;
 
-use crate::domain::Name;
+use crate::{
+    api::TokenInfo,
+    domain::{Name, time::rfc3339},
+};
 
 /// Longest request line, bytes.
 const LONGEST_REQUEST: usize = 4096;
@@ -54,6 +57,37 @@ pub enum Request {
         /// The panel.
         panel: Name,
     },
+    /// Makes an API token; the answer is the token.
+    TokenAdd {
+        /// Its name.
+        name: Name,
+        /// Whether it opens no doors.
+        read_only: bool,
+    },
+    /// Lists the API tokens.
+    TokenList,
+    /// Takes an API token back.
+    TokenRevoke {
+        /// Its name.
+        name: Name,
+    },
+}
+
+/// An API token as it is listed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ListedToken {
+    /// Its name.
+    pub name: Name,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// Whether it opens no doors.
+    pub read_only: bool,
+}
+
+impl From<TokenInfo> for ListedToken {
+    fn from(token: TokenInfo) -> Self {
+        Self { name: token.name, created: rfc3339(token.created), read_only: token.read_only }
+    }
 }
 
 /// The line that answers a request.
@@ -64,14 +98,23 @@ enum Reply {
     Error(String),
 }
 
+/// Refuses to go on where a daemon answers.
+///
+/// # Errors
+/// Another daemon runs on this state directory.
+pub fn refuse_a_second(path: &Path) -> anyhow::Result<()> {
+    if StdUnixStream::connect(path).is_ok() {
+        anyhow::bail!("another daemon is running with this state_dir: it answers on {}", path.display());
+    }
+    Ok(())
+}
+
 /// Makes the socket. One left by a daemon that was killed is removed; one that answers is somebody's.
 ///
 /// # Errors
 /// Another daemon runs on this state directory, or the socket cannot be made.
 pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
-    if StdUnixStream::connect(path).is_ok() {
-        anyhow::bail!("another daemon is running with this state_dir: it answers on {}", path.display());
-    }
+    refuse_a_second(path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("cannot remove the old socket {}", path.display()));

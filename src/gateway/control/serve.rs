@@ -8,8 +8,9 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-use super::{LONGEST_REQUEST, Reply, Request};
+use super::{LONGEST_REQUEST, ListedToken, Reply, Request};
 use crate::{
+    api::Tokens,
     bus::Buses,
     clock::Clock,
     domain::{EventBody, Name, Occurrence, event::SyncApplied},
@@ -36,6 +37,7 @@ pub struct Control {
     pub(in crate::gateway) keys: Keys,
     pub(crate) clock: Arc<Clock>,
     pub(crate) buses: Buses,
+    pub(crate) tokens: Tokens,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -79,6 +81,12 @@ impl Control {
             Request::Journal { from, follow } => self.send_journal(stream, from, follow).await,
             Request::Pair { panel } => {
                 let answer = self.pair(&panel).await;
+                reply(&mut stream, &answer).await
+            }
+            Request::TokenAdd { .. } | Request::TokenList | Request::TokenRevoke { .. } => {
+                // Two syncs of a small file.
+                let answer = tokio::task::spawn_blocking(move || self.token(&request));
+                let answer = answer.await.unwrap_or_else(|error| Reply::Error(error.to_string()));
                 reply(&mut stream, &answer).await
             }
         }
@@ -176,6 +184,21 @@ impl Control {
                 _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
             }
         }
+    }
+
+    fn token(&self, request: &Request) -> Reply {
+        let answer = match request {
+            Request::TokenAdd { name, read_only } => {
+                let added = self.tokens.add(name.as_str(), *read_only, self.clock.wall());
+                added.map(|token| token.as_str().into())
+            }
+            Request::TokenRevoke { name } => self.tokens.revoke(name.as_str()).map(serde_json::Value::Bool),
+            _ => {
+                let listed: Vec<ListedToken> = self.tokens.list().into_iter().map(Into::into).collect();
+                Ok(serde_json::json!(listed))
+            }
+        };
+        answer.map_or_else(|error| Reply::Error(error.to_string()), Reply::Ok)
     }
 
     async fn pair(&self, panel: &Name) -> Reply {

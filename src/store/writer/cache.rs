@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     domain::{FlatRecord, document},
@@ -89,43 +89,49 @@ impl CacheFile {
         Self { connection, change: None }
     }
 
-    /// Carries a message out; the new state where one is in force.
-    pub(super) fn handle(&mut self, message: CacheMessage) -> Option<CacheState> {
+    /// Carries a message out, and tells what is in force then before it tells the one who asked: who reads after an
+    /// import that was reported done is told its revision.
+    pub(super) fn handle(&mut self, message: CacheMessage, in_force: &watch::Sender<CacheState>) {
         match message {
             CacheMessage::Begin => {
                 self.roll_back();
-                let begun = self.connection.execute_batch("BEGIN IMMEDIATE");
+                let begun = self.connection.execute_batch("PRAGMA cache_size = -8192; BEGIN IMMEDIATE");
                 self.change = Some(Change { failed: begun.err(), ..Change::default() });
-                None
             }
             CacheMessage::Put(rows) => {
                 self.step(|connection, change| rows.iter().try_for_each(|row| put(connection, change, row)));
-                None
             }
             CacheMessage::Remove(flats) => {
                 self.step(|connection, change| {
                     flats.iter().try_for_each(|&flat| remove(connection, change, flat))
                 });
-                None
             }
             CacheMessage::Commit(commit, reply) => {
                 let result = self.commit(commit);
-                let state = result.as_ref().ok().map(|changed| changed.state.clone());
+                if let Ok(changed) = &result {
+                    in_force.send_replace(changed.state.clone());
+                }
                 // A sender that no longer waits has given up; the change is in force all the same.
                 let _ = reply.send(result);
-                state
             }
-            CacheMessage::Abort => {
-                self.roll_back();
-                None
-            }
+            CacheMessage::Abort => self.roll_back(),
         }
+    }
+
+    /// Gives up what is open and copies the WAL into the database.
+    pub(super) fn close(&mut self) -> rusqlite::Result<()> {
+        self.roll_back();
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
 
     /// A step of the open change. After a failed one the rest is left out, and the commit says why.
     fn step(&mut self, work: impl FnOnce(&Connection, &mut Change) -> rusqlite::Result<()>) {
-        if let Some(change) = self.change.as_mut().filter(|change| change.failed.is_none()) {
-            change.failed = work(&self.connection, change).err();
+        if let Some(change) = self.change.as_mut().filter(|change| change.failed.is_none())
+            && let Err(error) = work(&self.connection, change)
+        {
+            // At once, and with its WAL: on a full disk the journal needs that room now.
+            let _ = self.close();
+            self.change = Some(Change { failed: Some(error), ..Change::default() });
         }
     }
 
@@ -135,7 +141,7 @@ impl CacheFile {
             self.roll_back();
         }
         // A change of the whole cache leaves megabytes of pages behind in memory.
-        let _ = self.connection.execute_batch("PRAGMA shrink_memory;");
+        let _ = self.connection.execute_batch("PRAGMA cache_size = -1024; PRAGMA shrink_memory;");
         result
     }
 

@@ -1,0 +1,393 @@
+//! The shell around the session: performs its effects with client and store, and tells it what came.
+//!
+//! One loop owns everything. What takes time runs beside it, as an answer of the broker or as a job of the store, and
+//! comes back as a value; nothing in the loop waits for anything else.
+
+mod connection;
+mod show;
+
+use std::{future::Future, mem::Discriminant, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use tokio::{sync::watch, time::sleep};
+use uuid::Uuid;
+
+use super::{
+    Handles, Secrets, Settings,
+    client::{self, Connection, Message, Received},
+    message::{Committed, Presence, StatusSeen},
+    retained::Board,
+    session::{Ack, Effect, Event, ReadId, Session, Token, Trouble},
+    topic::{Root, Topic},
+};
+use crate::{
+    clock,
+    domain::{Mono, StoredEvent},
+    store::Position,
+};
+
+/// The loop turns at least so often.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Longest wait for the end of a connection after our good-bye.
+const GOODBYE: Duration = Duration::from_millis(300);
+
+/// Work that is waited for beside everything else.
+type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Runs the uplink until `shutdown` is true (or its sender is gone), and then says good-bye: `status` offline is
+/// published, what is in flight is waited for, at most 2 s in all.
+///
+/// # Errors
+/// None at present: whatever the broker does is told in [`UplinkStatus`] and tried again.
+pub async fn run(
+    settings: Settings,
+    handles: Handles,
+    mut shutdown: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let mut uplink = Uplink::new(settings, handles);
+    let mut position = uplink.position.clone();
+    let mut panels = uplink.handles.panels.clone();
+    let mut building = uplink.handles.building.clone();
+    uplink.show_panels();
+    loop {
+        uplink.turn();
+        if uplink.session.is_done() {
+            uplink.tell();
+            return Ok(());
+        }
+        let wait = uplink.wait();
+        tokio::select! {
+            event = next_event(&mut uplink.connection) => uplink.happened(event),
+            Some(came) = uplink.answers.next() => {
+                uplink.came(came);
+                while let Some(Some(came)) = uplink.answers.next().now_or_never() {
+                    uplink.came(came);
+                }
+            }
+            Some(done) = uplink.jobs.next() => uplink.done(done),
+            () = changed(&mut position) => {}
+            () = changed(&mut panels) => uplink.show_panels(),
+            () = changed(&mut building) => uplink.show_panels(),
+            _ = shutdown.wait_for(|stop| *stop), if !uplink.closing => {
+                uplink.closing = true;
+                uplink.look_at_journal();
+                uplink.session.shut_down(clock::mono());
+            }
+            () = sleep(wait) => {}
+        }
+    }
+}
+
+/// What the broker answered.
+enum Came {
+    Event(Token, Ack),
+    Status(Ack),
+    Retained(Topic, Ack),
+    /// Topics that it does not let us subscribe to.
+    Subscribed(Vec<String>),
+    /// The connection ended first.
+    Nothing,
+}
+
+/// What was done apart from the loop, for it takes its time.
+enum Done {
+    Read(ReadId, Result<Vec<Event>, String>),
+    Secrets(Result<Secrets, String>),
+    Renewed(Result<(), String>),
+    Saved(Result<(), String>),
+}
+
+struct Uplink {
+    settings: Settings,
+    handles: Handles,
+    position: watch::Receiver<Position>,
+    root: Root,
+    session: Session,
+    board: Board,
+    /// What `info` says of the clock.
+    shown_clock: Option<bool>,
+    /// The file of `board` is being written: nothing of it is published.
+    saving: bool,
+    connection: Option<Connection>,
+    /// The connection under way or up: its identity, since when, and whether it is encrypted.
+    identity: Uuid,
+    since: jiff::Timestamp,
+    tls: bool,
+    /// Secrets are being read for a connection, whose will has this `last`.
+    connecting: Option<u64>,
+    renewing: bool,
+    /// When the end of the connection is not waited for any longer.
+    drop_at: Mono,
+    answers: FuturesUnordered<Job<Came>>,
+    jobs: FuturesUnordered<Job<Done>>,
+    announcing: usize,
+    closing: bool,
+    connections: u64,
+    online_since: Option<Mono>,
+    /// Why there is no connection.
+    failure: Option<String>,
+    /// What the broker's rules forbid on this connection.
+    forbidden: Option<String>,
+    logged_failure: Option<String>,
+    /// The kind of trouble that was logged last, and when it was last seen.
+    logged_trouble: Option<(Discriminant<Trouble>, Mono)>,
+    logged_rival: bool,
+}
+
+impl Uplink {
+    fn new(settings: Settings, handles: Handles) -> Self {
+        let root = Root::new(&settings.topic_prefix, &settings.gateway);
+        let remembered = std::fs::read_to_string(&settings.retained_file).unwrap_or_default();
+        let position = handles.journal.position();
+        let Position { journal, last, .. } = position.borrow().clone();
+        let session = Session::new(
+            settings.confirm,
+            journal,
+            handles.journal.delivered(),
+            last,
+            random_seed(),
+            clock::mono(),
+        );
+        Self {
+            board: Board::new(root.clone(), &remembered),
+            since: handles.clock.wall(),
+            settings,
+            handles,
+            position,
+            root,
+            session,
+            shown_clock: None,
+            saving: false,
+            connection: None,
+            identity: Uuid::nil(),
+            tls: false,
+            connecting: None,
+            renewing: false,
+            drop_at: Mono::NEVER,
+            answers: FuturesUnordered::new(),
+            jobs: FuturesUnordered::new(),
+            announcing: 0,
+            closing: false,
+            connections: 0,
+            online_since: None,
+            failure: None,
+            forbidden: None,
+            logged_failure: None,
+            logged_trouble: None,
+            logged_rival: false,
+        }
+    }
+
+    /// Everything that is to be done now.
+    fn turn(&mut self) {
+        let now = clock::mono();
+        self.handles.beat.store(now.as_nanos(), std::sync::atomic::Ordering::Relaxed);
+        if now >= self.drop_at {
+            self.closed(None);
+        }
+        self.look_at_journal();
+        while let Some(effect) = self.session.poll(now) {
+            self.perform(effect);
+        }
+        self.announce();
+        self.tell();
+    }
+
+    fn wait(&self) -> Duration {
+        let now = clock::mono();
+        self.session.deadline(now).min(self.drop_at).since(now).min(TURN)
+    }
+
+    fn look_at_journal(&mut self) {
+        let (journal, last) = {
+            let position = self.position.borrow();
+            (Arc::clone(&position.journal), position.last)
+        };
+        self.session.journal_is(&journal, last);
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Connect { last } => {
+                self.connecting = Some(last);
+                let secrets = Arc::clone(&self.settings.secrets);
+                self.blocking(move || secrets(), Done::Secrets);
+            }
+            Effect::Subscribe => {
+                let topics = [Topic::Status, Topic::Committed].map(|topic| self.root.full(&topic)).to_vec();
+                self.with_connection(|connection| {
+                    let answer = connection.subscribe(topics)?;
+                    Ok(Box::pin(async { answer.await.map_or(Came::Nothing, Came::Subscribed) }))
+                });
+            }
+            Effect::Status { online, last } => {
+                let presence = if online { Presence::Online } else { Presence::Offline };
+                let message = self.status(presence, last);
+                self.publish(message, Came::Status);
+                if online {
+                    self.went_online();
+                }
+            }
+            Effect::Announce => self.board.announce(),
+            Effect::Publish { token, event } => {
+                let message = Message {
+                    topic: self.root.full(&Topic::Events),
+                    payload: event.payload,
+                    retain: false,
+                    content_type: Some("application/cloudevents+json"),
+                };
+                self.publish(message, move |ack| Came::Event(token, ack));
+            }
+            Effect::Read { id, from, limit } => {
+                let (reader, gateway) = (self.handles.journal.reader(), self.settings.gateway.clone());
+                let read = move || {
+                    let events = reader.read(from, limit).map_err(|error| error.to_string())?;
+                    let event = |event: &StoredEvent| Event {
+                        sequence: event.sequence,
+                        payload: event.to_json(&gateway),
+                    };
+                    Ok(events.iter().map(event).collect())
+                };
+                self.blocking(read, move |read| Done::Read(id, read));
+            }
+            Effect::Delivered { journal, through } => self.handles.journal.set_delivered(&journal, through),
+            Effect::BeginNewJournal { reason } => {
+                if !std::mem::replace(&mut self.renewing, true) {
+                    let journal = self.handles.journal.clone();
+                    self.jobs.push(Box::pin(async move {
+                        let begun = journal.begin_new(&reason).await;
+                        Done::Renewed(begun.map(|_| ()).map_err(|error| error.to_string()))
+                    }));
+                }
+            }
+            Effect::Disconnect => match &self.connection {
+                Some(connection) => {
+                    connection.disconnect();
+                    self.drop_at = clock::mono() + GOODBYE;
+                }
+                None => self.closed(None),
+            },
+        }
+    }
+
+    /// Something happened on the connection.
+    fn happened(&mut self, event: client::Event) {
+        let now = clock::mono();
+        match event {
+            client::Event::Connected(limits) => {
+                self.session.connected(&self.identity.to_string(), limits.receive_maximum, now);
+            }
+            client::Event::Received(received) => {
+                self.look_at_journal();
+                self.received(&received, now);
+            }
+            client::Event::Closed(failure) => self.closed(failure),
+        }
+    }
+
+    fn received(&mut self, received: &Received, now: Mono) {
+        match self.root.parse(&received.topic) {
+            Some(Topic::Status) => {
+                // What is no status of ours is to be replaced like that of another session.
+                let status: StatusSeen = serde_json::from_slice(&received.payload).unwrap_or_default();
+                self.session.status_seen(&status, now);
+            }
+            Some(Topic::Committed) => match serde_json::from_slice::<Committed>(&received.payload) {
+                Ok(committed) => self.session.committed_seen(&committed, now),
+                Err(error) => tracing::warn!(%error, "events/committed is not understood, and ignored"),
+            },
+            _ => tracing::debug!(topic = received.topic, retain = received.retain, "a message of no use"),
+        }
+    }
+
+    /// The broker answered.
+    fn came(&mut self, came: Came) {
+        let now = clock::mono();
+        match came {
+            Came::Event(token, ack) => self.session.acknowledged(token, ack, now),
+            Came::Status(ack) => {
+                self.note_forbidden(&Topic::Status, &ack);
+                self.session.status_acknowledged(now);
+            }
+            Came::Retained(topic, ack) => {
+                self.announcing = self.announcing.saturating_sub(1);
+                if !self.note_forbidden(&topic, &ack) {
+                    self.board.done(&topic);
+                }
+            }
+            Came::Subscribed(refused) => {
+                if let Some(topic) = refused.first() {
+                    self.forbid(format!(
+                        "the broker does not let this gateway subscribe to {topic}: let it read its topics `status` and `events/committed`"
+                    ));
+                }
+                self.session.subscribed(now);
+            }
+            Came::Nothing => {}
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        let now = clock::mono();
+        match done {
+            Done::Read(id, Ok(events)) => self.session.read(id, events),
+            Done::Read(id, Err(reason)) => self.session.read_failed(id, reason, now),
+            Done::Secrets(secrets) => {
+                if let Some(last) = self.connecting.take()
+                    && let Err(reason) = secrets.and_then(|secrets| self.open(secrets, last))
+                {
+                    self.failed(reason);
+                    self.session.disconnected(false, now);
+                }
+            }
+            Done::Renewed(renewed) => {
+                self.renewing = false;
+                self.look_at_journal();
+                match renewed {
+                    Ok(()) => self.session.renewed(),
+                    Err(error) => tracing::error!(error, "no new journal can be begun; tried again"),
+                }
+            }
+            Done::Saved(saved) => {
+                self.saving = false;
+                if let Err(error) = saved {
+                    let file = self.settings.retained_file.display();
+                    tracing::warn!(%file, error, "the retained topics cannot be noted; those of panels that go may stay");
+                }
+            }
+        }
+    }
+
+    fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+        done: impl FnOnce(Result<T, String>) -> Done + Send + 'static,
+    ) {
+        let work = tokio::task::spawn_blocking(work);
+        self.jobs.push(Box::pin(async {
+            done(work.await.unwrap_or_else(|error| Err(format!("a thread failed: {error}"))))
+        }));
+    }
+}
+
+async fn next_event(connection: &mut Option<Connection>) -> client::Event {
+    match connection {
+        Some(connection) => connection.event().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when the value has changed; never, where nobody can change it any more.
+async fn changed<T>(value: &mut watch::Receiver<T>) {
+    if value.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+fn random_seed() -> u64 {
+    let mut bytes = [0; 8];
+    // Without randomness gateways may come back together; that is no reason to stay away.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
+}

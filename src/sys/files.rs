@@ -1,0 +1,61 @@
+//! Small files of state, written so that a power cut leaves the old content or the new.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+};
+
+/// Replaces `path` by a file of mode 0600 with `content`, synced. Blocks on the disk.
+///
+/// # Errors
+/// The old content is there as before; or, where only the directory could not be synced, a power cut may bring it
+/// back.
+pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut making = path.as_os_str().to_owned();
+    making.push(".new");
+    let making = Path::new(&making);
+    // One that a power cut left behind may have any mode.
+    match fs::remove_file(making) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(making)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(making, path)?;
+    match path.parent() {
+        Some(dir) => File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Makes a directory of mode 0700 where there is none.
+///
+/// # Errors
+/// As the system says; that there is one is none.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_survives_a_write_that_was_cut_short_and_is_its_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("state.json");
+        write_private(&file, b"one").unwrap();
+        fs::write(dir.path().join("state.json.new"), "tw").unwrap();
+        write_private(&file, b"two").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "two");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
