@@ -10,6 +10,7 @@ fn installing() -> Settings {
 fn pairing() -> (Rig, Scbk) {
     let mut rig = Rig::new(installing());
     rig.secure(&Scbk::default_key());
+    rig.polls(1);
     let key = stored_key(&mut rig).expect("a key to store");
     (rig, key)
 }
@@ -210,6 +211,7 @@ fn a_wrong_key_makes_insecure_with_the_reason_and_is_tried_again_later() {
         assert!(!rig.shake_hands(&key(99)));
     }
     rig.begin();
+    rig.polls(1);
     let told = rig.events().pop().unwrap();
     let Event::State { state: PanelState::Insecure, error: Some(error) } = told else { panic!("{told:?}") };
     assert!(error.contains("another key"));
@@ -231,6 +233,7 @@ fn scrypt_that_the_panel_refuses_is_a_wrong_key_too() {
         rig.block_reply(0x14, 0xFF, &Reply::RmacI([0; 16]));
     }
     rig.begin();
+    rig.polls(1);
     assert_eq!(rig.panel.state, PanelState::Insecure);
 }
 
@@ -269,6 +272,7 @@ fn a_configured_key_works_though_it_is_the_default_one() {
     let mut rig = Rig::new(Settings { fixed_key: Some(Scbk::default_key()), ..settings(Security::Required) });
     rig.secure(&Scbk::default_key());
     assert_eq!(frame(&rig.bytes).security.unwrap().data, [1]);
+    rig.polls(1);
     assert_eq!(rig.panel.state, PanelState::Online);
     assert_eq!(stored_key(&mut rig), None);
 }
@@ -295,6 +299,7 @@ fn every_challenge_is_a_new_one() {
 fn without_randomness_there_is_no_secure_channel_and_no_key() {
     let mut rig = Rig::with(with_key(), None);
     rig.begin();
+    rig.polls(1);
     let told = rig.events().pop().unwrap();
     let Event::State { state: PanelState::Insecure, error: Some(error) } = told else { panic!("{told:?}") };
     assert!(error.contains("random"));
@@ -340,6 +345,7 @@ fn another_serial_number_is_told_and_lets_nobody_in() {
     rig.begin();
     assert_eq!(challenge(&mut rig), 1);
     rig.begin();
+    rig.polls(1);
     assert_eq!(rig.panel.state, PanelState::Insecure);
     rig.events();
     // `panel pair` does not wait for the next attempt.
