@@ -30,7 +30,7 @@ struct Counting(Option<u8>);
 impl Entropy for Counting {
     fn fill(&mut self, out: &mut [u8]) -> bool {
         let Some(next) = &mut self.0 else { return false };
-        *next += 1;
+        *next = next.wrapping_add(1);
         out.fill(*next);
         true
     }
