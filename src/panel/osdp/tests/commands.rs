@@ -338,3 +338,24 @@ fn reports_become_events() {
     assert_eq!(report(Reply::MfgRep { oui: [1, 2, 3], data: vec![1].into() }), []);
     assert_eq!(report(Reply::Other { code: 0x99, data: vec![].into() }), []);
 }
+
+#[test]
+fn a_panel_that_always_has_something_to_tell_is_online_in_the_end() {
+    let mut rig = Rig::new(with_key());
+    rig.secure(&key(1));
+    let mut polls = 0;
+    while rig.panel.state != PanelState::Online {
+        polls += u32::from(rig.next() == "POLL");
+        rig.reply(&Reply::IStatR(vec![1, 0]));
+        assert!(polls <= SETTLED_AFTER);
+    }
+    assert!(polls > 64, "as many reads as panels hold come first");
+    rig.events();
+    while rig.next() != "POLL" {
+        rig.reply(&Reply::Ack);
+    }
+    rig.reply(&card());
+    assert!(matches!(rig.events()[..], [Event::Credential { stale: true, .. }]));
+    rig.unlock(1);
+    assert_eq!(rig.next(), "OUT");
+}
