@@ -63,10 +63,11 @@ pub struct Swipe {
 /// A running line with panels and somebody who polls them.
 pub struct Rig {
     pub setting: Setting,
+    /// Before the building: it ends first, else it would find its port gone.
+    subject: Subject,
     building: Building,
     bus: Name,
     panels: Vec<Name>,
-    subject: Subject,
     sightings: Receiver<Sighting>,
     traffic: Receiver<Traffic>,
     next_card: u32,
