@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bus", &["access", "clock", "domain", "lines", "panel", "sys", "wire"]),
     ("cli", EVERYTHING),
     ("clock", &["domain", "sys"]),
-    ("cloud", &["clock", "domain", "store"]),
+    ("cloud", &["clock", "domain", "store", "sys"]),
     ("config", &["domain"]),
     ("domain", &[]),
     ("gateway", EVERYTHING),

@@ -48,7 +48,6 @@ pub struct Turn {
     pub at: Mono,
     pub panel: usize,
     pub code: u8,
-    pub bytes: usize,
     pub answered: bool,
 }
 
@@ -159,14 +158,7 @@ impl Checks {
             last.answered = stats.exchanges > self.exchanges;
         }
         self.exchanges = stats.exchanges;
-        let bytes_sent = bytes.len();
-        self.turns.push(Turn {
-            at: now,
-            panel: number,
-            code: frame.code,
-            bytes: bytes_sent,
-            answered: false,
-        });
+        self.turns.push(Turn { at: now, panel: number, code: frame.code, answered: false });
         let is_new = self.follows_rules_of_numbers(now, number, &frame, bytes);
         self.contents(now, number, &frame, is_new);
         let panel = &mut self.panels[number];

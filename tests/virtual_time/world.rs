@@ -9,7 +9,7 @@ use intercom_gateway::{
         core::{Core, Moment, Output},
     },
     domain::{EventBody, Mono, Name, PanelState, event::UnlockedBy},
-    panel::Failure,
+    panel::{Failure, osdp::OFFLINE_AFTER},
     simulate::{
         action::Action,
         chance::Chance,
@@ -86,11 +86,15 @@ pub struct World {
     pub peers: Vec<Peer>,
     pub told: Vec<(Mono, Told)>,
     pub reads: Vec<Read>,
+    /// Request, panel, time.
+    pub unlocks_asked: Vec<(u64, usize, Mono)>,
     pub checks: Checks,
     pub chance: Chance,
     pub disk: DiskManners,
     pub trace: bool,
     faults: Faults,
+    /// When the gateway was switched on.
+    started: Mono,
     /// The gateway has no power.
     is_off: bool,
     directory: Directory,
@@ -132,11 +136,13 @@ impl World {
             peers,
             told: Vec::new(),
             reads: Vec::new(),
+            unlocks_asked: Vec::new(),
             checks,
             chance,
             disk: DiskManners { fails: 0.0, slow: Duration::from_millis(20) },
             trace: false,
             faults: Faults::default(),
+            started: Mono::ZERO,
             is_off: false,
             directory,
             timing,
@@ -335,6 +341,9 @@ impl World {
                     if self.trace {
                         self.note(&format!("{body:?}"));
                     }
+                    if let EventBody::PanelOffline(panel) = &body {
+                        self.check_offline(panel.panel.as_str());
+                    }
                     self.checks.event(self.now, &body);
                     self.told.push((self.now, Told::Event(body)));
                 }
@@ -345,6 +354,18 @@ impl World {
                 Output::Changed => {}
             }
         }
+    }
+
+    /// Offline is told 8 s after the last valid reply, to the nanosecond.
+    fn check_offline(&mut self, name: &str) {
+        let moment = moment(self.now, &self.directory);
+        let statuses = self.core.statuses(&moment);
+        let status = statuses.iter().find(|status| status.panel.as_str() == name).unwrap();
+        let since = status.last_seen.map_or(self.started, |seen| {
+            let ago = moment.wall.duration_since(seen).unsigned_abs();
+            self.now - ago
+        });
+        assert_eq!(self.now, since + OFFLINE_AFTER, "{name} is offline too early or too late");
     }
 
     /// The disk: a key that has to be synced first is answered later, perhaps never before the power fails.
@@ -388,6 +409,7 @@ impl World {
                 let name: Name = self.peers[panel].door.name();
                 let moment = moment(self.now, &self.directory);
                 self.checks.unlock_asked(panel, self.now);
+                self.unlocks_asked.push((request, panel, self.now));
                 self.core.unlock(&moment, &name, None, by, request, self.now).unwrap();
             }
             Planned::Noise(bytes) => self.line.transmit(self.noise, &bytes, self.now),
@@ -401,6 +423,7 @@ impl World {
             Planned::Faults(faults) => self.faults = faults,
             Planned::GatewayStarts => {
                 self.is_off = false;
+                self.started = self.now;
                 self.core = new_core(self.timing, &self.peers, &mut self.chance, &self.directory, self.now);
                 self.checks.gateway_restarted(&self.peers);
             }
