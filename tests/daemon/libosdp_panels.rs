@@ -12,6 +12,8 @@ use crate::support::{
     site::is_private,
 };
 
+/// After so long a card is presented again.
+const AGAIN: Duration = Duration::from_secs(5);
 const SWIPED: &str = "intercom.key.swiped";
 const ONLINE: &str = "intercom.panel.online";
 const OFFLINE: &str = "intercom.panel.offline";
@@ -36,8 +38,10 @@ fn swipe(panels: &mut Panels, events: &mut Events, address: u8, card: &str) -> V
     let panel = format!("panel-{address}");
     loop {
         panels.tell(&format!("card {address} {card} 32 0"));
-        let is_it = |event: &Value| event["type"] == SWIPED && event["subject"] == panel.as_str();
-        match events.wait_within(Duration::from_secs(10), is_it) {
+        let is_it = |event: &Value| {
+            event["type"] == SWIPED && event["subject"] == panel.as_str() && event["data"]["raw"] == card
+        };
+        match events.wait_within(AGAIN, is_it) {
             Some(event) if event["data"]["reason"] != "stale" => return event,
             // Cards one after another would leave no poll empty.
             _ => std::thread::sleep(Duration::from_millis(300)),
@@ -50,23 +54,36 @@ fn known_opens_and_unknown_does_not(panels: &mut Panels, events: &mut Events, ad
     const RED: u8 = 1;
     const GREEN: u8 = 2;
     let opened_before = panels.count_commands(address, "Output");
-    let denied = swipe(panels, events, address, UNKNOWN);
-    assert_eq!(verdict(&denied), ("denied", "key_unknown"));
-    // The unlock would go before the light.
-    panels.wait_light(address, RED);
+    // What a busy machine is too late for, commands and lights alike, is withdrawn: then once more.
+    try_again(|| {
+        let denied = swipe(panels, events, address, UNKNOWN);
+        assert_eq!(verdict(&denied), ("denied", "key_unknown"));
+        // The unlock would go before the light.
+        panels.light_within(AGAIN, address, RED)
+    });
     assert_eq!(panels.count_commands(address, "Output"), opened_before, "the unknown card opened");
 
-    let granted = swipe(panels, events, address, KNOWN);
-    assert_eq!(verdict(&granted), ("granted", "key_known"));
-    let data = &granted["data"];
-    assert_eq!((&data["key"], &data["raw"]), (&json!(KNOWN_KEY), &json!(KNOWN)));
-    assert_eq!((&data["flats"], &data["key_id"]), (&json!([{"id": 11, "flat": 7}]), &json!(101)));
-    let out = panels.wait_command(address, "Output");
-    let told = (&out["output_no"], &out["control_code"], &out["timer_count"]);
-    assert_eq!(told, (&json!(0), &json!(5), &json!(30)), "temporarily on for 3 s");
-    panels.wait_light(address, GREEN);
-    let unlocked = events.wait_panel("intercom.door.unlocked", &format!("panel-{address}"));
-    assert_eq!(unlocked["data"]["by"], json!({"kind": "key", "id": 101}));
+    try_again(|| {
+        let granted = swipe(panels, events, address, KNOWN);
+        assert_eq!(verdict(&granted), ("granted", "key_known"));
+        let data = &granted["data"];
+        assert_eq!((&data["key"], &data["raw"]), (&json!(KNOWN_KEY), &json!(KNOWN)));
+        assert_eq!((&data["flats"], &data["key_id"]), (&json!([{"id": 11, "flat": 7}]), &json!(101)));
+        let Some(out) = panels.command_within(AGAIN, address, "Output") else { return false };
+        let told = (&out["output_no"], &out["control_code"], &out["timer_count"]);
+        assert_eq!(told, (&json!(0), &json!(5), &json!(30)), "temporarily on for 3 s");
+        if !panels.light_within(AGAIN, address, GREEN) {
+            return false;
+        }
+        let unlocked = events.wait_within(AGAIN, |event| {
+            event["type"] == "intercom.door.unlocked" && event["subject"] == format!("panel-{address}")
+        });
+        unlocked.is_some_and(|unlocked| unlocked["data"]["by"] == json!({"kind": "key", "id": 101}))
+    });
+}
+
+fn try_again(mut works: impl FnMut() -> bool) {
+    assert!((0..5).any(|_| works()), "it does not work however often it is tried");
 }
 
 fn verdict(swipe: &Value) -> (&str, &str) {
@@ -280,7 +297,7 @@ fn open_with_patience(panels: &mut Panels, events: &mut Events, address: u8) {
         // Whatever becomes of the card, a digit behind it comes through, unless it is lost as well.
         panels.tell(&format!("card {address} {KNOWN} 32 0"));
         panels.tell(&format!("key {address} 5#"));
-        let came = events.wait_within(Duration::from_secs(5), |event| {
+        let came = events.wait_within(AGAIN, |event| {
             event["subject"] == panel.as_str()
                 && (event["type"] == "intercom.door.unlocked" || event["type"] == "intercom.keypad.entered")
         });

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::sync_channel,
+    time::Duration,
 };
 
 use intercom_gateway::{
@@ -14,6 +15,7 @@ use intercom_gateway::{
         shell::{LineSpec, RunningLine},
     },
 };
+use serde_json::Value;
 
 use super::Events;
 
@@ -52,17 +54,23 @@ impl Panels {
     }
 
     /// The next command of this name that a panel carried out.
-    pub fn wait_command(&mut self, address: u8, name: &str) -> serde_json::Value {
+    pub fn wait_command(&mut self, address: u8, name: &str) -> Value {
         self.told.wait(&format!("{name} at panel {address}"), |word| {
             word["ev"] == "cmd" && word["name"] == name && word["addr"] == address
         })
     }
 
-    /// Waits until the light at a panel's reader is switched to a colour.
-    pub fn wait_light(&mut self, address: u8, colour: u8) {
-        self.told.wait(&format!("colour {colour} at panel {address}"), |word| {
-            word["name"] == "LED" && word["addr"] == address && word["on_color"] == colour
-        });
+    /// As [`Panels::wait_command`], where it may also not come: for what is tried again.
+    pub fn command_within(&mut self, time: Duration, address: u8, name: &str) -> Option<Value> {
+        let is_it = |word: &Value| word["ev"] == "cmd" && word["name"] == name && word["addr"] == address;
+        self.told.wait_within(time, is_it)
+    }
+
+    /// Whether the light at a panel's reader is switched to a colour within a time.
+    pub fn light_within(&mut self, time: Duration, address: u8, colour: u8) -> bool {
+        let is_it =
+            |word: &Value| word["name"] == "LED" && word["addr"] == address && word["on_color"] == colour;
+        self.told.wait_within(time, is_it).is_some()
     }
 
     /// Waits until a panel's secure channel is open, or is closed.
