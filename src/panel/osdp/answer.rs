@@ -71,7 +71,7 @@ impl Panel {
         }
         let Some(data) = self.open(frame) else { return false };
         let Some(in_flight) = self.in_flight.take() else { return false };
-        if in_flight.begins_link() {
+        if in_flight.begins_link() && frame.code != code::NAK {
             frame.raw.clone_into(&mut self.opening);
             // Not what was asked with: this may be the late answer to an earlier probe, by the other check.
             (self.check, self.usual_check) = (frame.check, frame.check);

@@ -257,6 +257,20 @@ fn a_late_answer_by_crc_to_a_probe_by_checksum_means_crc() {
 }
 
 #[test]
+fn a_panel_that_refuses_the_checksum_as_a_wrong_check_is_asked_by_crc_again() {
+    let mut rig = Rig::new(settings(Security::Off));
+    let _ = rig.next();
+    rig.time_out();
+    let _ = rig.next();
+    rig.checksum_reply(&nak(NakCode::Check));
+    let _ = rig.next();
+    assert_eq!(frame(&rig.bytes).check, Check::Checksum, "the same bytes");
+    rig.time_out();
+    let _ = rig.next();
+    assert_eq!(frame(&rig.bytes).check, Check::Crc);
+}
+
+#[test]
 fn a_panel_found_by_checksum_goes_over_to_crc_where_it_knows_it() {
     let mut rig = Rig::new(settings(Security::Off));
     let _ = rig.next();
