@@ -1,9 +1,13 @@
 //! Ports that vanish and come back, serial servers, many buses, full lines.
 
+use std::time::Duration;
+
 use intercom_gateway::simulate::{
     action::{Action, Fault},
     panel::Observation,
 };
+
+use serde_json::Value;
 
 use crate::support::{
     Daemon, Events, Site,
@@ -12,10 +16,11 @@ use crate::support::{
     simulated::{Panels, name},
 };
 
+/// After so long a card is presented again.
+const AGAIN: Duration = Duration::from_secs(5);
 const SWIPED: &str = "intercom.key.swiped";
 const ONLINE: &str = "intercom.panel.online";
 const OFFLINE: &str = "intercom.panel.offline";
-const SECURED: &str = "intercom.panel.secured";
 const KEY: &str = "d459f02f6602e5651f3b553bc283d43e";
 
 /// A building of these buses: name, port, further settings, addresses; panels are called `street-0`, …
@@ -38,19 +43,27 @@ fn site(buses: &[(&str, &str, &str, &[u8])]) -> Site {
     site
 }
 
-/// The known card opens at this panel.
+/// The known card opens at this panel. A machine too busy to answer in time resets a link, which takes a card along
+/// that was on its way: then it is presented again, as somebody at a door would.
 fn opens(panels: &Panels, events: &mut Events, panel: &str) {
-    loop {
+    for _ in 0..10 {
         panels.card(panel, KNOWN);
-        let event = events.wait_panel(SWIPED, panel);
-        // What was read before the first empty poll.
-        if event["data"]["reason"] != "stale" {
-            assert_eq!(event["data"]["decision"], "granted", "{event}");
-            return panels.wait_opened(panel);
+        let is_it = |event: &Value| event["type"] == SWIPED && event["subject"] == panel;
+        match events.wait_within(AGAIN, is_it) {
+            Some(event) if event["data"]["reason"] == "stale" => {
+                // Cards one after another would leave no poll empty.
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Some(event) => {
+                assert_eq!(event["data"]["decision"], "granted", "{event}");
+                if panels.opened_within(AGAIN, panel) {
+                    return;
+                }
+            }
+            None => {}
         }
-        // Cards one after another would leave no poll empty.
-        std::thread::sleep(std::time::Duration::from_millis(100));
     }
+    panic!("{panel} does not open");
 }
 
 #[test]
@@ -60,7 +73,7 @@ fn an_unplugged_adapter_is_opened_again_when_it_is_back() {
     let mut daemon = Daemon::start(&site);
     let mut events = daemon.events(&site, 1);
     for _ in 0..2 {
-        events.wait_type(SECURED);
+        events.wait_type(ONLINE);
     }
     for _ in 0..2 {
         opens(&panels, &mut events, "street-0");
@@ -75,7 +88,7 @@ fn an_unplugged_adapter_is_opened_again_when_it_is_back() {
         assert!(spent < 200, "{spent} ticks");
         panels = Panels::start(&site, false);
         for _ in 0..2 {
-            events.wait_type(SECURED);
+            events.wait_type(ONLINE);
         }
     }
     opens(&panels, &mut events, "street-1");
@@ -96,7 +109,7 @@ fn a_serial_server_may_restart() {
     let mut daemon = Daemon::start(&site);
     let mut events = daemon.events(&site, 1);
     for _ in 0..2 {
-        events.wait_type(SECURED);
+        events.wait_type(ONLINE);
     }
     opens(&panels, &mut events, "street-0");
     drop(server);
@@ -106,7 +119,7 @@ fn a_serial_server_may_restart() {
     }
     let server = SerialServer::start(address, Some(&line));
     for _ in 0..2 {
-        events.wait_type(SECURED);
+        events.wait_type(ONLINE);
     }
     opens(&panels, &mut events, "street-1");
     assert_eq!(server.connections(), 1);
@@ -136,7 +149,7 @@ fn what_a_port_cannot_do_is_told_and_does_without() {
         .log
         .wait("TIOCSRS485", |line| (line.contains("WARN") && line.contains("TIOCSRS485")).then_some(()));
     let mut events = daemon.events(&site, 1);
-    events.wait_type(SECURED);
+    events.wait_type(ONLINE);
     opens(&panels, &mut events, "street-0");
     daemon.stop();
 }
@@ -160,7 +173,7 @@ fn buses_do_not_know_of_each_other() {
     let mut daemon = Daemon::start(&site);
     let mut events = daemon.events(&site, 1);
     for _ in 0..4 {
-        events.wait_type(SECURED);
+        events.wait_type(ONLINE);
     }
     for panel in ["yard-0", "street-7", "yard-7", "street-0"] {
         opens(&panels, &mut events, panel);
@@ -189,7 +202,7 @@ fn a_bus_carries_every_address() {
     let mut daemon = Daemon::start(&site);
     let mut events = daemon.events(&site, 1);
     for _ in &addresses {
-        events.wait_type(SECURED);
+        events.wait_type(ONLINE);
     }
     for panel in ["street-126", "street-0", "street-64"] {
         opens(&panels, &mut events, panel);
@@ -204,21 +217,22 @@ fn handshakes_leave_others_their_turns() {
     let mut daemon = Daemon::start(&site);
     let mut events = daemon.events(&site, 1);
     for _ in 0..2 {
-        events.wait_type(SECURED);
+        events.wait_type(ONLINE);
     }
     opens(&panels, &mut events, "street-0");
     opens(&panels, &mut events, "street-1");
     for _ in 0..3 {
+        // More than can be read in the time of a handshake.
+        while panels.try_card("street-0", KNOWN) {}
         panels.act("street-1", Action::Restart);
-        panels.card("street-0", KNOWN);
-        let mut acknowledged = false;
+        panels.wait("street-1", "the end of its secure channel", |what| *what == Observation::Unsecured);
+        let mut acknowledged = 0;
         panels.wait_seen("the new secure channel", |sighting| {
-            acknowledged |=
-                sighting.panel == name("street-0") && matches!(sighting.what, Observation::Acknowledged(_));
+            let is_acknowledged = matches!(sighting.what, Observation::Acknowledged(_));
+            acknowledged += usize::from(sighting.panel == name("street-0") && is_acknowledged);
             sighting.panel == name("street-1") && matches!(sighting.what, Observation::Secured { .. })
         });
-        assert!(acknowledged, "the handshake took all turns for itself");
-        events.wait_panel(SWIPED, "street-0");
+        assert_ne!(acknowledged, 0, "the handshake took all turns for itself");
     }
     assert_eq!(events.count_type(OFFLINE), 0);
     daemon.stop();
@@ -231,7 +245,7 @@ fn one_dead_panel_of_four_leaves_the_others_at_work() {
     let mut daemon = Daemon::start(&site);
     let mut events = daemon.events(&site, 1);
     for _ in 0..4 {
-        events.wait_type(SECURED);
+        events.wait_type(ONLINE);
     }
     panels.fault("street-2", Fault::Gone(true));
     for panel in ["street-0", "street-1", "street-3"] {

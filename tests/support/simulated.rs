@@ -1,8 +1,9 @@
 //! Our own panels, which keep their replies as the standard says: nothing that they saw acknowledged may be lost.
 
-use std::{collections::HashMap, sync::mpsc::Receiver};
+use std::{collections::HashMap, sync::mpsc::Receiver, time::Duration};
 
 use intercom_gateway::{
+    clock,
     domain::Name,
     simulate::{
         action::{Action, Card, Fault, Status},
@@ -86,6 +87,17 @@ impl Panels {
     /// Waits for its lock's output to be switched on.
     pub fn wait_opened(&self, panel: &str) {
         self.wait(panel, "OUT", |what| matches!(what, Observation::Output(_)));
+    }
+
+    /// Whether its lock's output is switched on within a time: for what is tried again.
+    pub fn opened_within(&self, time: Duration, panel: &str) -> bool {
+        let deadline = clock::mono() + time;
+        while let Ok(sighting) = self.sightings.recv_timeout(deadline.since(clock::mono())) {
+            if sighting.panel.as_str() == panel && matches!(sighting.what, Observation::Output(_)) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Everything seen and not passed over so far.
