@@ -7,3 +7,4 @@ mod ports;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;
+mod systemd;

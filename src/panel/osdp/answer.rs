@@ -71,9 +71,10 @@ impl Panel {
         }
         let Some(data) = self.open(frame) else { return false };
         let Some(in_flight) = self.in_flight.take() else { return false };
-        if in_flight.begins_link() {
+        if in_flight.begins_link() && frame.code != code::NAK {
             frame.raw.clone_into(&mut self.opening);
-            self.usual_check = self.check;
+            // Not what was asked with: this may be the late answer to an earlier probe, by the other check.
+            (self.check, self.usual_check) = (frame.check, frame.check);
         }
         match Reply::decode(frame.code, &data) {
             Ok(Reply::Nak(nak)) => self.handle_nak(now, in_flight, frame, nak.reason),

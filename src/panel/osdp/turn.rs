@@ -114,9 +114,10 @@ impl Panel {
     }
 
     /// Whether the next probe tries the check that the panel is not known for: often as long as nothing is known,
-    /// rarely for one that has been heard, which may have been swapped.
+    /// rarely for one that has told who it is, which may have been swapped.
     fn tries_other_check(&self) -> bool {
-        let due = if self.heard { self.probes % 16 == 15 } else { self.probes % 4 == 1 };
+        let known = self.identity.is_some();
+        let due = if known { self.probes % 16 == 15 } else { self.probes % 4 == 1 };
         due && !self.is_up()
     }
 

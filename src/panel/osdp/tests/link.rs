@@ -236,11 +236,38 @@ fn a_panel_that_knows_only_the_checksum_is_served_by_it() {
     let _ = rig.next();
     rig.time_out();
     assert_eq!(rig.next(), "ID");
-    rig.reply(&identity());
+    rig.checksum_reply(&identity());
     assert_eq!(rig.next(), "CAP");
-    rig.reply(&Reply::PdCap(vec![Capability { function: 8, level: 0, count: 0 }]));
+    assert_eq!(frame(&rig.bytes).check, Check::Checksum);
+    rig.checksum_reply(&Reply::PdCap(vec![Capability { function: 8, level: 0, count: 0 }]));
     let _ = rig.next();
     assert_eq!(frame(&rig.bytes).check, Check::Checksum);
+}
+
+#[test]
+fn a_late_answer_by_crc_to_a_probe_by_checksum_means_crc() {
+    let mut rig = Rig::new(settings(Security::Off));
+    let _ = rig.next();
+    rig.time_out();
+    let _ = rig.next();
+    assert_eq!(frame(&rig.bytes).check, Check::Checksum);
+    rig.reply(&identity());
+    assert_eq!(rig.next(), "CAP");
+    assert_eq!(frame(&rig.bytes).check, Check::Crc);
+}
+
+#[test]
+fn a_panel_that_refuses_the_checksum_as_a_wrong_check_is_asked_by_crc_again() {
+    let mut rig = Rig::new(settings(Security::Off));
+    let _ = rig.next();
+    rig.time_out();
+    let _ = rig.next();
+    rig.checksum_reply(&nak(NakCode::Check));
+    let _ = rig.next();
+    assert_eq!(frame(&rig.bytes).check, Check::Checksum, "the same bytes");
+    rig.time_out();
+    let _ = rig.next();
+    assert_eq!(frame(&rig.bytes).check, Check::Crc);
 }
 
 #[test]
@@ -248,7 +275,10 @@ fn a_panel_found_by_checksum_goes_over_to_crc_where_it_knows_it() {
     let mut rig = Rig::new(settings(Security::Off));
     let _ = rig.next();
     rig.time_out();
-    rig.begin();
+    let _ = rig.next();
+    rig.checksum_reply(&identity());
+    let _ = rig.next();
+    rig.checksum_reply(&capabilities());
     let _ = rig.next();
     assert_eq!(frame(&rig.bytes).check, Check::Crc);
 }

@@ -153,6 +153,14 @@ impl Rig {
         self.panel.hear(self.now, bytes)
     }
 
+    fn checksum_reply(&mut self, reply: &Reply) -> Heard {
+        let (mut data, mut bytes) = (Vec::new(), Vec::new());
+        reply.encode_data(&mut data);
+        let header = Header { check: Check::Checksum, ..header(self.sequence) };
+        emit(&header, None, reply.code(), &data, &mut bytes).unwrap();
+        self.hear(&bytes[1..])
+    }
+
     fn block_reply(&mut self, kind: u8, flag: u8, reply: &Reply) -> Heard {
         let (mut data, mut bytes) = (Vec::new(), Vec::new());
         reply.encode_data(&mut data);
