@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ClockQuality, KeyCode, Name, Stamp, time::rfc3339};
+use super::{ClockQuality, KeyCode, LineState, Name, Stamp, time::rfc3339};
 
 /// The type of an event and its own data. `serde` writes `{"type":"intercom.…","data":{…}}`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,6 +36,12 @@ pub enum EventBody {
     /// The door stood open for longer than `held_after`.
     #[serde(rename = "intercom.door.held")]
     DoorHeld(DoorMoved),
+    /// A line's state changed.
+    #[serde(rename = "intercom.line.changed")]
+    LineChanged(LineChanged),
+    /// A row or column of a matrix went wrong at once, or is well again.
+    #[serde(rename = "intercom.line.wiring")]
+    LineWiring(LineWiring),
     /// A supervised input changed.
     #[serde(rename = "intercom.input.changed")]
     InputChanged(InputChanged),
@@ -241,6 +247,39 @@ pub struct DoorMoved {
     pub by: Option<UnlockedBy>,
 }
 
+/// Data of `intercom.line.changed`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct LineChanged {
+    pub panel: Name,
+    pub intercom: u64,
+    /// Number on the door.
+    pub flat: u64,
+    /// Record id; null where the cloud has no such flat.
+    pub flat_id: Option<u64>,
+    pub from: LineState,
+    pub to: LineState,
+    /// The register as read; null where it was not.
+    pub raw: Option<u16>,
+    /// Scaled, in `unit`; null where `raw` is no measurement.
+    pub value: Option<f64>,
+    pub unit: String,
+}
+
+/// Data of `intercom.line.wiring`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct LineWiring {
+    pub panel: Name,
+    pub intercom: u64,
+    /// The lines of the row or column, by their numbers at the panel.
+    pub lines: Vec<u16>,
+    /// What they all became.
+    pub state: LineState,
+    /// They are well again, or no longer all of them wrong.
+    pub cleared: bool,
+}
+
 /// State of a supervised input (OSDP 2.2.2, table 52).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -361,6 +400,8 @@ impl EventBody {
             | Self::DoorClosed(data)
             | Self::DoorForced(data)
             | Self::DoorHeld(data) => Some(&data.panel),
+            Self::LineChanged(data) => Some(&data.panel),
+            Self::LineWiring(data) => Some(&data.panel),
             Self::InputChanged(data) => Some(&data.panel),
             Self::PanelOnline(data) | Self::PanelSecured(data) => Some(&data.panel),
             Self::PanelOffline(data) => Some(&data.panel),
@@ -512,6 +553,37 @@ mod tests {
             r#""decision":"granted","reason":"key_known","flats":[{"id":1,"flat":1}],"key_id":1,"user_id":6,"reversed_known":false,"revision":57}}"#,
         );
         assert_eq!(stored(&body).to_json(&Name::new("building-7").unwrap()), expected);
+    }
+
+    #[test]
+    fn events_of_lines_have_the_contracts_fields() {
+        let (panel, intercom) = (Name::new("risers").unwrap(), 1);
+        let changed = EventBody::LineChanged(LineChanged {
+            panel: panel.clone(),
+            intercom,
+            flat: 12,
+            flat_id: Some(3),
+            from: LineState::OnHook,
+            to: LineState::OffHook,
+            raw: Some(78),
+            value: Some(7.8),
+            unit: "V".into(),
+        });
+        let data = concat!(
+            r#"{"panel":"risers","intercom":1,"flat":12,"flat_id":3,"from":"on_hook","to":"off_hook","#,
+            r#""raw":78,"value":7.8,"unit":"V"}"#
+        );
+        assert_eq!(changed.to_parts(), ("intercom.line.changed".into(), data.into()));
+        let wiring = EventBody::LineWiring(LineWiring {
+            panel: panel.clone(),
+            intercom,
+            lines: vec![11, 12, 13],
+            state: LineState::Break,
+            cleared: false,
+        });
+        let data = r#"{"panel":"risers","intercom":1,"lines":[11,12,13],"state":"break","cleared":false}"#;
+        assert_eq!(wiring.to_parts(), ("intercom.line.wiring".into(), data.into()));
+        assert_eq!(wiring.subject(), Some(&panel));
     }
 
     #[test]
