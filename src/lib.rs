@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod lines;
 pub mod panel;
 pub mod store;
 pub mod sys;
