@@ -22,7 +22,7 @@ const BUSY: u16 = 65_534;
 
 fn profile(columns: Option<u16>) -> LinesProfile {
     LinesProfile {
-        count: Some(16),
+        count: 16,
         unit: "V".into(),
         value: Register { kind: RegisterKind::Input, address: 0 },
         scale: 0.1,

@@ -47,8 +47,8 @@ pub struct Profile {
 /// `[lines]`: one analog line a flat.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinesProfile {
-    /// How many lines the panel has; `None`: not told, so as many as addresses allow.
-    pub count: Option<u16>,
+    /// How many lines the panel has: as the profile says, else as many as fit before another register.
+    pub count: u16,
     /// Of values after `scale`.
     pub unit: String,
     /// The register of line 1; the others follow.

@@ -123,7 +123,7 @@ pub(super) mod tests {
     /// The contract's sample.
     pub(in crate::lines) fn commutator() -> LinesProfile {
         LinesProfile {
-            count: Some(100),
+            count: 100,
             unit: "V".into(),
             value: Register { kind: RegisterKind::Input, address: 0 },
             scale: 0.1,
