@@ -6,13 +6,17 @@
 //! tests/layering.rs holds the code to it.
 
 pub mod access;
+pub mod api;
 pub mod bus;
 pub mod cli;
 pub mod clock;
+pub mod cloud;
 pub mod config;
 pub mod domain;
+pub mod gateway;
 pub mod lines;
 pub mod panel;
+pub mod simulate;
 pub mod store;
 pub mod sys;
 pub mod wire;

@@ -1,3 +1,5 @@
 //! The `intercom-gateway` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    intercom_gateway::cli::main()
+}

@@ -152,11 +152,11 @@ mod tests {
     }
 
     fn directory(entries: &[DirectoryEntry<'_>]) -> Directory {
-        let mut builder = DirectoryBuilder::new(Some(57), TimeZone::get("Europe/Moscow").unwrap());
+        let mut builder = DirectoryBuilder::new(TimeZone::get("Europe/Moscow").unwrap());
         for entry in entries {
             builder.add(entry);
         }
-        builder.build()
+        builder.build(Some(57))
     }
 
     fn swipe(directory: &Directory, now: Now) -> Verdict {
@@ -210,9 +210,9 @@ mod tests {
         assert_eq!((verdict.key_id, verdict.user_id, verdict.flats.len()), (Some(7), Some(6), 1));
 
         assert_eq!(swipe(&Directory::default(), Now::Unknown).reason, Reason::CacheEmpty);
-        let mut builder = DirectoryBuilder::new(Some(1), TimeZone::UTC);
+        let mut builder = DirectoryBuilder::new(TimeZone::UTC);
         builder.add_flat(1, 1, 1);
-        assert_eq!(swipe(&builder.build(), Now::Unknown).reason, Reason::KeyUnknown);
+        assert_eq!(swipe(&builder.build(Some(1)), Now::Unknown).reason, Reason::KeyUnknown);
     }
 
     #[test]

@@ -86,16 +86,26 @@ impl Directory {
 
 /// Collects entries in any order and sorts them once.
 pub struct DirectoryBuilder {
-    revision: Option<u64>,
     zone: TimeZone,
     flats: Vec<Flat>,
-    entries: Vec<(u64, u64, Record)>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    intercom: u64,
+    flat_id: u64,
+    record: Record,
 }
 
 impl DirectoryBuilder {
     /// `zone` is `gateway.timezone`: the zone in which the cloud's zoneless dates are meant.
-    pub fn new(revision: Option<u64>, zone: TimeZone) -> Self {
-        Self { revision, zone, flats: Vec::new(), entries: Vec::new() }
+    pub fn new(zone: TimeZone) -> Self {
+        Self::with_capacity(zone, 0, 0)
+    }
+
+    /// As [`DirectoryBuilder::new`], for so many flats and keys.
+    pub fn with_capacity(zone: TimeZone, flats: usize, keys: usize) -> Self {
+        Self { zone, flats: Vec::with_capacity(flats), entries: Vec::with_capacity(keys) }
     }
 
     /// Notes that a flat exists, with or without keys: a building whose flats have no keys is not an empty
@@ -117,26 +127,24 @@ impl DirectoryBuilder {
             expires: entry.expired_at.map_or(i64::MAX, |date| self.seconds(date)),
             flat: 0,
         };
-        self.entries.push((entry.intercom, entry.flat_id, record));
+        self.entries.push(Entry { intercom: entry.intercom, flat_id: entry.flat_id, record });
     }
 
-    /// Sorts and freezes.
-    pub fn build(mut self) -> Directory {
+    /// Sorts and freezes. `revision`: the cloud's number of these flats.
+    pub fn build(mut self, revision: Option<u64>) -> Directory {
         self.flats.sort_unstable();
         self.flats.dedup();
-        self.entries.sort_unstable_by_key(|(intercom, flat_id, record)| {
-            (record.code, *intercom, record.key_id, *flat_id)
+        self.entries.sort_unstable_by_key(|entry| {
+            (entry.record.code, entry.intercom, entry.record.key_id, entry.flat_id)
         });
         let flats = self.flats.into_boxed_slice();
-        let position = |intercom: u64, flat_id: u64| {
-            flats.partition_point(|flat| (flat.intercom, flat.flat_id) < (intercom, flat_id)) as u32
+        let position = |entry: &Entry| {
+            flats.partition_point(|flat| (flat.intercom, flat.flat_id) < (entry.intercom, entry.flat_id))
+                as u32
         };
-        let records = self
-            .entries
-            .into_iter()
-            .map(|(intercom, flat_id, record)| Record { flat: position(intercom, flat_id), ..record })
-            .collect();
-        Directory { revision: self.revision, flats, records }
+        let records =
+            self.entries.iter().map(|entry| Record { flat: position(entry), ..entry.record }).collect();
+        Directory { revision, flats, records }
     }
 
     /// A date that the zone skips or repeats (daylight saving) is taken as RFC 5545 does. The cache holds

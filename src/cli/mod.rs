@@ -1,4 +1,99 @@
-//! The command line: one file a subcommand.
+//! The command line: one file a subcommand (contract §1).
 
-pub mod check;
+mod check;
 pub mod decode;
+mod export;
+mod flat;
+mod import;
+mod journal;
+mod logging;
+mod offline;
+mod panel;
+mod profile;
+mod run;
+mod simulate;
+mod token;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ConfigErrors, DEFAULT_PATH};
+
+/// Edge gateway for building intercoms: doors that open when the cloud is away.
+#[derive(Debug, Parser)]
+#[command(name = "intercom-gateway", version, about)]
+struct Arguments {
+    /// The configuration; FILE.d/*.toml and INTERCOM_GATEWAY__… variables are laid over it
+    #[arg(long, value_name = "FILE", global = true, default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Check(check::Check),
+    Flat(flat::Flat),
+    Import(import::Import),
+    Export(export::Export),
+    Journal(journal::Journal),
+    Decode(decode::Decode),
+    /// Deals with one panel
+    #[command(subcommand)]
+    Panel(panel::Panel),
+    /// Deals with profiles of Modbus panels
+    #[command(subcommand)]
+    Profile(profile::Profile),
+    /// Deals with API tokens
+    #[command(subcommand)]
+    Token(token::Token),
+    Simulate(simulate::Simulate),
+}
+
+/// Exit status for wrong usage or an invalid configuration (contract §1).
+const INVALID: u8 = 2;
+
+/// Parses the command line, runs the command, prints what went wrong in a line or two.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command.run(&arguments.config) {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nowhere is left to complain to where stderr is closed as well.
+            let _ = writeln!(io::stderr(), "{error:#}");
+            if error.is::<ConfigErrors>() { ExitCode::from(INVALID) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+impl Command {
+    fn run(self, config: &std::path::Path) -> anyhow::Result<ExitCode> {
+        let done = |()| ExitCode::SUCCESS;
+        match self {
+            Self::Run(run) => run.run(config).map(done),
+            Self::Check(check) => check.run(config),
+            Self::Flat(flat) => flat.run(config).map(done),
+            Self::Import(import) => import.run(config).map(done),
+            Self::Export(export) => export.run(config).map(done),
+            Self::Journal(journal) => journal.run(config).map(done),
+            Self::Decode(decode) => decode.run().map(done),
+            Self::Panel(panel) => panel.run(config).map(done),
+            Self::Profile(profile) => profile.run().map(done),
+            Self::Token(token) => token.run(config).map(done),
+            Self::Simulate(simulate) => simulate.run(config).map(done),
+        }
+    }
+}
+
+/// `journal | head` closes our output: no failure.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    kind == Some(io::ErrorKind::BrokenPipe)
+}

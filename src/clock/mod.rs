@@ -48,17 +48,6 @@ pub enum Trust {
     Always,
 }
 
-/// The last moment at which the wall clock was known to be right, as kept across restarts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimeFloor {
-    /// The wall clock then.
-    pub time: Timestamp,
-    /// Boot id then.
-    pub boot: Arc<str>,
-    /// Milliseconds since boot then.
-    pub uptime_ms: u64,
-}
-
 /// Reads time for everybody; cheap to share.
 pub struct Clock {
     source: Box<dyn TimeSource>,
@@ -70,41 +59,46 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock on `source`; `floor` is what an earlier run kept.
-    pub fn new(source: Box<dyn TimeSource>, trust: Trust, floor: Option<&TimeFloor>) -> Self {
-        let boot = source.boot_id();
-        let floor_offset_ms = floor.map_or(i64::MIN, |floor| {
-            let then = floor.time.as_millisecond();
-            // Within the same boot the uptimes line up; after another boot at least its uptime has passed.
-            if floor.boot == boot { then.saturating_sub_unsigned(floor.uptime_ms) } else { then }
-        });
+    /// A clock on `source`.
+    pub fn new(source: Box<dyn TimeSource>, trust: Trust) -> Self {
         let clock = Self {
+            boot: source.boot_id(),
             source,
             trust,
-            boot,
             synchronized: AtomicBool::new(false),
-            floor_offset_ms: AtomicI64::new(floor_offset_ms),
+            floor_offset_ms: AtomicI64::new(i64::MIN),
         };
         clock.refresh();
         clock
     }
 
     /// The machine's own clocks.
-    pub fn system(trust: Trust, floor: Option<&TimeFloor>) -> Self {
-        Self::new(Box::new(SystemTime), trust, floor)
+    pub fn system(trust: Trust) -> Self {
+        Self::new(Box::new(SystemTime), trust)
     }
 
-    /// Looks again whether the clock is synchronised; called once a second. Returns the floor to keep while
-    /// it is.
-    pub fn refresh(&self) -> Option<TimeFloor> {
+    /// Takes over the last moment at which an earlier run knew the wall clock to be right, unless this run knows
+    /// a later one.
+    pub fn restore(&self, floor: &Stamp) {
+        let then = floor.time.as_millisecond();
+        // Within the same boot the uptimes line up; after another boot at least its uptime has passed.
+        let offset =
+            if floor.boot == self.boot { then.saturating_sub_unsigned(floor.uptime_ms) } else { then };
+        self.floor_offset_ms.fetch_max(offset, Ordering::Relaxed);
+    }
+
+    /// Looks again whether the clock is synchronised; called once a second. Returns the moment to keep while it
+    /// is.
+    pub fn refresh(&self) -> Option<Stamp> {
         let synchronized = self.trust == Trust::Always || self.source.synchronized();
         self.synchronized.store(synchronized, Ordering::Relaxed);
         if !synchronized {
             return None;
         }
-        let (time, uptime) = (self.source.wall(), self.uptime_ms());
-        self.floor_offset_ms.store(time.as_millisecond().saturating_sub_unsigned(uptime), Ordering::Relaxed);
-        Some(TimeFloor { time, boot: self.boot.clone(), uptime_ms: uptime })
+        let now = self.stamp();
+        let offset = now.time.as_millisecond().saturating_sub_unsigned(now.uptime_ms);
+        self.floor_offset_ms.store(offset, Ordering::Relaxed);
+        Some(now)
     }
 
     /// When "just now" is, for an event.
@@ -130,6 +124,12 @@ impl Clock {
             i64::MIN => None,
             offset => Some(offset.saturating_add_unsigned(self.uptime_ms()).div_euclid(1000)),
         }
+    }
+
+    /// Wall clock minus time since boot, in milliseconds: it changes when the wall clock is set, and with nothing
+    /// else by more than a drift.
+    pub fn offset_ms(&self) -> i64 {
+        self.source.wall().as_millisecond().saturating_sub_unsigned(self.uptime_ms())
     }
 
     /// Whether the wall clock can be believed.
@@ -217,27 +217,32 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_never_synchronised_knows_no_time() {
-        let clock = Clock::new(Box::new(Fake::new(0, 10, false, "a")), Trust::Auto, None);
+        let clock = Clock::new(Box::new(Fake::new(0, 10, false, "a")), Trust::Auto);
         assert_eq!(clock.trusted_seconds(), None);
         assert_eq!(clock.stamp().clock, ClockQuality::Unsynchronized);
-        let trusted = Clock::new(Box::new(Fake::new(77, 10, false, "a")), Trust::Always, None);
+        let trusted = Clock::new(Box::new(Fake::new(77, 10, false, "a")), Trust::Always);
         assert_eq!(trusted.trusted_seconds(), Some(77));
     }
 
     #[test]
     fn after_a_boot_without_network_time_goes_on_from_the_floor() {
-        let floor =
-            TimeFloor { time: Timestamp::from_second(1000).unwrap(), boot: "a".into(), uptime_ms: 400_000 };
-        let other_boot = Clock::new(Box::new(Fake::new(5, 30, false, "b")), Trust::Auto, Some(&floor));
-        assert_eq!(other_boot.trusted_seconds(), Some(1030));
-        let same_boot = Clock::new(Box::new(Fake::new(5, 430, false, "a")), Trust::Auto, Some(&floor));
-        assert_eq!(same_boot.trusted_seconds(), Some(1030));
+        let floor = Stamp {
+            time: Timestamp::from_second(1000).unwrap(),
+            boot: "a".into(),
+            uptime_ms: 400_000,
+            clock: ClockQuality::Synchronized,
+        };
+        for (boot, uptime) in [("b", 30), ("a", 430)] {
+            let clock = Clock::new(Box::new(Fake::new(5, uptime, false, boot)), Trust::Auto);
+            clock.restore(&floor);
+            assert_eq!(clock.trusted_seconds(), Some(1030), "boot {boot}");
+        }
     }
 
     #[test]
     fn a_bad_step_while_unsynchronised_expires_nobody() {
         let source = Fake::new(1000, 100, true, "a");
-        let clock = Clock::new(Box::new(source.clone()), Trust::Auto, None);
+        let clock = Clock::new(Box::new(source.clone()), Trust::Auto);
         source.set(9_000_000, 160, false);
         assert_eq!(clock.refresh(), None);
         assert_eq!(clock.trusted_seconds(), Some(1060));

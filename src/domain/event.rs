@@ -8,33 +8,25 @@ use serde_json::value::RawValue;
 
 use super::{ClockQuality, KeyCode, LineState, Name, Stamp, time::rfc3339};
 
-/// The type of an event and its own data. `serde` writes `{"type":"intercom.…","data":{…}}`.
+/// The type of an event and its own data; `serde` writes the data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "type", content = "data")]
+#[serde(untagged)]
 pub enum EventBody {
     /// A credential was read and decided upon.
-    #[serde(rename = "intercom.key.swiped")]
     KeySwiped(KeySwiped),
     /// Digits were entered at a keypad.
-    #[serde(rename = "intercom.keypad.entered")]
     KeypadEntered(KeypadEntered),
     /// A panel took an unlock.
-    #[serde(rename = "intercom.door.unlocked")]
     DoorUnlocked(DoorUnlocked),
     /// A panel did not take an unlock in time, or refused it.
-    #[serde(rename = "intercom.door.unlock_failed")]
     DoorUnlockFailed(DoorUnlockFailed),
     /// The door contact opened after an unlock or within the grace of the exit button.
-    #[serde(rename = "intercom.door.opened")]
     DoorOpened(DoorMoved),
     /// The door contact closed.
-    #[serde(rename = "intercom.door.closed")]
     DoorClosed(DoorMoved),
     /// The door contact opened without an unlock.
-    #[serde(rename = "intercom.door.forced")]
     DoorForced(DoorMoved),
     /// The door stood open for longer than `held_after`.
-    #[serde(rename = "intercom.door.held")]
     DoorHeld(DoorMoved),
     /// A line's state changed.
     #[serde(rename = "intercom.line.changed")]
@@ -43,40 +35,28 @@ pub enum EventBody {
     #[serde(rename = "intercom.line.wiring")]
     LineWiring(LineWiring),
     /// A supervised input changed.
-    #[serde(rename = "intercom.input.changed")]
     InputChanged(InputChanged),
     /// A panel answers again, or for the first time.
-    #[serde(rename = "intercom.panel.online")]
     PanelOnline(PanelAt),
     /// A panel has not answered for 8 s.
-    #[serde(rename = "intercom.panel.offline")]
     PanelOffline(PanelCause),
     /// A panel's case or its reader was opened, or closed again.
-    #[serde(rename = "intercom.panel.tamper")]
     PanelTamper(PanelFlag),
     /// A panel's power failed, or returned.
-    #[serde(rename = "intercom.panel.power")]
     PanelPower(PanelFlag),
     /// A secure channel with the panel's own key was set up.
-    #[serde(rename = "intercom.panel.secured")]
     PanelSecured(PanelAt),
     /// Another device answers at the panel's address.
-    #[serde(rename = "intercom.panel.replaced")]
     PanelReplaced(PanelSerial),
     /// The daemon has started.
-    #[serde(rename = "gateway.started")]
     GatewayStarted(GatewayStarted),
     /// The daemon is about to end.
-    #[serde(rename = "gateway.stopping")]
     GatewayStopping(GatewayStopping),
     /// The wall clock was set.
-    #[serde(rename = "gateway.clock.stepped")]
     ClockStepped(ClockStepped),
     /// A new revision of flats, keys and users is in force.
-    #[serde(rename = "gateway.sync.applied")]
     SyncApplied(SyncApplied),
     /// Undelivered events had to go (contract §5), or were lost before they could be written.
-    #[serde(rename = "gateway.journal.pruned")]
     JournalPruned(JournalPruned),
 }
 
@@ -389,6 +369,34 @@ pub struct Occurrence {
 }
 
 impl EventBody {
+    /// The type's name, `intercom.key.swiped`, …
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::KeySwiped(_) => "intercom.key.swiped",
+            Self::KeypadEntered(_) => "intercom.keypad.entered",
+            Self::DoorUnlocked(_) => "intercom.door.unlocked",
+            Self::DoorUnlockFailed(_) => "intercom.door.unlock_failed",
+            Self::DoorOpened(_) => "intercom.door.opened",
+            Self::DoorClosed(_) => "intercom.door.closed",
+            Self::DoorForced(_) => "intercom.door.forced",
+            Self::DoorHeld(_) => "intercom.door.held",
+            Self::LineChanged(_) => "intercom.line.changed",
+            Self::LineWiring(_) => "intercom.line.wiring",
+            Self::InputChanged(_) => "intercom.input.changed",
+            Self::PanelOnline(_) => "intercom.panel.online",
+            Self::PanelOffline(_) => "intercom.panel.offline",
+            Self::PanelTamper(_) => "intercom.panel.tamper",
+            Self::PanelPower(_) => "intercom.panel.power",
+            Self::PanelSecured(_) => "intercom.panel.secured",
+            Self::PanelReplaced(_) => "intercom.panel.replaced",
+            Self::GatewayStarted(_) => "gateway.started",
+            Self::GatewayStopping(_) => "gateway.stopping",
+            Self::ClockStepped(_) => "gateway.clock.stepped",
+            Self::SyncApplied(_) => "gateway.sync.applied",
+            Self::JournalPruned(_) => "gateway.journal.pruned",
+        }
+    }
+
     /// The panel that the event is about: the CloudEvents `subject`; `None` for `gateway.*`.
     pub fn subject(&self) -> Option<&Name> {
         match self {
@@ -415,21 +423,14 @@ impl EventBody {
         }
     }
 
-    /// The type's name (`intercom.key.swiped`, …) and its own data as a JSON object.
-    pub fn to_parts(&self) -> (String, String) {
-        #[derive(Deserialize)]
-        struct Parts {
-            r#type: String,
-            data: Box<RawValue>,
-        }
-        let whole = serde_json::to_string(self).expect("event bodies have only JSON types");
-        let parts: Parts = serde_json::from_str(&whole).expect("adjacently tagged by the derive above");
-        (parts.r#type, parts.data.get().to_owned())
+    /// The type's name and its own data as a JSON object.
+    pub fn to_parts(&self) -> (&'static str, String) {
+        (self.kind(), serde_json::to_string(self).expect("event bodies have only JSON types"))
     }
 }
 
-/// An event with its place in a journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An event with its place in a journal. `Debug` leaves the data out: it may hold a key's number.
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Position in its journal, from 1.
     pub sequence: u64,
@@ -445,6 +446,16 @@ pub struct StoredEvent {
     pub subject: Option<String>,
     /// The type's own data, a JSON object as text.
     pub data: String,
+}
+
+impl std::fmt::Debug for StoredEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredEvent")
+            .field("journal", &self.journal)
+            .field("sequence", &self.sequence)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
 }
 
 impl StoredEvent {
@@ -522,7 +533,7 @@ mod tests {
                 clock: ClockQuality::Synchronized,
             },
             online: false,
-            kind,
+            kind: kind.to_owned(),
             subject: body.subject().map(ToString::to_string),
             data,
         }

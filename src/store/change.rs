@@ -29,6 +29,8 @@ pub(super) struct CacheChange<'a> {
 pub(super) struct Finish {
     /// All flats not among these are removed; `None`: none is.
     pub(super) keep: Option<HashSet<FlatId>>,
+    /// The revision that must be in force before; `None`: any.
+    pub(super) base: Option<u64>,
     /// The revision that is then in force.
     pub(super) revision: Option<u64>,
     /// The digest that must come out; `None`: any.
@@ -37,7 +39,41 @@ pub(super) struct Finish {
     pub(super) may_empty: bool,
 }
 
+/// A change from one revision to the next (contract §4, "Delta"), its flats validated.
+pub struct Delta {
+    /// The revision that it builds on.
+    pub base: u64,
+    /// The revision that it leads to.
+    pub revision: u64,
+    /// The digest that must come out.
+    pub digest: String,
+    /// Flats that are new or have changed.
+    pub upsert: Vec<FlatRecord>,
+    /// Flats that are no more, by intercom and record id.
+    pub remove: Vec<(u64, u64)>,
+    /// Whether it may leave no flats where there were some.
+    pub may_empty: bool,
+}
+
 impl Cache {
+    /// Applies a delta: removals first, then the rest; all of it comes into force, or nothing. Blocks: an async caller
+    /// uses a blocking thread.
+    pub fn apply_delta(&self, delta: Delta) -> Result<CacheState, CacheError> {
+        let mut change = self.change()?;
+        change.remove(delta.remove)?;
+        for flat in delta.upsert {
+            change.put(flat)?;
+        }
+        let (state, ..) = change.commit(Finish {
+            keep: None,
+            base: Some(delta.base),
+            revision: Some(delta.revision),
+            digest: Some(delta.digest),
+            may_empty: delta.may_empty,
+        })?;
+        Ok(state)
+    }
+
     /// Begins a change, after the one that is under way.
     pub(super) fn change(&self) -> Result<CacheChange<'_>, CacheError> {
         let alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,11 +91,18 @@ impl CacheChange<'_> {
         if self.weight >= BATCH { self.hand_over() } else { Ok(()) }
     }
 
+    /// Removes flats by intercom and record id; unknown ones are no error.
+    pub(super) fn remove(&mut self, flats: Vec<FlatId>) -> Result<(), CacheError> {
+        self.hand_over()?;
+        send(&self.cache.queue, CacheMessage::Remove(flats))
+    }
+
     /// Brings the change into force, or fails with nothing changed.
     pub(super) fn commit(mut self, finish: Finish) -> Result<(CacheState, u64, u64), CacheError> {
         self.hand_over()?;
         let commit = Commit {
             keep: finish.keep,
+            base: finish.base,
             revision: finish.revision,
             applied_at: (self.cache.now)().time,
             digest: finish.digest,

@@ -15,7 +15,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pages of the journal's WAL after which it is copied into the database: 4 MB.
-const CHECKPOINT_PAGES: u32 = 1000;
+pub(super) const CHECKPOINT_PAGES: u32 = 1000;
 
 /// The WAL file is cut to this after a checkpoint, bytes.
 const WAL_LIMIT: u32 = 4 << 20;
@@ -37,7 +37,7 @@ pub(super) fn journal_writer(path: &Path, max_bytes: u64) -> rusqlite::Result<Co
 pub(super) fn cache_writer(path: &Path) -> rusqlite::Result<Connection> {
     let connection = writer(path)?;
     connection.execute_batch(
-        "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -8192;",
+        "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -1024;",
     )?;
     Ok(connection)
 }

@@ -48,32 +48,37 @@ pub enum ImportError {
         /// What is wrong.
         problem: String,
     },
-    /// A flat is wrong; no value of it is repeated.
-    #[error("flats[{index}] ({}){problem}", place(*intercom, *id, *flat))]
-    Flat {
-        /// Index in `flats`, from 0.
-        index: usize,
-        /// Its intercom, where that could be read.
-        intercom: Option<u64>,
-        /// Its record id, where that could be read.
-        id: Option<u64>,
-        /// Its number on the door, where that could be read.
-        flat: Option<u64>,
-        /// Path of the field at fault; empty where it is the flat as a whole.
-        field: String,
-        /// `: field: what is wrong`.
-        problem: FlatProblem,
-    },
+    /// A flat is wrong.
+    #[error(transparent)]
+    Flat(Box<RefusedFlat>),
     /// It is right, and could not be brought into force.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }
 
+/// A flat that an import was refused for; no value of it is repeated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("flats[{index}]{}: {}{problem}", place(*intercom, *id, *flat), prefix(field))]
+pub struct RefusedFlat {
+    /// Index in `flats`, from 0.
+    pub index: usize,
+    /// Its intercom, where that could be read.
+    pub intercom: Option<u64>,
+    /// Its record id, where that could be read.
+    pub id: Option<u64>,
+    /// Its number on the door, where that could be read.
+    pub flat: Option<u64>,
+    /// Path of the field at fault, `keys[0].user.login`; empty where it is the flat as a whole.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: FlatProblem,
+}
+
 /// What is wrong with a flat of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FlatProblem {
-    /// It fails validation.
-    Invalid(InvalidFlat),
+    /// It fails validation, in these words.
+    Invalid(String),
     /// It belongs to an intercom that the configuration does not have.
     UnknownIntercom,
     /// It has the record id of an earlier flat of the same intercom.
@@ -93,14 +98,13 @@ pub enum FlatProblem {
 impl fmt::Display for FlatProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(InvalidFlat { field, problem, .. }) if field.is_empty() => write!(f, ": {problem}"),
-            Self::Invalid(InvalidFlat { field, problem, .. }) => write!(f, ": {field}: {problem}"),
-            Self::UnknownIntercom => f.write_str(": the configuration has no [[intercom]] with this id"),
-            Self::SameId { earlier } => write!(f, ": flats[{earlier}] has the same id, and ids are unique"),
+            Self::Invalid(problem) => f.write_str(problem),
+            Self::UnknownIntercom => f.write_str("the configuration has no [[intercom]] with this id"),
+            Self::SameId { earlier } => write!(f, "flats[{earlier}] has the same id, and ids are unique"),
             Self::SameFlat { earlier } => {
-                write!(f, ": flats[{earlier}] has the same number, and numbers are unique in an intercom")
+                write!(f, "flats[{earlier}] has the same number, and numbers are unique in an intercom")
             }
-            Self::TooLarge => write!(f, ": larger than {} MiB", MAX_FLAT_BYTES >> 20),
+            Self::TooLarge => write!(f, "larger than {} MiB", MAX_FLAT_BYTES >> 20),
         }
     }
 }
@@ -110,7 +114,11 @@ fn place(intercom: Option<u64>, id: Option<u64>, flat: Option<u64>) -> String {
         .into_iter()
         .filter_map(|(what, value)| value.map(|value| format!("{what} {value}")))
         .collect();
-    if known.is_empty() { "unnamed".to_owned() } else { known.join(", ") }
+    if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
+}
+
+fn prefix(field: &str) -> String {
+    if field.is_empty() { String::new() } else { format!("{field}: ") }
 }
 
 impl Cache {
@@ -139,6 +147,7 @@ impl Cache {
         let header = header.map_err(|error| refused.unwrap_or_else(|| refusal(error, index)))?;
         let (state, written, removed) = change.commit(Finish {
             keep: Some(ids.into_keys().collect::<HashSet<_>>()),
+            base: None,
             revision: header.revision,
             digest: None,
             may_empty: header.empty,
@@ -165,22 +174,15 @@ struct Import<'a> {
 impl Import<'_> {
     fn take(&mut self, json: &str) -> Result<(), ImportError> {
         let index = self.index;
-        let record = document::parse_flat(json).map_err(|invalid| ImportError::Flat {
-            index,
-            intercom: invalid.intercom,
-            id: invalid.id,
-            flat: invalid.flat,
-            field: invalid.field.clone(),
-            problem: FlatProblem::Invalid(invalid),
+        let record = document::parse_flat(json).map_err(|invalid| {
+            let InvalidFlat { intercom, id, flat, field, problem } = invalid;
+            let problem = FlatProblem::Invalid(problem);
+            ImportError::Flat(Box::new(RefusedFlat { index, intercom, id, flat, field, problem }))
         })?;
         let (intercom, id, flat) = (record.intercom, record.document.id, record.document.flat);
-        let refuse = |field: &str, problem| ImportError::Flat {
-            index,
-            intercom: Some(intercom),
-            id: Some(id),
-            flat: Some(flat),
-            field: field.to_owned(),
-            problem,
+        let refuse = |field: &str, problem| {
+            let (intercom, id, flat, field) = (Some(intercom), Some(id), Some(flat), field.to_owned());
+            ImportError::Flat(Box::new(RefusedFlat { index, intercom, id, flat, field, problem }))
         };
         if !self.intercoms.contains(&intercom) {
             return Err(refuse("intercom", FlatProblem::UnknownIntercom));
@@ -205,14 +207,9 @@ fn refusal(error: serde_json::Error, index: usize) -> ImportError {
     }
     let error = io::Error::from(error);
     if error.kind() == io::ErrorKind::FileTooLarge {
-        return ImportError::Flat {
-            index,
-            intercom: None,
-            id: None,
-            flat: None,
-            field: String::new(),
-            problem: FlatProblem::TooLarge,
-        };
+        let (field, problem) = (String::new(), FlatProblem::TooLarge);
+        let unnamed = RefusedFlat { index, intercom: None, id: None, flat: None, field, problem };
+        return ImportError::Flat(Box::new(unnamed));
     }
     ImportError::Read(error)
 }
@@ -239,29 +236,32 @@ impl<'de> de::Visitor<'de> for Document<'_, '_> {
         let mut empty = None;
         let mut flats = false;
         let mut unknown = NoDuplicates::default();
-        let twice = || de::Error::custom("this member is there twice");
+        let twice = |name: &str| de::Error::custom(format_args!("has `{name}` twice"));
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
-                "flats" if flats => return Err(twice()),
+                "flats" if flats => return Err(twice(&name)),
                 "flats" => {
                     map.next_value_seed(Flats(self.0))?;
                     flats = true;
                 }
-                "revision" if revision.is_some() => return Err(twice()),
-                "revision" => revision = Some(map.next_value::<Option<u64>>()?),
-                "empty" if empty.is_some() => return Err(twice()),
+                "revision" if revision.is_some() => return Err(twice(&name)),
+                "revision" => revision = Some(self::revision(&map.next_value::<Box<RawValue>>()?)?),
+                "empty" if empty.is_some() => return Err(twice(&name)),
                 "empty" => empty = Some(map.next_value::<Option<bool>>()?),
                 _ => unknown.skip(&name, &mut map)?,
             }
         }
-        let revision = revision.flatten();
-        if revision.is_some_and(|revision| revision > MAX_INTEGER) {
-            return Err(de::Error::custom(format!("`revision` must be an integer from 0 to {MAX_INTEGER}")));
-        }
         if !flats {
             return Err(de::Error::custom("the document has no `flats`"));
         }
-        Ok(Header { revision, empty: empty.flatten().unwrap_or(false) })
+        Ok(Header { revision: revision.flatten(), empty: empty.flatten().unwrap_or(false) })
+    }
+}
+
+fn revision<E: de::Error>(json: &RawValue) -> Result<Option<u64>, E> {
+    match serde_json::from_str(json.get()) {
+        Ok(revision) if revision <= Some(MAX_INTEGER) => Ok(revision),
+        _ => Err(E::custom(format_args!("`revision` must be an integer from 0 to {MAX_INTEGER}, or null"))),
     }
 }
 

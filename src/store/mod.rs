@@ -21,6 +21,7 @@ mod events;
 mod health;
 mod import;
 mod journal;
+mod lists;
 mod open;
 mod readers;
 mod salvage;
@@ -35,10 +36,12 @@ use std::{
 };
 
 pub use cache::{Cache, CacheError, CacheReader, CacheState, ExportError, FlatRow, KeyRow};
+pub use change::Delta;
 pub use events::{JournalReader, Position};
 pub use health::StoreHealth;
-pub use import::{FlatProblem, ImportError, ImportReport};
+pub use import::{FlatProblem, ImportError, ImportReport, RefusedFlat};
 pub use journal::{AppendError, Journal};
+pub use lists::{KeyFilter, Page};
 pub use open::{OpenReport, ReadOnlyStore};
 pub use salvage::Salvage;
 

@@ -99,9 +99,11 @@ pub(super) fn open(options: StoreOptions) -> Result<(Store, OpenReport), StoreEr
         .max_journal_bytes
         .unwrap_or_else(|| max_events.saturating_mul(BYTES_PER_EVENT).max(MIN_BYTES));
 
+    let mut disk_full = false;
     let journal = match open_journal(&paths.journal, max_bytes, &options, &mut report) {
         // SQLite needs a little room for its files beside the database even to read it.
         Err(StoreError::Open { source, .. }) if connect::is_full(&source) && ballast.release() => {
+            disk_full = true;
             open_journal(&paths.journal, max_bytes, &options, &mut report)?
         }
         result => result?,
@@ -133,6 +135,7 @@ pub(super) fn open(options: StoreOptions) -> Result<(Store, OpenReport), StoreEr
         keep: options.keep,
         max_events,
         alone: options.alone,
+        disk_full,
     };
     let writer = spawn(parts, &paths.journal)?;
     let store = Store {

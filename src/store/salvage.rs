@@ -132,16 +132,18 @@ fn forget_old(journal: &Path) {
 /// Makes the new journal at `path`.
 fn fill(path: &Path, damaged: &Path, salvage: &mut Salvage, now: &Now) -> rusqlite::Result<()> {
     let new = connect::journal_writer(path, u64::MAX)?;
-    for migration in schema::JOURNAL {
-        new.execute_batch(migration)?;
-    }
-    new.pragma_update(None, "user_version", schema::JOURNAL.len().to_string())?;
+    schema::migrate(&new, path, schema::JOURNAL).map_err(|error| match error {
+        schema::MigrateError::Sqlite(error) => error,
+        // A file made a moment ago has no schema at all.
+        schema::MigrateError::TooNew(_) => rusqlite::Error::InvalidQuery,
+    })?;
     let stamp = now();
     new.execute(
         "INSERT INTO journal (one, id, created_ms, delivered, pruned) VALUES (1, ?1, ?2, 0, 0)",
         params![new_identity(), stamp.time.as_millisecond()],
     )?;
-    let old = connect::reader(damaged, 1024)?;
+    // Where not even this succeeds there is nothing to save, and SQLite refuses everything asked of an empty stand-in.
+    let old = connect::reader(damaged, 1024).or_else(|_| Connection::open_in_memory())?;
     let cursor = old
         .query_row("SELECT id, delivered FROM journal", [], |row| {
             Ok((row.get::<_, String>(0)?, unsigned(row.get(1)?)))
@@ -181,7 +183,7 @@ fn fill(path: &Path, damaged: &Path, salvage: &mut Salvage, now: &Now) -> rusqli
         uptime_ms: sql(stamp.uptime_ms),
         synchronized: stamp.clock == ClockQuality::Synchronized,
         online: false,
-        kind,
+        kind: kind.to_owned(),
         subject: None,
         data,
     };
@@ -264,7 +266,7 @@ fn each_readable(
     old: &Connection,
     mut take: impl FnMut(&[Row]) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    if old.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).is_err() {
+    if old.query_row("SELECT 1 FROM sqlite_schema WHERE name = 'events'", [], |_| Ok(())).is_err() {
         return Ok(());
     }
     let boots = boots(old);

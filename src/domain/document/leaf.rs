@@ -15,6 +15,8 @@ pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 pub(super) trait Leaf: Sized {
     /// What would be right, for messages.
     const EXPECTED: &'static str;
+    /// Whether that is a number.
+    const NUMBER: bool = false;
 
     fn integer(_: u64) -> Option<Self> {
         None
@@ -57,7 +59,7 @@ impl<'de, T: Leaf> de::Visitor<'de> for LeafVisitor<T> {
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<T, E> {
-        Self::or_refuse(T::integer(value), "a number that is not")
+        Self::or_refuse(T::integer(value), if T::NUMBER { "a larger or smaller one" } else { "a number" })
     }
 
     fn visit_i64<E: de::Error>(self, _: i64) -> Result<T, E> {
@@ -65,7 +67,7 @@ impl<'de, T: Leaf> de::Visitor<'de> for LeafVisitor<T> {
     }
 
     fn visit_f64<E: de::Error>(self, _: f64) -> Result<T, E> {
-        Self::or_refuse(None, "a number that is not, or has a fraction or an exponent")
+        Self::or_refuse(None, if T::NUMBER { "one with a fraction or an exponent" } else { "a number" })
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<T, E> {
@@ -101,6 +103,7 @@ pub(super) struct Integer(pub(super) u64);
 
 impl Leaf for Integer {
     const EXPECTED: &'static str = "an integer from 0 to 9007199254740991";
+    const NUMBER: bool = true;
 
     fn integer(value: u64) -> Option<Self> {
         (value <= MAX_INTEGER).then_some(Self(value))
@@ -112,6 +115,7 @@ pub(super) struct AtLeastOne(pub(super) u64);
 
 impl Leaf for AtLeastOne {
     const EXPECTED: &'static str = "an integer from 1 to 9007199254740991";
+    const NUMBER: bool = true;
 
     fn integer(value: u64) -> Option<Self> {
         (1..=MAX_INTEGER).contains(&value).then_some(Self(value))
@@ -174,6 +178,7 @@ pub(super) type OrNull<T> = Option<T>;
 
 impl<T: Leaf> Leaf for OrNull<T> {
     const EXPECTED: &'static str = T::EXPECTED;
+    const NUMBER: bool = T::NUMBER;
 
     fn integer(value: u64) -> Option<Self> {
         T::integer(value).map(Some)

@@ -37,7 +37,7 @@ impl NoDuplicates {
     /// Reads and drops the value of the unknown member `name`, refusing duplicates at every level of it.
     pub fn skip<'de, A: de::MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
         if !self.0.insert(name.to_owned()) {
-            return Err(de::Error::custom("this member is there twice"));
+            return Err(de::Error::custom("has a member twice"));
         }
         map.next_value::<Skipped>().map(drop)
     }

@@ -59,20 +59,24 @@ pub fn parse_flat(json: &str) -> Result<FlatRecord, InvalidFlat> {
             (Err(error), _) => (String::new(), message_of(&error)),
             (Ok(()), Some((field, problem))) => (field.to_owned(), problem),
         },
-        Err(error) => (field_of(error.path()), message_of(error.inner())),
+        Err(error) => located(field_of(error.path()), message_of(error.inner())),
     };
     let (field, problem) = problem;
     let place: Place = serde_json::from_str(json).unwrap_or_default();
-    Err(InvalidFlat { intercom: place.intercom.0, id: place.id.0, flat: place.flat.0, field, problem })
+    Err(InvalidFlat { intercom: place.intercom, id: place.id, flat: place.flat, field, problem })
 }
 
-/// serde_json's message without its " at line 1 column 7", which counts from the start of one flat.
+/// serde_json's message without the value that it repeats, which may be somebody's, and without its " at line 1
+/// column 7", which counts from the start of one flat.
 pub fn message_of(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
     if let Some(at) = text.rfind(" at line ") {
         text.truncate(at);
     }
-    text
+    match text.rfind(", expected ") {
+        Some(at) if text.starts_with("invalid ") => format!("wrong type{}", &text[at..]),
+        _ => text,
+    }
 }
 
 fn counts(flat: &FlatRecord) -> Option<(&'static str, String)> {
@@ -86,6 +90,17 @@ fn counts(flat: &FlatRecord) -> Option<(&'static str, String)> {
     }
     None
 }
+
+/// What serde cannot say: a missing member has a path of its own.
+fn located(field: String, problem: String) -> (String, String) {
+    match problem.strip_prefix(MISSING) {
+        Some(member) if field.is_empty() => (member.to_owned(), "is missing".to_owned()),
+        Some(member) => (format!("{field}.{member}"), "is missing".to_owned()),
+        None => (field, problem),
+    }
+}
+
+const MISSING: &str = "missing ";
 
 /// The path in known names only: an unknown member's name is somebody's text.
 fn field_of(path: &serde_path_to_error::Path) -> String {
@@ -110,15 +125,44 @@ fn field_of(path: &serde_path_to_error::Path) -> String {
 }
 
 /// What names a flat, read leniently from a document that has been refused.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct Place {
-    intercom: Lenient,
-    id: Lenient,
-    flat: Lenient,
+    intercom: Option<u64>,
+    id: Option<u64>,
+    flat: Option<u64>,
 }
 
-#[derive(Default)]
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Place;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Place, A::Error> {
+                let mut place = Place::default();
+                while let Some(MemberName(name)) = map.next_key()? {
+                    let slot = match &*name {
+                        "intercom" => &mut place.intercom,
+                        "id" => &mut place.id,
+                        "flat" => &mut place.flat,
+                        _ => {
+                            map.next_value::<de::IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    *slot = slot.or(map.next_value::<Lenient>()?.0);
+                }
+                Ok(place)
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
 struct Lenient(Option<u64>);
 
 impl<'de> Deserialize<'de> for Lenient {
@@ -168,13 +212,13 @@ macro_rules! strict_object {
                         let mut unknown = NoDuplicates::default();
                         while let Some(MemberName(name)) = map.next_key()? {
                             match &*name {
-                                $(stringify!($field) => member(&mut $field, &mut map)?,)*
-                                $(stringify!($opt) => member(&mut $opt, &mut map)?,)*
+                                $(stringify!($field) => member(stringify!($field), &mut $field, &mut map)?,)*
+                                $(stringify!($opt) => member(stringify!($opt), &mut $opt, &mut map)?,)*
                                 _ => unknown.skip(&name, &mut map)?,
                             }
                         }
                         $(let $field = $field
-                            .ok_or_else(|| de::Error::custom(concat!("has no `", stringify!($field), "`")))?
+                            .ok_or_else(|| de::Error::custom(format_args!("{MISSING}{}", stringify!($field))))?
                             .0;)*
                         $(let $opt = $opt.map_or(None, |value| value.0);)*
                         Ok(Strict($make))
@@ -252,11 +296,12 @@ strict_object!(Properties, "the properties, an object", PROPERTIES, {
 } optional {} => Properties { is_analog_line_enable, is_sip_line_enable, is_can_manage_resistance });
 
 fn member<'de, T: Deserialize<'de>, A: de::MapAccess<'de>>(
+    name: &str,
     slot: &mut Option<T>,
     map: &mut A,
 ) -> Result<(), A::Error> {
     if slot.is_some() {
-        return Err(de::Error::custom("this member is there twice"));
+        return Err(de::Error::custom(format_args!("has `{name}` twice")));
     }
     *slot = Some(map.next_value()?);
     Ok(())

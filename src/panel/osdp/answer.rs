@@ -134,6 +134,11 @@ impl Panel {
                 }
                 self.restarts = 0;
                 self.fresh |= reply == Reply::Ack;
+                if self.fresh
+                    && let Some(problem) = self.unsettled.take()
+                {
+                    self.settle(problem);
+                }
                 if self.error == Some(DEMANDS_SECURE_CHANNEL) && matches!(self.phase, Phase::Running) {
                     self.settle(None);
                 }
@@ -174,6 +179,7 @@ impl Panel {
                 && self.keyring.security() == Security::Off
                 && matches!(in_flight.work, Work::Poll)
             {
+                self.unsettled = None;
                 self.settle(Some(DEMANDS_SECURE_CHANNEL));
             }
             self.handle_refusal(now, in_flight.work);
@@ -190,7 +196,12 @@ impl Panel {
             Work::Keyset(_) => self.pairing = Pairing::Retry(now + STORE_RETRY),
             Work::Queued(Queued { token, .. }) => self.done(token, Err(Failure::Refused)),
             Work::Poll if matches!(self.phase, Phase::Start) => self.phase = Phase::Id,
-            Work::Poll => self.restarts = 0,
+            Work::Poll => {
+                self.restarts = 0;
+                if let Some(problem) = self.unsettled.take() {
+                    self.settle(problem);
+                }
+            }
             Work::Status(_) => {}
         }
     }
@@ -292,7 +303,12 @@ impl Panel {
         self.phase = Phase::Running;
         self.poll_first = true;
         self.status = self.status_to_ask().into();
-        self.settle(problem);
+        if self.fresh {
+            self.settle(problem);
+        } else {
+            // What it reads until its first ACK to a POLL is stale: it is up for others only then.
+            self.unsettled = Some(problem);
+        }
     }
 
     /// Light is followed by sound; all else is over with its acknowledgement.

@@ -87,6 +87,8 @@ pub struct Panel {
     error: Option<&'static str>,
     /// Why the last handshake failed; told when the link runs without one.
     problem: Option<&'static str>,
+    /// The link runs, with this problem if any, but no POLL was answered by ACK yet.
+    unsettled: Option<Option<&'static str>>,
     /// `None` until the first look at the time.
     last_valid: Option<Mono>,
     heard: bool,
@@ -163,6 +165,7 @@ impl Panel {
             state: PanelState::Offline,
             error: None,
             problem: None,
+            unsettled: None,
             last_valid: None,
             heard: false,
             offline_told: false,
@@ -304,6 +307,7 @@ impl Panel {
             }
         }
         self.phase = Phase::Start;
+        self.unsettled = None;
         self.secure = None;
         self.sequence = 0;
         self.status.clear();
@@ -321,6 +325,7 @@ impl Panel {
         self.restarts = 0;
         self.keyring.rewind();
         self.phase = Phase::Start;
+        self.unsettled = None;
         self.secure = None;
         self.sequence = 0;
         self.status.clear();

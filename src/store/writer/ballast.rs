@@ -39,7 +39,7 @@ impl Ballast {
 
     /// Reserves the space where the disk has plenty. On a small or nearly full disk it does without.
     pub(in crate::store) fn lay(&mut self) {
-        if !self.laid && self.has_room() {
+        if !self.laid && self.disk_has_room() {
             self.laid = self.reserve().is_ok();
             if !self.laid {
                 self.release();
@@ -47,7 +47,8 @@ impl Ballast {
         }
     }
 
-    fn has_room(&self) -> bool {
+    /// Whether the disk has room for the ballast and some more.
+    pub(in crate::store) fn disk_has_room(&self) -> bool {
         let Some(directory) = self.path.parent() else { return false };
         // The widths of these fields differ from one machine to the next.
         #[allow(clippy::useless_conversion)]

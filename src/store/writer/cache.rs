@@ -33,6 +33,8 @@ pub(in crate::store) enum CacheMessage {
 pub(in crate::store) struct Commit {
     /// All flats not among these are removed; `None`: none is.
     pub(in crate::store) keep: Option<HashSet<FlatId>>,
+    /// The revision that must be in force before; `None`: any.
+    pub(in crate::store) base: Option<u64>,
     pub(in crate::store) revision: Option<u64>,
     pub(in crate::store) applied_at: Timestamp,
     /// The digest that must come out.
@@ -92,7 +94,7 @@ impl CacheFile {
         match message {
             CacheMessage::Begin => {
                 self.roll_back();
-                let begun = self.connection.execute_batch("BEGIN IMMEDIATE");
+                let begun = self.connection.execute_batch("PRAGMA cache_size = -8192; BEGIN IMMEDIATE");
                 self.change = Some(Change { failed: begun.err(), ..Change::default() });
                 None
             }
@@ -120,10 +122,20 @@ impl CacheFile {
         }
     }
 
+    /// Gives up what is open and copies the WAL into the database.
+    pub(super) fn close(&mut self) -> rusqlite::Result<()> {
+        self.roll_back();
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
     /// A step of the open change. After a failed one the rest is left out, and the commit says why.
     fn step(&mut self, work: impl FnOnce(&Connection, &mut Change) -> rusqlite::Result<()>) {
-        if let Some(change) = self.change.as_mut().filter(|change| change.failed.is_none()) {
-            change.failed = work(&self.connection, change).err();
+        if let Some(change) = self.change.as_mut().filter(|change| change.failed.is_none())
+            && let Err(error) = work(&self.connection, change)
+        {
+            // At once, and with its WAL: on a full disk the journal needs that room now.
+            let _ = self.close();
+            self.change = Some(Change { failed: Some(error), ..Change::default() });
         }
     }
 
@@ -133,7 +145,7 @@ impl CacheFile {
             self.roll_back();
         }
         // A change of the whole cache leaves megabytes of pages behind in memory.
-        let _ = self.connection.execute_batch("PRAGMA shrink_memory;");
+        let _ = self.connection.execute_batch("PRAGMA cache_size = -1024; PRAGMA shrink_memory;");
         result
     }
 
@@ -144,12 +156,18 @@ impl CacheFile {
         }
         let connection = &self.connection;
         let before = cache::state(connection)?;
+        if commit.base.is_some() && commit.base != before.revision {
+            return Err(CacheError::Base { base: commit.base, ours: before.revision });
+        }
         if let Some(keep) = &commit.keep {
             let unwanted: Vec<FlatId> =
                 cache::flat_ids(connection)?.filter(|flat| !keep.contains(flat)).collect();
             for flat in unwanted {
                 remove(connection, &mut change, flat)?;
             }
+        }
+        if let Some((intercom, flat)) = same_number(connection)? {
+            return Err(CacheError::SameFlat { intercom, flat });
         }
         let (digest, flats, keys, users) = summary(connection)?;
         if let Some(expected) = commit.digest.filter(|expected| *expected != digest) {
@@ -250,6 +268,17 @@ fn delete_keys(connection: &Connection, intercom: i64, id: i64) -> rusqlite::Res
         .prepare_cached("DELETE FROM keys WHERE intercom = ?1 AND flat_id = ?2")?
         .execute(params![intercom, id])?;
     Ok(())
+}
+
+/// A number on the door that two flats of an intercom share. While a change is under way two may, so no constraint of
+/// the table forbids it.
+fn same_number(connection: &Connection) -> rusqlite::Result<Option<FlatId>> {
+    connection
+        .prepare_cached(
+            "SELECT intercom, flat FROM flats GROUP BY intercom, flat HAVING count(*) > 1 LIMIT 1",
+        )?
+        .query_row([], |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))))
+        .optional()
 }
 
 /// Digest, flats, keys and users of what the transaction would leave.

@@ -13,11 +13,20 @@ use tokio::sync::oneshot;
 
 use crate::{
     domain::{ClockQuality, EventBody, Occurrence, Stamp, event::JournalPruned},
-    store::{AppendError, Position, events, new_identity, sql, unsigned},
+    store::{
+        AppendError, Position,
+        connect::{CHECKPOINT_PAGES, is_full},
+        events, new_identity, sql, unsigned,
+    },
 };
 
 /// Rows that one step of deletion by age looks at: a few milliseconds on an SD card.
 const AGE_STEP: i64 = 1000;
+
+/// Pages of the WAL after which it is copied into the database while the disk is full; and pages that the database may
+/// then still grow by. With the WAL of a full batch they stay below the ballast that has been given up.
+const FRUGAL_CHECKPOINT_PAGES: u32 = 64;
+const FRUGAL_GROWTH_PAGES: i64 = 512;
 
 /// An event on its way into the journal.
 pub(in crate::store) struct Entry {
@@ -34,8 +43,19 @@ pub(super) struct JournalFile {
     boots: HashMap<Arc<str>, i64>,
     /// The cap, events.
     max_events: u64,
+    /// The cap, pages.
+    max_pages: i64,
     /// Where deletion by age goes on looking; `None`: at the oldest event.
     age_scan: Option<u64>,
+}
+
+/// Where the cursor goes.
+#[derive(Clone, Copy)]
+pub(super) struct Cursor {
+    /// Every event up to this one is delivered, or up to the last one where this lies beyond it.
+    pub(super) through: u64,
+    /// Whether it must be on disk; that takes a page of the WAL.
+    pub(super) keep: bool,
 }
 
 /// What a transaction in the making has changed.
@@ -47,29 +67,25 @@ struct Draft {
 impl JournalFile {
     pub(super) fn new(connection: Connection, max_events: u64) -> rusqlite::Result<Self> {
         let position = events::position(&connection)?;
-        Ok(Self { connection, position, boots: HashMap::new(), max_events, age_scan: None })
+        let max_pages = connection.query_row("PRAGMA max_page_count", [], |row| row.get(0))?;
+        Ok(Self { connection, position, boots: HashMap::new(), max_events, max_pages, age_scan: None })
     }
 
     pub(super) fn position(&self) -> &Position {
         &self.position
     }
 
-    /// Events that are deleted together to make room, so that a full journal does not fill with reports of it.
-    fn chunk(&self) -> u64 {
-        (self.max_events / 256).clamp(16, 1024)
-    }
-
-    /// Appends `batch` and then `report`, moves the cursor to `delivered`, and keeps to the cap: one transaction.
+    /// Appends `batch` and then `report`, moves the cursor, and keeps to the cap: one transaction.
     /// Returns the sequence of the first event of the batch.
     pub(super) fn commit(
         &mut self,
         batch: &[Entry],
         report: Option<&Occurrence>,
-        delivered: u64,
+        cursor: Cursor,
         now: &Stamp,
     ) -> rusqlite::Result<u64> {
         let first = self.position.last + 1;
-        let (max_events, chunk) = (self.max_events, self.chunk());
+        let max_events = self.max_events;
         self.transact(|transaction, draft, boots| {
             for entry in batch {
                 draft.append(transaction, boots, &entry.occurrence, entry.online)?;
@@ -77,11 +93,11 @@ impl JournalFile {
             if let Some(report) = report {
                 draft.append(transaction, boots, report, false)?;
             }
-            draft.deliver(transaction, delivered)?;
+            draft.deliver(transaction, cursor)?;
             let count = draft.position.last + 1 - draft.position.oldest;
             if count > max_events {
                 let cause = format!("the journal holds its most, max_events = {max_events}");
-                draft.make_room(transaction, boots, count - max_events, chunk, &cause, now)?;
+                draft.make_room(transaction, boots, count - max_events, &cause, now)?;
             }
             Ok(())
         })?;
@@ -89,20 +105,27 @@ impl JournalFile {
     }
 
     /// Moves the cursor only.
-    pub(super) fn deliver(&mut self, delivered: u64) -> rusqlite::Result<()> {
-        self.transact(|transaction, draft, _| draft.deliver(transaction, delivered))
+    pub(super) fn deliver(&mut self, cursor: Cursor) -> rusqlite::Result<()> {
+        self.transact(|transaction, draft, _| draft.deliver(transaction, cursor))
     }
 
-    /// Deletes the oldest events because nothing more fits on the disk; `false` where there are none.
-    pub(super) fn free_space(&mut self, now: &Stamp) -> rusqlite::Result<bool> {
-        let chunk = self.chunk();
+    /// Deletes the oldest events because nothing more fits; `false` where there are none.
+    pub(super) fn free_space(&mut self, cause: &str, now: &Stamp) -> rusqlite::Result<bool> {
         if self.position.oldest > self.position.last {
             return Ok(false);
         }
-        self.transact(|transaction, draft, boots| {
-            draft.make_room(transaction, boots, 1, chunk, "the disk is full", now)
-        })?;
-        Ok(true)
+        // Taking a few rows out of a tree may itself need a page; taking many out empties some first.
+        let mut result = Ok(());
+        for needed in [1, 64, 512] {
+            result = self.transact(|transaction, draft, boots| {
+                draft.make_room(transaction, boots, needed, cause, now)
+            });
+            match &result {
+                Err(error) if is_full(error) => {}
+                _ => break,
+            }
+        }
+        result.map(|()| true)
     }
 
     /// Deletes some delivered events older than `before`; whether there may be more.
@@ -164,9 +187,25 @@ impl JournalFile {
         Ok(())
     }
 
-    /// Copies the WAL into the database; what cannot be copied now stays in the WAL.
-    pub(super) fn checkpoint(&self, mode: &str) -> rusqlite::Result<()> {
-        self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+    /// Copies the WAL into the database and cuts it; what cannot be copied now stays.
+    pub(super) fn checkpoint(&self) -> rusqlite::Result<()> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
+    /// On a full disk: the database grows little and the WAL stays small. Else the WAL would take the room that the
+    /// ballast has left, for pages that then have no room in the database; it could never be emptied again, and no
+    /// deletion be written.
+    pub(super) fn economise(&self, on: bool) -> rusqlite::Result<()> {
+        let (pages, checkpoint) = if on {
+            // Not more than the ballast, and that was given up just now.
+            self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+            let pages: i64 = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            ((pages + FRUGAL_GROWTH_PAGES).min(self.max_pages), FRUGAL_CHECKPOINT_PAGES)
+        } else {
+            (self.max_pages, CHECKPOINT_PAGES)
+        };
+        self.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+        self.connection.query_row(&format!("PRAGMA wal_autocheckpoint = {checkpoint}"), [], |_| Ok(()))
     }
 
     fn transact(
@@ -239,26 +278,30 @@ impl Draft {
         Ok(id)
     }
 
-    fn deliver(&mut self, transaction: &Transaction<'_>, through: u64) -> rusqlite::Result<()> {
-        if through > self.position.delivered {
-            transaction.prepare_cached("UPDATE journal SET delivered = ?1")?.execute([sql(through)])?;
-            self.position.delivered = through;
+    fn deliver(&mut self, transaction: &Transaction<'_>, cursor: Cursor) -> rusqlite::Result<()> {
+        let through = cursor.through.min(self.position.last).max(self.position.delivered);
+        if cursor.keep {
+            transaction
+                .prepare_cached("UPDATE journal SET delivered = ?1 WHERE delivered < ?1")?
+                .execute([sql(through)])?;
         }
+        self.position.delivered = through;
         Ok(())
     }
 
-    /// Deletes at least `needed` and up to `chunk` of the oldest events: only delivered ones where those suffice,
-    /// else undelivered ones too, and then appends the event that says so.
+    /// Deletes at least `needed` of the oldest events: only delivered ones where those suffice, else undelivered ones
+    /// too, and then appends the event that says so.
     fn make_room(
         &mut self,
         transaction: &Transaction<'_>,
         boots: &HashMap<Arc<str>, i64>,
         needed: u64,
-        chunk: u64,
         cause: &str,
         now: &Stamp,
     ) -> rusqlite::Result<()> {
         let Position { oldest, last, delivered, .. } = self.position;
+        // Some at once, so that a full journal does not fill with reports of what it lost.
+        let chunk = ((last + 1 - oldest) / 64).clamp(16, 1024);
         let available = (delivered.min(last) + 1).saturating_sub(oldest);
         if available >= needed {
             return self.delete(transaction, oldest + available.min(needed.max(chunk)) - 1);

@@ -27,7 +27,7 @@ use tokio::{
 
 pub(super) use ballast::Ballast;
 pub(super) use cache::{CacheMessage, Changed, Commit, FlatId, FlatRow};
-use journal::JournalFile;
+use journal::{Cursor, JournalFile};
 pub(super) use journal::{Entry, found};
 
 use super::{AppendError, Now, StoreError, connect, health::Shared};
@@ -46,15 +46,16 @@ const CURSOR_DELAY: Duration = Duration::from_secs(5);
 /// First and longest wait before a failed commit is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// How often old events are looked for; and the pause between two steps where there are many.
+/// How often, after the start, old events are looked for; and the pause between two steps where there are many.
 const AGE_INTERVAL: Duration = Duration::from_secs(3600);
 const AGE_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often a released ballast is tried to be laid again.
 const BALLAST_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Commits tried in a row on a full disk, the oldest events making room before each.
-const ROOM_TRIES: usize = 8;
+/// Commits tried in a row on a full disk, the oldest events making room before each, and each second one with half
+/// as many new events as the last: enough to come down from a full batch to a single event.
+const ROOM_TRIES: u32 = 24;
 
 /// A message to the writer of the journal.
 pub(super) enum JournalMessage {
@@ -80,6 +81,8 @@ pub(super) struct WriterParts {
     pub(super) keep: Duration,
     pub(super) max_events: u64,
     pub(super) alone: bool,
+    /// The ballast had to be given up to open the journal at all.
+    pub(super) disk_full: bool,
 }
 
 /// State of the writer thread.
@@ -107,13 +110,17 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(parts: WriterParts) -> rusqlite::Result<Self> {
         let start = Instant::now();
+        let journal = JournalFile::new(parts.journal, parts.max_events)?;
+        if parts.disk_full {
+            journal.economise(true)?;
+        }
         Ok(Self {
-            journal: JournalFile::new(parts.journal, parts.max_events)?,
+            journal,
             cache: cache::CacheFile::new(parts.cache),
             journal_queue: parts.journal_queue,
             cache_queue: parts.cache_queue,
             shared: parts.shared,
-            disk_full: false,
+            disk_full: parts.disk_full,
             ballast: parts.ballast,
             now: parts.now,
             keep: parts.keep,
@@ -123,7 +130,7 @@ impl Writer {
             backoff: None,
             failing: None,
             cursor_due: None,
-            age_due: start + BALLAST_INTERVAL,
+            age_due: start,
             ballast_due: start,
         })
     }
@@ -131,6 +138,7 @@ impl Writer {
     /// Works until told to stop, then commits what is queued and closes the databases.
     pub(super) async fn run(mut self) {
         let mut stop = self.shared.stop.subscribe();
+        self.tick();
         loop {
             while self.pending.len() < BATCH
                 && let Ok(message) = self.journal_queue.try_recv()
@@ -176,6 +184,7 @@ impl Writer {
                 self.cursor_due.get_or_insert_with(|| Instant::now() + CURSOR_DELAY);
             }
             JournalMessage::BeginNew(identity, reply) => {
+                self.keep_cursor();
                 // What is pending belongs to the new journal; what is committed moves with it.
                 let begun = self.journal.begin_new(&identity, (self.now)().time);
                 if begun.is_ok() {
@@ -206,19 +215,19 @@ impl Writer {
         let result = self.commit_making_room(report.as_ref());
         self.commit_at = Instant::now() + COMMIT_SPACING;
         match result {
-            Ok(first) => {
+            Ok((first, count)) => {
                 if self.failing.take().is_some() {
                     tracing::info!("journal.db: events are written again");
                 }
                 self.backoff = None;
                 self.cursor_due = None;
-                for (sequence, entry) in (first..).zip(self.pending.drain(..)) {
+                self.publish();
+                for (sequence, entry) in (first..).zip(self.pending.drain(..count)) {
                     if let Some(reply) = entry.reply {
                         // Whoever no longer waits has its event written all the same.
                         let _ = reply.send(Ok(sequence));
                     }
                 }
-                self.publish();
             }
             Err(error) => {
                 self.shared.give_back_unreported(lost);
@@ -243,36 +252,43 @@ impl Writer {
         self.tell_health();
     }
 
-    fn commit_making_room(&mut self, report: Option<&Occurrence>) -> rusqlite::Result<u64> {
+    /// Sequence of the first committed event, and how many of the pending ones are committed.
+    fn commit_making_room(&mut self, report: Option<&Occurrence>) -> rusqlite::Result<(u64, usize)> {
         let now = (self.now)();
+        let mut count = self.pending.len();
         let mut tries = 0;
         loop {
-            let delivered = self.delivered();
-            match self.journal.commit(&self.pending, report, delivered, &now) {
+            let cursor = self.cursor(!self.alone);
+            let batch = self.pending.get(..count).unwrap_or(&self.pending);
+            match self.journal.commit(batch, report, cursor, &now) {
+                Ok(first) => return Ok((first, count)),
                 Err(error) if connect::is_full(&error) && tries < ROOM_TRIES => {
                     tries += 1;
-                    if !self.make_room(&now)? {
+                    count = if tries % 2 == 0 { count.div_ceil(2) } else { count };
+                    if !self.make_room(&now)? && count == 1 {
                         return Err(error);
                     }
                 }
-                result => return result,
+                Err(error) => return Err(error),
             }
         }
     }
 
     /// On a full disk: first the ballast, then the oldest events; `false` where there is nothing left to give.
     fn make_room(&mut self, now: &Stamp) -> rusqlite::Result<bool> {
+        if self.ballast.disk_has_room() {
+            return self.journal.free_space("journal.db has its largest size", now);
+        }
         if !self.disk_full {
-            tracing::error!("journal.db: no room; the reserve and then the oldest events go");
+            tracing::error!("journal.db: the disk is full; the reserve and then the oldest events go");
         }
         self.disk_full = true;
         if self.ballast.release() {
             self.ballast_due = Instant::now() + BALLAST_INTERVAL;
-            // Only a copied WAL can be written over from its start.
-            let _ = self.journal.checkpoint("PASSIVE");
+            self.journal.economise(true)?;
             return Ok(true);
         }
-        self.journal.free_space(now)
+        self.journal.free_space("the disk is full", now)
     }
 
     fn loss_report(&self, lost: u64) -> Occurrence {
@@ -285,9 +301,10 @@ impl Writer {
         Occurrence { stamp: (self.now)(), body: EventBody::JournalPruned(pruned) }
     }
 
-    /// Where the cursor should stand: a gateway alone has delivered whatever it has written.
-    fn delivered(&self) -> u64 {
-        if self.alone { self.journal.position().last } else { self.shared.delivered() }
+    /// Where the cursor should stand. A gateway alone has delivered whatever it has written, and writes that down
+    /// only now and then.
+    fn cursor(&self, keep: bool) -> Cursor {
+        Cursor { through: if self.alone { u64::MAX } else { self.shared.delivered() }, keep }
     }
 
     fn tick(&mut self) {
@@ -297,20 +314,35 @@ impl Writer {
             self.keep_cursor();
         }
         if self.age_due <= present {
+            if self.alone {
+                self.keep_cursor();
+            }
             let more = self.prune_by_age();
             self.age_due = present + if more { AGE_PAUSE } else { AGE_INTERVAL };
         }
         if self.ballast_due <= present {
             self.ballast.lay();
-            self.disk_full &= !self.ballast.is_laid();
+            if self.disk_full && self.ballast.is_laid() {
+                self.leave_economy();
+            }
             let next = if self.ballast.is_laid() { AGE_INTERVAL } else { BALLAST_INTERVAL };
             self.ballast_due = present + next;
             self.tell_health();
         }
     }
 
+    fn leave_economy(&mut self) {
+        match self.journal.economise(false) {
+            Ok(()) => {
+                tracing::info!("journal.db: the disk has room again");
+                self.disk_full = false;
+            }
+            Err(error) => tracing::warn!(%error, "journal.db: could not be let grow again"),
+        }
+    }
+
     fn keep_cursor(&mut self) {
-        match self.journal.deliver(self.delivered()) {
+        match self.journal.deliver(self.cursor(true)) {
             Ok(()) => self.publish(),
             // It goes with the next commit; until then a restart sends some events again.
             Err(error) => tracing::warn!(%error, "journal.db: what was delivered could not be noted"),
@@ -371,8 +403,11 @@ impl Writer {
             }
         }
         self.keep_cursor();
-        if let Err(error) = self.journal.checkpoint("TRUNCATE") {
+        if let Err(error) = self.journal.checkpoint() {
             tracing::warn!(%error, "journal.db: the WAL stays for the next start");
+        }
+        if let Err(error) = self.cache.close() {
+            tracing::warn!(%error, "cache.db: the WAL stays for the next start");
         }
     }
 }

@@ -1,0 +1,175 @@
+//! Presents keys and checks what comes of it: at the panels, and in the journal.
+
+use std::{
+    collections::HashMap,
+    sync::mpsc::{self, Receiver},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use intercom_gateway::{
+    domain::Name,
+    simulate::{
+        action::{Action, Card},
+        bank::Sighting,
+        panel::Observation,
+    },
+};
+use serde_json::Value;
+
+use super::stage::Stage;
+
+/// How long anything may take before it counts as not happening: far longer than it takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Panel, tag, whether it opens, the journal's reason.
+const SWIPES: [(&str, [u8; 4], bool, &str); 7] = [
+    ("entrance-1", [0x30, 0x42, 0xCA, 0xAC], true, "key_known"),
+    ("entrance-2", [0xA3, 0xB4, 0x8D, 0x3C], true, "key_known"),
+    ("entrance-1", [0xDE, 0xAD, 0xBE, 0xEF], false, "key_unknown"),
+    ("garage", [0x55, 0x66, 0xAA, 0x77], true, "key_known"),
+    ("entrance-2", [0x11, 0x22, 0x33, 0x44], false, "user_expired"),
+    ("garage", [0x30, 0x42, 0xCA, 0xAC], false, "other_intercom"),
+    ("entrance-2", [0x41, 0x7E, 0xE9, 0xAA], true, "key_known"),
+];
+
+/// `true`: known keys opened, unknown ones did not, and the journal says so.
+pub fn run(stage: &Stage, time: Duration) -> anyhow::Result<bool> {
+    let until = Instant::now() + time;
+    let (sender, events) = mpsc::sync_channel(4096);
+    let journal = stage.journal(true)?;
+    std::thread::spawn(move || {
+        for event in journal.map_while(Result::ok) {
+            let Ok(event) = serde_json::from_str::<Value>(&event) else { return };
+            if sender.send(event).is_err() {
+                return;
+            }
+        }
+    });
+    let sightings = stage.sightings.lock().expect("not poisoned");
+    let mut check = Check { stage, events, sightings: &sightings, opened: HashMap::new() };
+    check.wait_for_panels()?;
+    let (mut opened, mut refused, mut wrong) = (0_u32, 0_u32, 0_u32);
+    for &(panel, tag, opens, reason) in SWIPES.iter().cycle() {
+        if Instant::now() >= until {
+            break;
+        }
+        match check.swipe(&Name::new(panel)?, tag, opens, reason) {
+            Ok(()) if opens => opened += 1,
+            Ok(()) => refused += 1,
+            Err(problem) => {
+                println!("WRONG: {problem:#}");
+                wrong += 1;
+            }
+        }
+    }
+    wrong += check.judge_journal(opened, refused)?;
+    println!(
+        "\n{opened} known keys opened their doors, {refused} others were refused, {wrong} things went wrong"
+    );
+    let passed = wrong == 0 && opened > 0 && refused > 0;
+    println!("self-check {}", if passed { "passed" } else { "FAILED" });
+    Ok(passed)
+}
+
+struct Check<'a> {
+    stage: &'a Stage,
+    events: Receiver<Value>,
+    sightings: &'a Receiver<Sighting>,
+    /// Unlocks seen at the panels.
+    opened: HashMap<Name, u32>,
+}
+
+impl Check<'_> {
+    fn wait_for_panels(&self) -> anyhow::Result<()> {
+        let mut missing: Vec<(&str, &str)> = self
+            .stage
+            .config
+            .panels
+            .iter()
+            .map(|panel| ("intercom.panel.online", panel.name.as_str()))
+            .collect();
+        // The one that is paired has its own key only then.
+        missing.extend(["entrance-1", "entrance-2"].map(|panel| ("intercom.panel.secured", panel)));
+        while !missing.is_empty() {
+            let event = self.next_event()?;
+            missing.retain(|(kind, panel)| event["type"] != *kind || event["subject"] != *panel);
+        }
+        println!("all panels are online");
+        Ok(())
+    }
+
+    fn event(&self, kind: &str) -> anyhow::Result<Value> {
+        loop {
+            let event = self.next_event().with_context(|| format!("waiting for {kind}"))?;
+            if event["type"] == kind {
+                return Ok(event);
+            }
+        }
+    }
+
+    fn next_event(&self) -> anyhow::Result<Value> {
+        self.events.recv_timeout(PATIENCE).context("the journal tells nothing new")
+    }
+
+    fn swipe(&mut self, panel: &Name, tag: [u8; 4], opens: bool, reason: &str) -> anyhow::Result<()> {
+        let card = Card { format: 0, bits: 32, data: tag.to_vec() };
+        self.stage.building.act(panel, Action::Card(card))?;
+        let event = self.event("intercom.key.swiped")?;
+        let decision = if opens { "granted" } else { "denied" };
+        let data = &event["data"];
+        if data["decision"] != decision || data["reason"] != reason || event["subject"] != panel.as_str() {
+            anyhow::bail!("{panel}: expected {decision} ({reason}), the journal has {data}");
+        }
+        if opens {
+            self.event("intercom.door.unlocked")?;
+            self.wait_for_output(panel)?;
+        }
+        println!("{:<11} {decision:<8} {reason}", panel.as_str());
+        Ok(())
+    }
+
+    fn wait_for_output(&mut self, panel: &Name) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while let Ok(sighting) = self.sightings.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())) {
+            if let Observation::Output(_) = sighting.what {
+                *self.opened.entry(sighting.panel.clone()).or_default() += 1;
+                if sighting.panel == *panel {
+                    return Ok(());
+                }
+            }
+        }
+        anyhow::bail!("{panel}: the journal says unlocked, the panel was not told")
+    }
+
+    /// Counts what the panels saw and what the journal has; gives the number of things that do not agree.
+    fn judge_journal(&mut self, opened: u32, refused: u32) -> anyhow::Result<u32> {
+        while let Ok(sighting) = self.sightings.try_recv() {
+            if let Observation::Output(_) = sighting.what {
+                *self.opened.entry(sighting.panel).or_default() += 1;
+            }
+        }
+        let mut counted = HashMap::new();
+        for event in self.stage.journal(false)? {
+            let event: Value = serde_json::from_str(&event?)?;
+            let decision = event["data"]["decision"].as_str().unwrap_or_default();
+            let key = format!("{} {decision}", event["type"].as_str().unwrap_or_default());
+            *counted.entry(key.trim_end().to_owned()).or_insert(0_u32) += 1;
+        }
+        let count = |key: &str| counted.get(key).copied().unwrap_or_default();
+        let figures = [
+            ("doors opened at the panels", self.opened.values().sum(), opened),
+            ("granted in the journal", count("intercom.key.swiped granted"), opened),
+            ("denied in the journal", count("intercom.key.swiped denied"), refused),
+            ("unlocked in the journal", count("intercom.door.unlocked"), opened),
+        ];
+        let mut wrong = 0;
+        for (what, found, expected) in figures {
+            if found != expected {
+                println!("WRONG: {what}: {found}, not {expected}");
+                wrong += 1;
+            }
+        }
+        Ok(wrong)
+    }
+}

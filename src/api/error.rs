@@ -1,0 +1,108 @@
+//! Errors as clients see them: always JSON, with a sentence in `message`.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, Response, StatusCode, header},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::store::StoreError;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A response with a JSON body.
+pub(super) fn json_response(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    response
+}
+
+/// 200 with `value` as JSON.
+pub(super) fn ok(value: &impl Serialize) -> Response<Body> {
+    json_response(StatusCode::OK, serde_json::to_string(value).expect("only JSON types"))
+}
+
+/// `{"message":…}`.
+pub(super) fn problem(status: StatusCode, message: &str) -> Response<Body> {
+    json_response(status, json!({ "message": message }).to_string())
+}
+
+/// 401, for every request without a good token.
+pub(super) fn unauthenticated() -> Response<Body> {
+    let mut response = problem(StatusCode::UNAUTHORIZED, "Unauthenticated.");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+/// 404.
+pub(super) fn not_found() -> Response<Body> {
+    problem(StatusCode::NOT_FOUND, "Not found.")
+}
+
+/// 413.
+pub(super) fn too_large() -> Response<Body> {
+    problem(StatusCode::PAYLOAD_TOO_LARGE, "The body of the request is larger than 64 KiB.")
+}
+
+/// 503, for what may work in a moment.
+pub(super) fn unavailable(message: &str) -> Response<Body> {
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    response
+}
+
+/// 503 for a database that cannot be read; the log has the reason.
+pub(super) fn unreadable(error: &StoreError) -> Response<Body> {
+    tracing::warn!(%error, "a request could not be answered");
+    unavailable("The gateway cannot read its database just now; its log says why.")
+}
+
+/// What is wrong with a request, by field: the documented 422.
+#[derive(Default)]
+pub(super) struct Invalid {
+    errors: Map<String, Value>,
+}
+
+impl Invalid {
+    /// One field is wrong.
+    pub(super) fn field(name: &str, problem: impl Into<String>) -> Self {
+        let mut invalid = Self::default();
+        invalid.add(name, problem);
+        invalid
+    }
+
+    /// Another field is wrong.
+    pub(super) fn add(&mut self, name: &str, problem: impl Into<String>) {
+        self.errors.insert(name.to_owned(), json!([problem.into()]));
+    }
+
+    /// Nothing is wrong.
+    pub(super) fn is_empty(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// `{"message":…,"errors":{field:[…]}}`.
+    pub(super) fn response(self) -> Response<Body> {
+        self.with_message("The given data was invalid.", None)
+    }
+
+    /// `{"message":…,"code":…,"errors":{field:[…]}}`, with one of the contract's error codes.
+    pub(super) fn response_with_code(self, code: &str, message: &str) -> Response<Body> {
+        self.with_message(message, Some(code))
+    }
+
+    fn with_message(self, message: &str, code: Option<&str>) -> Response<Body> {
+        #[derive(Serialize)]
+        struct Shape<'a> {
+            message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            code: Option<&'a str>,
+            errors: Map<String, Value>,
+        }
+        let shape = Shape { message, code, errors: self.errors };
+        let body = serde_json::to_string(&shape).expect("only JSON types");
+        json_response(StatusCode::UNPROCESSABLE_ENTITY, body)
+    }
+}

@@ -1,0 +1,36 @@
+//! Small files of state, written so that a power cut leaves the old content or the new.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+};
+
+/// Replaces `path` by a file of mode 0600 with `content`, synced. Blocks on the disk.
+pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut making = path.as_os_str().to_owned();
+    making.push(".new");
+    let making = Path::new(&making);
+    // One that a power cut left behind may have any mode.
+    match fs::remove_file(making) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(making)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(making, path)?;
+    match path.parent() {
+        Some(dir) => File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Makes a directory of mode 0700 where there is none.
+pub(super) fn private_dir(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}

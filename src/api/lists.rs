@@ -1,0 +1,104 @@
+//! Lists of an intercom's flats and keys, page by page.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{RawPathParams, State, rejection::RawPathParamsRejection},
+    http::{HeaderMap, Response, Uri},
+};
+
+use super::{
+    error::{Invalid, unavailable, unreadable},
+    query::{Address, PageAsked, Parameters, ids},
+    routes::Api,
+};
+use crate::{
+    domain::document::MAX_INTEGER,
+    store::{CacheReader, KeyFilter, Page, StoreError},
+};
+
+/// Lists that may be read at once: each scans all rows of its intercom, milliseconds of a core.
+pub(super) const WALKS: usize = 2;
+/// How long a list waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
+
+type Params = Result<RawPathParams, RawPathParamsRejection>;
+
+/// `GET …/intercoms/{intercom}/flats`.
+pub(super) async fn flats(
+    State(api): State<Arc<Api>>,
+    params: Params,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let asked = || {
+        let [intercom] = ids(&params, ["intercom"])?;
+        let mut parameters = Parameters::of(&uri);
+        let page = PageAsked::of(&mut parameters);
+        let search = parameters.text("search").map(ToOwned::to_owned);
+        parameters.finish()?;
+        api.known_intercom(intercom)?;
+        Ok((intercom, page, search))
+    };
+    let (intercom, page, search) = match asked() {
+        Ok(asked) => asked,
+        Err(invalid) => return Invalid::response(invalid),
+    };
+    let read =
+        move |cache: &CacheReader| cache.flat_page(intercom, search.as_deref(), page.offset(), page.limit());
+    list(&api, page, &Address::of(&uri, &headers, api.https), read).await
+}
+
+/// `GET …/intercoms/{intercom}/keys`.
+pub(super) async fn keys(
+    State(api): State<Arc<Api>>,
+    params: Params,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let asked = || {
+        let [intercom] = ids(&params, ["intercom"])?;
+        let mut parameters = Parameters::of(&uri);
+        let page = PageAsked::of(&mut parameters);
+        let filter = KeyFilter {
+            search: parameters.text("search").map(ToOwned::to_owned),
+            user_id: parameters.number("user_id", 1, MAX_INTEGER),
+            flat_id: parameters.number("intercom_flat_id", 1, MAX_INTEGER),
+            unbound: parameters.truth("unbound_users"),
+        };
+        parameters.finish()?;
+        api.known_intercom(intercom)?;
+        Ok((intercom, page, filter))
+    };
+    let (intercom, page, filter) = match asked() {
+        Ok(asked) => asked,
+        Err(invalid) => return Invalid::response(invalid),
+    };
+    let read = move |cache: &CacheReader| cache.key_page(intercom, &filter, page.offset(), page.limit());
+    list(&api, page, &Address::of(&uri, &headers, api.https), read).await
+}
+
+async fn list(
+    api: &Api,
+    page: PageAsked,
+    address: &Address,
+    read: impl FnOnce(&CacheReader) -> Result<Page, StoreError> + Send + 'static,
+) -> Response<Body> {
+    let Ok(Ok(turn)) = tokio::time::timeout(TURN, api.walks.clone().acquire_owned()).await else {
+        return unavailable("Too many lists are being read; try again in a moment.");
+    };
+    let age = api.age.headers();
+    let cache = api.handles.cache.reader();
+    let read = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        read(&cache)
+    });
+    let mut response = match read.await {
+        Ok(Ok(rows)) => page.response(rows, address),
+        Ok(Err(error)) => unreadable(&error),
+        Err(_) => unavailable("The gateway is about to end."),
+    };
+    age.write(response.headers_mut());
+    response
+}

@@ -1,0 +1,164 @@
+//! `/metrics`: Prometheus text.
+
+use std::{
+    fmt::{Display, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderValue, Response, StatusCode, header},
+};
+
+use super::routes::Api;
+use crate::domain::PanelState;
+
+/// Counted since the start.
+#[derive(Default)]
+pub(super) struct Counters {
+    /// Connections at present.
+    pub(super) connections: AtomicU64,
+    /// Answers by the first digit of their status, 1 to 5.
+    answers: [AtomicU64; 5],
+    /// 401 and 429.
+    refused: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn count(&self, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
+        if let Some(counter) = self.answers.get(class) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// `GET /metrics`.
+pub(super) async fn get(State(api): State<Arc<Api>>) -> Response<Body> {
+    let mut response = Response::new(Body::from(text(&api)));
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+fn text(api: &Api) -> String {
+    let handles = &api.handles;
+    let mut page = Page::default();
+
+    let health = handles.health.borrow().clone();
+    page.metric("healthy", "gauge", "1 while /healthz says ok.");
+    page.sample("", u8::from(health.reasons.is_empty() && !health.dead));
+
+    let statuses = handles.buses.statuses();
+    page.metric("bus_open", "gauge", "1 while the bus's port is open.");
+    for (name, bus) in &statuses {
+        page.sample(&format!("bus=\"{name}\""), u8::from(bus.open));
+    }
+    page.metric("bus_exchanges_total", "counter", "Commands that were answered.");
+    for (name, bus) in &statuses {
+        page.sample(&format!("bus=\"{name}\""), bus.stats.exchanges);
+    }
+    page.metric(
+        "bus_errors_total",
+        "counter",
+        "Commands not answered in time, frames with a wrong check, bytes of noise.",
+    );
+    for (name, bus) in &statuses {
+        let stats = bus.stats;
+        for (kind, value) in [("timeout", stats.timeouts), ("broken", stats.broken), ("noise", stats.noise)] {
+            page.sample(&format!("bus=\"{name}\",kind=\"{kind}\""), value);
+        }
+    }
+    page.metric("panel_online", "gauge", "1 while the panel answers as securely as it has to.");
+    for panel in handles.buses.panels() {
+        let labels = format!("panel=\"{}\",intercom=\"{}\"", panel.panel, panel.intercom);
+        page.sample(&labels, u8::from(panel.state == PanelState::Online));
+    }
+
+    let position = handles.journal.position().borrow().clone();
+    let delivered = handles.journal.delivered().min(position.last);
+    page.metric("journal_last_sequence", "gauge", "Sequence of the newest event.");
+    page.sample("", position.last);
+    page.metric("journal_undelivered", "gauge", "Events that are not delivered yet.");
+    page.sample("", (position.last + 1).saturating_sub(position.oldest.max(delivered + 1)));
+    let store = handles.journal.health().borrow().clone();
+    page.metric(
+        "journal_lost_total",
+        "counter",
+        "Events lost because they came faster than they could be written.",
+    );
+    page.sample("", store.lost);
+    page.metric("journal_failing", "gauge", "1 while the journal cannot be written.");
+    page.sample("", u8::from(store.journal_failing.is_some()));
+
+    let cache = handles.cache.state().borrow().clone();
+    page.metric("cache_records", "gauge", "Records in force.");
+    for (kind, value) in [("flat", cache.flats), ("key", cache.keys), ("user", cache.users)] {
+        page.sample(&format!("kind=\"{kind}\""), value);
+    }
+    page.metric("cache_revision", "gauge", "Revision in force; no sample where there is none.");
+    if let Some(revision) = cache.revision {
+        page.sample("", revision);
+    }
+    page.metric("cache_applied_timestamp_seconds", "gauge", "When it came into force.");
+    if let Some(applied) = cache.applied_at {
+        page.sample("", applied.as_second());
+    }
+
+    let uplink = handles.uplink.borrow().clone();
+    page.metric("uplink_connected", "gauge", "1 while the broker has accepted us.");
+    page.sample("", u8::from(uplink.connected));
+    page.metric("uplink_connections_total", "counter", "Connections made to the broker.");
+    page.sample("", uplink.connections);
+    page.metric("uplink_events_total", "counter", "Events published, confirmed, and sent back.");
+    for (kind, value) in
+        [("published", uplink.published), ("confirmed", uplink.confirmed), ("refused", uplink.refused)]
+    {
+        page.sample(&format!("kind=\"{kind}\""), value);
+    }
+
+    page.metric("clock_synchronized", "gauge", "1 while the wall clock can be believed.");
+    page.sample("", u8::from(handles.clock.is_synchronized()));
+
+    page.metric("http_connections", "gauge", "Connections at present.");
+    page.sample("", api.counters.connections.load(Ordering::Relaxed));
+    page.metric("http_responses_total", "counter", "Answers by class of status.");
+    for (class, counter) in (1..).zip(&api.counters.answers) {
+        page.sample(&format!("class=\"{class}xx\""), counter.load(Ordering::Relaxed));
+    }
+    page.metric("http_refused_total", "counter", "Answers 401 and 429.");
+    page.sample("", api.counters.refused.load(Ordering::Relaxed));
+    page.text
+}
+
+/// A page under way. Labels are names and numbers, so nothing in them needs an escape.
+#[derive(Default)]
+struct Page {
+    text: String,
+    name: &'static str,
+}
+
+impl Page {
+    fn metric(&mut self, name: &'static str, kind: &str, help: &str) {
+        self.name = name;
+        let _ = writeln!(
+            self.text,
+            "# HELP intercom_gateway_{name} {help}\n# TYPE intercom_gateway_{name} {kind}"
+        );
+    }
+
+    fn sample(&mut self, labels: &str, value: impl Display) {
+        let name = self.name;
+        let _ = match labels {
+            "" => writeln!(self.text, "intercom_gateway_{name} {value}"),
+            labels => writeln!(self.text, "intercom_gateway_{name}{{{labels}}} {value}"),
+        };
+    }
+}

@@ -1,0 +1,137 @@
+//! The HTTP side: the documented endpoint of flats, lists, `open-door`, and this gateway's own state.
+//!
+//! ```text
+//! accept (≤ 256) ─► TLS ─► hyper ─► token? ─► router ─► handler ─► cache.db, journal.db (read), watches
+//!                             │        └ 401, 429                └► a bus (open-door only, ≤ 3 s)
+//!                             └ its own 4xx, given a JSON body on the way out (`stream`)
+//! ```
+//! Invariants:
+//! - Whether a token is good is decided before anything else is looked at; only `/healthz` is open.
+//! - Every error has a JSON body. Nothing is answered with 500: what cannot be read just now is a 503.
+//! - No request waits for a bus (but `open-door`), for the broker, or for a writer of the databases.
+//! - A client holds a connection only while it gets on: headers, bodies and answers have deadlines.
+
+mod age;
+mod error;
+mod files;
+mod flat;
+mod guard;
+mod lists;
+mod local;
+mod metrics;
+mod open_door;
+mod query;
+mod routes;
+mod server;
+mod stream;
+mod tls;
+mod tokens;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+pub use self::{
+    routes::ROUTES,
+    server::{BindError, Bound, bind},
+    tls::{CertificateError, fingerprint},
+    tokens::{TokenInfo, Tokens, TokensError},
+};
+use crate::{
+    bus::Buses,
+    clock::Clock,
+    domain::{Health, Name, UplinkStatus},
+    store::{Cache, Journal},
+};
+
+/// How the endpoint is served.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Address and port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Encryption.
+    pub tls: Tls,
+    /// The gateway's id: a name in the self-signed certificate, and the `source` of events.
+    pub gateway: Name,
+    /// Where the self-signed certificate is kept, below `tls/`.
+    pub state_dir: PathBuf,
+    /// The intercoms of the configuration.
+    pub intercoms: Vec<u64>,
+    /// What clients may take.
+    pub limits: Limits,
+}
+
+/// How the endpoint is encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// With a certificate made at the first start.
+    SelfSigned,
+    /// With these PEM files, read again when they change.
+    Files {
+        /// The chain, own certificate first.
+        cert: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
+    /// Not at all.
+    Off,
+}
+
+/// What clients may take (contract §3). The defaults are the contract's; tests shorten the times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections served at a time. More wait in the kernel's queue, [`Limits::WAITING`] of them; those beyond get
+    /// no answer to their SYN, and try again by themselves.
+    pub connections: usize,
+    /// Time for the TLS handshake, and from there, or from the last answer, to the end of the headers.
+    pub headers_within: Duration,
+    /// Time for the body of a request.
+    pub body_within: Duration,
+    /// How long a client may take nothing of an answer.
+    pub stalled_for: Duration,
+    /// Time for requests under way when told to stop.
+    pub drain: Duration,
+    /// How often the files of [`Tls::Files`] are looked at.
+    pub reload_every: Duration,
+}
+
+impl Limits {
+    /// Connections that wait in the kernel's queue.
+    pub const WAITING: u32 = 64;
+    /// Most bytes of a request's body.
+    pub const BODY: usize = 64 << 10;
+    /// Most bytes of a request's line and headers.
+    pub const HEADERS: usize = 16 << 10;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            headers_within: Duration::from_secs(10),
+            body_within: Duration::from_secs(10),
+            stalled_for: Duration::from_secs(30),
+            drain: Duration::from_secs(2),
+            reload_every: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What the endpoint tells of, and works upon.
+#[derive(Clone)]
+pub struct Handles {
+    /// The flats.
+    pub cache: Cache,
+    /// The events.
+    pub journal: Journal,
+    /// The buses.
+    pub buses: Buses,
+    /// How the gateway is.
+    pub health: watch::Receiver<Health>,
+    /// How the connection to the cloud is.
+    pub uplink: watch::Receiver<UplinkStatus>,
+    /// The clocks.
+    pub clock: Arc<Clock>,
+    /// Who may ask.
+    pub tokens: Tokens,
+}

@@ -1,0 +1,224 @@
+//! What the address of a request asks for: ids in its path, parameters behind its question mark, pages of lists.
+
+use axum::{
+    body::Body,
+    extract::{Query, RawPathParams, rejection::RawPathParamsRejection},
+    http::{HeaderMap, Response, StatusCode, Uri, header},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::error::{Invalid, json_response};
+use crate::{domain::document::MAX_INTEGER, store::Page};
+
+/// Default of `per_page`, and its highest (contract §3).
+const PER_PAGE: (u64, u64) = (25, 1000);
+
+/// The path's parameters of these names as ids.
+pub(super) fn ids<const N: usize>(
+    params: &Result<RawPathParams, RawPathParamsRejection>,
+    names: [&str; N],
+) -> Result<[u64; N], Invalid> {
+    let mut invalid = Invalid::default();
+    let ids = names.map(|name| {
+        // Bytes that are no text are no number either.
+        let text = params.as_ref().ok().and_then(|params| params.iter().find(|(key, _)| *key == name));
+        let id = text.and_then(|(_, text)| positive(text));
+        if id.is_none() {
+            invalid.add(name, format!("{name} must be a positive integer."));
+        }
+        id.unwrap_or_default()
+    });
+    if invalid.is_empty() { Ok(ids) } else { Err(invalid) }
+}
+
+fn positive(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = digits.then(|| text.parse().ok())??;
+    (1..=MAX_INTEGER).contains(&number).then_some(number)
+}
+
+/// The parameters behind the question mark; of repeated ones the last counts. An empty one counts as absent.
+pub(super) struct Parameters {
+    pairs: Vec<(String, String)>,
+    invalid: Invalid,
+}
+
+impl Parameters {
+    pub(super) fn of(uri: &Uri) -> Self {
+        // Whatever is no pair is dropped by the decoder; bytes that are no text are replaced.
+        let pairs = Query::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default();
+        Self { pairs, invalid: Invalid::default() }
+    }
+
+    /// A text.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        let pair = self.pairs.iter().rev().find(|(key, _)| key == name);
+        pair.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn number(&mut self, name: &str, least: u64, most: u64) -> Option<u64> {
+        let number = self.text(name)?.parse().ok().filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            let bounds = if most >= MAX_INTEGER { String::new() } else { format!(" to {most}") };
+            self.invalid.add(name, format!("{name} must be a whole number from {least}{bounds}."));
+        }
+        number
+    }
+
+    /// A truth value; absent: false.
+    pub(super) fn truth(&mut self, name: &str) -> bool {
+        match self.text(name) {
+            None | Some("0" | "false") => false,
+            Some("1" | "true") => true,
+            Some(_) => {
+                self.invalid.add(name, format!("{name} must be true, false, 1 or 0."));
+                false
+            }
+        }
+    }
+
+    /// The 422 where any of them was wrong.
+    pub(super) fn finish(self) -> Result<(), Invalid> {
+        if self.invalid.is_empty() { Ok(()) } else { Err(self.invalid) }
+    }
+}
+
+/// Which page of a list is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct PageAsked {
+    page: u64,
+    per_page: u64,
+}
+
+impl PageAsked {
+    pub(super) fn of(parameters: &mut Parameters) -> Self {
+        Self {
+            page: parameters.number("page", 1, MAX_INTEGER).unwrap_or(1),
+            per_page: parameters.number("per_page", 1, PER_PAGE.1).unwrap_or(PER_PAGE.0),
+        }
+    }
+
+    /// Rows before it.
+    pub(super) fn offset(self) -> u64 {
+        (self.page - 1).saturating_mul(self.per_page)
+    }
+
+    /// Rows of it.
+    pub(super) fn limit(self) -> u64 {
+        self.per_page
+    }
+
+    /// The page with `data`, `links` and `meta`. Links keep the other parameters.
+    pub(super) fn response(self, page: Page, address: &Address) -> Response<Body> {
+        #[derive(Serialize)]
+        struct Shape<'a> {
+            data: Vec<Box<RawValue>>,
+            links: Links,
+            meta: Meta<'a>,
+        }
+        #[derive(Serialize)]
+        struct Links {
+            first: String,
+            last: String,
+            prev: Option<String>,
+            next: Option<String>,
+        }
+        #[derive(Serialize)]
+        struct Meta<'a> {
+            current_page: u64,
+            from: Option<u64>,
+            last_page: u64,
+            path: &'a str,
+            per_page: u64,
+            to: Option<u64>,
+            total: u64,
+        }
+        let last = page.total.div_ceil(self.per_page).max(1);
+        let rows = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
+        let shape = Shape {
+            data: page.rows.into_iter().filter_map(|row| RawValue::from_string(row).ok()).collect(),
+            links: Links {
+                first: address.page(1),
+                last: address.page(last),
+                prev: (self.page > 1).then(|| address.page((self.page - 1).min(last))),
+                next: (self.page < last).then(|| address.page(self.page + 1)),
+            },
+            meta: Meta {
+                current_page: self.page,
+                from: (rows > 0).then(|| self.offset() + 1),
+                last_page: last,
+                path: &address.path,
+                per_page: self.per_page,
+                to: (rows > 0).then(|| self.offset() + rows),
+                total: page.total,
+            },
+        };
+        json_response(StatusCode::OK, serde_json::to_string(&shape).expect("only JSON types"))
+    }
+}
+
+/// The address of a list, for the links to its pages.
+pub(super) struct Address {
+    /// Scheme, host and path; the path alone where the client names no host.
+    path: String,
+    /// Its parameters but for `page`, each with an `&` behind it.
+    others: String,
+}
+
+impl Address {
+    pub(super) fn of(uri: &Uri, headers: &HeaderMap, https: bool) -> Self {
+        let plain = |host: &&str| {
+            host.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']'))
+        };
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(plain);
+        let scheme = if https { "https" } else { "http" };
+        let origin = host.map(|host| format!("{scheme}://{host}")).unwrap_or_default();
+        let pairs = uri.query().unwrap_or_default().split('&');
+        let others = pairs.filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("page"));
+        Self { path: origin + uri.path(), others: others.flat_map(|pair| [pair, "&"]).collect() }
+    }
+
+    fn page(&self, page: u64) -> String {
+        format!("{}?{}page={page}", self.path, self.others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_positive_integers_and_nothing_else() {
+        assert_eq!(positive("9007199254740991"), Some(MAX_INTEGER));
+        for bad in ["", "0", "-1", "+1", "1.0", "1e3", "x", " 1", "9007199254740992", "99999999999999999999"]
+        {
+            assert_eq!(positive(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_checked_by_name_and_the_last_counts() {
+        let uri: Uri = "/x?a=1&a=7&b=9&c=maybe&d=&e=%FF&f".parse().unwrap();
+        let mut parameters = Parameters::of(&uri);
+        assert_eq!(parameters.number("a", 1, 7), Some(7));
+        assert_eq!(parameters.number("b", 1, 7), None);
+        assert!(!parameters.truth("c") && !parameters.truth("d"));
+        assert_eq!((parameters.text("d"), parameters.text("f")), (None, None));
+        let refused = parameters.finish().err().unwrap().response();
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+
+    #[test]
+    fn links_keep_the_other_parameters_and_trust_no_odd_host() {
+        let uri: Uri = "/keys?page=3&search=A%20B&pager=1".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, "gate.local:8443".parse().unwrap());
+        let address = Address::of(&uri, &headers, true);
+        assert_eq!(address.page(2), "https://gate.local:8443/keys?search=A%20B&pager=1&page=2");
+        headers.insert(header::HOST, "a\"><b".parse().unwrap());
+        assert_eq!(Address::of(&uri, &headers, true).path, "/keys");
+    }
+}

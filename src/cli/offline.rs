@@ -1,0 +1,97 @@
+//! How commands reach the databases: through the running daemon, or where none runs, by themselves.
+
+use std::{
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::Context;
+use nix::unistd::{Gid, Uid, geteuid, setegid, seteuid};
+
+use crate::{
+    clock::{Clock, Trust},
+    config::Config,
+    gateway::control::Client,
+    store::{ReadOnlyStore, Store, StoreOptions},
+};
+
+/// The way to the state of a gateway.
+pub enum Access {
+    /// A daemon is running: it is to be asked.
+    Daemon(Client),
+    /// None is: the databases may be opened.
+    Alone,
+}
+
+/// Finds out which it is.
+///
+/// # Errors
+/// A daemon may be running, but its socket cannot be opened.
+pub fn reach(config: &Config) -> anyhow::Result<Access> {
+    Ok(match Client::connect(&config.gateway.control_socket())? {
+        Some(client) => Access::Daemon(client),
+        None => Access::Alone,
+    })
+}
+
+/// Opens the databases for reading.
+///
+/// # Errors
+/// There are none yet, or they cannot be read.
+pub fn read_store(config: &Config) -> anyhow::Result<ReadOnlyStore> {
+    let dir = &config.gateway.state_dir;
+    if !dir.join("journal.db").exists() {
+        anyhow::bail!("{} holds no data yet: start the daemon, or import a file", dir.display());
+    }
+    become_owner(dir)?;
+    Ok(Store::open_read_only(dir)?)
+}
+
+/// Opens the databases for writing; makes them where there are none.
+///
+/// # Errors
+/// A daemon is just starting, or they cannot be opened.
+pub fn write_store(config: &Config) -> anyhow::Result<Store> {
+    let dir = &config.gateway.state_dir;
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
+    become_owner(dir)?;
+    let clock = Arc::new(Clock::system(Trust::Auto));
+    let (store, _) = Store::open(StoreOptions {
+        dir: dir.clone(),
+        keep: std::time::Duration::ZERO,
+        max_events: config.journal.max_events,
+        max_journal_bytes: None,
+        alone: config.mqtt.is_none(),
+        now: Arc::new(move || clock.stamp()),
+    })?;
+    Ok(store)
+}
+
+/// Makes the state directory where there is none; from here on files are its owner's.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_state_dir(config: &Config) -> anyhow::Result<()> {
+    let dir = &config.gateway.state_dir;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
+    become_owner(dir)
+}
+
+/// Root leaves no files behind that the daemon's own user could not open.
+fn become_owner(dir: &Path) -> anyhow::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = std::fs::metadata(dir).with_context(|| format!("cannot look at {}", dir.display()))?;
+    if owner.uid() != 0 {
+        setegid(Gid::from_raw(owner.gid())).context("cannot act for the owner of the state directory")?;
+        seteuid(Uid::from_raw(owner.uid())).context("cannot act for the owner of the state directory")?;
+    }
+    Ok(())
+}

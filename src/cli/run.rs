@@ -1,0 +1,50 @@
+//! `run`: the daemon.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::logging;
+use crate::{config::Config, gateway};
+
+/// Runs the daemon, until SIGTERM or SIGINT
+#[derive(Debug, clap::Args)]
+pub struct Run {}
+
+impl Run {
+    /// # Errors
+    /// The configuration is invalid, the daemon cannot start, or a vital part of it has ended.
+    pub fn run(&self, config: &Path) -> anyhow::Result<()> {
+        let config = Config::load(config)?;
+        logging::start()?;
+        let (stop, stopped) = watch::channel(false);
+        watch_signals(Arc::new(stop))?;
+        gateway::run(config, stopped)
+    }
+}
+
+/// A thread of its own: signals are heard whatever the daemon's runtime is doing.
+fn watch_signals(stop: Arc<watch::Sender<bool>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let entered = runtime.enter();
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    drop(entered);
+    let listen = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted.recv() => {}
+            }
+            stop.send_replace(true);
+            // A second one finds the default action again only by SIGKILL: the shutdown has its own deadlines.
+            std::future::pending::<()>().await;
+        });
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(listen).context("cannot start a thread")?;
+    Ok(())
+}

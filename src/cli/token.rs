@@ -1,0 +1,98 @@
+//! `token`: the API tokens of the HTTP endpoint.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use anyhow::Context;
+
+use super::offline::{self, Access};
+use crate::{
+    api::Tokens,
+    clock::{Clock, Trust},
+    config::Config,
+    domain::Name,
+    gateway::{
+        TOKENS,
+        control::{ListedToken, Request},
+    },
+};
+
+/// Deals with API tokens.
+#[derive(Debug, clap::Subcommand)]
+pub enum Token {
+    /// Makes a token and prints it, once
+    Add {
+        /// What to call it, for `list` and `revoke`
+        name: Name,
+        /// It may read everything and open nothing
+        #[arg(long)]
+        read_only: bool,
+    },
+    /// Lists the tokens, without the tokens themselves
+    List,
+    /// Takes a token back, at once
+    Revoke {
+        /// Its name
+        name: Name,
+    },
+}
+
+impl Token {
+    /// # Errors
+    /// The configuration is invalid, the name is taken or unknown, or the file cannot be read or written.
+    pub fn run(&self, config: &Path) -> anyhow::Result<()> {
+        let config = Config::load(config)?;
+        let mut out = io::stdout().lock();
+        match self {
+            Self::Add { name, read_only } => writeln!(out, "{}", add(&config, name, *read_only)?)?,
+            Self::List => {
+                for ListedToken { name, created, read_only } in list(&config)? {
+                    let rights = if read_only { "read-only" } else { "full" };
+                    writeln!(out, "{:<24} {rights:<10} {created}", name.as_str())?;
+                }
+            }
+            Self::Revoke { name } => {
+                anyhow::ensure!(revoke(&config, name)?, "there is no token {name}; `token list` shows all");
+                writeln!(out, "token {name} is revoked")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add(config: &Config, name: &Name, read_only: bool) -> anyhow::Result<String> {
+    match offline::reach(config)? {
+        Access::Daemon(client) => {
+            let token = client.ask(&Request::TokenAdd { name: name.clone(), read_only })?.value;
+            Ok(token.as_str().context("the daemon gave no token")?.to_owned())
+        }
+        Access::Alone => {
+            let now = Clock::system(Trust::Auto).wall();
+            Ok(tokens(config)?.add(name.as_str(), read_only, now)?.to_string())
+        }
+    }
+}
+
+fn list(config: &Config) -> anyhow::Result<Vec<ListedToken>> {
+    match offline::reach(config)? {
+        Access::Daemon(client) => Ok(serde_json::from_value(client.ask(&Request::TokenList)?.value)?),
+        Access::Alone => Ok(tokens(config)?.list().into_iter().map(Into::into).collect()),
+    }
+}
+
+fn revoke(config: &Config, name: &Name) -> anyhow::Result<bool> {
+    match offline::reach(config)? {
+        Access::Daemon(client) => {
+            let revoked = client.ask(&Request::TokenRevoke { name: name.clone() })?.value;
+            Ok(revoked.as_bool().unwrap_or_default())
+        }
+        Access::Alone => Ok(tokens(config)?.revoke(name.as_str())?),
+    }
+}
+
+fn tokens(config: &Config) -> anyhow::Result<Tokens> {
+    offline::make_state_dir(config)?;
+    Ok(Tokens::open(&config.gateway.state_dir.join(TOKENS))?)
+}

@@ -1,0 +1,237 @@
+//! Why a connection failed, in words that say what to do about it.
+
+use std::{error::Error, io};
+
+use rumqttc::{ConnectReturnCode, ConnectionError, DisconnectReasonCode, PubAckReason, StateError};
+use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
+
+/// A failed connection.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    error: ConnectionError,
+    /// Whether the broker had accepted us.
+    connected: bool,
+}
+
+/// Whom we tried to reach, and what we know of the time.
+pub(crate) struct Target<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    pub(crate) tls: bool,
+    pub(crate) client_id: &'a str,
+    pub(crate) clock_synchronized: bool,
+}
+
+impl Failure {
+    pub(super) fn new(error: ConnectionError, connected: bool) -> Self {
+        Self { error, connected }
+    }
+
+    /// The broker meant us to stay away: coming back soon does not help.
+    pub(crate) fn is_rejection(&self) -> bool {
+        matches!(
+            self.error,
+            ConnectionError::MqttState(StateError::ServerDisconnect {
+                reason_code: DisconnectReasonCode::SessionTakenOver
+                    | DisconnectReasonCode::NotAuthorized
+                    | DisconnectReasonCode::ServerBusy
+                    | DisconnectReasonCode::QuotaExceeded
+                    | DisconnectReasonCode::ConnectionRateExceeded
+                    | DisconnectReasonCode::AdministrativeAction,
+                ..
+            })
+        )
+    }
+
+    /// One sentence for the log and `/healthz`: what happened, and the next step.
+    pub(crate) fn explain(&self, target: &Target<'_>) -> String {
+        let broker = format!("the broker {}:{}", target.host, target.port);
+        if let Some(tls) = cause::<rustls::Error>(&self.error) {
+            return self.explain_tls(tls, &broker, target);
+        }
+        if let Some(NoSuchHost(error)) = cause(&self.error) {
+            return format!(
+                "the broker's name {:?} cannot be looked up ({error}): check url of [mqtt] and this machine's DNS and network",
+                target.host
+            );
+        }
+        match &self.error {
+            ConnectionError::ConnectionRefused(code) => explain_refusal(*code, &broker, target),
+            ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
+                explain_disconnect(*reason_code, reason_string.as_deref(), &broker, target)
+            }
+            ConnectionError::Timeout(_) => {
+                format!("{broker} does not answer in time: check the address, the network and firewalls")
+            }
+            error if self.connected => match cause::<io::Error>(error) {
+                Some(error) => format!("the connection to {broker} broke ({error}); it is made again"),
+                None => format!("the connection to {broker} broke ({error}); it is made again"),
+            },
+            error => explain_handshake(error, &broker, target),
+        }
+    }
+
+    fn explain_tls(&self, error: &rustls::Error, broker: &str, target: &Target<'_>) -> String {
+        let clock = if target.clock_synchronized {
+            ""
+        } else {
+            "; this gateway's clock is not synchronised, so a good certificate may look invalid until it is: check NTP"
+        };
+        match error {
+            rustls::Error::InvalidCertificate(reason) => match reason {
+                CertificateError::UnknownIssuer => format!(
+                    "{broker} shows a certificate of an unknown CA: set ca_file of [mqtt] to the certificate of the CA that signed it{clock}"
+                ),
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    format!("{broker} shows a certificate that has expired: renew it at the broker{clock}")
+                }
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    format!("{broker} shows a certificate that is not valid yet{clock}")
+                }
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    format!(
+                        "{broker} shows a certificate for another name: url of [mqtt] must use a name that the certificate has"
+                    )
+                }
+                other => format!("{broker} shows a certificate that is not accepted ({other}){clock}"),
+            },
+            rustls::Error::AlertReceived(
+                alert @ (AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied
+                | AlertDescription::HandshakeFailure
+                | AlertDescription::DecryptError),
+            ) => format!(
+                "{broker} does not accept our certificate ({alert:?}): check cert_file and key_file of [mqtt], and which client CA the broker trusts"
+            ),
+            rustls::Error::InvalidMessage(_) => {
+                format!(
+                    "{broker} does not speak TLS on this port: use mqtt:// in url of [mqtt], or its TLS port"
+                )
+            }
+            other if self.connected => {
+                format!("the connection to {broker} broke (TLS: {other}); it is made again")
+            }
+            other => format!("TLS with {broker} fails: {other}"),
+        }
+    }
+}
+
+fn explain_refusal(code: ConnectReturnCode, broker: &str, target: &Target<'_>) -> String {
+    match code {
+        ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized => format!(
+            "{broker} refuses the login: check username and password_file of [mqtt], and the broker's account and rules for {:?}",
+            target.client_id
+        ),
+        ConnectReturnCode::RefusedProtocolVersion | ConnectReturnCode::UnsupportedProtocolVersion => {
+            format!("{broker} does not speak MQTT 5: update it, or enable MQTT 5 there")
+        }
+        ConnectReturnCode::ClientIdentifierNotValid | ConnectReturnCode::BadClientId => {
+            format!(
+                "{broker} does not accept the client id {:?}, which is this gateway's id",
+                target.client_id
+            )
+        }
+        ConnectReturnCode::Banned => format!("{broker} has banned {:?}: ask its operator", target.client_id),
+        other => format!("{broker} refuses the connection ({}); it is tried again", words(&other)),
+    }
+}
+
+fn explain_disconnect(
+    code: DisconnectReasonCode,
+    reason: Option<&str>,
+    broker: &str,
+    target: &Target<'_>,
+) -> String {
+    match code {
+        DisconnectReasonCode::SessionTakenOver => format!(
+            "another client connected to {broker} as {:?}: every gateway needs an id of its own ([gateway] id)",
+            target.client_id
+        ),
+        code => {
+            let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("{broker} ended the connection ({}{reason}); it is made again", words(&code))
+        }
+    }
+}
+
+/// Before the CONNACK a broker that speaks another language shows as one that talks nonsense or hangs up.
+fn explain_handshake(error: &ConnectionError, broker: &str, target: &Target<'_>) -> String {
+    let io = cause::<io::Error>(error);
+    match io.map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => {
+            format!("nothing listens at {broker}: is it running, and are host and port of url right?")
+        }
+        Some(io::ErrorKind::TimedOut) => {
+            format!("{broker} does not answer: check the address, the network and firewalls")
+        }
+        Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
+            format!("{broker} cannot be reached: this machine has no route to it; check its network")
+        }
+        Some(kind)
+            if !matches!(
+                kind,
+                io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::BrokenPipe
+            ) =>
+        {
+            format!("{broker} cannot be reached: {}", io.map(ToString::to_string).unwrap_or_default())
+        }
+        _ => {
+            let tls = if target.tls { "" } else { ", or speaks TLS on this port (mqtts://)" };
+            format!(
+                "{broker} does not answer as an MQTT 5 broker: it speaks MQTT 3 only{tls}, or is no MQTT broker ({error})"
+            )
+        }
+    }
+}
+
+/// What a broker said to a publish, in words.
+pub(super) fn publish_reason(reason: PubAckReason) -> String {
+    words(&reason)
+}
+
+/// `NotAuthorized` as `not authorized`.
+fn words(code: &impl std::fmt::Debug) -> String {
+    let mut words = String::new();
+    for c in format!("{code:?}").chars() {
+        if c.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(c.to_lowercase());
+    }
+    words
+}
+
+/// The first error of type `T` among the causes of `error`. Errors within an [`io::Error`] are not among its sources
+/// but in it.
+fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| cause::<T>(inner)) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// Marks errors of the look-up, which else are told from others by their text only.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NoSuchHost(io::Error);
+
+pub(super) fn no_such_host(error: io::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, NoSuchHost(error))
+}

@@ -1,0 +1,259 @@
+//! Payloads of the topics as types (contract §4). What goes up carries every field, null where there is nothing;
+//! of what comes down unknown members are ignored, and an absent one is a null.
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::domain::{ClockQuality, Device, Name, PanelStatus, time::rfc3339};
+
+/// Types of the events that this version publishes (contract §5).
+pub const EVENT_TYPES: &[&str] = &[
+    "intercom.key.swiped",
+    "intercom.keypad.entered",
+    "intercom.door.unlocked",
+    "intercom.door.unlock_failed",
+    "intercom.door.opened",
+    "intercom.door.closed",
+    "intercom.door.forced",
+    "intercom.door.held",
+    "intercom.input.changed",
+    "intercom.panel.online",
+    "intercom.panel.offline",
+    "intercom.panel.tamper",
+    "intercom.panel.power",
+    "intercom.panel.secured",
+    "intercom.panel.replaced",
+    "gateway.started",
+    "gateway.stopping",
+    "gateway.clock.stepped",
+    "gateway.sync.applied",
+    "gateway.journal.pruned",
+];
+
+/// Commands that this version obeys (contract §4).
+pub const COMMANDS: &[&str] = &[];
+
+/// Whether a gateway is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Presence {
+    /// It is.
+    Online,
+    /// It said good-bye, or the broker lost it.
+    Offline,
+}
+
+/// Payload of `status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Whether the gateway is connected.
+    pub status: Presence,
+    /// One connection's identity; a remote unlock must name it.
+    pub session: uuid::Uuid,
+    /// This program's version.
+    pub version: String,
+    /// The kernel's boot id.
+    pub boot: String,
+    /// When this connection was made.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub since: jiff::Timestamp,
+    /// Identity of the journal.
+    pub journal: String,
+    /// Its highest sequence.
+    pub last: u64,
+}
+
+/// What is of use in a `status` that the broker sends us: our own echo, a late will, or the last state that the
+/// broker kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct StatusSeen {
+    /// The connection that it speaks of.
+    pub session: Option<String>,
+    /// The journal that it speaks of.
+    pub journal: Option<String>,
+    /// The journal's highest sequence.
+    pub last: Option<u64>,
+}
+
+/// Payload of `events/committed`: the consumer has everything of `journal` up to `through`, without a hole.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Committed {
+    /// The journal.
+    pub journal: String,
+    /// The last sequence.
+    pub through: u64,
+}
+
+/// What the configuration has, for `info`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Building {
+    /// The intercoms.
+    pub intercoms: Vec<Intercom>,
+    /// The buses.
+    pub buses: Vec<Bus>,
+    /// The panels, whether they answer or not.
+    pub panels: Vec<Place>,
+}
+
+/// An intercom in `info`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Intercom {
+    /// The cloud's id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+}
+
+/// A bus in `info`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Bus {
+    /// Its name.
+    pub name: Name,
+    /// `osdp` or `modbus`.
+    pub protocol: String,
+    /// The tty or serial server.
+    pub port: String,
+    /// Bits per second; null while it is looked for.
+    pub baud: Option<u32>,
+}
+
+/// Where a panel is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// Its name.
+    pub panel: Name,
+    /// Its intercom.
+    pub intercom: u64,
+    /// Its bus.
+    pub bus: Name,
+    /// Its address on the bus.
+    pub address: u8,
+}
+
+/// Payload of `info`.
+#[derive(Debug, Serialize)]
+pub struct Info<'a> {
+    version: &'a str,
+    intercoms: &'a [Intercom],
+    buses: &'a [Bus],
+    panels: Vec<InfoPanel<'a>>,
+    clock: ClockQuality,
+    events: &'static [&'static str],
+    commands: &'static [&'static str],
+}
+
+#[derive(Debug, Serialize)]
+struct InfoPanel<'a> {
+    #[serde(flatten)]
+    place: &'a Place,
+    model: Option<&'a str>,
+    firmware: Option<&'a str>,
+    serial: Option<&'a str>,
+}
+
+impl<'a> Info<'a> {
+    /// Puts together what the configuration has and what the panels say of themselves.
+    pub fn new(
+        version: &'a str,
+        building: &'a Building,
+        panels: &'a [PanelStatus],
+        clock: ClockQuality,
+    ) -> Self {
+        let device = |place: &Place| -> Option<&'a Device> {
+            panels.iter().find(|status| status.panel == place.panel)?.device.as_ref()
+        };
+        let panels = building
+            .panels
+            .iter()
+            .map(|place| {
+                let device = device(place);
+                InfoPanel {
+                    place,
+                    model: device.map(|device| device.model.as_str()),
+                    firmware: device.map(|device| device.firmware.as_str()),
+                    serial: device.map(|device| device.serial.as_str()),
+                }
+            })
+            .collect();
+        Self {
+            version,
+            intercoms: &building.intercoms,
+            buses: &building.buses,
+            panels,
+            clock,
+            events: EVENT_TYPES,
+            commands: COMMANDS,
+        }
+    }
+}
+
+/// One line of JSON.
+pub fn to_json(payload: &impl Serialize) -> String {
+    serde_json::to_string(payload).expect("payloads have only JSON types")
+}
+
+fn as_rfc3339<S: Serializer>(time: &jiff::Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&rfc3339(*time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_names_every_event_type_that_there_is() {
+        let source = include_str!("../domain/event.rs");
+        let types: Vec<_> = source
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("#[serde(rename = \"")?.strip_suffix("\")]"))
+            .collect();
+        assert_eq!(types, EVENT_TYPES);
+    }
+
+    #[test]
+    fn status_has_the_fields_of_the_contract_in_its_order() {
+        let status = Status {
+            status: Presence::Offline,
+            session: uuid::Uuid::nil(),
+            version: "0.1.0".into(),
+            boot: "b".into(),
+            since: "2026-11-23T22:00:01.123Z".parse().unwrap(),
+            journal: "9f3c2a41".into(),
+            last: 184,
+        };
+        let expected = concat!(
+            r#"{"status":"offline","session":"00000000-0000-0000-0000-000000000000","version":"0.1.0","boot":"b","#,
+            r#""since":"2026-11-23T22:00:01.123Z","journal":"9f3c2a41","last":184}"#
+        );
+        assert_eq!(to_json(&status), expected);
+        let seen: StatusSeen = serde_json::from_str(expected).unwrap();
+        assert_eq!((seen.journal.as_deref(), seen.last), (Some("9f3c2a41"), Some(184)));
+    }
+
+    #[test]
+    fn absent_and_null_are_the_same_and_unknown_members_are_ignored() {
+        for text in ["{}", r#"{"session":null,"last":null,"more":[1]}"#] {
+            assert_eq!(serde_json::from_str::<StatusSeen>(text).unwrap(), StatusSeen::default());
+        }
+    }
+
+    #[test]
+    fn info_tells_of_panels_that_never_answered() {
+        let place = Place {
+            panel: Name::new("entrance-1").unwrap(),
+            intercom: 1,
+            bus: Name::new("street").unwrap(),
+            address: 0,
+        };
+        let building = Building {
+            intercoms: vec![Intercom { id: 1, name: "Entrance 1".into() }],
+            buses: vec![],
+            panels: vec![place],
+        };
+        let info = to_json(&Info::new("0.1.0", &building, &[], ClockQuality::Synchronized));
+        assert!(
+            info.contains(r#"{"panel":"entrance-1","intercom":1,"bus":"street","address":0,"model":null,"firmware":null,"serial":null}"#),
+            "{info}"
+        );
+    }
+}

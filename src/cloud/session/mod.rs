@@ -1,0 +1,398 @@
+//! The uplink's state: when to connect, what may be published when, and what is delivered. Deterministic: it reads
+//! no clock and touches neither network nor disk; time comes with every input, and what is to be done comes out of
+//! [`Session::poll`].
+//!
+//! ```text
+//! Waiting ─► Connecting ─► Subscribing ─► Settling ─► Online ─► Closing ─► Done
+//!    ▲           │              │            │ └► Renewing │       │
+//!    └───────────┴──── lost ────┴────────────┴──────┴──────┴───────┘
+//! ```
+//! Invariants:
+//! - Nothing is published outside of Online and Closing. Settling ends when the broker has shown the `status` and
+//!   `events/committed` that it retained, or a second after the SUBACK.
+//! - Whatever is lost, the journal's cursor never passes an event that was not delivered.
+//! - Where the cloud knows a later sequence of our journal than we do, an old copy of the disk is running: a new
+//!   journal is begun, and the connection made anew, so that the will names it too.
+
+mod backoff;
+mod delivery;
+mod reader;
+#[cfg(test)]
+mod simulation;
+mod words;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+pub use backoff::Backoff;
+pub use delivery::Counts;
+use delivery::Delivery;
+pub use reader::ReadId;
+pub use words::{Ack, Confirm, Effect, Event, Token, Trouble};
+
+use super::message::{Committed, StatusSeen};
+use crate::domain::Mono;
+
+/// How long the broker may take to show what it retained, from the SUBACK on (contract §4).
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Longest wait for a SUBACK.
+const SUBSCRIBE: Duration = Duration::from_secs(30);
+
+/// First and longest wait between two connections.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+/// A connection that was online has shown that the broker is well: the next one is not far (two doublings, 2 s).
+/// One that held for a minute forgets all failures before it.
+const EASED: u32 = 2;
+const GOOD: Duration = Duration::from_secs(60);
+
+/// Another session's `status` is answered at most so often.
+const REPAIR: Duration = Duration::from_secs(1);
+
+/// Wait before a new journal is tried again to be begun.
+const RENEW: Duration = Duration::from_secs(5);
+
+/// Longest wait for acknowledgements at the end.
+const CLOSE: Duration = Duration::from_millis(1500);
+
+/// Most events in flight: at 50 ms round trip that is some 1,000 a second (measured); more does not help.
+pub const WINDOW: usize = 100;
+
+/// Where the connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Waiting {
+        until: Mono,
+    },
+    Connecting,
+    Subscribing {
+        until: Mono,
+    },
+    Settling {
+        until: Mono,
+    },
+    Renewing {
+        again: Mono,
+    },
+    Online {
+        since: Mono,
+    },
+    Closing {
+        until: Mono,
+    },
+    /// The connection is being given up; `renewed`: to make it anew at once.
+    Dropping {
+        renewed: bool,
+    },
+    Done,
+}
+
+/// One gateway's uplink.
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    delivery: Delivery,
+    reconnect: Backoff,
+    window: usize,
+    /// Effects that do not depend on the present.
+    effects: VecDeque<Effect>,
+    seen_status: bool,
+    seen_committed: bool,
+    /// Our own session, as text.
+    identity: String,
+    last_status: Mono,
+    repair: bool,
+    /// Publishes of `status` that are not acknowledged.
+    status_open: u32,
+    /// No more than this can the cloud know of our journal: its last sequence when we started, what we published
+    /// since, and what we said of it. What happened since but was not told does not count: an old copy that ran for
+    /// a while without a network is found out too.
+    told: u64,
+    ahead: Option<String>,
+    closing: bool,
+}
+
+impl Session {
+    /// A session that wants to connect at `now`. The journal is `journal`, delivered up to `delivered`, and its last
+    /// sequence is `last`; `seed` is for jitter.
+    pub fn new(confirm: Confirm, journal: Arc<str>, delivered: u64, last: u64, seed: u64, now: Mono) -> Self {
+        Self {
+            phase: Phase::Waiting { until: now },
+            delivery: Delivery::new(confirm, journal, delivered, last, seed),
+            reconnect: Backoff::new(RECONNECT.0, RECONNECT.1, seed.wrapping_add(2)),
+            window: WINDOW,
+            effects: VecDeque::new(),
+            seen_status: false,
+            seen_committed: false,
+            identity: String::new(),
+            last_status: Mono::ZERO,
+            repair: false,
+            status_open: 0,
+            told: last,
+            ahead: None,
+            closing: false,
+        }
+    }
+
+    /// The broker has accepted the connection that goes by `identity`, and takes `receive_maximum` publishes at once.
+    pub fn connected(&mut self, identity: &str, receive_maximum: u16, now: Mono) {
+        if self.phase == Phase::Connecting {
+            identity.clone_into(&mut self.identity);
+            self.window = usize::from(receive_maximum).clamp(1, WINDOW);
+            (self.seen_status, self.seen_committed, self.ahead) = (false, false, None);
+            self.phase = Phase::Subscribing { until: now + SUBSCRIBE };
+            self.effects.push_back(Effect::Subscribe);
+        }
+    }
+
+    /// The SUBACK came, whatever it says: what cannot be subscribed to cannot be obeyed either.
+    pub fn subscribed(&mut self, now: Mono) {
+        if matches!(self.phase, Phase::Subscribing { .. }) {
+            self.phase = Phase::Settling { until: now + SETTLE };
+            self.settle(now);
+        }
+    }
+
+    /// The connection could not be made, or is gone. `rejected` where the broker meant us to stay away for a while,
+    /// as when another client took our id over.
+    pub fn disconnected(&mut self, rejected: bool, now: Mono) {
+        self.delivery.forget();
+        self.effects.retain(|effect| matches!(effect, Effect::Delivered { .. }));
+        self.effects.extend(self.delivery.poll_delivered());
+        (self.repair, self.status_open) = (false, 0);
+        if self.closing {
+            self.phase = Phase::Done;
+            return;
+        }
+        let wait = match self.phase {
+            Phase::Done | Phase::Waiting { .. } => return,
+            Phase::Dropping { renewed: true } => Duration::ZERO,
+            Phase::Online { since } if !rejected => {
+                self.reconnect.ease(if now.since(since) >= GOOD { 0 } else { EASED });
+                self.reconnect.wait()
+            }
+            _ => self.reconnect.wait(),
+        };
+        self.phase = Phase::Waiting { until: now + wait };
+    }
+
+    /// The broker shows a `status` of this gateway; `retained` as it was published.
+    pub fn status_seen(&mut self, status: &StatusSeen, now: Mono) {
+        self.seen_status = true;
+        let ours = status.session.as_deref() == Some(self.identity.as_str());
+        if let (false, Some(journal), Some(last)) = (ours, &status.journal, status.last) {
+            self.look_ahead(journal, last, now);
+        }
+        if matches!(self.phase, Phase::Online { .. }) && !ours {
+            self.repair = true;
+        }
+        self.settle(now);
+    }
+
+    /// The cloud says what it has.
+    pub fn committed_seen(&mut self, committed: &Committed, now: Mono) {
+        self.seen_committed = true;
+        self.look_ahead(&committed.journal, committed.through, now);
+        if self.ahead.is_none() && committed.journal == **self.delivery.journal() {
+            self.delivery.committed(committed.through, now);
+        }
+        self.settle(now);
+    }
+
+    /// Where the journal stands; to be called before anything that came over the connection is looked at.
+    pub fn journal_is(&mut self, journal: &Arc<str>, last: u64) {
+        if journal != self.delivery.journal() {
+            self.told = last;
+        }
+        self.delivery.journal_is(journal, last);
+    }
+
+    /// A new journal was begun; its position comes by [`Session::journal_is`].
+    pub fn renewed(&mut self) {
+        if matches!(self.phase, Phase::Renewing { .. }) {
+            self.drop_connection(true);
+        }
+    }
+
+    /// Events that [`Effect::Read`] asked for, in order of sequence.
+    pub fn read(&mut self, id: ReadId, events: Vec<Event>) {
+        self.delivery.read(id, events);
+    }
+
+    /// They could not be read.
+    pub fn read_failed(&mut self, id: ReadId, reason: String, now: Mono) {
+        self.delivery.read_failed(id, reason, now + RENEW);
+    }
+
+    /// The broker answered for an event.
+    pub fn acknowledged(&mut self, token: Token, ack: Ack, now: Mono) {
+        self.delivery.acknowledged(token, ack, now);
+        self.close(now);
+    }
+
+    /// The broker answered for an [`Effect::Status`], whatever it said.
+    pub fn status_acknowledged(&mut self, now: Mono) {
+        self.status_open = self.status_open.saturating_sub(1);
+        self.close(now);
+    }
+
+    /// Say good-bye: no event is sent any more, and what is in flight is waited for, for 1.5 s at most.
+    pub fn shut_down(&mut self, now: Mono) {
+        if std::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        match self.phase {
+            Phase::Online { .. } => {
+                self.phase = Phase::Closing { until: now + CLOSE };
+                self.status(false);
+            }
+            Phase::Waiting { .. } | Phase::Done => self.phase = Phase::Done,
+            _ => self.drop_connection(false),
+        }
+    }
+
+    /// What to do now; to be called until it has nothing to say, after every input and at [`Session::deadline`].
+    pub fn poll(&mut self, now: Mono) -> Option<Effect> {
+        self.time_passes(now);
+        if let Some(effect) = self.effects.pop_front() {
+            return Some(effect);
+        }
+        let effect = self.poll_online(now);
+        if let Some(Effect::Publish { event, .. }) = &effect {
+            self.told = self.told.max(event.sequence);
+        }
+        effect
+    }
+
+    fn poll_online(&mut self, now: Mono) -> Option<Effect> {
+        match self.phase {
+            Phase::Online { .. } if self.repair && now >= self.last_status + REPAIR => {
+                self.repair = false;
+                self.last_status = now;
+                self.status(true);
+                self.effects.pop_front()
+            }
+            Phase::Online { .. } => self.delivery.poll(now),
+            Phase::Closing { .. } => self.delivery.poll_delivered(),
+            _ => None,
+        }
+    }
+
+    /// When [`Session::poll`] is to be called although nothing came.
+    pub fn deadline(&self, now: Mono) -> Mono {
+        match self.phase {
+            Phase::Waiting { until }
+            | Phase::Subscribing { until }
+            | Phase::Settling { until }
+            | Phase::Renewing { again: until }
+            | Phase::Closing { until } => until,
+            Phase::Online { .. } => {
+                let repair = if self.repair { self.last_status + REPAIR } else { Mono::NEVER };
+                self.delivery.deadline(now).min(repair)
+            }
+            Phase::Connecting | Phase::Dropping { .. } | Phase::Done => Mono::NEVER,
+        }
+    }
+
+    /// Whether `status` online is published: what comes from below is obeyed.
+    pub fn is_online(&self) -> bool {
+        matches!(self.phase, Phase::Online { .. })
+    }
+
+    /// Whether all is said and done after [`Session::shut_down`].
+    pub fn is_done(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
+    /// Every event up to this one is delivered.
+    pub fn cursor(&self) -> u64 {
+        self.delivery.cursor()
+    }
+
+    /// What happened since the start.
+    pub fn counts(&self) -> Counts {
+        self.delivery.counts()
+    }
+
+    /// Why events are not delivered although the broker is connected.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.delivery.trouble()
+    }
+
+    fn time_passes(&mut self, now: Mono) {
+        match self.phase {
+            Phase::Waiting { until } if now >= until => {
+                self.phase = Phase::Connecting;
+                self.effects.push_back(Effect::Connect { last: self.told });
+            }
+            Phase::Subscribing { until } if now >= until => self.drop_connection(false),
+            Phase::Settling { until } if now >= until => self.go_online(now),
+            Phase::Renewing { again } if now >= again => self.renew(now),
+            Phase::Online { .. } if now >= self.delivery.stalled_at() => self.drop_connection(false),
+            Phase::Closing { until } if now >= until => self.drop_connection(false),
+            _ => {}
+        }
+    }
+
+    /// Whether the cloud knows of our journal what we do not.
+    fn look_ahead(&mut self, journal: &str, last: u64, now: Mono) {
+        if journal != &**self.delivery.journal() || last <= self.told {
+            return;
+        }
+        self.ahead = Some(format!(
+            "the cloud knows journal {journal} up to sequence {last}, and this copy of it told {} at most",
+            self.told
+        ));
+        if matches!(self.phase, Phase::Online { .. }) {
+            self.delivery.forget();
+            self.effects.clear();
+            self.renew(now);
+        }
+    }
+
+    fn settle(&mut self, now: Mono) {
+        if matches!(self.phase, Phase::Settling { .. }) && self.seen_status && self.seen_committed {
+            self.go_online(now);
+        }
+    }
+
+    fn go_online(&mut self, now: Mono) {
+        if self.ahead.is_some() {
+            self.renew(now);
+            return;
+        }
+        self.phase = Phase::Online { since: now };
+        self.last_status = now;
+        self.status(true);
+        self.effects.push_back(Effect::Announce);
+        self.delivery.begin(self.window);
+    }
+
+    fn renew(&mut self, now: Mono) {
+        self.phase = Phase::Renewing { again: now + RENEW };
+        let reason = self.ahead.clone().unwrap_or_default();
+        self.effects.push_back(Effect::BeginNewJournal { reason });
+    }
+
+    fn status(&mut self, online: bool) {
+        self.status_open += 1;
+        self.told = self.told.max(self.delivery.last());
+        self.effects.push_back(Effect::Status { online, last: self.told });
+    }
+
+    fn close(&mut self, now: Mono) {
+        if matches!(self.phase, Phase::Closing { .. })
+            && self.status_open == 0
+            && self.delivery.unacknowledged() == 0
+        {
+            self.phase = Phase::Closing { until: now };
+        }
+    }
+
+    fn drop_connection(&mut self, renewed: bool) {
+        self.phase = Phase::Dropping { renewed };
+        self.effects.clear();
+        self.effects.extend(self.delivery.poll_delivered());
+        self.effects.push_back(Effect::Disconnect);
+    }
+}

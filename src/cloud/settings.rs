@@ -1,0 +1,74 @@
+//! What the uplink is told when it starts.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use tokio::sync::watch;
+
+use super::{Confirm, Secrets, message::Building};
+use crate::{
+    clock::Clock,
+    domain::{Name, PanelStatus, UplinkStatus},
+    store::{Cache, Journal},
+};
+
+/// Reads password and certificates; called, on a thread that may block, before every connection, so that renewed
+/// ones are taken up. `Err` is a sentence that names the file.
+pub type SecretReader = Arc<dyn Fn() -> Result<Secrets, String> + Send + Sync>;
+
+/// Where and how to connect (contract §2, `[mqtt]`).
+#[derive(Clone)]
+pub struct Settings {
+    /// The gateway's id; also the MQTT client id.
+    pub gateway: Name,
+    /// The broker's host name or address; an IPv6 address without brackets.
+    pub host: String,
+    /// The broker's port.
+    pub port: u16,
+    /// The user name that goes with [`Secrets::password`].
+    pub username: Option<String>,
+    /// Reads password and certificates.
+    pub secrets: SecretReader,
+    /// `topic_prefix`, without the gateway's id.
+    pub topic_prefix: String,
+    /// When an event counts as delivered.
+    pub confirm: Confirm,
+    /// This program's version.
+    pub version: String,
+    /// A file that remembers which retained topics the broker has of us, so that those of panels that are gone can
+    /// be cleared. Created when needed; losing it only leaves such topics behind.
+    pub retained_file: PathBuf,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("gateway", &self.gateway)
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("topic_prefix", &self.topic_prefix)
+            .field("confirm", &self.confirm)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the uplink reads from, and what it tells.
+pub struct Handles {
+    /// Where events come from, and where the cursor is kept.
+    pub journal: Journal,
+    /// The flats, keys and users in force.
+    pub cache: Cache,
+    /// How every panel of the configuration is.
+    pub panels: watch::Receiver<Vec<PanelStatus>>,
+    /// What the configuration has.
+    pub building: watch::Receiver<Building>,
+    /// Tells the time and how far to believe it.
+    pub clock: Arc<Clock>,
+    /// How the uplink is, for `/healthz`.
+    pub uplink: watch::Sender<UplinkStatus>,
+    /// Nanoseconds of `clock::mono()` at the last turn of the loop: it turned, not "it is connected".
+    pub beat: Arc<AtomicU64>,
+}

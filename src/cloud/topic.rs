@@ -1,0 +1,188 @@
+//! The topics below `{topic_prefix}/{gateway id}/` as types (contract §4).
+
+use std::fmt;
+
+use crate::domain::Name;
+
+/// A topic of this gateway.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// Whether the gateway is connected; retained, and the will.
+    Status,
+    /// What the gateway is made of; retained.
+    Info,
+    /// How a panel is; retained.
+    Panel(Name),
+    /// How a handset line is; retained.
+    Line {
+        /// The intercom's id.
+        intercom: u64,
+        /// The flat's number on the door.
+        flat: u64,
+    },
+    /// Events; never retained.
+    Events,
+    /// What the consumer has; from the cloud, may be retained.
+    Committed,
+    /// Asks for flats, keys and users.
+    SyncRequest,
+    /// Which flats, keys and users are in force; retained.
+    SyncState,
+    /// Flats, keys and users; from the cloud.
+    SyncFlats,
+    /// Commands; from the cloud.
+    Commands,
+    /// What became of commands.
+    Results,
+}
+
+impl Topic {
+    /// Whether the broker keeps the last message (contract §4).
+    pub fn is_retained(&self) -> bool {
+        matches!(self, Self::Status | Self::Info | Self::Panel(_) | Self::Line { .. } | Self::SyncState)
+    }
+}
+
+/// The part of the topic below `{topic_prefix}/{gateway id}/`.
+///
+/// ```
+/// use intercom_gateway::{cloud::topic::Topic, domain::Name};
+/// assert_eq!(Topic::Panel(Name::new("entrance-1").unwrap()).to_string(), "panels/entrance-1");
+/// assert_eq!(Topic::Line { intercom: 1, flat: 42 }.to_string(), "lines/1/42");
+/// assert_eq!(Topic::Committed.to_string(), "events/committed");
+/// ```
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status => f.write_str("status"),
+            Self::Info => f.write_str("info"),
+            Self::Panel(panel) => write!(f, "panels/{panel}"),
+            Self::Line { intercom, flat } => write!(f, "lines/{intercom}/{flat}"),
+            Self::Events => f.write_str("events"),
+            Self::Committed => f.write_str("events/committed"),
+            Self::SyncRequest => f.write_str("sync/request"),
+            Self::SyncState => f.write_str("sync/state"),
+            Self::SyncFlats => f.write_str("sync/flats"),
+            Self::Commands => f.write_str("commands"),
+            Self::Results => f.write_str("results"),
+        }
+    }
+}
+
+/// The text is no topic of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is no topic of a gateway")]
+pub struct UnknownTopic;
+
+/// ```
+/// use intercom_gateway::cloud::topic::Topic;
+/// assert_eq!("lines/1/42".parse(), Ok(Topic::Line { intercom: 1, flat: 42 }));
+/// assert_eq!("panels/entrance-1".parse::<Topic>().unwrap().to_string(), "panels/entrance-1");
+/// for wrong in ["", "panels/", "panels/A B", "lines/1", "lines/01/2", "lines/1/2/3", "status/x", "events/"] {
+///     assert!(wrong.parse::<Topic>().is_err(), "{wrong}");
+/// }
+/// ```
+impl std::str::FromStr for Topic {
+    type Err = UnknownTopic;
+
+    fn from_str(text: &str) -> Result<Self, UnknownTopic> {
+        Ok(match text {
+            "status" => Self::Status,
+            "info" => Self::Info,
+            "events" => Self::Events,
+            "events/committed" => Self::Committed,
+            "sync/request" => Self::SyncRequest,
+            "sync/state" => Self::SyncState,
+            "sync/flats" => Self::SyncFlats,
+            "commands" => Self::Commands,
+            "results" => Self::Results,
+            _ => match text.split_once('/') {
+                Some(("panels", panel)) => Self::Panel(Name::new(panel).map_err(|_| UnknownTopic)?),
+                Some(("lines", line)) => {
+                    let (intercom, flat) = line.split_once('/').ok_or(UnknownTopic)?;
+                    Self::Line { intercom: number(intercom)?, flat: number(flat)? }
+                }
+                _ => return Err(UnknownTopic),
+            },
+        })
+    }
+}
+
+/// A number as [`fmt::Display`] writes it: no sign, no leading zero.
+fn number(text: &str) -> Result<u64, UnknownTopic> {
+    let number: u64 = text.parse().map_err(|_| UnknownTopic)?;
+    if number.to_string() == text { Ok(number) } else { Err(UnknownTopic) }
+}
+
+/// Where this gateway's topics lie: `{topic_prefix}/{gateway id}`.
+///
+/// ```
+/// use intercom_gateway::{cloud::topic::{Root, Topic}, domain::Name};
+/// let root = Root::new("intercom/v1", &Name::new("building-7").unwrap());
+/// assert_eq!(root.full(&Topic::Events), "intercom/v1/building-7/events");
+/// assert_eq!(root.parse("intercom/v1/building-7/events"), Some(Topic::Events));
+/// assert_eq!(root.parse("intercom/v1/building-8/events"), None);
+/// assert_eq!(root.parse("intercom/v1/building-7events"), None);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root(String);
+
+impl Root {
+    /// The root below `topic_prefix` (contract §2: no `+ # $`, no slash at either end).
+    pub fn new(topic_prefix: &str, gateway: &Name) -> Self {
+        Self(format!("{topic_prefix}/{gateway}"))
+    }
+
+    /// The whole topic as MQTT has it.
+    pub fn full(&self, topic: &Topic) -> String {
+        format!("{}/{topic}", self.0)
+    }
+
+    /// The topic of ours that a whole one is; `None`: none of ours.
+    pub fn parse(&self, full: &str) -> Option<Topic> {
+        full.strip_prefix(&self.0)?.strip_prefix('/')?.parse().ok()
+    }
+
+    /// The root as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn topics() -> impl Strategy<Value = Topic> {
+        prop_oneof![
+            Just(Topic::Status),
+            Just(Topic::Info),
+            Just(Topic::Events),
+            Just(Topic::Committed),
+            Just(Topic::SyncRequest),
+            Just(Topic::SyncState),
+            Just(Topic::SyncFlats),
+            Just(Topic::Commands),
+            Just(Topic::Results),
+            "[a-z0-9_-]{1,64}".prop_map(|name| Topic::Panel(Name::new(&name).unwrap())),
+            (any::<u64>(), any::<u64>()).prop_map(|(intercom, flat)| Topic::Line { intercom, flat }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(topic in topics()) {
+            let root = Root::new("intercom/v1", &Name::new("g").unwrap());
+            prop_assert_eq!(root.parse(&root.full(&topic)), Some(topic));
+        }
+
+        #[test]
+        fn what_is_read_is_written_the_same(text in "(panels|lines|sync|events|x)(/[a-z0-9+]{0,3}){0,3}") {
+            if let Ok(topic) = text.parse::<Topic>() {
+                prop_assert_eq!(topic.to_string(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! From the configuration to running buses.
+
+use std::{num::NonZeroU16, time::Duration};
+
+use anyhow::Context;
+
+use super::memory::PanelMemory;
+use crate::{
+    access::KeyOrder,
+    bus::{
+        self, BusSettings, Buses, DoorSettings, LockSettings, PanelSettings, PortAddress, PortSettings,
+        Shared, StationSettings,
+    },
+    config::{self, Config},
+    panel::osdp,
+};
+
+/// Starts a thread for every configured bus.
+///
+/// # Errors
+/// A panel's key file cannot be read, or a thread cannot be started. Ports that cannot be opened are no error: a
+/// bus tries until it can.
+pub fn start_buses(config: &Config, memory: &PanelMemory, shared: &Shared) -> anyhow::Result<Buses> {
+    let mut buses = Vec::new();
+    for bus in &config.buses {
+        let panels = config.panels_on(&bus.name);
+        let settings = BusSettings {
+            name: bus.name.clone(),
+            port: port(bus),
+            panels: panels.map(|panel| panel_settings(panel, memory)).collect::<anyhow::Result<_>>()?,
+        };
+        let handle = bus::spawn(settings, shared.clone())
+            .with_context(|| format!("cannot start the thread of bus {}", bus.name))?;
+        buses.push(handle);
+    }
+    Ok(Buses::new(buses))
+}
+
+fn port(bus: &config::Bus) -> PortSettings {
+    PortSettings {
+        address: match &bus.port {
+            config::Port::Tty(path) => PortAddress::Tty(path.clone()),
+            config::Port::Tcp { host, port } => PortAddress::Tcp(format!("{host}:{port}")),
+        },
+        baud: bus.baud,
+        parity: match bus.parity {
+            config::Parity::None => bus::Parity::None,
+            config::Parity::Even => bus::Parity::Even,
+            config::Parity::Odd => bus::Parity::Odd,
+        },
+        stop_bits: bus.stop_bits,
+        rts_direction: bus.direction == config::Direction::Rts,
+    }
+}
+
+fn panel_settings(panel: &config::Panel, memory: &PanelMemory) -> anyhow::Result<PanelSettings> {
+    let fixed_key = match &panel.secure_key_file {
+        Some(file) => Some(file.read_key().with_context(|| format!("the key of panel {}", panel.name))?),
+        None => None,
+    };
+    let fixed_key = fixed_key.map(|key| crate::wire::osdp::Scbk::new(*key));
+    let remembered = memory.recall(&panel.name, fixed_key.as_ref());
+    Ok(PanelSettings {
+        station: StationSettings {
+            panel: panel.name.clone(),
+            intercom: panel.intercom,
+            lock: panel.lock.map(|lock| LockSettings {
+                output: lock.output,
+                open: tenths(lock.open),
+                active: lock.active,
+            }),
+            door: panel.door.map(|door| DoorSettings {
+                contact: door.input,
+                open_when_active: door.open_when == config::OpenWhen::Active,
+                held_after: door.held_after,
+                exit: door.exit_input,
+                exit_unlocks: door.exit_unlocks,
+                exit_grace: door.exit_grace,
+            }),
+            feedback: panel.feedback,
+            key_order: match panel.key_order {
+                config::KeyOrder::AsRead => KeyOrder::AsRead,
+                config::KeyOrder::Reversed => KeyOrder::Reversed,
+            },
+        },
+        protocol: osdp::Settings {
+            address: panel.address,
+            security: match panel.secure_channel {
+                config::SecureChannel::Required => osdp::Security::Required,
+                config::SecureChannel::Install => osdp::Security::Install,
+                config::SecureChannel::Off => osdp::Security::Off,
+            },
+            fixed_key,
+            kept_key: remembered.key,
+            known_serial: remembered.serial,
+        },
+    })
+}
+
+/// A time in the panel's units of 100 ms, rounded up: a door that opens too shortly does not open.
+pub fn tenths(time: Duration) -> NonZeroU16 {
+    let tenths = time.as_millis().div_ceil(100).clamp(1, u128::from(u16::MAX));
+    u16::try_from(tenths).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MAX)
+}

@@ -1,0 +1,239 @@
+//! The daemon's end of the control socket.
+
+use std::{io, net::Shutdown, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+    sync::{Semaphore, watch},
+};
+
+use super::{LONGEST_REQUEST, ListedToken, Reply, Request};
+use crate::{
+    api::Tokens,
+    bus::Buses,
+    clock::Clock,
+    domain::{EventBody, Name, Occurrence, event::SyncApplied},
+    gateway::{directory::Keys, reports},
+    store::{Cache, Journal},
+};
+
+/// Commands served at once; more wait. An installer has two hands.
+const CONNECTIONS: usize = 16;
+/// How long a caller may take to say what it wants.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long `panel pair` keeps the door to the default key open (contract §1).
+const PAIRING_TIME: Duration = Duration::from_secs(600);
+/// Events read from the journal at once.
+const JOURNAL_BATCH: usize = 256;
+
+/// What the control socket may reach.
+#[derive(Clone)]
+pub struct Control {
+    pub(crate) gateway: Name,
+    pub(crate) intercoms: Vec<u64>,
+    pub(crate) journal: Journal,
+    pub(crate) cache: Cache,
+    pub(in crate::gateway) keys: Keys,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) buses: Buses,
+    pub(crate) tokens: Tokens,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl Control {
+    /// Serves callers for the life of the daemon.
+    pub async fn serve(self, listener: UnixListener) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let control = self.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = control.answer(stream).await {
+                            tracing::debug!(%error, "a caller at the control socket went away");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the control socket accepts no caller");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
+    async fn answer(self, mut stream: UnixStream) -> io::Result<()> {
+        let request = match tokio::time::timeout(REQUEST_TIMEOUT, read_request(&mut stream)).await {
+            Ok(Ok(request)) => request,
+            Ok(Err(error)) => return reply(&mut stream, &Reply::Error(error.to_string())).await,
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        };
+        match request {
+            Request::Flat { intercom, flat, by_number } => {
+                let answer = self.flat(intercom, flat, by_number).await;
+                reply(&mut stream, &answer).await
+            }
+            Request::Import => self.import(stream).await,
+            Request::Export => self.export(stream).await,
+            Request::Journal { from, follow } => self.send_journal(stream, from, follow).await,
+            Request::Pair { panel } => {
+                let answer = self.pair(&panel).await;
+                reply(&mut stream, &answer).await
+            }
+            Request::TokenAdd { .. } | Request::TokenList | Request::TokenRevoke { .. } => {
+                // Two syncs of a small file.
+                let answer = tokio::task::spawn_blocking(move || self.token(&request));
+                let answer = answer.await.unwrap_or_else(|error| Reply::Error(error.to_string()));
+                reply(&mut stream, &answer).await
+            }
+        }
+    }
+
+    async fn flat(&self, intercom: u64, flat: u64, by_number: bool) -> Reply {
+        let cache = self.cache.reader();
+        let read = tokio::task::spawn_blocking(move || {
+            if by_number {
+                cache.flat_body_by_number(intercom, flat)
+            } else {
+                cache.flat_body(intercom, flat)
+            }
+        });
+        match read.await {
+            Ok(Ok(Some(body))) => Reply::Ok(body.into()),
+            Ok(Ok(None)) => {
+                let what = if by_number { "number" } else { "record id" };
+                Reply::Error(format!("intercom {intercom} has no flat with {what} {flat}"))
+            }
+            Ok(Err(error)) => Reply::Error(error.to_string()),
+            Err(error) => Reply::Error(error.to_string()),
+        }
+    }
+
+    async fn import(self, stream: UnixStream) -> io::Result<()> {
+        let stream = stream.into_std()?;
+        stream.set_nonblocking(false)?;
+        let source = stream.try_clone()?;
+        let control = self.clone();
+        let imported = tokio::task::spawn_blocking(move || {
+            let report =
+                control.cache.import(source, &control.intercoms).map_err(|error| error.to_string())?;
+            // In force for the next swipe: the caller hears of success only then.
+            control.keys.refresh().map_err(|error| error.to_string())?;
+            Ok::<_, String>(report)
+        });
+        let answer = match imported.await {
+            Ok(Ok(report)) => {
+                let state = report.state;
+                if let Some(revision) = state.revision {
+                    let body = EventBody::SyncApplied(SyncApplied { revision, digest: state.digest.clone() });
+                    reports::append(&self.journal, Occurrence { stamp: self.clock.stamp(), body });
+                }
+                Reply::Ok(serde_json::json!({
+                    "revision": state.revision, "flats": state.flats, "keys": state.keys, "users": state.users,
+                }))
+            }
+            Ok(Err(error)) => Reply::Error(error),
+            Err(error) => Reply::Error(error.to_string()),
+        };
+        // What was not read of a refused document would reset the connection and take the answer along.
+        stream.shutdown(Shutdown::Read)?;
+        stream.set_nonblocking(true)?;
+        reply(&mut UnixStream::from_std(stream)?, &answer).await
+    }
+
+    async fn export(&self, mut stream: UnixStream) -> io::Result<()> {
+        reply(&mut stream, &Reply::Ok(serde_json::Value::Null)).await?;
+        let stream = stream.into_std()?;
+        stream.set_nonblocking(false)?;
+        let cache = self.cache.reader();
+        let written = tokio::task::spawn_blocking(move || cache.export(&mut io::BufWriter::new(stream)));
+        match written.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(io::Error::other(error)),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    async fn send_journal(mut self, mut stream: UnixStream, from: u64, follow: bool) -> io::Result<()> {
+        reply(&mut stream, &Reply::Ok(serde_json::Value::Null)).await?;
+        let (mut caller, mut out) = stream.into_split();
+        let mut position = self.journal.position();
+        let mut next = from.max(1);
+        loop {
+            let events = self.journal.read_async(next, JOURNAL_BATCH).await.map_err(io::Error::other)?;
+            let mut lines = String::new();
+            for event in &events {
+                next = event.sequence + 1;
+                lines.push_str(&event.to_json(&self.gateway));
+                lines.push('\n');
+            }
+            out.write_all(lines.as_bytes()).await?;
+            if !events.is_empty() {
+                continue;
+            }
+            if !follow {
+                return Ok(());
+            }
+            let mut nothing = [0; 1];
+            tokio::select! {
+                changed = position.changed() => if changed.is_err() { return Ok(()) },
+                _ = caller.read(&mut nothing) => return Ok(()),
+                _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
+            }
+        }
+    }
+
+    fn token(&self, request: &Request) -> Reply {
+        let answer = match request {
+            Request::TokenAdd { name, read_only } => {
+                let added = self.tokens.add(name.as_str(), *read_only, self.clock.wall());
+                added.map(|token| token.as_str().into())
+            }
+            Request::TokenRevoke { name } => self.tokens.revoke(name.as_str()).map(serde_json::Value::Bool),
+            _ => {
+                let listed: Vec<ListedToken> = self.tokens.list().into_iter().map(Into::into).collect();
+                Ok(serde_json::json!(listed))
+            }
+        };
+        answer.map_or_else(|error| Reply::Error(error.to_string()), Reply::Ok)
+    }
+
+    async fn pair(&self, panel: &Name) -> Reply {
+        match self.buses.pair(panel, PAIRING_TIME).await {
+            Some(true) => Reply::Ok(PAIRING_TIME.as_secs().into()),
+            Some(false) => Reply::Error(format!(
+                "panel {panel} has secure_channel = \"off\": set it to \"install\" or \"required\" to give it a key"
+            )),
+            None => {
+                Reply::Error(format!("there is no panel {panel} in the configuration of the running daemon"))
+            }
+        }
+    }
+}
+
+/// Reads byte by byte: what follows the line is the document.
+async fn read_request(stream: &mut UnixStream) -> io::Result<Request> {
+    let mut line = Vec::new();
+    loop {
+        match stream.read_u8().await? {
+            b'\n' => break,
+            byte if line.len() < LONGEST_REQUEST => line.push(byte),
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "the request line is too long")),
+        }
+    }
+    serde_json::from_slice(&line).map_err(|error| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("this daemon does not understand the request: {error}"),
+        )
+    })
+}
+
+async fn reply(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    stream.write_all(&line).await
+}

@@ -1,0 +1,78 @@
+//! Keeps the directory that doors are decided by equal to the cache.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use jiff::tz::TimeZone;
+
+use crate::{
+    access::{Directory, DirectoryBuilder, DirectoryEntry},
+    store::{Cache, CacheState, StoreError},
+};
+
+/// The directory in force and where it comes from; cheap to clone.
+#[derive(Clone)]
+pub struct Keys {
+    in_force: Arc<ArcSwap<Directory>>,
+    cache: Cache,
+    zone: TimeZone,
+    loaded: Arc<Mutex<Option<CacheState>>>,
+}
+
+impl Keys {
+    /// Loads the directory. `zone`: in which the cloud's zoneless dates are meant. Blocks.
+    pub fn load(cache: Cache, zone: TimeZone) -> Result<Self, StoreError> {
+        let keys = Self { in_force: Arc::default(), cache, zone, loaded: Arc::default() };
+        keys.refresh()?;
+        Ok(keys)
+    }
+
+    /// The directory that swipes are decided by.
+    pub fn in_force(&self) -> Arc<ArcSwap<Directory>> {
+        self.in_force.clone()
+    }
+
+    /// Brings what the cache holds into force, unless it is so already. Blocks for as long as the keys take to
+    /// load; swipes go on being decided by the old ones until the swap.
+    pub fn refresh(&self) -> Result<(), StoreError> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.cache.state().borrow().clone();
+        if loaded.as_ref() == Some(&current) {
+            return Ok(());
+        }
+        let builder = std::cell::RefCell::new(DirectoryBuilder::with_capacity(
+            self.zone.clone(),
+            usize::try_from(current.flats).unwrap_or(0),
+            usize::try_from(current.keys).unwrap_or(0),
+        ));
+        let state = self.cache.load(
+            |flat| builder.borrow_mut().add_flat(flat.intercom, flat.flat_id, flat.flat),
+            |key| {
+                builder.borrow_mut().add(&DirectoryEntry {
+                    intercom: key.intercom,
+                    flat_id: key.flat_id,
+                    flat: key.flat,
+                    key_id: key.key_id,
+                    code: key.code,
+                    user_id: key.user_id,
+                    expired_at: key.expired_at,
+                });
+            },
+        )?;
+        self.in_force.store(Arc::new(builder.into_inner().build(state.revision)));
+        *loaded = Some(state);
+        Ok(())
+    }
+
+    /// Follows the cache until the store ends.
+    pub async fn follow(self) {
+        let mut state = self.cache.state();
+        while state.changed().await.is_ok() {
+            let keys = self.clone();
+            let refreshed = tokio::task::spawn_blocking(move || keys.refresh()).await;
+            if let Ok(Err(error)) = refreshed {
+                tracing::error!(%error, "new keys could not be loaded; the old ones stay in force");
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What `/healthz` says: one sentence for everything that is not as it should be.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use crate::{
+    bus::Buses,
+    clock::Clock,
+    domain::{Health, PanelState, UplinkStatus},
+    store::Journal,
+};
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Looks around once a second, for the life of the daemon.
+pub async fn watch_health(
+    health: watch::Sender<Health>,
+    journal: Journal,
+    buses: Buses,
+    uplink: watch::Receiver<UplinkStatus>,
+    endpoint: watch::Receiver<Option<String>>,
+    clock: Arc<Clock>,
+) {
+    let mut ticks = tokio::time::interval(PERIOD);
+    loop {
+        ticks.tick().await;
+        let mut now = look(&journal, &buses, &uplink.borrow(), &clock);
+        now.reasons.extend(endpoint.borrow().clone());
+        health.send_if_modified(|before| {
+            let changed = *before != now;
+            *before = now;
+            changed
+        });
+    }
+}
+
+fn look(journal: &Journal, buses: &Buses, uplink: &UplinkStatus, clock: &Clock) -> Health {
+    let mut reasons = Vec::new();
+    let store = journal.health().borrow().clone();
+    if let Some(error) = store.journal_failing {
+        reasons.push(format!(
+            "the journal cannot be written ({error}): doors open, but events are not recorded"
+        ));
+    }
+    if store.disk_full {
+        reasons.push("the disk is full: free some space, old events are making room for new ones".to_owned());
+    }
+    if store.lost > 0 {
+        reasons.push(format!("{} events were lost since the start", store.lost));
+    }
+    for (name, bus) in buses.statuses() {
+        if let Some(error) = bus.error {
+            reasons.push(format!("bus {name}: the port is not open ({error})"));
+        }
+        for panel in bus.panels {
+            // A panel that was not heard yet, in the first seconds, has no error yet.
+            let Some(error) = panel.error else { continue };
+            let state = if panel.state == PanelState::Insecure { "insecure" } else { "offline" };
+            reasons.push(format!("panel {} is {state}: {error}", panel.panel));
+        }
+    }
+    if uplink.configured && !uplink.connected {
+        let why = uplink.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        reasons.push(format!("the broker is not connected{why}"));
+    } else if let Some(error) = &uplink.error {
+        reasons.push(error.clone());
+    }
+    if !clock.is_synchronized() {
+        reasons
+            .push("the clock is not synchronised: expiry dates are judged by the last known time".to_owned());
+    }
+    Health { dead: false, reasons }
+}

@@ -1,0 +1,285 @@
+//! Wires the rooms to a daemon: starts them in order, supervises them, ends them in order.
+//!
+//! ```text
+//!  store ─► directory ─► buses (a thread each) ──reports──► journal ─► cloud
+//!    └─► control socket, api                                   └─────► control socket, api
+//! ```
+//! Invariants: a bus is never waited for by anything but its own unlocks; a store failure never stops a bus; the
+//! end of any long-lived task is the end of the process, which systemd starts again.
+
+mod building;
+pub mod control;
+mod directory;
+mod endpoint;
+mod health;
+mod memory;
+mod notify;
+mod reports;
+mod timekeeping;
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use anyhow::Context;
+use nix::sys::stat::{Mode, umask};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinHandle, JoinSet},
+};
+
+pub use building::tenths;
+
+use self::{
+    directory::Keys,
+    memory::PanelMemory,
+    notify::{Beat, Notifier},
+};
+use crate::{
+    api::{Handles, Tokens, TokensError},
+    bus::{Buses, Shared},
+    clock::{Clock, Trust},
+    config::{ClockMode, Config},
+    domain::{
+        EventBody, Health, Occurrence, UplinkStatus,
+        event::{GatewayStarted, GatewayStopping},
+    },
+    store::{Store, StoreOptions},
+};
+
+/// This program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// File of the API tokens in the state directory.
+pub const TOKENS: &str = "tokens.json";
+
+/// Reports of the buses that may wait for the journal: a building's worst is some tens a second. When it is full,
+/// the bus counts and goes on.
+const REPORTS: usize = 4096;
+/// How often the supervisor looks whether the threads live.
+const SUPERVISION: Duration = Duration::from_secs(1);
+/// How long the endpoint may take to end; it drains for 2 s.
+const ENDPOINT_END: Duration = Duration::from_secs(3);
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// Runs the daemon until `stop` becomes true. Blocks.
+///
+/// # Errors
+/// It could not start (the message says what to do), or a vital part of it has ended.
+pub fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    // Everything below state_dir is its owner's alone (contract §2).
+    umask(Mode::from_bits_truncate(0o077));
+    make_state_dir(&config.gateway.state_dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("gateway")
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve(config, stop))
+}
+
+fn make_state_dir(dir: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("cannot make the state directory {} (gateway.state_dir)", dir.display()))
+}
+
+async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let clock = Arc::new(Clock::system(match config.gateway.clock {
+        ClockMode::Auto => Trust::Auto,
+        ClockMode::Trusted => Trust::Always,
+    }));
+    let store = open_store(&config, &clock)?;
+    let journal = store.journal();
+    let keys = Keys::load(store.cache(), config.gateway.timezone.clone()).context("cannot load the keys")?;
+    let memory = PanelMemory::open(&config.gateway.state_dir).context("cannot open the panels' memory")?;
+
+    let (reports, reports_receiver) = mpsc::channel(REPORTS);
+    let lost = Arc::new(AtomicU64::new(0));
+    let shared = Shared { directory: keys.in_force(), clock: clock.clone(), reports, lost: lost.clone() };
+    reports::append(
+        &journal,
+        Occurrence {
+            stamp: clock.stamp(),
+            body: EventBody::GatewayStarted(GatewayStarted { version: VERSION.to_owned() }),
+        },
+    );
+    let buses = building::start_buses(&config, &memory, &shared)?;
+    drop(shared);
+
+    // Told at the end, whatever ended us: `stop` is only a wish from outside.
+    let (ending, ended) = watch::channel(false);
+    let tokens = open_tokens(&config.gateway.state_dir)?;
+    let (health_sender, health) = watch::channel(Health::default());
+    let (_uplink_sender, uplink) = watch::channel(UplinkStatus::default());
+    let pump =
+        tokio::spawn(reports::pump(reports_receiver, journal.clone(), Arc::new(memory), clock.clone(), lost));
+    let (trouble_sender, trouble) = watch::channel(None);
+    let handles = Handles {
+        cache: store.cache(),
+        journal: journal.clone(),
+        buses: buses.clone(),
+        health,
+        uplink: uplink.clone(),
+        clock: clock.clone(),
+        tokens: tokens.clone(),
+    };
+    let endpoint =
+        tokio::spawn(endpoint::serve(endpoint::settings(&config)?, handles, trouble_sender, ended.clone()));
+    let mut tasks: JoinSet<&'static str> = JoinSet::new();
+    let mut vital = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+        tasks.spawn(async move {
+            task.await;
+            name
+        });
+    };
+    vital("the directory", Box::pin(keys.clone().follow()));
+    vital("timekeeping", Box::pin(timekeeping::keep_time(clock.clone(), journal.clone())));
+    vital(
+        "health",
+        Box::pin(health::watch_health(
+            health_sender,
+            journal.clone(),
+            buses.clone(),
+            uplink,
+            trouble,
+            clock.clone(),
+        )),
+    );
+    let control = control::Control {
+        gateway: config.gateway.id.clone(),
+        intercoms: config.intercoms.iter().map(|intercom| intercom.id).collect(),
+        journal: journal.clone(),
+        cache: store.cache(),
+        keys,
+        clock: clock.clone(),
+        buses: buses.clone(),
+        tokens,
+        stop: ended,
+    };
+    let socket = control::listen(&config.gateway.control_socket())?;
+    vital("the control socket", Box::pin(control.serve(socket)));
+    let runtime_beat = Beat::new("the runtime");
+    let mut beats: Vec<Beat> =
+        buses.handles().iter().map(|bus| Beat::of(&format!("bus {}", bus.name), bus.beat.clone())).collect();
+    beats.push(runtime_beat.clone());
+    let notifier = Notifier::start(beats, buses.clone()).context("cannot start the watchdog's thread")?;
+    tracing::info!(
+        gateway = %config.gateway.id,
+        version = VERSION,
+        buses = config.buses.len(),
+        panels = config.panels.len(),
+        "started"
+    );
+
+    let result = supervise(&mut tasks, &endpoint, &buses, &runtime_beat, &mut stop).await;
+    if let Err(error) = &result {
+        tracing::error!("{error:#}");
+    }
+    tracing::info!("stopping");
+    notifier.stopping();
+    ending.send_replace(true);
+    reports::append(
+        &journal,
+        Occurrence { stamp: clock.stamp(), body: EventBody::GatewayStopping(GatewayStopping {}) },
+    );
+    let joined = stop_buses(buses).await;
+    // The buses have ended, so their reports end.
+    let _ = pump.await;
+    // It gives its requests two seconds; one that was about to end by itself is told nothing.
+    let _ = tokio::time::timeout(ENDPOINT_END, endpoint).await;
+    tasks.shutdown().await;
+    let _ = fs::remove_file(config.gateway.control_socket());
+    if let Some(floor) = clock.refresh() {
+        journal.set_time_floor(floor);
+    }
+    tokio::task::spawn_blocking(move || store.shutdown()).await.context("closing the store")?;
+    tracing::info!("stopped");
+    result.and(joined)
+}
+
+fn open_store(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Store> {
+    let now = clock.clone();
+    let (store, report) = Store::open(StoreOptions {
+        dir: config.gateway.state_dir.clone(),
+        keep: Duration::from_secs(u64::from(config.journal.keep_days) * SECONDS_PER_DAY),
+        max_events: config.journal.max_events,
+        max_journal_bytes: None,
+        alone: config.mqtt.is_none(),
+        now: Arc::new(move || now.stamp()),
+    })?;
+    if let Some(problem) = &report.cache_remade {
+        tracing::error!(
+            problem,
+            "cache.db was damaged and was made anew: keys are unknown until the next import or sync"
+        );
+    }
+    if let Some(salvage) = &report.salvage {
+        tracing::error!(
+            ?salvage,
+            "journal.db was damaged and set aside; what could be read is in a new journal"
+        );
+    }
+    if let Some(floor) = store.time_floor() {
+        clock.restore(&floor);
+    }
+    Ok(store)
+}
+
+/// A damaged file is set aside: without tokens nobody gets in, but the doors open.
+fn open_tokens(state_dir: &Path) -> anyhow::Result<Tokens> {
+    let path = state_dir.join(TOKENS);
+    match Tokens::open(&path) {
+        Err(error @ TokensError::Damaged { .. }) => {
+            let aside = path.with_extension("json.damaged");
+            fs::rename(&path, &aside).with_context(|| format!("cannot set {} aside", path.display()))?;
+            tracing::error!("{error}; it was moved to {}", aside.display());
+            Ok(Tokens::open(&path)?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+/// Waits for the wish to stop, or for the end of something that must not end.
+async fn supervise(
+    tasks: &mut JoinSet<&'static str>,
+    endpoint: &JoinHandle<()>,
+    buses: &Buses,
+    beat: &Beat,
+    stop: &mut watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let mut ticks = tokio::time::interval(SUPERVISION);
+    loop {
+        tokio::select! {
+            // An error: whoever could ask us to stop is gone.
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            Some(ended) = tasks.join_next() => match ended {
+                Ok(name) => anyhow::bail!("{name} has ended"),
+                Err(error) => anyhow::bail!("a task has failed: {error}"),
+            },
+            _ = ticks.tick() => {
+                beat.stamp();
+                anyhow::ensure!(!endpoint.is_finished(), "the endpoint has ended");
+                if let Some(bus) = buses.handles().iter().find(|bus| bus.is_finished()) {
+                    anyhow::bail!("the thread of bus {} has ended", bus.name);
+                }
+            }
+        }
+    }
+}
+
+/// Lets every bus finish its transaction, and waits for the threads.
+async fn stop_buses(buses: Buses) -> anyhow::Result<()> {
+    for bus in buses.handles() {
+        bus.stop().await;
+    }
+    let joined = tokio::task::spawn_blocking(move || buses.handles().iter().try_for_each(|bus| bus.join()));
+    joined.await.context("waiting for the buses")?.context("a bus has failed")
+}

@@ -1,0 +1,89 @@
+//! What the buses report goes to the journal and to the panels' memory.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::memory::PanelMemory;
+use crate::{
+    bus::{Keep, Report},
+    clock::Clock,
+    domain::{EventBody, Name, Occurrence, event::JournalPruned},
+    store::Journal,
+};
+
+/// Takes reports until all buses have ended.
+pub async fn pump(
+    mut reports: mpsc::Receiver<Report>,
+    journal: Journal,
+    memory: Arc<PanelMemory>,
+    clock: Arc<Clock>,
+    lost: Arc<AtomicU64>,
+) {
+    while let Some(report) = reports.recv().await {
+        match report {
+            Report::Event(occurrence) => append(&journal, occurrence),
+            Report::Keep { panel, keep, stored } => keep_in_background(memory.clone(), panel, keep, stored),
+        }
+        let count = lost.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            tracing::error!(
+                count,
+                "reports of the buses were lost: they came faster than they could be taken"
+            );
+            let cause = format!("{count} events were lost: they came faster than they could be taken");
+            let pruned =
+                JournalPruned { journal: journal.identity().to_string(), from: None, to: None, cause };
+            append(&journal, Occurrence { stamp: clock.stamp(), body: EventBody::JournalPruned(pruned) });
+        }
+    }
+}
+
+/// A lost event is counted by the journal; the door was opened all the same.
+pub fn append(journal: &Journal, occurrence: Occurrence) {
+    let kind = occurrence.body.kind();
+    let subject = occurrence.body.subject().cloned();
+    let subject = subject.as_ref().map(Name::as_str);
+    let data = is_notable(kind).then(|| occurrence.body.to_parts().1);
+    match (journal.append(occurrence), data) {
+        (Ok(()), Some(data)) => tracing::info!(subject, "{kind} {data}"),
+        (Ok(()), None) => tracing::debug!(subject, "{kind}"),
+        (Err(error), _) => tracing::error!(subject, %error, "{kind} is not recorded"),
+    }
+}
+
+/// What an installer looks for in the log. Everything else is in the journal alone: swipes and digits are personal
+/// data.
+fn is_notable(kind: &str) -> bool {
+    kind.starts_with("intercom.panel.") || kind.starts_with("gateway.")
+}
+
+fn keep_in_background(
+    memory: Arc<PanelMemory>,
+    panel: Name,
+    keep: Keep,
+    stored: Option<oneshot::Sender<bool>>,
+) {
+    tokio::task::spawn_blocking(move || {
+        let kept = memory.keep(&panel, &keep);
+        match (&kept, &keep) {
+            (Err(error), _) => {
+                tracing::error!(%panel, %error, "what is known of the panel cannot be written down")
+            }
+            (Ok(()), Keep::Key { proven: false, .. }) => {
+                tracing::info!(%panel, "a new key is stored; the panel gets it now")
+            }
+            (Ok(()), Keep::Key { proven: true, .. }) => {
+                tracing::info!(%panel, "the panel has proven its key")
+            }
+            (Ok(()), Keep::Serial(_)) => {}
+        }
+        if let Some(stored) = stored {
+            // The bus may have ended.
+            let _ = stored.send(kept.is_ok());
+        }
+    });
+}
