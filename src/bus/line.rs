@@ -3,18 +3,18 @@
 //! ```text
 //!          poll_transmit                    hear → Done, or time is up
 //!  Idle ─────────────────► Awaiting(slot) ─────────────────────────────► Idle
-//!    ▲ two idle characters after the last byte                              │
+//!    ▲ a gap after the last byte                                            │
 //!    └──────────────────────────────────────────────────────────────────────┘
 //! ```
-//! Invariants: one transaction is in flight at most. Order of turns: whatever is urgent, then the panels that
-//! answer in round robin, then, once a round, one probe of a panel that does not. Dead panels together get a
-//! quarter of the line's time at most.
+//! Invariants: one transaction is in flight at most. Order of turns: whatever is urgent, then what is worth most to
+//! the panels that answer (OSDP: all the same, so a round robin), then, once a round, one probe of a panel that does
+//! not. Dead panels together get a quarter of the line's time at most.
 
 use std::time::Duration;
 
 use crate::{
     domain::Mono,
-    panel::{Driver, Heard, Pace},
+    panel::{Driver, Heard, Pace, Turn, modbus::Class},
 };
 
 /// Reply time of a panel (OSDP 2.2, 5.7): 200 ms.
@@ -32,7 +32,9 @@ const PROBE_SOON: Duration = Duration::from_millis(100);
 const PROBE_SHARE: u32 = 4;
 /// Characters of a probe with its mark (ID, 10) and the two idle ones before it.
 const PROBE_CHARACTERS: u32 = 12;
-/// The standard's pause before a transmission, in characters.
+/// Turns about fast things, after which a slow one has its turn.
+const FAST_IN_A_ROW: u32 = 8;
+/// OSDP's pause before a transmission, in characters.
 const IDLE_CHARACTERS: u32 = 2;
 
 /// The electrical facts of a line.
@@ -44,18 +46,36 @@ pub struct Timing {
     pub inter_character: Duration,
     /// What the adapter adds to a reply time: USB polling, a network.
     pub adapter: Duration,
+    /// Silence before a transmission.
+    pub gap: Duration,
+    /// Silence before a transmission where bytes came that nobody waited for: a late answer may not be over.
+    pub drain: Duration,
 }
 
 impl Timing {
-    /// A line of `baud` bits a second and `bits` bits a character.
+    /// An OSDP line of `baud` bits a second and `bits` bits a character.
     pub fn new(baud: u32, bits: u32, buffered: bool) -> Self {
         let nanos = 1_000_000_000 * u64::from(bits) / u64::from(baud.max(1));
         let (inter_character, adapter) = if buffered { (150, 40) } else { (20, 0) };
+        let character = Duration::from_nanos(nanos);
+        let gap = character * IDLE_CHARACTERS;
         Self {
-            character: Duration::from_nanos(nanos),
+            character,
             inter_character: Duration::from_millis(inter_character),
             adapter: Duration::from_millis(adapter),
+            gap,
+            drain: gap,
         }
+    }
+
+    /// A Modbus RTU line: a gap of 3.5 characters, or 1.75 ms if that is longer (Modbus over serial line 1.02,
+    /// 2.5.1.1), and after stray bytes a silence that no adapter makes within an answer.
+    pub fn modbus(baud: u32, bits: u32, buffered: bool) -> Self {
+        const SHORTEST_GAP: Duration = Duration::from_micros(1750);
+        let osdp = Self::new(baud, bits, buffered);
+        let gap = (osdp.character * 7 / 2).max(SHORTEST_GAP);
+        let drain = gap.max(Duration::from_millis(if buffered { 50 } else { 20 }));
+        Self { gap, drain, ..osdp }
     }
 }
 
@@ -93,9 +113,13 @@ pub struct Line {
     broken: bool,
     /// End of the last byte on the line, either way.
     quiet_since: Mono,
+    /// Bytes came that nobody waited for.
+    stray: bool,
     last_heard: Mono,
     rotation: usize,
     probe_turn: bool,
+    /// Turns in a row that were about fast things.
+    fast_turns: u32,
     stats: LineStats,
 }
 
@@ -110,9 +134,11 @@ impl Line {
             received: Vec::new(),
             broken: false,
             quiet_since: now,
+            stray: false,
             last_heard: now,
             rotation: 0,
             probe_turn: true,
+            fast_turns: 0,
             stats: LineStats::default(),
         }
     }
@@ -137,6 +163,9 @@ impl Line {
         if let State::Awaiting { slot, .. } = self.state {
             self.fail(now, slot);
         }
+        for slot in &mut self.slots {
+            slot.driver.reopened();
+        }
         self.received.clear();
         self.quiet_since = now;
         self.last_heard = now;
@@ -150,15 +179,21 @@ impl Line {
         let begin = out.len();
         let Some((slot, probe)) = self.choose(now) else { return false };
         let window = if probe { self.book_probe(now, slot) } else { REPLY_TIMEOUT };
-        if !self.slots.get_mut(slot).is_some_and(|slot| slot.driver.poll_transmit(now, out)) {
+        let Some(driver) = self.slots.get_mut(slot).map(|slot| &mut slot.driver) else { return false };
+        if !driver.poll_transmit(now, out) {
             return false;
         }
+        let window = driver.reply_window().unwrap_or(window);
+        // A buffering adapter may hold an answer back until it is whole.
+        let held_back = if self.timing.adapter.is_zero() { 0 } else { driver.reply_characters() };
         let characters = u32::try_from(out.len() - begin).unwrap_or(u32::MAX);
         self.quiet_since = now + self.timing.character * characters;
         self.received.clear();
         self.broken = false;
-        self.state =
-            State::Awaiting { slot, deadline: self.quiet_since + self.timing.adapter + window, probe };
+        self.stray = false;
+        let deadline =
+            self.quiet_since + self.timing.adapter + window + self.timing.character.saturating_mul(held_back);
+        self.state = State::Awaiting { slot, deadline, probe };
         true
     }
 
@@ -170,7 +205,10 @@ impl Line {
                 self.received.extend_from_slice(bytes);
                 self.listen(now, slot);
             }
-            State::Idle => self.stats.noise += bytes.len() as u64,
+            State::Idle => {
+                self.stats.noise += bytes.len() as u64;
+                self.stray |= !bytes.is_empty();
+            }
         }
     }
 
@@ -216,7 +254,7 @@ impl Line {
     }
 
     fn line_free_at(&self) -> Mono {
-        self.quiet_since + self.timing.character * IDLE_CHARACTERS
+        self.quiet_since + if self.stray { self.timing.drain } else { self.timing.gap }
     }
 
     fn listen(&mut self, now: Mono, number: usize) {
@@ -226,6 +264,7 @@ impl Line {
             let rest = self.received.get(dropped..).unwrap_or_default();
             match slot.driver.hear(now, rest) {
                 Heard::Waiting => break false,
+                Heard::Own(length) => dropped += length,
                 Heard::Skip(length) => {
                     self.stats.noise += length as u64;
                     dropped += length;
@@ -246,6 +285,7 @@ impl Line {
             self.stats.exchanges += 1;
             self.last_heard = now;
             self.state = State::Idle;
+            self.stray |= !self.received.is_empty();
             if let Some(slot) = self.slots.get_mut(number) {
                 slot.probes = 0;
             }
@@ -270,16 +310,21 @@ impl Line {
     fn choose(&mut self, now: Mono) -> Option<(usize, bool)> {
         let count = self.slots.len();
         let in_turn = |offset: usize| (self.rotation + 1 + offset) % count.max(1);
-        let is_ready = |number: &usize| {
-            self.slots
-                .get(*number)
-                .is_some_and(|slot| slot.driver.pace() == Pace::Live && slot.driver.not_before() <= now)
+        let turn = |number: usize| {
+            let slot = self.slots.get(number).filter(|slot| slot.driver.pace() == Pace::Live)?;
+            Some((number, slot.driver.turn(now)?))
         };
-        let is_urgent = |number: &usize| self.slots.get(*number).is_some_and(|slot| slot.driver.is_urgent());
-        if let Some(urgent) = (0..count).map(in_turn).find(|number| is_ready(number) && is_urgent(number)) {
-            return Some((urgent, false));
+        let turns: Vec<(usize, Turn)> = (0..count).map(in_turn).filter_map(turn).collect();
+        let is_urgent =
+            |number: &usize| self.slots.get(*number).is_some_and(|slot| slot.driver.is_urgent(now));
+        if let Some((urgent, _)) = turns.iter().find(|(number, _)| is_urgent(number)) {
+            return Some((*urgent, false));
         }
-        let live = (0..count).map(in_turn).find(is_ready);
+        // Among equals the first in turn, which is a round robin; fast things may not starve the slow ones.
+        let slow_first = self.fast_turns >= FAST_IN_A_ROW;
+        let worth = |turn: Turn| (slow_first && turn.class < Class::Fast, turn);
+        let best = turns.iter().rev().max_by_key(|(_, turn)| worth(*turn));
+        let live = best.map(|(number, _)| *number);
         if self.probe_turn || live.is_none() {
             let due = |slot: &Slot| slot.driver.pace() == Pace::Probe && slot.next_probe <= now;
             let probe = (0..count)
@@ -291,6 +336,8 @@ impl Line {
             }
         }
         let live = live?;
+        let is_fast = best.is_some_and(|(_, turn)| turn.class == Class::Fast);
+        self.fast_turns = if is_fast { self.fast_turns.saturating_add(1) } else { 0 };
         self.probe_turn = live <= self.rotation;
         self.rotation = live;
         Some((live, false))
@@ -309,6 +356,15 @@ impl Line {
             + self.timing.character * PROBE_CHARACTERS;
         let shared = mean * u32::try_from(dead).unwrap_or(u32::MAX).saturating_mul(PROBE_SHARE);
         let Some(slot) = self.slots.get_mut(number) else { return REPLY_TIMEOUT };
+        if let Some(pause) = slot.driver.probe_pause() {
+            let interval = match (slot.driver.is_up(), anyone_live) {
+                (true, _) => pause,
+                (false, true) => pause.max(shared),
+                (false, false) => pause.min(PROBE_INTERVAL),
+            };
+            slot.next_probe = now + interval;
+            return REPLY_TIMEOUT;
+        }
         let interval = match (slot.driver.is_up(), anyone_live) {
             _ if slot.driver.probes_again() => PROBE_SOON,
             // Not declared offline yet: it must not become so for want of being asked.
