@@ -34,6 +34,8 @@ const PROBE_SHARE: u32 = 4;
 const PROBE_CHARACTERS: u32 = 12;
 /// Turns about fast things, after which a slow one has its turn.
 const FAST_IN_A_ROW: u32 = 8;
+/// One, in thousandths.
+const PER_MILLE: u32 = 1000;
 /// OSDP's pause before a transmission, in characters.
 const IDLE_CHARACTERS: u32 = 2;
 
@@ -94,13 +96,15 @@ pub struct LineStats {
 
 struct Slot {
     driver: Driver,
+    /// How much longer its turns are than its bytes need, in thousandths, at least 1000: a slow panel has fewer.
+    drag: u32,
     next_probe: Mono,
     probes: u32,
 }
 
 enum State {
     Idle,
-    Awaiting { slot: usize, deadline: Mono, probe: bool },
+    Awaiting { slot: usize, begun: Mono, sent: u32, deadline: Mono, probe: bool },
 }
 
 /// One line with its panels.
@@ -126,7 +130,7 @@ pub struct Line {
 impl Line {
     /// A line whose panels, all silent until heard, are numbered as in `drivers`.
     pub fn new(timing: Timing, drivers: Vec<Driver>, now: Mono) -> Self {
-        let slot = |driver| Slot { driver, next_probe: now, probes: 0 };
+        let slot = |driver| Slot { driver, drag: PER_MILLE, next_probe: now, probes: 0 };
         Self {
             timing,
             slots: drivers.into_iter().map(slot).collect(),
@@ -193,7 +197,7 @@ impl Line {
         self.stray = false;
         let deadline =
             self.quiet_since + self.timing.adapter + window + self.timing.character.saturating_mul(held_back);
-        self.state = State::Awaiting { slot, deadline, probe };
+        self.state = State::Awaiting { slot, begun: now, sent: characters, deadline, probe };
         true
     }
 
@@ -276,6 +280,7 @@ impl Line {
                 }
                 Heard::Done(length) => {
                     dropped += length;
+                    self.note_turn(now, number, length);
                     break true;
                 }
             }
@@ -289,6 +294,20 @@ impl Line {
             if let Some(slot) = self.slots.get_mut(number) {
                 slot.probes = 0;
             }
+        }
+    }
+
+    /// An answer of `length` characters has come: how much of the turn was waiting for it?
+    fn note_turn(&mut self, now: Mono, number: usize, length: usize) {
+        let State::Awaiting { begun, sent, .. } = self.state else { return };
+        let characters = u32::try_from(length).unwrap_or(u32::MAX).saturating_add(sent);
+        let bytes = self.timing.character.saturating_mul(characters).as_nanos().max(1);
+        let turn = now.since(begun).saturating_sub(self.timing.adapter).as_nanos();
+        // Twice as long as its bytes is nothing unusual, and no reason to treat panels differently.
+        let drag = u32::try_from(turn * u128::from(PER_MILLE) / (2 * bytes)).unwrap_or(u32::MAX);
+        if let Some(slot) = self.slots.get_mut(number) {
+            let mean = (u64::from(slot.drag) * 7 + u64::from(drag.max(PER_MILLE))) / 8;
+            slot.drag = u32::try_from(mean).unwrap_or(u32::MAX);
         }
     }
 
@@ -312,7 +331,10 @@ impl Line {
         let in_turn = |offset: usize| (self.rotation + 1 + offset) % count.max(1);
         let turn = |number: usize| {
             let slot = self.slots.get(number).filter(|slot| slot.driver.pace() == Pace::Live)?;
-            Some((number, slot.driver.turn(now)?))
+            let turn = slot.driver.turn(now)?;
+            let stretch =
+                u64::from(turn.stretch) * u64::from(PER_MILLE) / u64::from(slot.drag.max(PER_MILLE));
+            Some((number, Turn { stretch: u32::try_from(stretch).unwrap_or(u32::MAX), ..turn }))
         };
         let turns: Vec<(usize, Turn)> = (0..count).map(in_turn).filter_map(turn).collect();
         let is_urgent =
@@ -351,9 +373,10 @@ impl Line {
             .iter()
             .filter(|slot| slot.driver.pace() == Pace::Probe && !slot.driver.is_up())
             .count();
-        let mean = (PROBE_TIMEOUT * (LONG_PROBE_EVERY - 1) + REPLY_TIMEOUT) / LONG_PROBE_EVERY
-            + self.timing.adapter
-            + self.timing.character * PROBE_CHARACTERS;
+        let window = self.slots.get(number).and_then(|slot| slot.driver.reply_window());
+        let of_protocol = (PROBE_TIMEOUT * (LONG_PROBE_EVERY - 1) + REPLY_TIMEOUT) / LONG_PROBE_EVERY;
+        let mean =
+            window.unwrap_or(of_protocol) + self.timing.adapter + self.timing.character * PROBE_CHARACTERS;
         let shared = mean * u32::try_from(dead).unwrap_or(u32::MAX).saturating_mul(PROBE_SHARE);
         let Some(slot) = self.slots.get_mut(number) else { return REPLY_TIMEOUT };
         if let Some(pause) = slot.driver.probe_pause() {

@@ -15,6 +15,8 @@ pub const EVENT_TYPES: &[&str] = &[
     "intercom.door.closed",
     "intercom.door.forced",
     "intercom.door.held",
+    "intercom.line.changed",
+    "intercom.line.wiring",
     "intercom.input.changed",
     "intercom.panel.online",
     "intercom.panel.offline",

@@ -29,10 +29,8 @@ pub enum EventBody {
     /// The door stood open for longer than `held_after`.
     DoorHeld(DoorMoved),
     /// A line's state changed.
-    #[serde(rename = "intercom.line.changed")]
     LineChanged(LineChanged),
     /// A row or column of a matrix went wrong at once, or is well again.
-    #[serde(rename = "intercom.line.wiring")]
     LineWiring(LineWiring),
     /// A supervised input changed.
     InputChanged(InputChanged),
@@ -584,7 +582,7 @@ mod tests {
             r#"{"panel":"risers","intercom":1,"flat":12,"flat_id":3,"from":"on_hook","to":"off_hook","#,
             r#""raw":78,"value":7.8,"unit":"V"}"#
         );
-        assert_eq!(changed.to_parts(), ("intercom.line.changed".into(), data.into()));
+        assert_eq!(changed.to_parts(), ("intercom.line.changed", data.into()));
         let wiring = EventBody::LineWiring(LineWiring {
             panel: panel.clone(),
             intercom,
@@ -593,7 +591,7 @@ mod tests {
             cleared: false,
         });
         let data = r#"{"panel":"risers","intercom":1,"lines":[11,12,13],"state":"break","cleared":false}"#;
-        assert_eq!(wiring.to_parts(), ("intercom.line.wiring".into(), data.into()));
+        assert_eq!(wiring.to_parts(), ("intercom.line.wiring", data.into()));
         assert_eq!(wiring.subject(), Some(&panel));
     }
 

@@ -291,6 +291,11 @@ impl Board {
             return;
         }
         let before = line.debounce.state();
+        let too_soon = line.seen.is_some_and(|(_, at)| now < at + READ_AGAIN_AFTER);
+        if line.differs.is_some() && too_soon {
+            // The panel may not have measured anew yet; what was asked for is still to come.
+            return;
+        }
         let found = raw.map_or(LineState::Unsupported, |raw| line.judge.state(raw, before));
         line.seen = Some((found, now));
         let begun = if found == before { None } else { Some(line.differs.unwrap_or(now)) };

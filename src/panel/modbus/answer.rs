@@ -1,7 +1,9 @@
 //! What a panel's answer means.
 
+use std::time::Duration;
+
 use super::{
-    Class, Panel, STRETCH_SHARE,
+    Class, Panel, REPLY_TIME_SHARE, STRETCH_SHARE,
     plan::table,
     turn::{InFlight, Job},
 };
@@ -19,7 +21,7 @@ use crate::{
 };
 
 /// How long a panel that says it is busy is left alone.
-const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 /// RAW's format for whole bytes that are the code itself, and for what may carry parity (contract §5).
 const UID: u8 = 2;
 const RAW: u8 = 0;
@@ -32,7 +34,8 @@ impl Panel {
         }
         let Some(in_flight) = &mut self.in_flight else { return Heard::Skip(buffer.len()) };
         let twins = answers_like_itself(&in_flight.request);
-        let may_be_echo = !in_flight.echoed && !(twins && self.echo == Some(false));
+        let is_answer = twins && self.echo == Some(false);
+        let may_be_echo = !(in_flight.echoed || is_answer);
         let own = may_be_echo.then_some(in_flight.bytes.as_slice());
         match parse_reply(self.unit, &in_flight.request, own, buffer) {
             Parsed::Incomplete => Heard::Waiting,
@@ -61,8 +64,9 @@ impl Panel {
     }
 
     fn answered(&mut self, now: Mono, in_flight: InFlight, answer: &Answer) {
-        let InFlight { job, request, .. } = in_flight;
-        let certain = self.suspects.answered(&request, answer);
+        let InFlight { job, request, sent, .. } = in_flight;
+        self.note_reply_time(now.since(sent));
+        let certain = self.suspects.answered(now, &request, answer);
         self.alive(now);
         if !certain {
             // It may be the answer to what was given up before: it says that the panel lives, and nothing else.
@@ -85,6 +89,15 @@ impl Panel {
                 self.read(now, job, &request, &bits);
             }
         }
+    }
+
+    fn note_reply_time(&mut self, time: Duration) {
+        self.reply_time = if self.reply_time.is_zero() {
+            time
+        } else {
+            let part = |time: Duration| time.checked_div(REPLY_TIME_SHARE).unwrap_or_default();
+            self.reply_time.saturating_sub(part(self.reply_time)).saturating_add(part(time))
+        };
     }
 
     fn written(&mut self, now: Mono, job: Job, request: &Request) {
@@ -326,6 +339,7 @@ fn credential(keys: &KeysProfile, words: &[u16], stale: bool) -> Event {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::domain::profile::RegisterKind;

@@ -155,6 +155,7 @@ impl Keys {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "a test may panic")]
 mod tests {
     use super::*;
     use std::collections::VecDeque;

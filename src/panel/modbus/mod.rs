@@ -37,8 +37,10 @@ use crate::{
     wire::modbus::Request as Frame,
 };
 
-/// How long a panel may take to begin its answer.
-pub const REPLY_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long a panel may take to begin its answer: the first, up to the second for one that is known to be slow.
+const REPLY_TIMEOUT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+/// How much of a new reply time counts in the mean: one part in so many.
+const REPLY_TIME_SHARE: u32 = 8;
 /// A panel is offline after so long without an answer, and two failed requests (measured: with less, one late answer
 /// makes a panel flap).
 pub const OFFLINE_AFTER: Duration = Duration::from_secs(3);
@@ -90,7 +92,10 @@ pub struct Panel {
     echo_unsure: bool,
 
     timeouts: u32,
+    probes: u32,
     backoff: Duration,
+    /// How long it takes to answer, its bytes included, in the mean; zero: not known.
+    reply_time: Duration,
     state: PanelState,
     /// `None` until the first look at the time.
     last_valid: Option<Mono>,
@@ -131,7 +136,10 @@ impl Panel {
             echo: None,
             echo_unsure: false,
             timeouts: PROBE_AFTER_TIMEOUTS,
+            // The first probe is not a long one: most panels are quick, and all wait for all at the start.
+            probes: 1,
             backoff: PROBE_BACKOFF.0,
+            reply_time: Duration::ZERO,
             state: PanelState::Offline,
             last_valid: None,
             heard: false,

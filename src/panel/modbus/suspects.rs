@@ -2,8 +2,8 @@
 //!
 //! A request that was given up may be answered yet, and on the line that answer cannot be told from the one to a
 //! later request of the same shape. A device answers in the order in which it was asked. So nothing of the shape of
-//! a given-up request is asked until either an answer of another shape has come, behind which none can be left, or
-//! so much time has passed that the device has certainly forgotten.
+//! a given-up request is asked until an answer of another shape has come, behind which none can be left. Where a
+//! panel has no other shape to be asked for, time has to do.
 
 use std::time::Duration;
 
@@ -12,44 +12,63 @@ use crate::{
     wire::modbus::{Answer, Request},
 };
 
-/// No device answers later than this after its deadline.
-const LATEST: Duration = Duration::from_secs(2);
+/// So long after its deadline hardly any device answers.
+const LATE: Duration = Duration::from_secs(2);
+/// So long after it none does: requests that came meanwhile may have made it later still.
+const LATEST: Duration = Duration::from_secs(15);
 
-/// The given-up requests of one panel.
+/// The given-up requests of one panel, and when they were given up.
 #[derive(Debug, Default)]
 pub(super) struct Suspects(Vec<(Request, Mono)>);
+
+/// How far an answer to a request could be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trust {
+    /// It may well be a late one to another.
+    None,
+    /// Only a very late one could be taken for it.
+    Fair,
+    /// Nothing could be taken for it.
+    Full,
+}
 
 impl Suspects {
     /// A request was given up.
     pub(super) fn push(&mut self, now: Mono, request: Request) {
-        self.0.push((request, now + LATEST));
+        self.0.push((request, now));
     }
 
     /// Forgets what is too old to come.
     pub(super) fn advance(&mut self, now: Mono) {
-        self.0.retain(|(_, until)| *until > now);
+        self.0.retain(|(_, given_up)| *given_up + LATEST > now);
     }
 
-    /// Whether a late answer could be taken for one to this request.
-    pub(super) fn confuse(&self, request: &Request) -> bool {
-        self.0.iter().any(|(suspect, _)| request.is_confusable(suspect))
+    /// How far an answer to this request could be trusted.
+    pub(super) fn trust(&self, now: Mono, request: &Request) -> Trust {
+        let given_up = self.0.iter().filter(|(suspect, _)| request.is_confusable(suspect));
+        match given_up.map(|(_, given_up)| *given_up).max() {
+            None => Trust::Full,
+            Some(given_up) if given_up + LATE <= now => Trust::Fair,
+            Some(_) => Trust::None,
+        }
     }
 
-    /// When the last of them is forgotten; `None`: there are none.
-    pub(super) fn until(&self) -> Option<Mono> {
-        self.0.iter().map(|(_, until)| *until).max()
+    /// When the trust in something rises next; `None`: it is full.
+    pub(super) fn rises(&self, now: Mono) -> Option<Mono> {
+        let times = self.0.iter().flat_map(|(_, given_up)| [*given_up + LATE, *given_up + LATEST]);
+        times.filter(|at| *at > now).min()
     }
 
-    /// An answer to `request` has come. `true`: it is certainly its own.
-    pub(super) fn answered(&mut self, request: &Request, answer: &Answer) -> bool {
+    /// An answer to `request` has come. `true`: it is its own.
+    pub(super) fn answered(&mut self, now: Mono, request: &Request, answer: &Answer) -> bool {
         let is_exception = matches!(answer, Answer::Exception(_));
         let may_be_of = |suspect: &Request| {
             request.is_confusable(suspect) || is_exception && suspect.function() == request.function()
         };
         match self.0.iter().position(|(suspect, _)| may_be_of(suspect)) {
             Some(position) => {
-                self.0.remove(position);
-                false
+                let (_, given_up) = self.0.remove(position);
+                given_up + LATE <= now && self.trust(now, request) > Trust::None
             }
             None => {
                 self.0.clear();
@@ -65,6 +84,7 @@ impl Suspects {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::wire::modbus::{Exception, Table};
@@ -74,17 +94,28 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_another_shape_clears_them_and_time_does() {
+    fn an_answer_of_another_shape_clears_them() {
         let mut suspects = Suspects::default();
         suspects.push(Mono::ZERO, read(0, 10));
-        assert!(suspects.confuse(&read(50, 10)) && !suspects.confuse(&read(0, 9)));
+        assert_eq!(suspects.trust(Mono::ZERO, &read(50, 10)), Trust::None);
+        assert_eq!(suspects.trust(Mono::ZERO, &read(0, 9)), Trust::Full);
         let exception = Answer::Exception(Exception::IllegalDataAddress);
-        assert!(!suspects.answered(&read(0, 9), &exception), "an exception has no length");
+        assert!(!suspects.answered(Mono::ZERO, &read(0, 9), &exception), "an exception has no length");
         suspects.push(Mono::ZERO, read(0, 10));
-        assert!(suspects.answered(&read(0, 9), &Answer::Words(vec![0; 9])));
-        assert!(!suspects.confuse(&read(50, 10)));
-        suspects.push(Mono::ZERO, read(0, 10));
-        suspects.advance(Mono::ZERO + LATEST);
-        assert_eq!(suspects.until(), None);
+        assert!(suspects.answered(Mono::ZERO, &read(0, 9), &Answer::Words(vec![0; 9])));
+        assert_eq!(suspects.trust(Mono::ZERO, &read(50, 10)), Trust::Full);
+    }
+
+    #[test]
+    fn time_makes_them_unlikely_and_then_forgotten() {
+        let mut suspects = Suspects::default();
+        suspects.push(Mono::ZERO, read(0, 1));
+        assert_eq!(suspects.rises(Mono::ZERO), Some(Mono::ZERO + LATE));
+        let later = Mono::ZERO + LATE;
+        assert_eq!(suspects.trust(later, &read(7, 1)), Trust::Fair);
+        assert!(suspects.answered(later, &read(7, 1), &Answer::Words(vec![3])));
+        suspects.push(later, read(0, 1));
+        suspects.advance(later + LATEST);
+        assert_eq!((suspects.trust(later, &read(7, 1)), suspects.rises(later)), (Trust::Full, None));
     }
 }

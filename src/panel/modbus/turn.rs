@@ -1,10 +1,13 @@
 //! What a panel says in its turn.
 
+use std::time::Duration;
+
 use super::{
     Class, PROBE_BACKOFF, Panel, REPLY_TIMEOUT, frame,
     keys::Want,
     lock::Work,
     plan::{Block, table},
+    suspects::Trust,
 };
 use crate::{
     domain::{Mono, PanelState, profile::LockProfile},
@@ -20,6 +23,7 @@ pub(super) struct InFlight {
     pub(super) bytes: Vec<u8>,
     /// Its echo was heard.
     pub(super) echoed: bool,
+    pub(super) sent: Mono,
 }
 
 /// Why a request is sent, which is what its answer is for.
@@ -40,6 +44,8 @@ pub(super) enum Job {
     Sound,
 }
 
+/// Of the probes of a panel that is away, so many wait for a slow one.
+const LONG_PROBE_EVERY: u32 = 4;
 /// Turns about fast things, after which a slow one has its turn: a wire too slow for all is slow for all.
 const FAST_IN_A_ROW: u32 = 8;
 /// A thousandth of a period, the unit of [`Turn::stretch`].
@@ -70,9 +76,9 @@ impl Panel {
         let now = waiting.then_some(Mono::ZERO);
         let wanted = blocks.chain(again).chain(lock).chain(keys).chain(self.enables.next_time()).chain(now);
         let earliest = wanted.min().unwrap_or(Mono::NEVER).max(self.not_before);
-        // Where nothing but confusable requests are left, their time is the next.
+        // Where nothing is left whose answer could be trusted, time has to pass.
         if earliest != Mono::NEVER && self.choose(earliest).is_none() {
-            return self.suspects.until().map_or(earliest, |until| until.max(earliest));
+            return self.suspects.rises(earliest).unwrap_or(earliest);
         }
         earliest
     }
@@ -88,14 +94,14 @@ impl Panel {
         if self.in_flight.is_some() {
             return false;
         }
-        let Some((turn, job, request)) = self.choose(now).or_else(|| self.probe()) else { return false };
+        let Some((turn, job, request)) = self.choose(now).or_else(|| self.probe(now)) else { return false };
         self.fast_turns = if turn.class == Class::Fast { self.fast_turns.saturating_add(1) } else { 0 };
         let Some(bytes) = frame(self.unit, &request) else { return false };
         if let Job::Lock(work) = job {
             self.lock.sent(now, work);
         }
         out.extend_from_slice(&bytes);
-        self.in_flight = Some(InFlight { job, request, bytes, echoed: false });
+        self.in_flight = Some(InFlight { job, request, bytes, echoed: false, sent: now });
         true
     }
 
@@ -104,6 +110,7 @@ impl Panel {
         let Some(in_flight) = self.in_flight.take() else { return };
         self.timeouts = self.timeouts.saturating_add(1);
         if self.state == PanelState::Offline {
+            self.probes = self.probes.wrapping_add(1);
             self.backoff = self.backoff.saturating_add(PROBE_BACKOFF.0).min(PROBE_BACKOFF.1);
         }
         // The one copy of a write was its echo, or its answer on a line that does not echo.
@@ -122,9 +129,14 @@ impl Panel {
         u32::try_from(length).unwrap_or(u32::MAX)
     }
 
-    /// How long the answer in flight may take to begin.
-    pub const fn reply_window(&self) -> std::time::Duration {
-        REPLY_TIMEOUT
+    /// See [`crate::panel::Driver::reply_window`].
+    pub fn reply_window(&self) -> Duration {
+        let is_long = self.state == PanelState::Offline && self.probes.is_multiple_of(LONG_PROBE_EVERY);
+        if is_long {
+            return REPLY_TIMEOUT.1;
+        }
+        // Twice the mean: one late answer does not make a panel slow, that it is always late does.
+        self.reply_time.saturating_mul(2).clamp(REPLY_TIMEOUT.0, REPLY_TIMEOUT.1)
     }
 
     /// What is worth most now, in a shape that nothing late can be taken for.
@@ -133,21 +145,23 @@ impl Panel {
         let slow_first = self.fast_turns >= FAST_IN_A_ROW;
         let worth = |turn: Turn| (slow_first && turn.class < Class::Fast, turn);
         wanted.sort_by_key(|(turn, ..)| std::cmp::Reverse(worth(*turn)));
-        let mut confusable = None;
-        for (turn, job, request) in wanted {
-            if !self.suspects.confuse(&request) {
-                return Some((turn, job, request));
+        let is_clear = |request: &Request| self.suspects.trust(now, request) == Trust::Full;
+        for (turn, job, request) in &wanted {
+            if is_clear(request) {
+                return Some((*turn, *job, request.clone()));
             }
             if let Job::Block(number) = job {
-                let shorter = self.blocks.get(number).into_iter().flat_map(Block::shorter);
-                if let Some(request) = shorter.into_iter().find(|request| !self.suspects.confuse(request)) {
-                    return Some((turn, job, request));
+                let shorter = self.blocks.get(*number).into_iter().flat_map(Block::shorter);
+                if let Some(request) = shorter.into_iter().find(is_clear) {
+                    return Some((*turn, *job, request));
                 }
             }
-            confusable.get_or_insert(turn);
         }
-        let turn = confusable?;
-        self.sounding().map(|request| (turn, Job::Sound, request))
+        let (first, ..) = wanted.first()?;
+        if let Some(request) = self.sounding(now, Trust::Full) {
+            return Some((*first, Job::Sound, request));
+        }
+        wanted.into_iter().find(|(_, _, request)| self.suspects.trust(now, request) >= Trust::Fair)
     }
 
     /// All that is due.
@@ -157,7 +171,7 @@ impl Panel {
             wanted.extend(request.map(|request| (Turn { class, stretch }, job, request)));
         };
         if self.echo_unsure {
-            add(Class::Urgent, u32::MAX, Job::Sound, self.sounding());
+            add(Class::Urgent, u32::MAX, Job::Sound, self.sounding(now, Trust::Full));
         }
         if let Some(work) = self.lock.work(now) {
             add(Class::Urgent, u32::MAX, Job::Lock(work), self.lock.request(work));
@@ -212,13 +226,14 @@ impl Panel {
     }
 
     /// What a panel is asked that owes nothing now, to see whether it is there.
-    fn probe(&self) -> Option<(Turn, Job, Request)> {
+    fn probe(&self, now: Mono) -> Option<(Turn, Job, Request)> {
         let turn = Turn { class: Class::Slow, stretch: 0 };
-        self.sounding().map(|request| (turn, Job::Sound, request))
+        let request = self.sounding(now, Trust::Full).or_else(|| self.sounding(now, Trust::Fair));
+        request.map(|request| (turn, Job::Sound, request))
     }
 
-    /// A request that changes nothing, of a shape that no late answer has; the shortest answer first.
-    fn sounding(&self) -> Option<Request> {
+    /// A request that changes nothing, and whose answer can be trusted so far; the shortest answer first.
+    fn sounding(&self, now: Mono, trust: Trust) -> Option<Request> {
         let mut candidates: Vec<Request> = Vec::new();
         let one = |table, start| Request::Read { table, start, count: 1 };
         match self.profile.lock {
@@ -234,7 +249,7 @@ impl Panel {
             .extend(self.profile.keys.as_ref().map(|keys| one(table(keys.next.kind), keys.next.address)));
         candidates.extend(self.identity_request());
         candidates.sort_by_key(Request::reply_length);
-        candidates.into_iter().find(|request| !self.suspects.confuse(request))
+        candidates.into_iter().find(|request| self.suspects.trust(now, request) >= trust)
     }
 
     fn identity_request(&self) -> Option<Request> {
