@@ -17,7 +17,7 @@ use intercom_gateway::{
         building::{BuildError, Building, PlacedPanel},
         line::{LineRate, LineSettings},
         panel::{ChannelSetup, EventId, Observation, PanelSetup, SimulatedPanel},
-        shell::{LineSpec, RunningLine},
+        shell::{LineSpec, RunningLine, Traffic},
     },
     wire::osdp::{Check, Command, Header, Parsed, Reply, emit, parse},
 };
@@ -114,6 +114,25 @@ fn counted(what: &str, reached: impl Fn() -> bool) {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     panic!("the line never counted {what}");
+}
+
+#[test]
+fn a_tap_shows_every_transmission_with_its_times() {
+    let rate = LineRate::osdp(115_200);
+    let (tap, traffic) = sync_channel(16);
+    let line = LineSpec { tap: Some(tap), ..LineSpec::new(name("street"), LineSettings::clean(Some(rate))) };
+    let turnaround = line.turnaround;
+    let place = PlacedPanel { name: name("entrance-1"), bus: name("street"), setup: panel(0) };
+    let (building, _) = Building::start(&[line], vec![place]).unwrap();
+    let mut client = open(building.port(&name("street")).unwrap());
+    exchange(&mut client, 0, 0, &Command::Id);
+    building.stop().unwrap();
+    let all: Vec<Traffic> = traffic.iter().collect();
+    let [command, reply] = all[..] else { panic!("{all:?}") };
+    assert_eq!((command.from_port, command.characters), (true, 10));
+    assert_eq!((reply.from_port, reply.characters), (false, 21));
+    assert_eq!(reply.start, command.end + turnaround);
+    assert_eq!(reply.end, reply.start + rate.character() * 21);
 }
 
 #[test]

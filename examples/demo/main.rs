@@ -1,8 +1,11 @@
-//! A whole building on one machine: simulated panels on pseudo-terminals, and the daemon that opens their doors.
+//! A whole building on one machine: simulated panels on pseudo-terminals, the daemon that opens their doors, an MQTT
+//! broker, and a stand-in for the cloud.
 //!
 //! `cargo run --release --example demo` prints what there is to try and goes on until Ctrl-C;
 //! `… -- --for 20s` presents keys by itself for that time and exits 0 only if the right ones opened.
 
+mod cloud;
+mod https;
 mod selfcheck;
 mod show;
 mod stage;
@@ -39,6 +42,7 @@ fn run() -> anyhow::Result<ExitCode> {
     // The daemon's warnings are part of the show; its everyday lines are not.
     tracing_subscriber::fmt().with_env_filter("warn").with_target(false).with_writer(std::io::stderr).init();
     let stage = Arc::new(Stage::set()?);
+    Stage::clear_when_interrupted(stage.clone())?;
     show::introduce(&stage);
     match arguments.time {
         Some(time) => {
@@ -47,9 +51,9 @@ fn run() -> anyhow::Result<ExitCode> {
             Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         None => {
-            show::follow_journal(&stage)?;
-            let doors = stage.clone();
+            let (doors, consumer) = (stage.clone(), stage.clone());
             std::thread::spawn(move || show::tell_doors(&doors));
+            std::thread::spawn(move || show::tell_cloud(&consumer));
             take_instructions(&stage)?;
             stage.clear()?;
             Ok(ExitCode::SUCCESS)

@@ -1,13 +1,14 @@
-//! Presents keys and checks what comes of it: at the panels, and in the journal.
+//! Presents keys and checks what comes of it: at the panels, in the journal, at the endpoint, in the cloud.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::mpsc::{self, Receiver},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context;
 use intercom_gateway::{
+    clock,
     domain::Name,
     simulate::{
         action::{Action, Card},
@@ -17,7 +18,7 @@ use intercom_gateway::{
 };
 use serde_json::Value;
 
-use super::stage::Stage;
+use super::{https, stage::Stage};
 
 /// How long anything may take before it counts as not happening: far longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,7 +36,7 @@ const SWIPES: [(&str, [u8; 4], bool, &str); 7] = [
 
 /// `true`: known keys opened, unknown ones did not, and the journal says so.
 pub fn run(stage: &Stage, time: Duration) -> anyhow::Result<bool> {
-    let until = Instant::now() + time;
+    let until = clock::mono() + time;
     let (sender, events) = mpsc::sync_channel(4096);
     let journal = stage.journal(true)?;
     std::thread::spawn(move || {
@@ -51,7 +52,7 @@ pub fn run(stage: &Stage, time: Duration) -> anyhow::Result<bool> {
     check.wait_for_panels()?;
     let (mut opened, mut refused, mut wrong) = (0_u32, 0_u32, 0_u32);
     for &(panel, tag, opens, reason) in SWIPES.iter().cycle() {
-        if Instant::now() >= until {
+        if clock::mono() >= until {
             break;
         }
         match check.swipe(&Name::new(panel)?, tag, opens, reason) {
@@ -64,6 +65,8 @@ pub fn run(stage: &Stage, time: Duration) -> anyhow::Result<bool> {
         }
     }
     wrong += check.judge_journal(opened, refused)?;
+    wrong += judge_endpoint(stage)?;
+    wrong += judge_cloud(stage)?;
     println!(
         "\n{opened} known keys opened their doors, {refused} others were refused, {wrong} things went wrong"
     );
@@ -130,8 +133,10 @@ impl Check<'_> {
     }
 
     fn wait_for_output(&mut self, panel: &Name) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        while let Ok(sighting) = self.sightings.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())) {
+        let begun = clock::mono();
+        while let Ok(sighting) =
+            self.sightings.recv_timeout(PATIENCE.saturating_sub(clock::mono().since(begun)))
+        {
             if let Observation::Output(_) = sighting.what {
                 *self.opened.entry(sighting.panel.clone()).or_default() += 1;
                 if sighting.panel == *panel {
@@ -172,4 +177,53 @@ impl Check<'_> {
         }
         Ok(wrong)
     }
+}
+
+/// The flat endpoint: the document that was imported for a token, 401 without. Gives the number of wrong answers.
+fn judge_endpoint(stage: &Stage) -> anyhow::Result<u32> {
+    let certificate = stage.certificate();
+    let get = |token| https::get(stage.https_port, &certificate, token, "/api/admin/v1/intercoms/1/flats/1");
+    let mut wrong = 0;
+    let (status, body) = get(Some(stage.token.as_str()))?;
+    let body: Value = serde_json::from_str(&body)?;
+    let imported: Value = serde_json::from_str(include_str!("flats.json"))?;
+    let mut expected = imported["flats"][0].clone();
+    expected.as_object_mut().expect("a flat").remove("intercom");
+    if !status.contains(" 200 ") || body != expected {
+        println!("WRONG: the endpoint answers {status}, and not with the imported flat");
+        wrong += 1;
+    }
+    let (status, _) = get(None)?;
+    if !status.contains(" 401 ") {
+        println!("WRONG: without a token the endpoint answers {status}");
+        wrong += 1;
+    }
+    println!("the endpoint served flat 1 over HTTPS, to a token only");
+    Ok(wrong)
+}
+
+/// What the cloud consumed, each event once, is the journal. Gives the number of events missing or too many.
+fn judge_cloud(stage: &Stage) -> anyhow::Result<u32> {
+    let mut missing = BTreeSet::new();
+    for event in stage.journal(false)? {
+        missing.insert(event_id(event?.as_bytes())?);
+    }
+    let total = missing.len();
+    let consumed = stage.consumed.lock().expect("not poisoned");
+    while !missing.is_empty() {
+        let Ok((topic, payload)) = consumed.recv_timeout(PATIENCE) else { break };
+        if topic.ends_with("/events") {
+            missing.remove(&event_id(&payload)?);
+        }
+    }
+    for id in &missing {
+        println!("WRONG: event {id} never reached the cloud");
+    }
+    println!("{} of {total} events of the journal reached the cloud", total - missing.len());
+    Ok(u32::try_from(missing.len())?)
+}
+
+fn event_id(event: &[u8]) -> anyhow::Result<String> {
+    let event: Value = serde_json::from_slice(event)?;
+    Ok(event["id"].as_str().context("an event without id")?.to_owned())
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::stage::Stage;
+use super::stage::{EVERYTHING, Stage};
 use intercom_gateway::simulate::panel::Observation;
 
 /// What there is, and lines to copy.
@@ -20,23 +20,32 @@ pub fn introduce(stage: &Stage) {
     println!("  input entrance-1 1 0 0 0          the door is opened (0 0 0 0: closed)");
     println!("  gone entrance-2 on                a panel dies (off: it is back)");
     println!("\nIn another terminal:");
-    for command in ["journal --follow", "flat 1 1", "flat 2 41 --number", "check"] {
+    for command in ["journal --follow", "flat 2 41 --number", "check"] {
         println!("  cargo run --release -q -- --config {config} {command}");
     }
-    println!("\nCtrl-C ends it.\n");
+    let (certificate, port, token) = (stage.certificate(), stage.https_port, &stage.token);
+    println!(
+        "  curl --cacert {} -H 'Authorization: Bearer {token}' https://localhost:{port}/api/admin/v1/intercoms/1/flats/1",
+        certificate.display()
+    );
+    println!("  mosquitto_sub -V 5 -p {} -t '{EVERYTHING}' -v", stage.broker.port);
+    println!("\nBelow is what the cloud's stand-in consumes, and what the doors do. Ctrl-C ends it.\n");
 }
 
-/// Prints events as they come.
-pub fn follow_journal(stage: &Stage) -> anyhow::Result<()> {
-    let journal = stage.journal(true)?;
-    std::thread::spawn(move || {
-        for event in journal.map_while(Result::ok) {
-            if let Ok(event) = serde_json::from_str::<Value>(&event) {
-                println!("{}", in_words(&event));
-            }
+/// Prints what the stand-in for the cloud consumes.
+pub fn tell_cloud(stage: &Stage) {
+    let consumed = stage.consumed.lock().expect("not poisoned");
+    for (topic, payload) in consumed.iter() {
+        let Ok(payload) = serde_json::from_slice::<Value>(&payload) else { continue };
+        match topic.strip_prefix("intercom/v1/demo/") {
+            Some("events") => println!("{}", in_words(&payload)),
+            Some(topic) => println!(
+                "{topic}: {}",
+                payload["state"].as_str().or(payload["status"].as_str()).unwrap_or("…")
+            ),
+            None => {}
         }
-    });
-    Ok(())
+    }
 }
 
 /// Prints what the panels do to their doors.

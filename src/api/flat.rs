@@ -4,34 +4,32 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::{RawPathParams, State, rejection::RawPathParamsRejection},
-    http::{Response, StatusCode},
+    extract::State,
+    http::{Response, StatusCode, Uri},
 };
 
 use super::{
     error::{Invalid, json_response, unreadable},
-    query::ids,
+    query::{FLAT, INTERCOM, ids},
     routes::{Api, read_body},
 };
 
-type Params = Result<RawPathParams, RawPathParamsRejection>;
-
 /// `GET …/intercoms/{intercom}/flats/{flat}`. The look-up takes some 20 µs and waits for no writer, so it is made
 /// on the spot: a hop to a blocking thread and back costs more than it.
-pub(super) async fn get(State(api): State<Arc<Api>>, params: Params) -> Response<Body> {
-    answer(&api, &params).unwrap_or_else(Invalid::response)
+pub(super) async fn get(State(api): State<Arc<Api>>, uri: Uri) -> Response<Body> {
+    answer(&api, &uri).unwrap_or_else(Invalid::response)
 }
 
 /// The same by `POST`: the published page's own sample posts `[]`. The body is read and ignored.
-pub(super) async fn post(State(api): State<Arc<Api>>, params: Params, body: Body) -> Response<Body> {
+pub(super) async fn post(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Response<Body> {
     match read_body(body, &api.settings.limits).await {
-        Ok(_) => answer(&api, &params).unwrap_or_else(Invalid::response),
+        Ok(_) => answer(&api, &uri).unwrap_or_else(Invalid::response),
         Err(refused) => refused,
     }
 }
 
-fn answer(api: &Api, params: &Params) -> Result<Response<Body>, Invalid> {
-    let [intercom, flat] = ids(params, ["intercom", "flat"])?;
+fn answer(api: &Api, uri: &Uri) -> Result<Response<Body>, Invalid> {
+    let [intercom, flat] = ids(uri, [INTERCOM, FLAT])?;
     let age = api.age.headers();
     let mut response = match api.handles.cache.flat_body(intercom, flat) {
         Ok(Some(body)) => json_response(StatusCode::OK, body),

@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    extract::{RawPathParams, State, rejection::RawPathParamsRejection},
+    extract::State,
     http::{HeaderMap, Response, Uri},
 };
 
 use super::{
     error::{Invalid, unavailable, unreadable},
-    query::{Address, PageAsked, Parameters, ids},
+    query::{Address, INTERCOM, PageAsked, Parameters, ids},
     routes::Api,
 };
 use crate::{
@@ -23,17 +23,10 @@ pub(super) const WALKS: usize = 2;
 /// How long a list waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 
-type Params = Result<RawPathParams, RawPathParamsRejection>;
-
 /// `GET …/intercoms/{intercom}/flats`.
-pub(super) async fn flats(
-    State(api): State<Arc<Api>>,
-    params: Params,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response<Body> {
+pub(super) async fn flats(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
     let asked = || {
-        let [intercom] = ids(&params, ["intercom"])?;
+        let [intercom] = ids(&uri, [INTERCOM])?;
         let mut parameters = Parameters::of(&uri);
         let page = PageAsked::of(&mut parameters);
         let search = parameters.text("search").map(ToOwned::to_owned);
@@ -51,14 +44,9 @@ pub(super) async fn flats(
 }
 
 /// `GET …/intercoms/{intercom}/keys`.
-pub(super) async fn keys(
-    State(api): State<Arc<Api>>,
-    params: Params,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response<Body> {
+pub(super) async fn keys(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
     let asked = || {
-        let [intercom] = ids(&params, ["intercom"])?;
+        let [intercom] = ids(&uri, [INTERCOM])?;
         let mut parameters = Parameters::of(&uri);
         let page = PageAsked::of(&mut parameters);
         let filter = KeyFilter {

@@ -8,14 +8,14 @@ use axum::{
     http::{Response, StatusCode, Uri},
 };
 use serde::Serialize;
-use serde_json::{json, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
-    error::{Invalid, json_response, ok, unreadable},
+    error::{Invalid, ok, unreadable},
     query::Parameters,
     routes::Api,
 };
-use crate::domain::{Device, PanelStatus, document::MAX_INTEGER, time::rfc3339};
+use crate::domain::{Device, PanelStatus, UplinkStatus, document::MAX_INTEGER, time::rfc3339};
 
 /// Events of an answer: by default, and at most.
 const EVENTS: (u64, u64) = (100, 1000);
@@ -28,9 +28,13 @@ pub(super) async fn panels(State(api): State<Arc<Api>>) -> Response<Body> {
         status: PanelStatus,
         device: Option<Device>,
     }
+    #[derive(Serialize)]
+    struct Shape {
+        data: Vec<Row>,
+    }
     let rows =
         api.handles.buses.panels().into_iter().map(|status| Row { device: status.device.clone(), status });
-    ok(&json!({ "data": rows.collect::<Vec<_>>() }))
+    ok(&Shape { data: rows.collect() })
 }
 
 /// `GET /api/local/v1/events`: up to `limit` events from sequence `from` on, oldest first; without `from` the newest
@@ -70,6 +74,15 @@ pub(super) async fn events(State(api): State<Arc<Api>>, uri: Uri) -> Response<Bo
 
 /// `GET /api/local/v1/outbox`: what is not delivered yet, and how the uplink is.
 pub(super) async fn outbox(State(api): State<Arc<Api>>) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        journal: &'a str,
+        last: u64,
+        through: u64,
+        undelivered: u64,
+        oldest_undelivered_at: Option<String>,
+        uplink: UplinkStatus,
+    }
     let position = api.handles.journal.position().borrow().clone();
     let through = api.handles.journal.delivered().min(position.last);
     let first_open = (through + 1).max(position.oldest);
@@ -77,35 +90,49 @@ pub(super) async fn outbox(State(api): State<Arc<Api>>) -> Response<Body> {
         Ok(events) => events.into_iter().next().filter(|event| event.sequence <= position.last),
         Err(error) => return unreadable(&error),
     };
-    let uplink = api.handles.uplink.borrow().clone();
-    ok(&json!({
-        "journal": &*position.journal,
-        "last": position.last,
-        "through": through,
-        "undelivered": (position.last + 1).saturating_sub(first_open),
-        "oldest_undelivered_at": oldest.map(|event| rfc3339(event.stamp.time)),
-        "uplink": uplink,
-    }))
+    ok(&Shape {
+        journal: &position.journal,
+        last: position.last,
+        through,
+        undelivered: (position.last + 1).saturating_sub(first_open),
+        oldest_undelivered_at: oldest.map(|event| rfc3339(event.stamp.time)),
+        uplink: api.handles.uplink.borrow().clone(),
+    })
 }
 
 /// `GET /api/local/v1/sync`: what is in force, as in the contract's `sync/state`.
 pub(super) async fn sync(State(api): State<Arc<Api>>) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Shape {
+        revision: Option<u64>,
+        digest: String,
+        flats: u64,
+        keys: u64,
+        users: u64,
+        applied_at: Option<String>,
+    }
     let state = api.handles.cache.state().borrow().clone();
-    ok(&json!({
-        "revision": state.revision,
-        "digest": state.digest,
-        "flats": state.flats,
-        "keys": state.keys,
-        "users": state.users,
-        "applied_at": state.applied_at.map(rfc3339),
-    }))
+    ok(&Shape {
+        revision: state.revision,
+        digest: state.digest,
+        flats: state.flats,
+        keys: state.keys,
+        users: state.users,
+        applied_at: state.applied_at.map(rfc3339),
+    })
 }
 
 /// `GET /healthz`.
 pub(super) async fn health(State(api): State<Arc<Api>>) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Shape {
+        status: &'static str,
+        reasons: Vec<String>,
+    }
     let health = api.handles.health.borrow().clone();
     let well = health.reasons.is_empty() && !health.dead;
     let status = if health.dead { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let body = json!({ "status": if well { "ok" } else { "degraded" }, "reasons": health.reasons });
-    json_response(status, body.to_string())
+    let mut response = ok(&Shape { status: if well { "ok" } else { "degraded" }, reasons: health.reasons });
+    *response.status_mut() = status;
+    response
 }

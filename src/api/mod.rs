@@ -13,7 +13,6 @@
 
 mod age;
 mod error;
-mod files;
 mod flat;
 mod guard;
 mod lists;

@@ -5,15 +5,15 @@ use std::{num::NonZeroU16, sync::Arc, time::Duration};
 use axum::{
     Extension,
     body::Body,
-    extract::{RawPathParams, State, rejection::RawPathParamsRejection},
-    http::{Response, StatusCode},
+    extract::State,
+    http::{Response, StatusCode, Uri},
 };
 use serde_json::Value;
 
 use super::{
     TokenInfo,
     error::{Invalid, problem},
-    query::ids,
+    query::{INTERCOM, ids},
     routes::{Api, read_body},
 };
 use crate::{
@@ -39,7 +39,7 @@ struct Cause {
 pub(super) async fn post(
     State(api): State<Arc<Api>>,
     Extension(token): Extension<TokenInfo>,
-    params: Result<RawPathParams, RawPathParamsRejection>,
+    uri: Uri,
     body: Body,
 ) -> Response<Body> {
     if token.read_only {
@@ -53,7 +53,7 @@ pub(super) async fn post(
         Err(refused) => return refused,
     };
     let asked = || {
-        let [intercom] = ids(&params, ["intercom"])?;
+        let [intercom] = ids(&uri, [INTERCOM])?;
         let asked = Asked::parse(&body)?;
         api.known_intercom(intercom)?;
         Ok((intercom, asked))

@@ -2,7 +2,7 @@
 
 use axum::{
     body::Body,
-    extract::{Query, RawPathParams, rejection::RawPathParamsRejection},
+    extract::Query,
     http::{HeaderMap, Response, StatusCode, Uri, header},
 };
 use serde::Serialize;
@@ -14,16 +14,16 @@ use crate::{domain::document::MAX_INTEGER, store::Page};
 /// Default of `per_page`, and its highest (contract §3).
 const PER_PAGE: (u64, u64) = (25, 1000);
 
-/// The path's parameters of these names as ids.
-pub(super) fn ids<const N: usize>(
-    params: &Result<RawPathParams, RawPathParamsRejection>,
-    names: [&str; N],
-) -> Result<[u64; N], Invalid> {
+/// Where a path below `/api/admin/v1/intercoms/{intercom}/flats/{flat}` has its ids: name, and segment from 0.
+pub(super) const INTERCOM: (&str, usize) = ("intercom", 4);
+/// As [`INTERCOM`].
+pub(super) const FLAT: (&str, usize) = ("flat", 6);
+
+/// Segments of the path as ids, taken as they were sent: whatever is escaped in them is no digit.
+pub(super) fn ids<const N: usize>(uri: &Uri, names: [(&str, usize); N]) -> Result<[u64; N], Invalid> {
     let mut invalid = Invalid::default();
-    let ids = names.map(|name| {
-        // Bytes that are no text are no number either.
-        let text = params.as_ref().ok().and_then(|params| params.iter().find(|(key, _)| *key == name));
-        let id = text.and_then(|(_, text)| positive(text));
+    let ids = names.map(|(name, segment)| {
+        let id = uri.path().split('/').nth(segment + 1).and_then(positive);
         if id.is_none() {
             invalid.add(name, format!("{name} must be a positive integer."));
         }

@@ -20,10 +20,8 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
-use super::{
-    Settings, Tls,
-    files::{private_dir, write_private},
-};
+use super::{Settings, Tls};
+use crate::sys::files::{private_dir, write_private};
 
 /// Why there is no certificate to serve with.
 #[derive(Debug, thiserror::Error)]

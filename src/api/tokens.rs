@@ -23,8 +23,8 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use super::files::write_private;
 use crate::domain::{Name, name::InvalidName, time::rfc3339};
+use crate::sys::files::write_private;
 
 /// What tokens begin with, so that one that got out is recognised by people and by scanners for secrets.
 const PREFIX: &str = "igw_";

@@ -284,7 +284,7 @@ impl Core {
         let expires = caused + UNLOCK_EXPIRES;
         let Some(station) = self.stations.get_mut(number) else { return };
         // From the request on: the panel may have taken it though its acknowledgement is lost.
-        station.door.unlocked(by, expires + seconds(tenths));
+        station.door.unlocked(moment.mono, by, expires + seconds(tenths));
         let Some(lock) = station.settings.lock else { return };
         if let Some(driver) = self.line.driver(number) {
             let unlock = Request::Unlock { output: lock.output, active: lock.active, tenths };
@@ -302,10 +302,14 @@ impl Core {
         let duration = f64::from(tenths.get()) / 10.0;
         let body = match result {
             Ok(()) => {
-                station.door.unlocked(by.clone(), moment.mono + seconds(tenths));
+                station.door.unlocked(moment.mono, by.clone(), moment.mono + seconds(tenths));
                 EventBody::DoorUnlocked(DoorUnlocked { panel, intercom, by, duration })
             }
             Err(failure) => {
+                // Not confirmed is not certain: the panel may have done it.
+                if failure != Failure::Unconfirmed {
+                    station.door.not_unlocked(&by);
+                }
                 let cause = failure.code().to_owned();
                 EventBody::DoorUnlockFailed(DoorUnlockFailed { panel, intercom, by, duration, cause })
             }

@@ -1,8 +1,9 @@
 //! The door behind a panel: contact, exit button, and which unlock an opening belongs to. Takes its time from
 //! the caller.
 //!
-//! Invariant: an opening is `forced` unless an unlock was under way, or the exit button was pressed within its
+//! Invariants: an opening is `forced` unless an unlock was under way, or the exit button was pressed within its
 //! grace. A first report after the start is taken as it is: no event is made of what may have happened before.
+//! A button in a stale report unlocks nothing: it may have been pressed while the panel was away.
 
 use std::time::Duration;
 
@@ -64,7 +65,8 @@ pub struct Door {
     open_since: Option<Mono>,
     opened_by: Option<UnlockedBy>,
     held_told: bool,
-    unlocked: Option<(UnlockedBy, Mono)>,
+    /// Unlocks that may be under way, and until when an opening is theirs; the latest last.
+    unlocked: Vec<(UnlockedBy, Mono)>,
 }
 
 impl Door {
@@ -76,17 +78,22 @@ impl Door {
             open_since: None,
             opened_by: None,
             held_told: false,
-            unlocked: None,
+            unlocked: Vec::new(),
         }
     }
 
     /// An unlock is under way that will last until `until`.
-    pub fn unlocked(&mut self, by: UnlockedBy, until: Mono) {
-        self.unlocked = Some((by, until + REPORT_DELAY));
+    pub fn unlocked(&mut self, now: Mono, by: UnlockedBy, until: Mono) {
+        self.excuse(now, by, until + REPORT_DELAY);
     }
 
-    /// Takes a report of all inputs.
-    pub fn report(&mut self, now: Mono, inputs: Vec<InputState>) -> Vec<DoorEvent> {
+    /// That unlock came to nothing for certain: an opening is not its consequence. The button's grace stands.
+    pub fn not_unlocked(&mut self, by: &UnlockedBy) {
+        self.unlocked.retain(|(other, _)| other != by || by.kind == UnlockKind::Exit);
+    }
+
+    /// Takes a report of all inputs. `stale`: it may be an old one.
+    pub fn report(&mut self, now: Mono, inputs: Vec<InputState>, stale: bool) -> Vec<DoorEvent> {
         let before = std::mem::replace(&mut self.inputs, inputs);
         let first = before.is_empty();
         let mut events = Vec::new();
@@ -99,7 +106,7 @@ impl Door {
             events.push(DoorEvent::Input { input, from, to });
             if self.settings.as_ref().is_some_and(|door| door.exit == Some(input)) && to == InputState::Active
             {
-                self.exit_pressed(now, &mut events);
+                self.exit_pressed(now, stale, &mut events);
             }
         }
         self.look_at_contact(now, first, &mut events);
@@ -123,13 +130,21 @@ impl Door {
         }
     }
 
-    fn exit_pressed(&mut self, now: Mono, events: &mut Vec<DoorEvent>) {
+    fn exit_pressed(&mut self, now: Mono, stale: bool, events: &mut Vec<DoorEvent>) {
         let Some(settings) = &self.settings else { return };
+        let (until, unlocks) = (now + settings.exit_grace, settings.exit_unlocks && !stale);
         let by = UnlockedBy { kind: UnlockKind::Exit, id: None };
-        self.unlocked = Some((by, now + settings.exit_grace));
-        if settings.exit_unlocks {
+        self.excuse(now, by, until);
+        if unlocks {
             events.push(DoorEvent::ExitUnlock);
         }
+    }
+
+    fn excuse(&mut self, now: Mono, by: UnlockedBy, until: Mono) {
+        self.unlocked.retain(|(_, until)| *until >= now);
+        let before = self.unlocked.iter().position(|(other, _)| *other == by);
+        let before = before.map_or(Mono::ZERO, |position| self.unlocked.remove(position).1);
+        self.unlocked.push((by, until.max(before)));
     }
 
     fn look_at_contact(&mut self, now: Mono, first: bool, events: &mut Vec<DoorEvent>) {
@@ -145,8 +160,8 @@ impl Door {
             (true, None) => {
                 self.open_since = Some(now);
                 self.held_told = false;
-                self.opened_by =
-                    self.unlocked.as_ref().filter(|(_, until)| now <= *until).map(|(by, _)| by.clone());
+                let mut latest_first = self.unlocked.iter().rev();
+                self.opened_by = latest_first.find(|(_, until)| now <= *until).map(|(by, _)| by.clone());
                 if !first {
                     events.push(self.opened_by.clone().map_or(DoorEvent::Forced, DoorEvent::Opened));
                 }
@@ -192,12 +207,15 @@ mod tests {
     #[test]
     fn an_opening_belongs_to_the_unlock_under_way() {
         let mut door = door();
-        assert_eq!(door.report(at(0), vec![Inactive, Inactive]), []);
-        door.unlocked(by_key(), at(5));
-        assert_eq!(moved(door.report(at(4), vec![Active, Inactive])), [DoorEvent::Opened(by_key())]);
-        assert_eq!(moved(door.report(at(6), vec![Inactive, Inactive])), [DoorEvent::Closed(Some(by_key()))]);
-        assert_eq!(moved(door.report(at(8), vec![Active, Inactive])), [DoorEvent::Forced]);
-        assert_eq!(moved(door.report(at(9), vec![Inactive, Inactive])), [DoorEvent::Closed(None)]);
+        assert_eq!(door.report(at(0), vec![Inactive, Inactive], false), []);
+        door.unlocked(at(3), by_key(), at(5));
+        assert_eq!(moved(door.report(at(4), vec![Active, Inactive], false)), [DoorEvent::Opened(by_key())]);
+        assert_eq!(
+            moved(door.report(at(6), vec![Inactive, Inactive], false)),
+            [DoorEvent::Closed(Some(by_key()))]
+        );
+        assert_eq!(moved(door.report(at(8), vec![Active, Inactive], false)), [DoorEvent::Forced]);
+        assert_eq!(moved(door.report(at(9), vec![Inactive, Inactive], false)), [DoorEvent::Closed(None)]);
     }
 
     #[test]
@@ -205,19 +223,55 @@ mod tests {
         let exit = UnlockedBy { kind: UnlockKind::Exit, id: None };
         for (opened_at, expected) in [(10, DoorEvent::Opened(exit)), (11, DoorEvent::Forced)] {
             let mut door = door();
-            door.report(at(0), vec![Inactive, Inactive]);
-            let pressed = door.report(at(0), vec![Inactive, Active]);
+            door.report(at(0), vec![Inactive, Inactive], false);
+            let pressed = door.report(at(0), vec![Inactive, Active], false);
             assert_eq!(pressed, [DoorEvent::Input { input: 1, from: Inactive, to: Active }]);
-            door.report(at(1), vec![Inactive, Inactive]);
-            assert_eq!(moved(door.report(at(opened_at), vec![Active, Inactive])), [expected]);
+            door.report(at(1), vec![Inactive, Inactive], false);
+            assert_eq!(moved(door.report(at(opened_at), vec![Active, Inactive], false)), [expected]);
+        }
+    }
+
+    #[test]
+    fn an_unlock_that_came_to_nothing_excuses_no_opening_and_hides_no_other() {
+        let command = UnlockedBy { kind: UnlockKind::Command, id: None };
+        let exit = UnlockedBy { kind: UnlockKind::Exit, id: None };
+        for (failed, expected) in [
+            (vec![by_key(), command.clone()], DoorEvent::Forced),
+            (vec![command.clone()], DoorEvent::Opened(by_key())),
+            (vec![], DoorEvent::Opened(command.clone())),
+        ] {
+            let mut door = door();
+            door.report(at(0), vec![Inactive], false);
+            door.unlocked(at(1), by_key(), at(5));
+            door.unlocked(at(2), command.clone(), at(5));
+            failed.iter().for_each(|by| door.not_unlocked(by));
+            assert_eq!(moved(door.report(at(3), vec![Active], false)), [expected]);
+        }
+        let mut door = door();
+        door.report(at(0), vec![Inactive, Inactive], false);
+        door.report(at(1), vec![Inactive, Active], false);
+        door.unlocked(at(1), exit.clone(), at(2));
+        door.not_unlocked(&exit);
+        assert_eq!(moved(door.report(at(11), vec![Active, Inactive], false)), [DoorEvent::Opened(exit)]);
+    }
+
+    #[test]
+    fn a_button_unlocks_where_configured_and_never_by_an_old_report() {
+        for (exit_unlocks, stale, expected) in
+            [(true, false, vec![DoorEvent::ExitUnlock]), (true, true, vec![]), (false, false, vec![])]
+        {
+            let settings = DoorSettings { exit_unlocks, ..door().settings.unwrap() };
+            let mut door = Door::new(Some(settings));
+            door.report(at(0), vec![Inactive, Inactive], false);
+            assert_eq!(moved(door.report(at(1), vec![Inactive, Active], stale)), expected);
         }
     }
 
     #[test]
     fn a_door_left_open_is_told_once() {
         let mut door = door();
-        door.report(at(0), vec![Inactive]);
-        door.report(at(1), vec![Active]);
+        door.report(at(0), vec![Inactive], false);
+        door.report(at(1), vec![Active], false);
         assert_eq!(door.next_time(), at(31));
         assert_eq!(door.advance(at(30)), None);
         assert_eq!(door.advance(at(31)), Some(DoorEvent::Held(None)));
@@ -228,9 +282,12 @@ mod tests {
     #[test]
     fn a_faulty_contact_is_no_opening_and_the_first_report_no_event() {
         let mut door = door();
-        assert_eq!(door.report(at(0), vec![Active]), []);
-        assert_eq!(door.report(at(1), vec![Short]), [DoorEvent::Input { input: 0, from: Active, to: Short }]);
-        assert_eq!(moved(door.report(at(2), vec![Active])), []);
+        assert_eq!(door.report(at(0), vec![Active], false), []);
+        assert_eq!(
+            door.report(at(1), vec![Short], false),
+            [DoorEvent::Input { input: 0, from: Active, to: Short }]
+        );
+        assert_eq!(moved(door.report(at(2), vec![Active], false)), []);
         assert_eq!(
             door.advance(at(30)),
             Some(DoorEvent::Held(None)),

@@ -6,9 +6,10 @@
 //!    ▲ a gap after the last byte                                            │
 //!    └──────────────────────────────────────────────────────────────────────┘
 //! ```
-//! Invariants: one transaction is in flight at most. Order of turns: whatever is urgent, then what is worth most to
-//! the panels that answer (OSDP: all the same, so a round robin), then, once a round, one probe of a panel that does
-//! not. Dead panels together get a quarter of the line's time at most.
+//! Invariants: one transaction is in flight at most. Order of turns: whatever is urgent; then, every second turn at
+//! most, a panel whose link is being set up; then, where one is due, a probe of a panel that does not answer; then
+//! what is worth most to the panels that do, where OSDP's are all worth the same, so a round robin. Probes together
+//! take a quarter of the line's time at most, while anybody answers.
 
 use std::time::Duration;
 
@@ -19,25 +20,32 @@ use crate::{
 
 /// Reply time of a panel (OSDP 2.2, 5.7): 200 ms.
 const REPLY_TIMEOUT: Duration = Duration::from_millis(200);
-/// How long a probe waits; every [`LONG_PROBE_EVERY`]th waits for [`REPLY_TIMEOUT`], for slow panels.
+/// How long a probe waits; every so many waits for [`REPLY_TIMEOUT`], for a slow panel. One that used to answer in
+/// less needs that only where it was swapped.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(60);
 const LONG_PROBE_EVERY: u32 = 5;
-/// A dead panel is probed at least so often, while the quarter of the line's time allows it.
-const PROBE_INTERVAL: Duration = Duration::from_millis(1500);
+const LONG_PROBE_EVERY_IF_FAST: u32 = 20;
+/// A dead panel is probed so often, while the quarter of the line's time allows it: with the set-up of its link it
+/// is back within 2 s.
+const PROBE_INTERVAL: Duration = Duration::from_millis(1250);
 /// With nobody answering there is no one to disturb.
 const PROBE_INTERVAL_ALONE: Duration = Duration::from_millis(250);
 /// A panel that was well a moment ago, or never heard and to be asked another way, is not made to wait long.
 const PROBE_SOON: Duration = Duration::from_millis(100);
-/// The mean length of a probe is multiplied by this and the number of dead panels: a quarter of the time.
+/// From the beginning of one probe to the next, of whichever panel, are so many mean lengths of a probe: a quarter
+/// of the time at most, spread evenly.
 const PROBE_SHARE: u32 = 4;
 /// Characters of a probe with its mark (ID, 10) and the two idle ones before it.
 const PROBE_CHARACTERS: u32 = 12;
+/// OSDP's pause before a transmission, in characters.
+const IDLE_CHARACTERS: u32 = 2;
+
+/// Characters of the longest frame.
+const LONGEST: u32 = 1440;
 /// Turns about fast things, after which a slow one has its turn.
 const FAST_IN_A_ROW: u32 = 8;
 /// One, in thousandths.
 const PER_MILLE: u32 = 1000;
-/// OSDP's pause before a transmission, in characters.
-const IDLE_CHARACTERS: u32 = 2;
 
 /// The electrical facts of a line.
 #[derive(Clone, Copy, Debug)]
@@ -99,12 +107,15 @@ struct Slot {
     /// How much longer its turns are than its bytes need, in thousandths, at least 1000: a slow panel has fewer.
     drag: u32,
     next_probe: Mono,
+    /// Since it last answered.
     probes: u32,
+    /// Its last answer began within the time of a short probe.
+    fast: bool,
 }
 
 enum State {
     Idle,
-    Awaiting { slot: usize, begun: Mono, sent: u32, deadline: Mono, probe: bool },
+    Awaiting { slot: usize, begun: Mono, sent: Mono, deadline: Mono, probe: bool },
 }
 
 /// One line with its panels.
@@ -115,13 +126,19 @@ pub struct Line {
     received: Vec<u8>,
     /// A damaged frame came in this transaction.
     broken: bool,
+    /// When the first byte came in this transaction.
+    answer_began: Mono,
     /// End of the last byte on the line, either way.
     quiet_since: Mono,
     /// Bytes came that nobody waited for.
     stray: bool,
+    turn_ended: Mono,
     last_heard: Mono,
     rotation: usize,
-    probe_turn: bool,
+    /// The last turn went to a panel whose link is being set up.
+    was_starting: bool,
+    /// Not before this moment is there another probe while anybody answers.
+    probes_from: Mono,
     /// Turns in a row that were about fast things.
     fast_turns: u32,
     stats: LineStats,
@@ -130,18 +147,21 @@ pub struct Line {
 impl Line {
     /// A line whose panels, all silent until heard, are numbered as in `drivers`.
     pub fn new(timing: Timing, drivers: Vec<Driver>, now: Mono) -> Self {
-        let slot = |driver| Slot { driver, drag: PER_MILLE, next_probe: now, probes: 0 };
+        let slot = |driver| Slot { driver, drag: PER_MILLE, next_probe: now, probes: 0, fast: false };
         Self {
             timing,
             slots: drivers.into_iter().map(slot).collect(),
             state: State::Idle,
             received: Vec::new(),
             broken: false,
+            answer_began: Mono::NEVER,
             quiet_since: now,
             stray: false,
+            turn_ended: now,
             last_heard: now,
             rotation: 0,
-            probe_turn: true,
+            was_starting: false,
+            probes_from: now,
             fast_turns: 0,
             stats: LineStats::default(),
         }
@@ -171,7 +191,7 @@ impl Line {
             slot.driver.reopened();
         }
         self.received.clear();
-        self.quiet_since = now;
+        (self.quiet_since, self.turn_ended) = (now, now);
         self.last_heard = now;
     }
 
@@ -190,14 +210,15 @@ impl Line {
         let window = driver.reply_window().unwrap_or(window);
         // A buffering adapter may hold an answer back until it is whole.
         let held_back = if self.timing.adapter.is_zero() { 0 } else { driver.reply_characters() };
+        let window = window + self.timing.adapter + self.timing.character.saturating_mul(held_back);
         let characters = u32::try_from(out.len() - begin).unwrap_or(u32::MAX);
         self.quiet_since = now + self.timing.character * characters;
         self.received.clear();
         self.broken = false;
         self.stray = false;
-        let deadline =
-            self.quiet_since + self.timing.adapter + window + self.timing.character.saturating_mul(held_back);
-        self.state = State::Awaiting { slot, begun: now, sent: characters, deadline, probe };
+        self.answer_began = Mono::NEVER;
+        let sent = self.quiet_since;
+        self.state = State::Awaiting { slot, begun: now, sent, deadline: sent + window, probe };
         true
     }
 
@@ -206,6 +227,7 @@ impl Line {
         self.quiet_since = self.quiet_since.max(now);
         match self.state {
             State::Awaiting { slot, .. } => {
+                self.answer_began = self.answer_began.min(now);
                 self.received.extend_from_slice(bytes);
                 self.listen(now, slot);
             }
@@ -224,13 +246,7 @@ impl Line {
             }
         }
         let State::Awaiting { slot, deadline, .. } = self.state else { return };
-        if self.received.is_empty() && !self.broken {
-            if now >= deadline {
-                self.fail(now, slot);
-            }
-            return;
-        }
-        if now < self.quiet_since + self.timing.inter_character {
+        if now < self.silent_at(deadline) {
             return;
         }
         // An unfinished frame stays unfinished: its first byte may have been noise before a good one.
@@ -248,17 +264,33 @@ impl Line {
     pub fn next_time(&self) -> Mono {
         let drivers = self.slots.iter().map(|slot| slot.driver.next_time()).min().unwrap_or(Mono::NEVER);
         let line = match self.state {
-            State::Awaiting { deadline, .. } if self.received.is_empty() && !self.broken => deadline,
-            State::Awaiting { .. } => self.quiet_since + self.timing.inter_character,
+            State::Awaiting { deadline, .. } => self.silent_at(deadline),
             State::Idle => {
-                self.slots.iter().map(Slot::ready_at).min().unwrap_or(Mono::NEVER).max(self.line_free_at())
+                let probes_from = self.probes_from();
+                let ready = self.slots.iter().map(|slot| slot.ready_at(probes_from));
+                ready.min().unwrap_or(Mono::NEVER).max(self.line_free_at())
             }
         };
         drivers.min(line)
     }
 
+    /// When what has been received will be no more than it is, unless more comes before: a frame that has begun ends
+    /// with the inter-character limit, however late it is; without one the turn ends at its deadline, or with the
+    /// bytes that come just then. Endless noise puts nothing off.
+    fn silent_at(&self, deadline: Mono) -> Mono {
+        let silent = if self.received.is_empty() && !self.broken {
+            deadline.max(self.quiet_since + self.timing.character * IDLE_CHARACTERS)
+        } else {
+            self.quiet_since + self.timing.inter_character
+        };
+        silent.min(deadline + self.timing.character * LONGEST)
+    }
+
+    /// A gap after the last byte. A line that never falls silent (it floats, or somebody is broken) is
+    /// used all the same, after a time that no frame takes.
     fn line_free_at(&self) -> Mono {
-        self.quiet_since + if self.stray { self.timing.drain } else { self.timing.gap }
+        let idle = self.quiet_since + if self.stray { self.timing.drain } else { self.timing.gap };
+        idle.min(self.turn_ended + self.timing.character * LONGEST)
     }
 
     fn listen(&mut self, now: Mono, number: usize) {
@@ -288,11 +320,19 @@ impl Line {
         self.received.drain(..dropped.min(self.received.len()));
         if done {
             self.stats.exchanges += 1;
-            self.last_heard = now;
-            self.state = State::Idle;
+            (self.last_heard, self.turn_ended) = (now, now);
             self.stray |= !self.received.is_empty();
+            let State::Awaiting { sent, probe, .. } = std::mem::replace(&mut self.state, State::Idle) else {
+                return;
+            };
+            if probe {
+                // It was no waste, and what follows from it is none either.
+                self.probes_from = now;
+            }
             if let Some(slot) = self.slots.get_mut(number) {
                 slot.probes = 0;
+                slot.next_probe = now;
+                slot.fast = self.answer_began <= sent + self.timing.adapter + PROBE_TIMEOUT;
             }
         }
     }
@@ -300,8 +340,8 @@ impl Line {
     /// An answer of `length` characters has come: how much of the turn was waiting for it?
     fn note_turn(&mut self, now: Mono, number: usize, length: usize) {
         let State::Awaiting { begun, sent, .. } = self.state else { return };
-        let characters = u32::try_from(length).unwrap_or(u32::MAX).saturating_add(sent);
-        let bytes = self.timing.character.saturating_mul(characters).as_nanos().max(1);
+        let answer = self.timing.character.saturating_mul(u32::try_from(length).unwrap_or(u32::MAX));
+        let bytes = (sent.since(begun) + answer).as_nanos().max(1);
         let turn = now.since(begun).saturating_sub(self.timing.adapter).as_nanos();
         // Twice as long as its bytes is nothing unusual, and no reason to treat panels differently.
         let drag = u32::try_from(turn * u128::from(PER_MILLE) / (2 * bytes)).unwrap_or(u32::MAX);
@@ -313,6 +353,7 @@ impl Line {
 
     fn fail(&mut self, now: Mono, number: usize) {
         self.stats.timeouts += 1;
+        self.turn_ended = now;
         let probe = matches!(self.state, State::Awaiting { probe: true, .. });
         self.state = State::Idle;
         self.received.clear();
@@ -329,83 +370,92 @@ impl Line {
     fn choose(&mut self, now: Mono) -> Option<(usize, bool)> {
         let count = self.slots.len();
         let in_turn = |offset: usize| (self.rotation + 1 + offset) % count.max(1);
-        let turn = |number: usize| {
-            let slot = self.slots.get(number).filter(|slot| slot.driver.pace() == Pace::Live)?;
-            let turn = slot.driver.turn(now)?;
-            let stretch =
-                u64::from(turn.stretch) * u64::from(PER_MILLE) / u64::from(slot.drag.max(PER_MILLE));
-            Some((number, Turn { stretch: u32::try_from(stretch).unwrap_or(u32::MAX), ..turn }))
-        };
+        let turn = |number: usize| self.slots.get(number)?.turn(now).map(|turn| (number, turn));
         let turns: Vec<(usize, Turn)> = (0..count).map(in_turn).filter_map(turn).collect();
-        let is_urgent =
-            |number: &usize| self.slots.get(*number).is_some_and(|slot| slot.driver.is_urgent(now));
-        if let Some((urgent, _)) = turns.iter().find(|(number, _)| is_urgent(number)) {
-            return Some((*urgent, false));
+        let find = |is: &dyn Fn(&Driver) -> bool| {
+            let numbers = turns.iter().map(|(number, _)| *number);
+            numbers.into_iter().find(|number| self.slots.get(*number).is_some_and(|slot| is(&slot.driver)))
+        };
+        if let Some(urgent) = find(&|driver| driver.is_urgent(now)) {
+            return Some((urgent, false));
+        }
+        if let Some(starting) = find(&|driver| driver.is_starting()).filter(|_| !self.was_starting) {
+            self.was_starting = true;
+            return Some((starting, false));
+        }
+        self.was_starting = false;
+        if let Some(probe) = self.due_probe(now) {
+            return Some((probe, true));
         }
         // Among equals the first in turn, which is a round robin; fast things may not starve the slow ones.
         let slow_first = self.fast_turns >= FAST_IN_A_ROW;
         let worth = |turn: Turn| (slow_first && turn.class < Class::Fast, turn);
-        let best = turns.iter().rev().max_by_key(|(_, turn)| worth(*turn));
-        let live = best.map(|(number, _)| *number);
-        if self.probe_turn || live.is_none() {
-            let due = |slot: &Slot| slot.driver.pace() == Pace::Probe && slot.next_probe <= now;
-            let probe = (0..count)
-                .filter(|number| self.slots.get(*number).is_some_and(due))
-                .min_by_key(|number| self.slots.get(*number).map(|slot| slot.next_probe));
-            if let Some(probe) = probe {
-                self.probe_turn = false;
-                return Some((probe, true));
-            }
-        }
-        let live = live?;
-        let is_fast = best.is_some_and(|(_, turn)| turn.class == Class::Fast);
-        self.fast_turns = if is_fast { self.fast_turns.saturating_add(1) } else { 0 };
-        self.probe_turn = live <= self.rotation;
+        let (live, turn) = turns.iter().rev().max_by_key(|(_, turn)| worth(*turn)).copied()?;
+        self.fast_turns = if turn.class == Class::Fast { self.fast_turns.saturating_add(1) } else { 0 };
         self.rotation = live;
         Some((live, false))
     }
 
+    fn due_probe(&self, now: Mono) -> Option<usize> {
+        if self.probes_from() > now {
+            return None;
+        }
+        let is_due = |slot: &Slot| slot.driver.pace() == Pace::Probe && slot.next_probe <= now;
+        let due = self.slots.iter().zip(0..).filter(|(slot, _)| is_due(slot));
+        // Who is not offline yet must not become so for want of being asked.
+        due.min_by_key(|(slot, _)| (!slot.driver.is_up(), slot.next_probe)).map(|(_, number)| number)
+    }
+
     /// Notes a probe of this panel; gives the time to wait for its answer.
     fn book_probe(&mut self, now: Mono, number: usize) -> Duration {
-        let anyone_live = self.slots.iter().any(|slot| slot.driver.pace() == Pace::Live);
-        let dead = self
-            .slots
-            .iter()
-            .filter(|slot| slot.driver.pace() == Pace::Probe && !slot.driver.is_up())
-            .count();
-        let window = self.slots.get(number).and_then(|slot| slot.driver.reply_window());
-        let of_protocol = (PROBE_TIMEOUT * (LONG_PROBE_EVERY - 1) + REPLY_TIMEOUT) / LONG_PROBE_EVERY;
-        let mean =
-            window.unwrap_or(of_protocol) + self.timing.adapter + self.timing.character * PROBE_CHARACTERS;
-        let shared = mean * u32::try_from(dead).unwrap_or(u32::MAX).saturating_mul(PROBE_SHARE);
+        let anyone_live = self.anyone_live();
         let Some(slot) = self.slots.get_mut(number) else { return REPLY_TIMEOUT };
-        if let Some(pause) = slot.driver.probe_pause() {
-            let interval = match (slot.driver.is_up(), anyone_live) {
-                (true, _) => pause,
-                (false, true) => pause.max(shared),
-                (false, false) => pause.min(PROBE_INTERVAL),
-            };
-            slot.next_probe = now + interval;
-            return REPLY_TIMEOUT;
+        if let (Some(pause), Some(window)) = (slot.driver.probe_pause(), slot.driver.reply_window()) {
+            let mean = window + self.timing.adapter + self.timing.character * PROBE_CHARACTERS;
+            self.probes_from = now + mean * PROBE_SHARE;
+            slot.next_probe = now + if anyone_live { pause } else { pause.min(PROBE_INTERVAL) };
+            return window;
         }
-        let interval = match (slot.driver.is_up(), anyone_live) {
+        let long_every = if slot.fast { LONG_PROBE_EVERY_IF_FAST } else { LONG_PROBE_EVERY };
+        let mean = (PROBE_TIMEOUT * (long_every - 1) + REPLY_TIMEOUT) / long_every
+            + self.timing.adapter
+            + self.timing.character * PROBE_CHARACTERS;
+        self.probes_from = now + mean * PROBE_SHARE;
+        let interval = match anyone_live {
             _ if slot.driver.probes_again() => PROBE_SOON,
-            // Not declared offline yet: it must not become so for want of being asked.
-            (true, _) => PROBE_INTERVAL,
-            (false, true) => PROBE_INTERVAL.max(shared),
-            (false, false) => PROBE_INTERVAL_ALONE,
+            true => PROBE_INTERVAL,
+            false => PROBE_INTERVAL_ALONE,
         };
         slot.next_probe = now + interval;
         slot.probes = slot.probes.wrapping_add(1);
-        if slot.probes % LONG_PROBE_EVERY == 1 { REPLY_TIMEOUT } else { PROBE_TIMEOUT }
+        if slot.probes % long_every == 1 { REPLY_TIMEOUT } else { PROBE_TIMEOUT }
+    }
+
+    /// When the next probe may begin: at any time where there is nobody to disturb.
+    fn probes_from(&self) -> Mono {
+        if self.anyone_live() { self.probes_from } else { Mono::ZERO }
+    }
+
+    fn anyone_live(&self) -> bool {
+        self.slots.iter().any(|slot| slot.driver.pace() == Pace::Live)
     }
 }
 
 impl Slot {
-    fn ready_at(&self) -> Mono {
+    /// What its turn would be worth; `None`: it has nothing to say, or does not answer.
+    fn turn(&self, now: Mono) -> Option<Turn> {
+        if self.driver.pace() != Pace::Live {
+            return None;
+        }
+        let turn = self.driver.turn(now)?;
+        let stretch = u64::from(turn.stretch) * u64::from(PER_MILLE) / u64::from(self.drag.max(PER_MILLE));
+        Some(Turn { stretch: u32::try_from(stretch).unwrap_or(u32::MAX), ..turn })
+    }
+
+    fn ready_at(&self, probes_from: Mono) -> Mono {
         match self.driver.pace() {
             Pace::Live => self.driver.not_before(),
-            Pace::Probe => self.next_probe,
+            Pace::Probe => self.next_probe.max(probes_from),
         }
     }
 }

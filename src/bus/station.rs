@@ -125,8 +125,8 @@ impl Station {
             }
             // Old digits would be completed by new ones, to a code that nobody typed.
             panel::Event::Keypad { stale: true, .. } => {}
-            panel::Event::Inputs(inputs) => {
-                let events = self.door.report(moment.mono, inputs);
+            panel::Event::Inputs { states, stale } => {
+                let events = self.door.report(moment.mono, states, stale);
                 self.door_moved(events, wants);
             }
             panel::Event::Outputs(_) => {}

@@ -1,12 +1,10 @@
 //! Events: what happened at the building, in the contract's words (contract §5).
 //!
-//! An [`Occurrence`] is an event that has no place in a journal yet; a [`StoredEvent`] has a sequence number
-//! and can be shown as the CloudEvents object that outsiders read.
+//! An [`Occurrence`] is an event that has no place in a journal yet; a [`StoredEvent`](super::StoredEvent) has one.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use super::{ClockQuality, KeyCode, LineState, Name, Stamp, time::rfc3339};
+use super::{KeyCode, LineState, Name, Stamp};
 
 /// The type of an event and its own data; `serde` writes the data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -366,35 +364,49 @@ pub struct Occurrence {
     pub body: EventBody,
 }
 
-impl EventBody {
-    /// The type's name, `intercom.key.swiped`, …
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::KeySwiped(_) => "intercom.key.swiped",
-            Self::KeypadEntered(_) => "intercom.keypad.entered",
-            Self::DoorUnlocked(_) => "intercom.door.unlocked",
-            Self::DoorUnlockFailed(_) => "intercom.door.unlock_failed",
-            Self::DoorOpened(_) => "intercom.door.opened",
-            Self::DoorClosed(_) => "intercom.door.closed",
-            Self::DoorForced(_) => "intercom.door.forced",
-            Self::DoorHeld(_) => "intercom.door.held",
-            Self::LineChanged(_) => "intercom.line.changed",
-            Self::LineWiring(_) => "intercom.line.wiring",
-            Self::InputChanged(_) => "intercom.input.changed",
-            Self::PanelOnline(_) => "intercom.panel.online",
-            Self::PanelOffline(_) => "intercom.panel.offline",
-            Self::PanelTamper(_) => "intercom.panel.tamper",
-            Self::PanelPower(_) => "intercom.panel.power",
-            Self::PanelSecured(_) => "intercom.panel.secured",
-            Self::PanelReplaced(_) => "intercom.panel.replaced",
-            Self::GatewayStarted(_) => "gateway.started",
-            Self::GatewayStopping(_) => "gateway.stopping",
-            Self::ClockStepped(_) => "gateway.clock.stepped",
-            Self::SyncApplied(_) => "gateway.sync.applied",
-            Self::JournalPruned(_) => "gateway.journal.pruned",
-        }
-    }
+/// One list for both directions: a new event that is not in it does not compile.
+macro_rules! kinds {
+    ($($variant:ident = $kind:literal,)*) => {
+        impl EventBody {
+            /// The names of all types.
+            pub const KINDS: &'static [&'static str] = &[$($kind,)*];
 
+            /// The type's name, `intercom.key.swiped`, …
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $kind,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    KeySwiped = "intercom.key.swiped",
+    KeypadEntered = "intercom.keypad.entered",
+    DoorUnlocked = "intercom.door.unlocked",
+    DoorUnlockFailed = "intercom.door.unlock_failed",
+    DoorOpened = "intercom.door.opened",
+    DoorClosed = "intercom.door.closed",
+    DoorForced = "intercom.door.forced",
+    DoorHeld = "intercom.door.held",
+    LineChanged = "intercom.line.changed",
+    LineWiring = "intercom.line.wiring",
+    InputChanged = "intercom.input.changed",
+    PanelOnline = "intercom.panel.online",
+    PanelOffline = "intercom.panel.offline",
+    PanelTamper = "intercom.panel.tamper",
+    PanelPower = "intercom.panel.power",
+    PanelSecured = "intercom.panel.secured",
+    PanelReplaced = "intercom.panel.replaced",
+    GatewayStarted = "gateway.started",
+    GatewayStopping = "gateway.stopping",
+    ClockStepped = "gateway.clock.stepped",
+    SyncApplied = "gateway.sync.applied",
+    JournalPruned = "gateway.journal.pruned",
+}
+
+impl EventBody {
     /// The panel that the event is about: the CloudEvents `subject`; `None` for `gateway.*`.
     pub fn subject(&self) -> Option<&Name> {
         match self {
@@ -424,189 +436,5 @@ impl EventBody {
     /// The type's name and its own data as a JSON object.
     pub fn to_parts(&self) -> (&'static str, String) {
         (self.kind(), serde_json::to_string(self).expect("event bodies have only JSON types"))
-    }
-}
-
-/// An event with its place in a journal. `Debug` leaves the data out: it may hold a key's number.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StoredEvent {
-    /// Position in its journal, from 1.
-    pub sequence: u64,
-    /// Identity of the journal: 8 lower-case hex digits, random, made with the database.
-    pub journal: std::sync::Arc<str>,
-    /// When it happened.
-    pub stamp: Stamp,
-    /// Whether MQTT was connected then.
-    pub online: bool,
-    /// `intercom.key.swiped`, …
-    pub kind: String,
-    /// The panel; `None` for `gateway.*`.
-    pub subject: Option<String>,
-    /// The type's own data, a JSON object as text.
-    pub data: String,
-}
-
-impl std::fmt::Debug for StoredEvent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoredEvent")
-            .field("journal", &self.journal)
-            .field("sequence", &self.sequence)
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
-    }
-}
-
-impl StoredEvent {
-    /// The CloudEvents 1.0 object of the contract, one line of JSON.
-    pub fn to_json(&self, gateway: &Name) -> String {
-        #[derive(Serialize)]
-        struct Envelope<'a> {
-            specversion: &'static str,
-            id: String,
-            source: String,
-            r#type: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            subject: Option<&'a str>,
-            time: String,
-            sequence: String,
-            datacontenttype: &'static str,
-            data: &'a RawValue,
-        }
-        #[derive(Serialize)]
-        struct Common<'a> {
-            journal: &'a str,
-            boot: &'a str,
-            uptime_ms: u64,
-            clock: ClockQuality,
-            online: bool,
-        }
-        let common = Common {
-            journal: &self.journal,
-            boot: &self.stamp.boot,
-            uptime_ms: self.stamp.uptime_ms,
-            clock: self.stamp.clock,
-            online: self.online,
-        };
-        let mut data = serde_json::to_string(&common).expect("only JSON types");
-        // `{common}` and `{own}` become one object; an own `journal` (gateway.journal.pruned) names the
-        // journal that lost events, so it takes the common one's place.
-        let own = self.data.trim();
-        if own.starts_with("{\"journal\":") {
-            data = data.replacen(&format!("\"journal\":\"{}\",", self.journal), "", 1);
-        }
-        if let Some(members) = own.strip_prefix('{').filter(|rest| rest.trim() != "}") {
-            data.pop();
-            data.push(',');
-            data.push_str(members);
-        }
-        let data = RawValue::from_string(data).expect("two JSON objects joined");
-        let envelope = Envelope {
-            specversion: "1.0",
-            id: format!("{}-{}", self.journal, self.sequence),
-            source: format!("intercom-gateway/{gateway}"),
-            r#type: &self.kind,
-            subject: self.subject.as_deref(),
-            time: rfc3339(self.stamp.time),
-            sequence: format!("{:020}", self.sequence),
-            datacontenttype: "application/json",
-            data: &data,
-        };
-        serde_json::to_string(&envelope).expect("only JSON types")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stored(body: &EventBody) -> StoredEvent {
-        let (kind, data) = body.to_parts();
-        StoredEvent {
-            sequence: 184,
-            journal: "9f3c2a41".into(),
-            stamp: Stamp {
-                time: "2026-11-23T22:00:01.123Z".parse().unwrap(),
-                boot: "b".into(),
-                uptime_ms: 12345,
-                clock: ClockQuality::Synchronized,
-            },
-            online: false,
-            kind: kind.to_owned(),
-            subject: body.subject().map(ToString::to_string),
-            data,
-        }
-    }
-
-    #[test]
-    fn the_contract_sample_comes_out_to_the_letter() {
-        let body = EventBody::KeySwiped(KeySwiped {
-            panel: Name::new("entrance-1").unwrap(),
-            intercom: 1,
-            reader: 0,
-            key: Some("0000003042CAAC".parse().unwrap()),
-            raw: RawCredential("3042CAAC".into()),
-            bits: 32,
-            decision: Decision::Granted,
-            reason: Reason::KeyKnown,
-            flats: vec![FlatRef { id: 1, flat: 1 }],
-            key_id: Some(1),
-            user_id: Some(6),
-            reversed_known: false,
-            revision: Some(57),
-        });
-        let expected = concat!(
-            r#"{"specversion":"1.0","id":"9f3c2a41-184","source":"intercom-gateway/building-7","type":"intercom.key.swiped","#,
-            r#""subject":"entrance-1","time":"2026-11-23T22:00:01.123Z","sequence":"00000000000000000184","datacontenttype":"application/json","#,
-            r#""data":{"journal":"9f3c2a41","boot":"b","uptime_ms":12345,"clock":"synchronized","online":false,"#,
-            r#""panel":"entrance-1","intercom":1,"reader":0,"key":"0000003042CAAC","raw":"3042CAAC","bits":32,"#,
-            r#""decision":"granted","reason":"key_known","flats":[{"id":1,"flat":1}],"key_id":1,"user_id":6,"reversed_known":false,"revision":57}}"#,
-        );
-        assert_eq!(stored(&body).to_json(&Name::new("building-7").unwrap()), expected);
-    }
-
-    #[test]
-    fn events_of_lines_have_the_contracts_fields() {
-        let (panel, intercom) = (Name::new("risers").unwrap(), 1);
-        let changed = EventBody::LineChanged(LineChanged {
-            panel: panel.clone(),
-            intercom,
-            flat: 12,
-            flat_id: Some(3),
-            from: LineState::OnHook,
-            to: LineState::OffHook,
-            raw: Some(78),
-            value: Some(7.8),
-            unit: "V".into(),
-        });
-        let data = concat!(
-            r#"{"panel":"risers","intercom":1,"flat":12,"flat_id":3,"from":"on_hook","to":"off_hook","#,
-            r#""raw":78,"value":7.8,"unit":"V"}"#
-        );
-        assert_eq!(changed.to_parts(), ("intercom.line.changed", data.into()));
-        let wiring = EventBody::LineWiring(LineWiring {
-            panel: panel.clone(),
-            intercom,
-            lines: vec![11, 12, 13],
-            state: LineState::Break,
-            cleared: false,
-        });
-        let data = r#"{"panel":"risers","intercom":1,"lines":[11,12,13],"state":"break","cleared":false}"#;
-        assert_eq!(wiring.to_parts(), ("intercom.line.wiring", data.into()));
-        assert_eq!(wiring.subject(), Some(&panel));
-    }
-
-    #[test]
-    fn events_without_own_data_and_with_an_own_journal_are_objects_too() {
-        let gateway = Name::new("g").unwrap();
-        let json = stored(&EventBody::GatewayStopping(GatewayStopping {})).to_json(&gateway);
-        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(value["data"]["uptime_ms"], 12345);
-        assert!(value.get("subject").is_none());
-
-        let pruned =
-            JournalPruned { journal: "old".into(), from: Some(1), to: Some(9), cause: "full".into() };
-        let json = stored(&EventBody::JournalPruned(pruned)).to_json(&gateway);
-        assert_eq!(json.matches("\"journal\":").count(), 1);
-        assert!(json.contains("\"journal\":\"old\""));
     }
 }

@@ -134,6 +134,10 @@ fn as_optional_rfc3339<S: serde::Serializer>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{
+        EventBody,
+        event::{LineChanged, LineWiring},
+    };
 
     #[test]
     fn the_retained_topic_has_the_contracts_fields_in_its_order() {
@@ -166,6 +170,37 @@ mod tests {
                 r#""since":"2026-11-23T22:00:01.123Z","measured_at":null}"#
             )
         );
+    }
+
+    #[test]
+    fn events_of_lines_have_the_contracts_fields() {
+        let (panel, intercom) = (Name::new("risers").unwrap(), 1);
+        let changed = EventBody::LineChanged(LineChanged {
+            panel: panel.clone(),
+            intercom,
+            flat: 12,
+            flat_id: Some(3),
+            from: LineState::OnHook,
+            to: LineState::OffHook,
+            raw: Some(78),
+            value: Some(7.8),
+            unit: "V".into(),
+        });
+        let data = concat!(
+            r#"{"panel":"risers","intercom":1,"flat":12,"flat_id":3,"from":"on_hook","to":"off_hook","#,
+            r#""raw":78,"value":7.8,"unit":"V"}"#
+        );
+        assert_eq!(changed.to_parts(), ("intercom.line.changed", data.into()));
+        let wiring = EventBody::LineWiring(LineWiring {
+            panel: panel.clone(),
+            intercom,
+            lines: vec![11, 12, 13],
+            state: LineState::Break,
+            cleared: false,
+        });
+        let data = r#"{"panel":"risers","intercom":1,"lines":[11,12,13],"state":"break","cleared":false}"#;
+        assert_eq!(wiring.to_parts(), ("intercom.line.wiring", data.into()));
+        assert_eq!(wiring.subject(), Some(&panel));
     }
 
     #[test]

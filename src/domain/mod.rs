@@ -11,14 +11,16 @@ pub mod line;
 pub mod name;
 pub mod panel;
 pub mod profile;
+pub mod stored;
 pub mod time;
 
 pub use document::{FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord};
-pub use event::{EventBody, Occurrence, StoredEvent};
+pub use event::{EventBody, Occurrence};
 pub use health::{Health, UplinkStatus};
 pub use key::KeyCode;
 pub use line::{LineState, LineStatus};
 pub use name::Name;
 pub use panel::{Device, OutputActive, PanelState, PanelStatus};
 pub use profile::Profile;
+pub use stored::StoredEvent;
 pub use time::{ClockQuality, Mono, Stamp};

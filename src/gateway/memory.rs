@@ -1,13 +1,10 @@
 //! What is remembered of each panel: serial number and key, a small file each in `state_dir/panels`.
 //!
-//! Invariant: a file is whole, old or new, whatever happens: written beside, synced, renamed, and the directory
-//! synced, before anybody is told that it is stored. A key that comes from the configuration is noted by its
+//! Invariant: nobody is told that something is stored before it is synced. A key that comes from the configuration is noted by its
 //! SHA-256 alone: the key itself is in a file of the installer's.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -15,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{bus::Keep, domain::Name, panel::osdp::KeptKey, wire::osdp::Scbk};
+use crate::{bus::Keep, domain::Name, panel::osdp::KeptKey, sys::files, wire::osdp::Scbk};
 
 /// What an earlier run left.
 #[derive(Debug, Default)]
@@ -54,7 +51,7 @@ impl PanelMemory {
     /// Files in `state_dir/panels`, which is made where it does not exist.
     pub fn open(state_dir: &Path) -> io::Result<Self> {
         let dir = state_dir.join("panels");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        files::private_dir(&dir)?;
         Ok(Self { dir, fixed: Mutex::new(Vec::new()) })
     }
 
@@ -95,7 +92,7 @@ impl PanelMemory {
             }
         }
         let text = serde_json::to_vec(&note)?;
-        self.write(panel, &text)
+        files::write_private(&self.path(panel), &text)
     }
 
     fn path(&self, panel: &Name) -> PathBuf {
@@ -121,17 +118,6 @@ impl PanelMemory {
             );
             Note::default()
         })
-    }
-
-    fn write(&self, panel: &Name, text: &[u8]) -> io::Result<()> {
-        let path = self.path(panel);
-        let beside = path.with_extension("json.new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)?;
-        File::open(&self.dir)?.sync_all()
     }
 }
 

@@ -16,6 +16,7 @@ mod memory;
 mod notify;
 mod reports;
 mod timekeeping;
+mod uplink;
 
 use std::{
     fs,
@@ -64,6 +65,8 @@ const REPORTS: usize = 4096;
 const SUPERVISION: Duration = Duration::from_secs(1);
 /// How long the endpoint may take to end; it drains for 2 s.
 const ENDPOINT_END: Duration = Duration::from_secs(3);
+/// How long the uplink may take to say good-bye.
+const UPLINK_END: Duration = Duration::from_secs(4);
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Runs the daemon until `stop` becomes true. Blocks.
@@ -118,7 +121,8 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     let (ending, ended) = watch::channel(false);
     let tokens = open_tokens(&config.gateway.state_dir)?;
     let (health_sender, health) = watch::channel(Health::default());
-    let (_uplink_sender, uplink) = watch::channel(UplinkStatus::default());
+    let (uplink_sender, uplink) =
+        watch::channel(UplinkStatus { configured: config.mqtt.is_some(), ..Default::default() });
     let pump =
         tokio::spawn(reports::pump(reports_receiver, journal.clone(), Arc::new(memory), clock.clone(), lost));
     let (trouble_sender, trouble) = watch::channel(None);
@@ -166,10 +170,21 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     };
     let socket = control::listen(&config.gateway.control_socket())?;
     vital("the control socket", Box::pin(control.serve(socket)));
+    let (end_uplink, uplink_ends) = watch::channel(false);
+    let uplink_beat = Beat::new("the uplink");
+    let parts = uplink::Parts {
+        store: &store,
+        buses: &buses,
+        clock: &clock,
+        uplink: uplink_sender,
+        beat: uplink_beat.cell(),
+    };
+    let uplink = uplink::start(&config, parts, uplink_ends);
     let runtime_beat = Beat::new("the runtime");
     let mut beats: Vec<Beat> =
         buses.handles().iter().map(|bus| Beat::of(&format!("bus {}", bus.name), bus.beat.clone())).collect();
     beats.push(runtime_beat.clone());
+    beats.extend(uplink.is_some().then_some(uplink_beat));
     let notifier = Notifier::start(beats, buses.clone()).context("cannot start the watchdog's thread")?;
     tracing::info!(
         gateway = %config.gateway.id,
@@ -179,7 +194,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         "started"
     );
 
-    let result = supervise(&mut tasks, &endpoint, &buses, &runtime_beat, &mut stop).await;
+    let result = supervise(&mut tasks, &endpoint, uplink.as_ref(), &buses, &runtime_beat, &mut stop).await;
     if let Err(error) = &result {
         tracing::error!("{error:#}");
     }
@@ -195,6 +210,18 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     let _ = pump.await;
     // It gives its requests two seconds; one that was about to end by itself is told nothing.
     let _ = tokio::time::timeout(ENDPOINT_END, endpoint).await;
+    // Last of all that speak: what the buses reported to the end goes up too, as far as a few seconds allow.
+    end_uplink.send_replace(true);
+    if let Some(uplink) = uplink {
+        match tokio::time::timeout(UPLINK_END, uplink).await {
+            Ok(Ok(Err(error))) => tracing::warn!("the uplink ended badly: {error:#}"),
+            Ok(Err(error)) => tracing::warn!("the uplink ended badly: {error}"),
+            Ok(Ok(Ok(()))) => {}
+            Err(_) => tracing::warn!(
+                "the uplink did not end in time; what is not delivered goes up at the next start"
+            ),
+        }
+    }
     tasks.shutdown().await;
     let _ = fs::remove_file(config.gateway.control_socket());
     if let Some(floor) = clock.refresh() {
@@ -251,6 +278,7 @@ fn open_tokens(state_dir: &Path) -> anyhow::Result<Tokens> {
 async fn supervise(
     tasks: &mut JoinSet<&'static str>,
     endpoint: &JoinHandle<()>,
+    uplink: Option<&JoinHandle<anyhow::Result<()>>>,
     buses: &Buses,
     beat: &Beat,
     stop: &mut watch::Receiver<bool>,
@@ -267,6 +295,7 @@ async fn supervise(
             _ = ticks.tick() => {
                 beat.stamp();
                 anyhow::ensure!(!endpoint.is_finished(), "the endpoint has ended");
+                anyhow::ensure!(uplink.is_none_or(|uplink| !uplink.is_finished()), "the uplink has ended");
                 if let Some(bus) = buses.handles().iter().find(|bus| bus.is_finished()) {
                     anyhow::bail!("the thread of bus {} has ended", bus.name);
                 }

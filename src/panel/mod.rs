@@ -184,7 +184,12 @@ pub enum Event {
         stale: bool,
     },
     /// The state of all inputs.
-    Inputs(Vec<InputState>),
+    Inputs {
+        /// From input 0 on.
+        states: Vec<InputState>,
+        /// As in [`Event::Credential`]: a report that may have waited while the panel was away.
+        stale: bool,
+    },
     /// Consecutive lines were measured.
     Lines {
         /// The number of the first one, from 1.
@@ -349,6 +354,14 @@ impl Driver {
     pub fn probes_again(&self) -> bool {
         match self {
             Self::Osdp(panel) => panel.probes_again(),
+            Self::Modbus(_) => false,
+        }
+    }
+
+    /// Whether its link is being set up, a few exchanges that should follow each other soon.
+    pub fn is_starting(&self) -> bool {
+        match self {
+            Self::Osdp(panel) => panel.is_starting(),
             Self::Modbus(_) => false,
         }
     }

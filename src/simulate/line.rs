@@ -87,6 +87,19 @@ pub struct LineCounts {
     pub garbled: u64,
 }
 
+/// Characters that one device sent in a row: what a probe on the wires would show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// Who sent them.
+    pub from: StationId,
+    /// Start of the first character's start bit.
+    pub start: Mono,
+    /// End of the last character's stop bit.
+    pub end: Mono,
+    /// How many they are.
+    pub characters: usize,
+}
+
 /// The line. See the module's invariants.
 #[derive(Debug)]
 pub struct Line {
@@ -96,6 +109,8 @@ pub struct Line {
     stations: Vec<Station>,
     transmissions: Vec<Transmission>,
     counts: LineCounts,
+    /// Whole transmissions, as far as somebody wants them.
+    passages: Option<Vec<Passage>>,
 }
 
 #[derive(Debug)]
@@ -122,7 +137,19 @@ impl Line {
             stations: Vec::new(),
             transmissions: Vec::new(),
             counts: LineCounts::default(),
+            passages: None,
         }
+    }
+
+    /// Remembers every whole transmission from now on, until [`Line::passages`] takes it.
+    pub fn note_passages(&mut self) {
+        self.passages.get_or_insert_default();
+    }
+
+    /// Takes what was noted: transmissions whose last character has been handed over, in the order in which they
+    /// ended.
+    pub fn passages(&mut self) -> impl Iterator<Item = Passage> {
+        self.passages.iter_mut().flat_map(|noted| noted.drain(..))
     }
 
     /// Adds a device. Its listeners are woken ([`Line::next_due`]) every `batch` characters that it sends and at
@@ -201,6 +228,10 @@ impl Line {
         let run = Run { from: sent.from, first_end: sent.end_of(sent.done + 1, character), character };
         if let Some(sent) = self.transmissions.get_mut(index) {
             sent.done = done;
+            if let Some(passages) = self.passages.as_mut().filter(|_| done == sent.bytes.len()) {
+                let end = sent.end_of(done, character);
+                passages.push(Passage { from: sent.from, start: sent.start, end, characters: done });
+            }
         }
         self.forget_what_cannot_collide_any_more();
         Some(run)
@@ -289,6 +320,23 @@ mod tests {
         assert_eq!(everything(&mut line, at(3)), [(gateway, b"ab".to_vec()), (gateway, b"c".to_vec())]);
         assert_eq!(everything(&mut line, at(4)), [(gateway, b"d".to_vec())]);
         assert_eq!(line.counts(), LineCounts { characters: 4, collided: 0, garbled: 0 });
+    }
+
+    #[test]
+    fn whole_transmissions_are_noted_where_somebody_asks() {
+        let mut line = Line::new(LineSettings::clean(Some(RATE)));
+        let gateway = line.add_station(1);
+        line.transmit(gateway, b"ab", Mono::ZERO);
+        everything(&mut line, at(2));
+        assert_eq!(line.passages().count(), 0);
+        line.note_passages();
+        line.transmit(gateway, b"abc", at(4));
+        everything(&mut line, at(6));
+        assert_eq!(line.passages().count(), 0);
+        everything(&mut line, at(7));
+        let noted: Vec<_> = line.passages().collect();
+        assert_eq!(noted, [Passage { from: gateway, start: at(4), end: at(7), characters: 3 }]);
+        assert_eq!(line.passages().count(), 0);
     }
 
     #[test]

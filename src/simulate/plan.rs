@@ -63,7 +63,7 @@ impl LineSpec {
     /// ports gather 8 characters as a PL011 does.
     pub fn new(name: Name, settings: LineSettings) -> Self {
         let turnaround = settings.rate.map_or(Duration::ZERO, |rate| rate.character() * 2);
-        Self { name, settings, turnaround, batch: 8, spin: Duration::ZERO, ports: vec![None] }
+        Self { name, settings, turnaround, batch: 8, spin: Duration::ZERO, ports: vec![None], tap: None }
     }
 }
 

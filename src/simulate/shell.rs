@@ -23,7 +23,7 @@ use super::{
     action::Action,
     bank::{ActError, Bank, PanelStatus, Sighting},
     lateness::Lateness,
-    line::{Line, LineCounts, LineSettings, StationId},
+    line::{Line, LineCounts, LineSettings, Passage, StationId},
     panel::SimulatedPanel,
     pty::Pty,
 };
@@ -49,6 +49,22 @@ pub struct LineSpec {
     pub spin: Duration,
     /// One pseudo-terminal each, at least one; with a path, that path becomes a link to it.
     pub ports: Vec<Option<PathBuf>>,
+    /// Who sent when, for somebody who measures. Full: the newest are dropped and counted
+    /// ([`LineReport::unseen`]), the line does not wait.
+    pub tap: Option<SyncSender<Traffic>>,
+}
+
+/// One transmission on a line, when its last character has been handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Whether it came in through a port, as a gateway's do; else from a panel.
+    pub from_port: bool,
+    /// Start of the first character's start bit, CLOCK_MONOTONIC.
+    pub start: Mono,
+    /// End of the last character's stop bit, CLOCK_MONOTONIC.
+    pub end: Mono,
+    /// How many characters.
+    pub characters: usize,
 }
 
 /// Figures about a running line.
@@ -60,7 +76,7 @@ pub struct LineReport {
     pub lateness: Lateness,
     /// Characters that a port's client did not read in time.
     pub overrun: u64,
-    /// Sightings that found their channel full and were dropped.
+    /// Sightings and traffic that found their channels full and were dropped.
     pub unseen: u64,
 }
 
@@ -91,6 +107,9 @@ impl RunningLine {
         sightings: SyncSender<Sighting>,
     ) -> io::Result<Self> {
         let mut line = Line::new(spec.settings);
+        if spec.tap.is_some() {
+            line.note_passages();
+        }
         let mut ports = Vec::new();
         for link in &spec.ports {
             let pty = Pty::open(link.as_deref())?;
@@ -112,6 +131,7 @@ impl RunningLine {
             wakened,
             received,
             sightings,
+            tap: spec.tap.clone(),
             report: Arc::clone(&report),
             seen: Vec::new(),
         };
@@ -216,6 +236,7 @@ struct Shell {
     wakened: UnixStream,
     received: Receiver<Instruction>,
     sightings: SyncSender<Sighting>,
+    tap: Option<SyncSender<Traffic>>,
     report: Arc<Mutex<LineReport>>,
     seen: Vec<Sighting>,
 }
@@ -320,6 +341,13 @@ impl Shell {
         let mut unseen = 0;
         for sighting in self.seen.drain(..) {
             if let Err(TrySendError::Full(_)) = self.sightings.try_send(sighting) {
+                unseen += 1;
+            }
+        }
+        for Passage { from, start, end, characters } in self.line.passages() {
+            let from_port = self.ports.iter().any(|port| port.station == from);
+            let traffic = Traffic { from_port, start, end, characters };
+            if let Some(Err(TrySendError::Full(_))) = self.tap.as_ref().map(|tap| tap.try_send(traffic)) {
                 unseen += 1;
             }
         }

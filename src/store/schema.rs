@@ -45,7 +45,8 @@ CREATE TABLE time_floor (
 /// `cache.db`: the copy of what the cloud knows; may be deleted.
 ///
 /// `flats` is narrow, so digest and lists need not read the documents in `bodies`. `bodies.body` is what the
-/// endpoint answers, byte for byte; `flats.hash` is the SHA-256 of the canonical JSON. `keys` is in the order of
+/// endpoint answers, byte for byte, in a table with rowids: without them a search would read a whole document at
+/// each comparison that it makes. `flats.hash` is the SHA-256 of the canonical JSON. `keys` is in the order of
 /// flats, for the directory; a swipe before the directory is loaded finds its code by the index.
 pub(super) const CACHE: &[&str] = &["
 CREATE TABLE meta (
@@ -78,7 +79,7 @@ CREATE TABLE bodies (
     id INTEGER NOT NULL,
     body TEXT NOT NULL,
     PRIMARY KEY (intercom, id)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE TABLE keys (
     intercom INTEGER NOT NULL,
     flat_id INTEGER NOT NULL,

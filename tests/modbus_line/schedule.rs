@@ -82,7 +82,7 @@ fn fast_things_keep_their_period_and_slow_ones_stretch_evenly() {
     world.run(Duration::from_secs(10));
     world.events.clear();
     world.run(Duration::from_secs(30));
-    let inputs = world.events.iter().filter(|told| matches!(told.event, Event::Inputs(_))).count();
+    let inputs = world.events.iter().filter(|told| matches!(told.event, Event::Inputs { .. })).count();
     assert!((285..=305).contains(&inputs), "{inputs} looks at the door in 30 s");
     let stretches: Vec<f64> = (1..=10).map(|number| world.driver(number).stretch().unwrap()).collect();
     let (least, most) = stretches

@@ -22,6 +22,16 @@ pub(crate) struct Target<'a> {
     pub(crate) clock_synchronized: bool,
 }
 
+impl Target<'_> {
+    /// One sentence for another client that uses our id.
+    pub(crate) fn rival(&self) -> String {
+        format!(
+            "another client connects to the broker {}:{} as {:?}: every gateway needs an id of its own ([gateway] id)",
+            self.host, self.port, self.client_id
+        )
+    }
+}
+
 impl Failure {
     pub(super) fn new(error: ConnectionError, connected: bool) -> Self {
         Self { error, connected }
@@ -46,10 +56,10 @@ impl Failure {
     /// One sentence for the log and `/healthz`: what happened, and the next step.
     pub(crate) fn explain(&self, target: &Target<'_>) -> String {
         let broker = format!("the broker {}:{}", target.host, target.port);
-        if let Some(tls) = cause::<rustls::Error>(&self.error) {
+        if let Some(tls) = self.cause::<rustls::Error>() {
             return self.explain_tls(tls, &broker, target);
         }
-        if let Some(NoSuchHost(error)) = cause(&self.error) {
+        if let Some(NoSuchHost(error)) = self.cause() {
             return format!(
                 "the broker's name {:?} cannot be looked up ({error}): check url of [mqtt] and this machine's DNS and network",
                 target.host
@@ -63,11 +73,20 @@ impl Failure {
             ConnectionError::Timeout(_) => {
                 format!("{broker} does not answer in time: check the address, the network and firewalls")
             }
-            error if self.connected => match cause::<io::Error>(error) {
-                Some(error) => format!("the connection to {broker} broke ({error}); it is made again"),
-                None => format!("the connection to {broker} broke ({error}); it is made again"),
-            },
-            error => explain_handshake(error, &broker, target),
+            error if self.connected => {
+                let why = self.cause::<io::Error>().map_or_else(|| error.to_string(), ToString::to_string);
+                format!("the connection to {broker} broke ({why}); it is made again")
+            }
+            error => explain_handshake(error, self.cause(), &broker, target),
+        }
+    }
+
+    /// The first error of type `T` among the causes.
+    fn cause<T: Error + 'static>(&self) -> Option<&T> {
+        match &self.error {
+            // The library does not name this one as a source.
+            ConnectionError::MqttState(StateError::Deserialization(error)) => cause(error),
+            error => cause(error),
         }
     }
 
@@ -149,10 +168,7 @@ fn explain_disconnect(
     target: &Target<'_>,
 ) -> String {
     match code {
-        DisconnectReasonCode::SessionTakenOver => format!(
-            "another client connected to {broker} as {:?}: every gateway needs an id of its own ([gateway] id)",
-            target.client_id
-        ),
+        DisconnectReasonCode::SessionTakenOver => target.rival(),
         code => {
             let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
             format!("{broker} ended the connection ({}{reason}); it is made again", words(&code))
@@ -161,34 +177,34 @@ fn explain_disconnect(
 }
 
 /// Before the CONNACK a broker that speaks another language shows as one that talks nonsense or hangs up.
-fn explain_handshake(error: &ConnectionError, broker: &str, target: &Target<'_>) -> String {
-    let io = cause::<io::Error>(error);
-    match io.map(io::Error::kind) {
-        Some(io::ErrorKind::ConnectionRefused) => {
+fn explain_handshake(
+    error: &ConnectionError,
+    io: Option<&io::Error>,
+    broker: &str,
+    target: &Target<'_>,
+) -> String {
+    match (error, io.map(io::Error::kind)) {
+        (_, Some(io::ErrorKind::ConnectionRefused)) => {
             format!("nothing listens at {broker}: is it running, and are host and port of url right?")
         }
-        Some(io::ErrorKind::TimedOut) => {
+        (_, Some(io::ErrorKind::TimedOut)) => {
             format!("{broker} does not answer: check the address, the network and firewalls")
         }
-        Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
+        (_, Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable)) => {
             format!("{broker} cannot be reached: this machine has no route to it; check its network")
         }
-        Some(kind)
-            if !matches!(
-                kind,
-                io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::ConnectionAborted
-                    | io::ErrorKind::UnexpectedEof
-                    | io::ErrorKind::BrokenPipe
-            ) =>
-        {
-            format!("{broker} cannot be reached: {}", io.map(ToString::to_string).unwrap_or_default())
-        }
-        _ => {
+        (ConnectionError::MqttState(_) | ConnectionError::NotConnAck(_), _) => {
             let tls = if target.tls { "" } else { ", or speaks TLS on this port (mqtts://)" };
             format!(
                 "{broker} does not answer as an MQTT 5 broker: it speaks MQTT 3 only{tls}, or is no MQTT broker ({error})"
             )
+        }
+        (ConnectionError::Tls(_), _) => format!(
+            "{broker} breaks the TLS handshake off ({error}): does it speak TLS on this port, or is url to say mqtt://?"
+        ),
+        (error, _) => {
+            let why = io.map_or_else(|| error.to_string(), ToString::to_string);
+            format!("{broker} cannot be reached: {why}")
         }
     }
 }

@@ -312,7 +312,8 @@ impl Delivery {
     }
 
     fn close_acknowledged(&mut self) {
-        while let Some(open) = self.open.pop_front_if(|open| open.acknowledged) {
+        while self.open.front().is_some_and(|open| open.acknowledged) {
+            let Some(open) = self.open.pop_front() else { return };
             self.first_token += 1;
             if !open.again && self.refused_from.is_none_or(|refused| open.sequence < refused) {
                 self.floor = self.floor.max(open.sequence);

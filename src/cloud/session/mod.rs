@@ -46,6 +46,9 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(500), Duration::f
 const EASED: u32 = 2;
 const GOOD: Duration = Duration::from_secs(60);
 
+/// So many of our own past sessions are told from those of another client that uses our id.
+const REMEMBERED: usize = 16;
+
 /// Another session's `status` is answered at most so often.
 const REPAIR: Duration = Duration::from_secs(1);
 
@@ -100,6 +103,10 @@ pub struct Session {
     seen_committed: bool,
     /// Our own session, as text.
     identity: String,
+    /// Sessions before it, the newest last.
+    past: VecDeque<String>,
+    /// Between two of our connections the broker had another client with our id.
+    rival: bool,
     last_status: Mono,
     repair: bool,
     /// Publishes of `status` that are not acknowledged.
@@ -125,6 +132,8 @@ impl Session {
             seen_status: false,
             seen_committed: false,
             identity: String::new(),
+            past: VecDeque::new(),
+            rival: false,
             last_status: Mono::ZERO,
             repair: false,
             status_open: 0,
@@ -137,7 +146,12 @@ impl Session {
     /// The broker has accepted the connection that goes by `identity`, and takes `receive_maximum` publishes at once.
     pub fn connected(&mut self, identity: &str, receive_maximum: u16, now: Mono) {
         if self.phase == Phase::Connecting {
-            identity.clone_into(&mut self.identity);
+            let before = std::mem::replace(&mut self.identity, identity.to_owned());
+            if !before.is_empty() {
+                self.past.push_back(before);
+                let surplus = self.past.len().saturating_sub(REMEMBERED);
+                self.past.drain(..surplus);
+            }
             self.window = usize::from(receive_maximum).clamp(1, WINDOW);
             (self.seen_status, self.seen_committed, self.ahead) = (false, false, None);
             self.phase = Phase::Subscribing { until: now + SUBSCRIBE };
@@ -167,8 +181,13 @@ impl Session {
         let wait = match self.phase {
             Phase::Done | Phase::Waiting { .. } => return,
             Phase::Dropping { renewed: true } => Duration::ZERO,
-            Phase::Online { since } if !rejected => {
-                self.reconnect.ease(if now.since(since) >= GOOD { 0 } else { EASED });
+            Phase::Online { since } if now.since(since) >= GOOD => {
+                self.rival = false;
+                self.reconnect.reset();
+                self.reconnect.wait()
+            }
+            Phase::Online { .. } if !rejected && !self.rival => {
+                self.reconnect.ease(EASED);
                 self.reconnect.wait()
             }
             _ => self.reconnect.wait(),
@@ -183,8 +202,13 @@ impl Session {
         if let (false, Some(journal), Some(last)) = (ours, &status.journal, status.last) {
             self.look_ahead(journal, last, now);
         }
-        if matches!(self.phase, Phase::Online { .. }) && !ours {
-            self.repair = true;
+        match self.phase {
+            Phase::Online { .. } if !ours => self.repair = true,
+            Phase::Subscribing { .. } | Phase::Settling { .. } if !self.past.is_empty() => {
+                let known = |session: &String| ours || self.past.contains(session);
+                self.rival = !status.session.as_ref().is_some_and(known);
+            }
+            _ => {}
         }
         self.settle(now);
     }
@@ -312,6 +336,11 @@ impl Session {
     /// What happened since the start.
     pub fn counts(&self) -> Counts {
         self.delivery.counts()
+    }
+
+    /// Whether another client uses this gateway's id: the two throw each other out.
+    pub fn has_rival(&self) -> bool {
+        self.rival
     }
 
     /// Why events are not delivered although the broker is connected.

@@ -67,7 +67,9 @@ impl Reader {
     pub(super) fn skip_through(&mut self, through: u64) {
         self.next = self.next.max(through.saturating_add(1));
         self.position = self.position.max(self.next);
-        while self.buffer.pop_front_if(|event| event.sequence <= through).is_some() {}
+        while self.buffer.front().is_some_and(|event| event.sequence <= through) {
+            self.buffer.pop_front();
+        }
     }
 
     /// The next event.

@@ -268,7 +268,8 @@ impl Panel {
         };
         let all = is_known(DoorProfile::CONTACT, door.contact) && is_known(DoorProfile::EXIT, door.exit);
         if any && all {
-            self.events.push_back(Event::Inputs(self.inputs.to_vec()));
+            // What is read is what is: nothing has waited.
+            self.events.push_back(Event::Inputs { states: self.inputs.to_vec(), stale: false });
         }
     }
 

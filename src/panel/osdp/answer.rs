@@ -1,7 +1,7 @@
 //! What a panel's answer means.
 
 use super::{
-    HANDSHAKE_RETRY, Pairing, Panel, Phase, Queued, RESENDS, STORE_RETRY, Secure, Security,
+    DOUBTS, HANDSHAKE_RETRY, Pairing, Panel, Phase, Queued, RESENDS, STORE_RETRY, Secure, Security,
     turn::{InFlight, Work},
 };
 use crate::{
@@ -21,6 +21,7 @@ const WRONG_KEY: &str =
     "the panel has another key: correct secure_key_file, or pair the panel with `panel pair`";
 const NO_SECURE_CHANNEL: &str =
     "the panel refuses a secure channel: switch it on in the panel, or replace the panel";
+const NO_DEFAULT_KEY: &str = "the panel takes no pairing: reset it to its factory state (or switch its secure channel on), or name its key in secure_key_file";
 const DEMANDS_SECURE_CHANNEL: &str =
     "the panel demands a secure channel: set secure_channel to \"required\" or \"install\"";
 const PAIRING: &str = "pairing: the panel is getting its own key";
@@ -45,18 +46,23 @@ impl Panel {
 
     /// Whether the frame ends the turn.
     fn accept(&mut self, now: Mono, frame: &Frame<'_>) -> bool {
-        let Some(in_flight) = &mut self.in_flight else { return false };
+        let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.awaited) else {
+            return false;
+        };
         if !frame.reply || frame.address != self.address {
             return false;
         }
-        if frame.code == code::BUSY && frame.security.is_none() && frame.sequence == 0 {
+        let numbered = frame.sequence == 0 || frame.sequence == in_flight.sequence;
+        if frame.code == code::BUSY && frame.security.is_none() && numbered {
             in_flight.forget_tries();
+            in_flight.awaited = false;
             self.not_before = now + super::BUSY_PAUSE;
             self.alive(now);
             return true;
         }
         if frame.sequence != in_flight.sequence {
-            let asks_for_reset = frame.sequence == 0 && frame.security.is_none();
+            let repeated = frame.raw == self.opening;
+            let asks_for_reset = frame.sequence == 0 && frame.security.is_none() && !repeated;
             if asks_for_reset {
                 self.restart(now);
             }
@@ -64,6 +70,10 @@ impl Panel {
         }
         let Some(data) = self.open(frame) else { return false };
         let Some(in_flight) = self.in_flight.take() else { return false };
+        if in_flight.begins_link() {
+            frame.raw.clone_into(&mut self.opening);
+            self.usual_check = self.check;
+        }
         match Reply::decode(frame.code, &data) {
             Ok(Reply::Nak(nak)) => self.handle_nak(now, in_flight, frame, nak.reason),
             Ok(reply) => {
@@ -123,7 +133,6 @@ impl Panel {
             (Work::Scrypt, Reply::RmacI(rmac)) => self.scrypted(now, frame, &rmac),
             (Work::Keyset(_), Reply::Ack) => {
                 // The session goes on under the old key in some panels, ends in others: a new link for all.
-                self.pairing = Pairing::Idle;
                 self.keyring.rewind();
                 self.restart(now);
             }
@@ -133,14 +142,16 @@ impl Panel {
                     self.phase = Phase::Id;
                 }
                 self.restarts = 0;
-                self.fresh |= reply == Reply::Ack;
-                if self.fresh
-                    && let Some(problem) = self.unsettled.take()
-                {
-                    self.settle(problem);
-                }
-                if self.error == Some(DEMANDS_SECURE_CHANNEL) && matches!(self.phase, Phase::Running) {
-                    self.settle(None);
+                if matches!(self.phase, Phase::Running) {
+                    self.fresh |= reply == Reply::Ack;
+                    if self.fresh
+                        && let Some(problem) = self.unsettled.take()
+                    {
+                        self.settle(problem);
+                    }
+                    if self.error == Some(DEMANDS_SECURE_CHANNEL) {
+                        self.settle(None);
+                    }
                 }
                 self.report(reply);
             }
@@ -149,7 +160,7 @@ impl Panel {
         }
     }
 
-    fn handle_nak(&mut self, now: Mono, in_flight: InFlight, frame: &Frame<'_>, reason: NakCode) {
+    fn handle_nak(&mut self, now: Mono, mut in_flight: InFlight, frame: &Frame<'_>, reason: NakCode) {
         let session_over = in_flight.sealed && frame.security.is_none();
         if session_over || reason == NakCode::Sequence {
             // Asked by a frame that anybody could have sent: no proof of life in a session.
@@ -163,6 +174,7 @@ impl Panel {
         if reason == NakCode::Check {
             self.alive(now);
             let tries = in_flight.tries();
+            in_flight.awaited = false;
             self.in_flight = Some(in_flight);
             if tries > RESENDS {
                 self.restart(now);
@@ -191,9 +203,13 @@ impl Panel {
         match work {
             Work::Id => self.phase = Phase::Cap,
             Work::Cap => self.begin_security(now),
-            Work::Challenge => self.handshake_failed(now, NO_SECURE_CHANNEL),
+            Work::Challenge => {
+                let by_default =
+                    matches!(&self.phase, Phase::Challenge(_, candidate) if candidate.is_default);
+                self.handshake_failed(now, if by_default { NO_DEFAULT_KEY } else { NO_SECURE_CHANNEL });
+            }
             Work::Scrypt => self.handshake_failed(now, WRONG_KEY),
-            Work::Keyset(_) => self.pairing = Pairing::Retry(now + STORE_RETRY),
+            Work::Keyset(_) => self.pairing = Pairing::Wanted(now + STORE_RETRY),
             Work::Queued(Queued { token, .. }) => self.done(token, Err(Failure::Refused)),
             Work::Poll if matches!(self.phase, Phase::Start) => self.phase = Phase::Id,
             Work::Poll => {
@@ -230,6 +246,7 @@ impl Panel {
 
     /// After ID and CAP: the next key, or plaintext where there is none to try now.
     fn begin_security(&mut self, now: Mono) {
+        self.prefer_crc();
         if self.keyring.security() == Security::Off {
             return self.run(None);
         }
@@ -237,6 +254,10 @@ impl Panel {
             return self.run(Some(NO_KEY));
         }
         if now >= self.handshake_at {
+            if self.keyring.candidate(now).is_none() {
+                // The time for pairing has run out between two keys.
+                self.keyring.rewind();
+            }
             if self.begin_challenge(now) {
                 return;
             }
@@ -246,25 +267,26 @@ impl Panel {
     }
 
     fn challenged(&mut self, now: Mono, frame: &Frame<'_>, ccrypt: &Ccrypt) {
-        let Phase::Challenge(challenge, scbk) = &self.phase else { return };
+        let Phase::Challenge(challenge, candidate) = &self.phase else { return };
         let same_key = frame.security.is_some_and(|block| block.data == challenge.key_flag());
         match challenge.verify(ccrypt) {
-            Ok(proven) if same_key => self.phase = Phase::Scrypt(Box::new(proven), scbk.clone()),
+            Ok(proven) if same_key => self.phase = Phase::Scrypt(Box::new(proven), candidate.clone()),
             _ => self.handshake_failed(now, WRONG_KEY),
         }
     }
 
     fn scrypted(&mut self, now: Mono, frame: &Frame<'_>, rmac: &[u8; 16]) {
         const SUCCESS: &[u8] = &[0x01];
-        let Phase::Scrypt(proven, scbk) = &self.phase else { return };
+        let Phase::Scrypt(proven, candidate) = &self.phase else { return };
         let accepted = frame.security.is_some_and(|block| block.data == SUCCESS);
-        let scbk = scbk.clone();
+        let candidate = candidate.clone();
         match Proven::clone(proven).finish(rmac) {
             Ok(session) if accepted => {
-                let own = !scbk.is_default();
+                let own = !candidate.is_default;
                 self.secure = Some(Secure { session, own });
+                self.doubts = 0;
                 if own {
-                    self.own_key_proven(&scbk);
+                    self.own_key_proven(&candidate.scbk);
                 } else {
                     self.run(Some(PAIRING));
                     self.begin_pairing(now);
@@ -277,7 +299,9 @@ impl Panel {
     fn own_key_proven(&mut self, scbk: &Scbk) {
         self.pairing = Pairing::Idle;
         self.problem = None;
-        if self.keyring.prove(scbk) {
+        // A key that is still on its way to the disk must not be the last one there.
+        let overtakes = self.storing.as_mut().map(|storing| storing.overtaken = true).is_some();
+        if self.keyring.prove(scbk) || overtakes {
             let serial = self.identity.map(|identity| identity.serial);
             self.events.push_back(Event::KeyProven { key: scbk.clone(), serial });
         }
@@ -287,15 +311,20 @@ impl Panel {
         self.run(None);
     }
 
-    /// The key did not fit: the next one on a new link, or for a while none.
+    /// The key did not fit. Where it does not for a second time (the first may have been a late answer to an earlier
+    /// challenge) the next one is tried on a new link, or for a while none.
     fn handshake_failed(&mut self, now: Mono, problem: &'static str) {
-        self.keyring.failed();
-        if self.keyring.candidate(now).is_none() {
-            self.keyring.rewind();
-            self.handshake_at = now + HANDSHAKE_RETRY;
+        self.doubts = self.doubts.saturating_add(1);
+        if self.doubts >= DOUBTS {
+            self.doubts = 0;
+            self.keyring.failed();
+            if self.keyring.candidate(now).is_none() {
+                self.keyring.rewind();
+                self.handshake_at = now + HANDSHAKE_RETRY;
+            }
+            // Told once the new link stands: a lost frame in a handshake is no change of state by itself.
+            self.problem = Some(problem);
         }
-        // Told once the new link stands: a lost frame in a handshake is no change of state by itself.
-        self.problem = Some(problem);
         self.restart(now);
     }
 
@@ -334,7 +363,9 @@ impl Panel {
             }
             Reply::Keypad { reader, digits } => Event::Keypad { reader, keys: digits, stale },
             Reply::LStatR { tamper, power_failed } => Event::Local { tamper, power_failed },
-            Reply::IStatR(inputs) => Event::Inputs(inputs.into_iter().map(input_state).collect()),
+            Reply::IStatR(inputs) => {
+                Event::Inputs { states: inputs.into_iter().map(input_state).collect(), stale }
+            }
             Reply::OStatR(outputs) => Event::Outputs(outputs.into_iter().map(|output| output != 0).collect()),
             Reply::RStatR(readers) => Event::ReaderTamper(readers.contains(&2)),
             _ => return,

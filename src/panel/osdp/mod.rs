@@ -24,7 +24,10 @@ use std::{collections::VecDeque, time::Duration};
 
 pub use keyring::{KeptKey, Security};
 
-use self::{keyring::Keyring, turn::InFlight};
+use self::{
+    keyring::{Candidate, Keyring},
+    turn::InFlight,
+};
 use super::{Entropy, Event, Failure, Identity, Pace, Request, Token};
 use crate::{
     domain::{Mono, PanelState},
@@ -41,8 +44,10 @@ pub const OFFLINE_AFTER: Duration = Duration::from_secs(8);
 const PROBE_AFTER_TIMEOUTS: u32 = 2;
 /// Resends of the same bytes before the link is begun anew at 0.
 const RESENDS: u32 = 2;
-/// New links in a row that came to nothing before the panel gets probes instead of turns.
+/// New links in a row that came to nothing, after which a single timeout is enough for that.
 const RESTARTS_TOLERATED: u32 = 6;
+/// Handshakes in a row that a key must fail in before it counts as wrong.
+const DOUBTS: u32 = 2;
 /// How long to leave a panel alone that no key fits, before the keys are tried again.
 const HANDSHAKE_RETRY: Duration = Duration::from_secs(5);
 /// How long to wait before a key that could not be stored is tried to be stored again.
@@ -74,9 +79,14 @@ pub struct Panel {
 
     phase: Phase,
     secure: Option<Secure>,
+    /// Of what is sent now.
     check: Check,
+    /// What the panel is known to answer to; CRC until it has answered.
+    usual_check: Check,
     /// Number of the next new command.
     sequence: u8,
+    /// The reply that began this link; a repetition of it, come late, begins no other.
+    opening: Vec<u8>,
     in_flight: Option<InFlight>,
     not_before: Mono,
     timeouts: u32,
@@ -104,7 +114,10 @@ pub struct Panel {
     status: VecDeque<turn::Status>,
     poll_first: bool,
     handshake_at: Mono,
+    /// Handshakes in a row in which the present key did not fit.
+    doubts: u32,
     pairing: Pairing,
+    storing: Option<Storing>,
     events: VecDeque<Event>,
 }
 
@@ -113,8 +126,8 @@ enum Phase {
     Start,
     Id,
     Cap,
-    Challenge(Challenge, Scbk),
-    Scrypt(Box<Proven>, Scbk),
+    Challenge(Challenge, Candidate),
+    Scrypt(Box<Proven>, Candidate),
     Running,
 }
 
@@ -125,16 +138,22 @@ struct Secure {
     own: bool,
 }
 
-/// Where pairing is, while a session with SCBK-D is open.
+/// Where pairing is. It moves on in a session with SCBK-D only.
 #[derive(Debug, PartialEq, Eq)]
 enum Pairing {
     Idle,
-    /// The key is on its way to the disk.
-    Storing(Scbk),
-    /// It could not be stored, or not be set; again at this time.
-    Retry(Mono),
+    /// A key is to be chosen and stored, from this time on.
+    Wanted(Mono),
     /// It is on disk: KEYSET may be sent.
     Stored(Scbk),
+}
+
+/// A key on its way to the disk. There is one at most, so that an answer is never taken for another key's.
+#[derive(Debug)]
+struct Storing {
+    key: Scbk,
+    /// Another key was proven meanwhile: this one is not to be used.
+    overtaken: bool,
 }
 
 #[derive(Debug)]
@@ -156,7 +175,9 @@ impl Panel {
             phase: Phase::Start,
             secure: None,
             check: Check::Crc,
+            usual_check: Check::Crc,
             sequence: 0,
+            opening: Vec::new(),
             in_flight: None,
             not_before: Mono::ZERO,
             timeouts: PROBE_AFTER_TIMEOUTS,
@@ -178,7 +199,9 @@ impl Panel {
             status: VecDeque::new(),
             poll_first: false,
             handshake_at: Mono::ZERO,
+            doubts: 0,
             pairing: Pairing::Idle,
+            storing: None,
             events: VecDeque::new(),
         }
     }
@@ -190,16 +213,18 @@ impl Panel {
 
     /// See [`super::Driver::pace`].
     pub fn pace(&self) -> Pace {
-        if self.timeouts >= PROBE_AFTER_TIMEOUTS || self.restarts > RESTARTS_TOLERATED {
-            Pace::Probe
-        } else {
-            Pace::Live
-        }
+        let tolerated = if self.restarts > RESTARTS_TOLERATED { 1 } else { PROBE_AFTER_TIMEOUTS };
+        if self.timeouts >= tolerated { Pace::Probe } else { Pace::Live }
     }
 
     /// See [`super::Driver::not_before`].
     pub fn not_before(&self) -> Mono {
         self.not_before
+    }
+
+    /// See [`super::Driver::is_starting`]. A panel that begins again and again has no claim to haste.
+    pub fn is_starting(&self) -> bool {
+        !matches!(self.phase, Phase::Running) && self.restarts <= RESTARTS_TOLERATED
     }
 
     /// See [`super::Driver::is_up`].
@@ -228,8 +253,10 @@ impl Panel {
             PanelState::Offline | PanelState::Unconfigured => Some(Failure::Offline),
             PanelState::Insecure if is_unlock => Some(Failure::Insecure),
             _ if matches!(request, Request::Measure { .. }) => Some(Failure::Refused),
-            _ if expires <= now || self.queue.len() >= QUEUE => Some(Failure::Unconfirmed),
-            PanelState::Online | PanelState::Insecure => None,
+            _ if expires <= now => Some(Failure::Unconfirmed),
+            PanelState::Online | PanelState::Insecure => {
+                (!self.makes_room(is_unlock)).then_some(Failure::Unconfirmed)
+            }
         };
         match refusal {
             Some(failure) => self.done(token, Err(failure)),
@@ -239,19 +266,39 @@ impl Panel {
         }
     }
 
+    /// Whether one more request can wait. An unlock takes the place of a light that nobody will miss.
+    fn makes_room(&mut self, is_unlock: bool) -> bool {
+        if self.queue.len() < QUEUE {
+            return true;
+        }
+        let is_feedback = |queued: &Queued| matches!(queued.request, Request::Feedback { .. });
+        let place = self.queue.iter().position(is_feedback).filter(|_| is_unlock);
+        match place.and_then(|position| self.queue.remove(position)) {
+            Some(feedback) => {
+                self.done(feedback.token, Err(Failure::Unconfirmed));
+                true
+            }
+            None => false,
+        }
+    }
+
     /// See [`super::Driver::key_stored`].
     pub fn key_stored(&mut self, now: Mono, stored: bool) {
-        if let Pairing::Storing(key) = &self.pairing {
-            if stored {
-                let key = key.clone();
-                self.keyring.keep(key.clone());
-                // Without the session the key waits on disk: the next session with SCBK-D sends it.
-                let paired = self.secure.as_ref().is_some_and(|secure| !secure.own);
-                self.pairing = if paired { Pairing::Stored(key) } else { Pairing::Idle };
-            } else {
-                self.pairing = Pairing::Retry(now + STORE_RETRY);
+        let Some(Storing { key, overtaken }) = self.storing.take() else { return };
+        if stored && !overtaken {
+            // Without the session the key waits on disk: the next session with SCBK-D sends it.
+            self.keyring.keep(key.clone());
+            if self.is_pairing_session() {
+                self.pairing = Pairing::Stored(key);
             }
+        } else if self.is_pairing_session() {
+            self.pairing = Pairing::Wanted(if stored { now } else { now + STORE_RETRY });
         }
+    }
+
+    /// A session with SCBK-D: good for KEYSET and nothing else.
+    fn is_pairing_session(&self) -> bool {
+        self.secure.as_ref().is_some_and(|secure| !secure.own)
     }
 
     /// See [`super::Driver::arm_pairing`].
@@ -271,6 +318,10 @@ impl Panel {
                 self.done(expired.token, Err(Failure::Unconfirmed));
             }
         }
+        // Whether the panel has seen the number of what is withdrawn is unknown, so the link begins anew.
+        if self.in_flight.as_ref().is_some_and(|in_flight| in_flight.expires() <= now) {
+            self.restart(now);
+        }
     }
 
     /// See [`super::Driver::next_time`].
@@ -280,13 +331,15 @@ impl Panel {
             Some(last_valid) => last_valid + OFFLINE_AFTER,
             None => Mono::ZERO,
         };
-        self.queue.iter().map(|queued| queued.expires).fold(offline, Mono::min)
+        let in_flight = self.in_flight.as_ref().map_or(Mono::NEVER, InFlight::expires);
+        self.queue.iter().map(|queued| queued.expires).fold(offline.min(in_flight), Mono::min)
     }
 
     /// See [`super::Driver::handle_timeout`].
     pub fn handle_timeout(&mut self, now: Mono) {
         self.timeouts = self.timeouts.saturating_add(1);
-        let Some(in_flight) = &self.in_flight else { return };
+        let Some(in_flight) = &mut self.in_flight else { return };
+        in_flight.awaited = false;
         if in_flight.begins_link() {
             // Nothing to repeat: the next probe may ask another way.
             self.probes = self.probes.saturating_add(1);
@@ -313,13 +366,14 @@ impl Panel {
         self.sequence = 0;
         self.status.clear();
         self.restarts = self.restarts.saturating_add(1);
-        if matches!(self.pairing, Pairing::Stored(_)) {
-            self.pairing = Pairing::Idle;
-        }
+        self.pairing = Pairing::Idle;
     }
 
     fn go_offline(&mut self) {
         let cause = if self.heard { "no valid reply for 8 s" } else { NEVER_HEARD };
+        if self.heard {
+            self.probes = 0;
+        }
         self.offline_told = true;
         self.fresh = false;
         self.secured_told = false;

@@ -1,6 +1,6 @@
 //! What a panel says in its turn.
 
-use super::{HANDSHAKE_RETRY, Pairing, Panel, Phase, Queued, STORE_RETRY, Secure, Security};
+use super::{HANDSHAKE_RETRY, Pairing, Panel, Phase, Queued, STORE_RETRY, Secure, Security, Storing};
 use crate::{
     domain::{Mono, OutputActive},
     panel::{Event, Failure, Request},
@@ -11,6 +11,7 @@ use crate::{
             TemporaryLed, Tone,
         },
         emit,
+        reply::Capability,
         secure::Challenge,
     },
 };
@@ -25,6 +26,8 @@ pub(super) struct InFlight {
     pub(super) sealed: bool,
     /// How often it was sent since the last sign of life.
     tries: u32,
+    /// Sent, and the time for its answer is not over.
+    pub(super) awaited: bool,
 }
 
 /// Why a command is sent, which is what its answer is for.
@@ -53,6 +56,7 @@ const CONTACT_STATUS: u8 = 1;
 const OUTPUT_CONTROL: u8 = 2;
 const LED_CONTROL: u8 = 4;
 const AUDIBLE_OUTPUT: u8 = 5;
+const CHECK_CHARACTER: u8 = 8;
 
 impl InFlight {
     pub(super) fn begins_link(&self) -> bool {
@@ -75,6 +79,12 @@ impl InFlight {
         }
     }
 
+    /// When it is not to be sent again.
+    pub(super) fn expires(&self) -> Mono {
+        let waits = self.queued().filter(|_| !self.awaited);
+        waits.map_or(Mono::NEVER, |queued| queued.expires)
+    }
+
     pub(super) fn into_queued(self) -> Option<Queued> {
         match self.work {
             Work::Queued(queued) => Some(queued),
@@ -87,42 +97,47 @@ impl Panel {
     /// See [`crate::panel::Driver::poll_transmit`].
     pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
         self.advance(now);
-        self.withdraw_in_flight(now);
         if self.in_flight.is_none() {
             let work = self.next_work(now);
             self.in_flight = self.frame(work);
         }
         let Some(in_flight) = &mut self.in_flight else { return false };
         in_flight.tries = in_flight.tries.saturating_add(1);
+        in_flight.awaited = true;
         out.extend_from_slice(&in_flight.bytes);
         true
     }
 
     /// See [`crate::panel::Driver::probes_again`].
     pub fn probes_again(&self) -> bool {
-        !self.heard && self.probes % 4 == 1
+        self.tries_other_check()
     }
 
-    /// An unlock that waits to be sent again, past its time, is given up. Whether the panel has seen its number
-    /// is unknown then, so the link begins anew.
-    fn withdraw_in_flight(&mut self, now: Mono) {
-        let expired =
-            self.in_flight.as_ref().and_then(InFlight::queued).is_some_and(|queued| queued.expires <= now);
-        if expired {
-            self.restart(now);
-        }
+    /// Whether the next probe tries the check that the panel is not known for: often as long as nothing is known,
+    /// rarely for one that has been heard, which may have been swapped.
+    fn tries_other_check(&self) -> bool {
+        let due = if self.heard { self.probes % 16 == 15 } else { self.probes % 4 == 1 };
+        due && !self.is_up()
     }
 
     fn next_work(&mut self, now: Mono) -> Work {
         match self.phase {
-            // A POLL at the start of a link may bring a card in plaintext, so ID is asked first; some panels
-            // answer no ID before a POLL.
-            Phase::Start if self.identity.is_none() && matches!(self.probes % 8, 5 | 6) => Work::Poll,
+            Phase::Start if self.tries_poll_first() => Work::Poll,
             Phase::Start | Phase::Id => Work::Id,
             Phase::Cap => Work::Cap,
             Phase::Challenge(..) => Work::Challenge,
             Phase::Scrypt(..) => Work::Scrypt,
             Phase::Running => self.next_running(now),
+        }
+    }
+
+    /// A POLL at the start of a link may bring a card in plaintext, so ID is asked first; but some panels answer
+    /// no ID before a POLL.
+    fn tries_poll_first(&self) -> bool {
+        if self.identity.is_none() {
+            matches!(self.probes % 8, 5 | 6)
+        } else {
+            !self.is_up() && self.probes % 16 == 13
         }
     }
 
@@ -141,26 +156,41 @@ impl Panel {
                 return Work::Queued(unlock);
             }
         }
-        match &self.pairing {
-            Pairing::Stored(key) => return Work::Keyset(key.clone()),
-            Pairing::Retry(at) if *at <= now => self.begin_pairing(now),
-            _ => {}
+        if self.is_pairing_session() {
+            match &self.pairing {
+                Pairing::Wanted(at) if *at <= now => self.begin_pairing(now),
+                _ => {}
+            }
+            if let Pairing::Stored(key) = &self.pairing {
+                return Work::Keyset(key.clone());
+            }
         }
         // Every other turn is a POLL, whatever else waits: a swipe must not wait for a queue.
         if std::mem::replace(&mut self.poll_first, false) {
             return Work::Poll;
         }
         self.poll_first = true;
-        while let Some(queued) = self.queue.pop_front() {
-            if self.can_show(&queued) {
-                return Work::Queued(queued);
-            }
-            self.done(queued.token, Ok(()));
+        if let Some(feedback) = self.next_feedback() {
+            return Work::Queued(feedback);
         }
         match self.status.pop_front() {
             Some(status) => Work::Status(status),
             None => Work::Poll,
         }
+    }
+
+    /// The next light or sound that the panel has; an unlock stays where it is.
+    fn next_feedback(&mut self) -> Option<Queued> {
+        let is_feedback = |queued: &Queued| matches!(queued.request, Request::Feedback { .. });
+        while let Some(position) = self.queue.iter().position(is_feedback) {
+            let mut queued = self.queue.remove(position)?;
+            queued.sounded |= !self.can_show(&queued);
+            if self.can_show(&queued) {
+                return Some(queued);
+            }
+            self.done(queued.token, Ok(()));
+        }
+        None
     }
 
     fn wants_handshake(&self, now: Mono) -> bool {
@@ -179,12 +209,17 @@ impl Panel {
             return false;
         }
         let challenge = Challenge::new(&candidate.scbk, candidate.is_default, rnd_a);
-        self.phase = Phase::Challenge(challenge, candidate.scbk);
+        self.phase = Phase::Challenge(challenge, candidate);
         true
     }
 
     /// Chooses the key that a panel paired by SCBK-D gets, and asks for it to be stored unless it is.
     pub(super) fn begin_pairing(&mut self, now: Mono) {
+        if self.storing.is_some() {
+            // Its answer goes on with it.
+            self.pairing = Pairing::Idle;
+            return;
+        }
         if let Some(key) = self.keyring.stored_for_pairing() {
             self.pairing = Pairing::Stored(key);
             return;
@@ -194,13 +229,14 @@ impl Panel {
             None => {
                 let mut random = [0; 16];
                 if !self.entropy.fill(&mut random) {
-                    self.pairing = Pairing::Retry(now + STORE_RETRY);
+                    self.pairing = Pairing::Wanted(now + STORE_RETRY);
                     return;
                 }
                 Scbk::new(random)
             }
         };
-        self.pairing = Pairing::Storing(key.clone());
+        self.pairing = Pairing::Idle;
+        self.storing = Some(Storing { key: key.clone(), overtaken: false });
         let serial = self.identity.map(|identity| identity.serial);
         self.events.push_back(Event::StoreKey { key, serial });
     }
@@ -218,6 +254,16 @@ impl Panel {
         asked
     }
 
+    /// Goes over to CRC where the panel knows it: it may have been found by checksum only because a reply was lost.
+    pub(super) fn prefer_crc(&mut self) {
+        let knows = |told: &Vec<_>| {
+            told.iter().any(|all: &Capability| all.function == CHECK_CHARACTER && all.level > 0)
+        };
+        if self.capabilities.as_ref().is_some_and(knows) {
+            (self.check, self.usual_check) = (Check::Crc, Check::Crc);
+        }
+    }
+
     /// How many of a function the panel has; `None` where it did not tell its capabilities.
     fn count_of(&self, function: u8) -> Option<u8> {
         let capabilities = self.capabilities.as_ref()?;
@@ -229,9 +275,8 @@ impl Panel {
         )
     }
 
-    /// Whether the panel told that it has the light (or sound) that a feedback is about.
+    /// Whether the panel has the light (or, after it, the sound) of a feedback, as far as it told.
     fn can_show(&self, queued: &Queued) -> bool {
-        let Request::Feedback { .. } = queued.request else { return true };
         let function = if queued.sounded { AUDIBLE_OUTPUT } else { LED_CONTROL };
         let told = self.capabilities.as_ref();
         told.is_none_or(|all| {
@@ -242,8 +287,12 @@ impl Panel {
     /// Builds the frame. `None` where it would be longer than a frame may be, which no work here comes near.
     fn frame(&mut self, work: Work) -> Option<InFlight> {
         let begins = matches!(self.phase, Phase::Start);
-        if begins && !self.heard {
-            self.check = if self.probes % 4 == 1 { Check::Checksum } else { Check::Crc };
+        if begins {
+            self.check = match self.usual_check {
+                Check::Crc if self.tries_other_check() => Check::Checksum,
+                Check::Checksum if self.tries_other_check() => Check::Crc,
+                usual => usual,
+            };
         }
         let sequence = if begins { 0 } else { self.sequence };
         let header = Header { address: self.address, reply: false, sequence, check: self.check };
@@ -268,7 +317,7 @@ impl Panel {
             }
             return None;
         }
-        Some(InFlight { work, bytes, sequence, sealed, tries: 0 })
+        Some(InFlight { work, bytes, sequence, sealed, tries: 0, awaited: false })
     }
 
     fn command(&self, work: &Work) -> Command {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     domain::{FlatRecord, document},
@@ -89,36 +89,32 @@ impl CacheFile {
         Self { connection, change: None }
     }
 
-    /// Carries a message out; the new state where one is in force.
-    pub(super) fn handle(&mut self, message: CacheMessage) -> Option<CacheState> {
+    /// Carries a message out, and tells what is in force then before it tells the one who asked: who reads after an
+    /// import that was reported done is told its revision.
+    pub(super) fn handle(&mut self, message: CacheMessage, in_force: &watch::Sender<CacheState>) {
         match message {
             CacheMessage::Begin => {
                 self.roll_back();
                 let begun = self.connection.execute_batch("PRAGMA cache_size = -8192; BEGIN IMMEDIATE");
                 self.change = Some(Change { failed: begun.err(), ..Change::default() });
-                None
             }
             CacheMessage::Put(rows) => {
                 self.step(|connection, change| rows.iter().try_for_each(|row| put(connection, change, row)));
-                None
             }
             CacheMessage::Remove(flats) => {
                 self.step(|connection, change| {
                     flats.iter().try_for_each(|&flat| remove(connection, change, flat))
                 });
-                None
             }
             CacheMessage::Commit(commit, reply) => {
                 let result = self.commit(commit);
-                let state = result.as_ref().ok().map(|changed| changed.state.clone());
+                if let Ok(changed) = &result {
+                    in_force.send_replace(changed.state.clone());
+                }
                 // A sender that no longer waits has given up; the change is in force all the same.
                 let _ = reply.send(result);
-                state
             }
-            CacheMessage::Abort => {
-                self.roll_back();
-                None
-            }
+            CacheMessage::Abort => self.roll_back(),
         }
     }
 

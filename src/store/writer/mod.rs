@@ -203,9 +203,7 @@ impl Writer {
     }
 
     fn cache_message(&mut self, message: CacheMessage) {
-        if let Some(state) = self.cache.handle(message) {
-            self.shared.cache.send_replace(state);
-        }
+        self.cache.handle(message, &self.shared.cache);
     }
 
     /// Commits the pending events, making room or backing off where that fails.

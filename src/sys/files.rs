@@ -8,7 +8,11 @@ use std::{
 };
 
 /// Replaces `path` by a file of mode 0600 with `content`, synced. Blocks on the disk.
-pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// The old content is there as before; or, where only the directory could not be synced, a power cut may bring it
+/// back.
+pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut making = path.as_os_str().to_owned();
     making.push(".new");
     let making = Path::new(&making);
@@ -28,7 +32,10 @@ pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// Makes a directory of mode 0700 where there is none.
-pub(super) fn private_dir(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// As the system says; that there is one is none.
+pub fn private_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),

@@ -1,6 +1,12 @@
 //! The shell around the session: performs its effects with client and store, and tells it what came.
+//!
+//! One loop owns everything. What takes time runs beside it, as an answer of the broker or as a job of the store, and
+//! comes back as a value; nothing in the loop waits for anything else.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+mod connection;
+mod show;
+
+use std::{future::Future, mem::Discriminant, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::{sync::watch, time::sleep};
@@ -8,28 +14,23 @@ use uuid::Uuid;
 
 use super::{
     Handles, Secrets, Settings,
-    client::{self, Connection, Failure, Message, QueueFull, Received, Target},
-    message::{self, Committed, Info, Presence, Status, StatusSeen},
-    retained::{self, Board},
-    session::{Ack, Effect, Event, ReadId, Session, Token},
+    client::{self, Connection, Message, Received},
+    message::{Committed, Presence, StatusSeen},
+    retained::Board,
+    session::{Ack, Effect, Event, ReadId, Session, Token, Trouble},
     topic::{Root, Topic},
 };
 use crate::{
     clock,
-    domain::{ClockQuality, Mono, PanelStatus, StoredEvent, UplinkStatus},
+    domain::{Mono, StoredEvent},
+    store::Position,
 };
-
-/// Retained topics that are published at once: events need the window more.
-const ANNOUNCEMENTS: usize = 16;
 
 /// The loop turns at least so often.
 const TURN: Duration = Duration::from_secs(1);
 
 /// Longest wait for the end of a connection after our good-bye.
 const GOODBYE: Duration = Duration::from_millis(300);
-
-/// After so long online, the same failure is worth a new line in the log.
-const FORGET_LOGGED: Duration = Duration::from_secs(60);
 
 /// Work that is waited for beside everything else.
 type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -45,7 +46,7 @@ pub async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let mut uplink = Uplink::new(settings, handles);
-    let mut position = uplink.handles.journal.position();
+    let mut position = uplink.position.clone();
     let mut panels = uplink.handles.panels.clone();
     let mut building = uplink.handles.building.clone();
     uplink.show_panels();
@@ -70,6 +71,7 @@ pub async fn run(
             () = changed(&mut building) => uplink.show_panels(),
             _ = shutdown.wait_for(|stop| *stop), if !uplink.closing => {
                 uplink.closing = true;
+                uplink.look_at_journal();
                 uplink.session.shut_down(clock::mono());
             }
             () = sleep(wait) => {}
@@ -99,6 +101,7 @@ enum Done {
 struct Uplink {
     settings: Settings,
     handles: Handles,
+    position: watch::Receiver<Position>,
     root: Root,
     session: Session,
     board: Board,
@@ -127,19 +130,22 @@ struct Uplink {
     /// What the broker's rules forbid on this connection.
     forbidden: Option<String>,
     logged_failure: Option<String>,
-    logged_trouble: Option<String>,
+    /// The kind of trouble that was logged last, and when it was last seen.
+    logged_trouble: Option<(Discriminant<Trouble>, Mono)>,
+    logged_rival: bool,
 }
 
 impl Uplink {
     fn new(settings: Settings, handles: Handles) -> Self {
         let root = Root::new(&settings.topic_prefix, &settings.gateway);
         let remembered = std::fs::read_to_string(&settings.retained_file).unwrap_or_default();
-        let position = handles.journal.position().borrow().clone();
+        let position = handles.journal.position();
+        let Position { journal, last, .. } = position.borrow().clone();
         let session = Session::new(
             settings.confirm,
-            Arc::clone(&position.journal),
+            journal,
             handles.journal.delivered(),
-            position.last,
+            last,
             random_seed(),
             clock::mono(),
         );
@@ -148,6 +154,7 @@ impl Uplink {
             since: handles.clock.wall(),
             settings,
             handles,
+            position,
             root,
             session,
             shown_clock: None,
@@ -168,6 +175,7 @@ impl Uplink {
             forbidden: None,
             logged_failure: None,
             logged_trouble: None,
+            logged_rival: false,
         }
     }
 
@@ -193,8 +201,7 @@ impl Uplink {
 
     fn look_at_journal(&mut self) {
         let (journal, last) = {
-            let position = self.handles.journal.position();
-            let position = position.borrow();
+            let position = self.position.borrow();
             (Arc::clone(&position.journal), position.last)
         };
         self.session.journal_is(&journal, last);
@@ -352,176 +359,6 @@ impl Uplink {
         }
     }
 
-    fn open(&mut self, secrets: Secrets, last: u64) -> Result<(), String> {
-        self.tls = secrets.tls.is_some();
-        self.identity = Uuid::new_v4();
-        self.since = self.handles.clock.wall();
-        let connection = Connection::open(client::Options {
-            client_id: self.settings.gateway.to_string(),
-            host: self.settings.host.clone(),
-            port: self.settings.port,
-            username: self.settings.username.clone(),
-            secrets,
-            will: self.status(Presence::Offline, last),
-        })?;
-        self.connection = Some(connection);
-        Ok(())
-    }
-
-    /// The connection is gone, or is taken for gone.
-    fn closed(&mut self, failure: Option<Failure>) {
-        let rejected = failure.as_ref().is_some_and(Failure::is_rejection);
-        self.connection = None;
-        self.connecting = None;
-        self.drop_at = Mono::NEVER;
-        self.answers = FuturesUnordered::new();
-        self.announcing = 0;
-        self.forbidden = None;
-        self.handles.journal.set_online(false);
-        let target = Target {
-            host: &self.settings.host,
-            port: self.settings.port,
-            tls: self.tls,
-            client_id: self.settings.gateway.as_str(),
-            clock_synchronized: self.handles.clock.is_synchronized(),
-        };
-        match failure {
-            Some(failure) if !self.closing => self.failed(failure.explain(&target)),
-            _ => self.online_since = None,
-        }
-        self.session.disconnected(rejected, clock::mono());
-    }
-
-    /// Notes why there is no connection; a line in the log where that is news.
-    fn failed(&mut self, reason: String) {
-        let held = self.online_since.take().is_some_and(|since| clock::mono().since(since) >= FORGET_LOGGED);
-        if held || self.logged_failure.as_deref() != Some(reason.as_str()) {
-            tracing::warn!("{reason}");
-            self.logged_failure = Some(reason.clone());
-        }
-        self.failure = Some(reason);
-    }
-
-    fn went_online(&mut self) {
-        self.handles.journal.set_online(true);
-        if self.online_since.is_none() {
-            self.online_since = Some(clock::mono());
-            self.connections += 1;
-            self.failure = None;
-            let broker = format!("{}:{}", self.settings.host, self.settings.port);
-            tracing::info!(broker, session = %self.identity, "connected to the broker");
-        }
-    }
-
-    fn status(&self, presence: Presence, last: u64) -> Message {
-        let status = Status {
-            status: presence,
-            session: self.identity,
-            version: self.settings.version.clone(),
-            boot: self.handles.clock.stamp().boot.to_string(),
-            since: self.since,
-            journal: self.handles.journal.identity().to_string(),
-            last,
-        };
-        self.retained(&Topic::Status, message::to_json(&status))
-    }
-
-    /// Puts on the board what panels and configuration are now.
-    fn show_panels(&mut self) {
-        let panels = self.handles.panels.borrow().clone();
-        for status in &panels {
-            let mark = message::to_json(&PanelStatus { last_seen: None, ..status.clone() });
-            self.board.set(Topic::Panel(status.panel.clone()), message::to_json(status), mark);
-        }
-        self.board.remove(
-            |topic| matches!(topic, Topic::Panel(name) if !panels.iter().any(|status| status.panel == *name)),
-        );
-        self.show_info();
-    }
-
-    fn show_info(&mut self) {
-        let clock = self.handles.clock.stamp().clock;
-        self.shown_clock = Some(clock == ClockQuality::Synchronized);
-        let info = {
-            let (building, panels) = (self.handles.building.borrow(), self.handles.panels.borrow());
-            message::to_json(&Info::new(&self.settings.version, &building, &panels, clock))
-        };
-        self.board.set(Topic::Info, info.clone(), info);
-    }
-
-    /// Publishes what is due on the board, after its names are on disk.
-    fn announce(&mut self) {
-        if self.shown_clock != Some(self.handles.clock.is_synchronized()) {
-            self.show_info();
-        }
-        if !self.saving
-            && let Some(text) = self.board.take_unsaved()
-        {
-            self.saving = true;
-            let file = self.settings.retained_file.clone();
-            self.blocking(
-                move || retained::save(&file, &text).map_err(|error| error.to_string()),
-                Done::Saved,
-            );
-        }
-        while self.session.is_online() && !self.saving && self.announcing < ANNOUNCEMENTS {
-            let Some((topic, payload)) = self.board.next() else { return };
-            self.announcing += 1;
-            let message = self.retained(&topic, payload);
-            self.publish(message, move |ack| Came::Retained(topic, ack));
-        }
-    }
-
-    fn retained(&self, topic: &Topic, payload: String) -> Message {
-        Message {
-            topic: self.root.full(topic),
-            payload,
-            retain: true,
-            content_type: Some("application/json"),
-        }
-    }
-
-    /// Whether the broker does not let us publish `topic`; it is told, once a connection.
-    fn note_forbidden(&mut self, topic: &Topic, ack: &Ack) -> bool {
-        let why = match ack {
-            Ack::Accepted | Ack::NoSubscribers => return false,
-            Ack::Refused(reason) => reason.clone(),
-            Ack::TooLarge { bytes, limit } => {
-                format!("{bytes} bytes are more than the {limit} that it takes")
-            }
-        };
-        self.forbid(format!("the broker refuses `{topic}` ({why}): let this gateway write its topics"));
-        true
-    }
-
-    fn forbid(&mut self, sentence: String) {
-        if self.forbidden.is_none() {
-            tracing::warn!("{sentence}");
-            self.forbidden = Some(sentence);
-        }
-    }
-
-    fn publish(&mut self, message: Message, came: impl FnOnce(Ack) -> Came + Send + 'static) {
-        self.with_connection(|connection| {
-            let answer = connection.publish(message)?;
-            Ok(Box::pin(async { answer.await.map_or(Came::Nothing, came) }))
-        });
-    }
-
-    fn with_connection(&mut self, ask: impl FnOnce(&Connection) -> Result<Job<Came>, QueueFull>) {
-        match self.connection.as_ref().map(ask) {
-            Some(Ok(answer)) => self.answers.push(answer),
-            // Never more is under way than the queue holds, so the event loop is gone or stuck: start afresh.
-            Some(Err(QueueFull)) => {
-                self.failed(
-                    "the MQTT client does not take messages any more; the connection is made again".into(),
-                );
-                self.drop_at = clock::mono();
-            }
-            None => {}
-        }
-    }
-
     fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, String> + Send + 'static,
@@ -531,30 +368,6 @@ impl Uplink {
         self.jobs.push(Box::pin(async {
             done(work.await.unwrap_or_else(|error| Err(format!("a thread failed: {error}"))))
         }));
-    }
-
-    /// Tells how the uplink is, and logs what is new about events that do not flow.
-    fn tell(&mut self) {
-        let trouble = self.session.trouble().map(ToString::to_string).filter(|_| self.online_since.is_some());
-        let counts = self.session.counts();
-        let status = UplinkStatus {
-            configured: true,
-            connected: self.online_since.is_some(),
-            error: self.failure.clone().or_else(|| self.forbidden.clone()).or_else(|| trouble.clone()),
-            connections: self.connections,
-            published: counts.published,
-            confirmed: counts.confirmed,
-            refused: counts.refused,
-        };
-        self.handles.uplink.send_if_modified(|shown| {
-            let changed = *shown != status;
-            shown.clone_from(&status);
-            changed
-        });
-        if let Some(trouble) = trouble.filter(|trouble| self.logged_trouble.as_ref() != Some(trouble)) {
-            tracing::warn!("{trouble}");
-            self.logged_trouble = Some(trouble);
-        }
     }
 }
 

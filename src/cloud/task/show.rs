@@ -1,0 +1,142 @@
+//! What the uplink shows: retained topics to the cloud, its own state to `/healthz` and the log.
+
+use super::{Came, Done, Uplink, connection::FORGET_LOGGED};
+use crate::{
+    clock,
+    cloud::{
+        client::Message,
+        message::{self, Info},
+        retained,
+        session::Ack,
+        topic::Topic,
+    },
+    domain::{ClockQuality, PanelStatus, UplinkStatus},
+};
+
+/// Retained topics that are published at once: events need the window more.
+const ANNOUNCEMENTS: usize = 16;
+
+impl Uplink {
+    /// Puts on the board what panels and configuration are now.
+    pub(super) fn show_panels(&mut self) {
+        let panels = self.handles.panels.borrow().clone();
+        for status in &panels {
+            let mark = message::to_json(&PanelStatus { last_seen: None, ..status.clone() });
+            self.board.set(Topic::Panel(status.panel.clone()), message::to_json(status), mark);
+        }
+        self.board.remove(
+            |topic| matches!(topic, Topic::Panel(name) if !panels.iter().any(|status| status.panel == *name)),
+        );
+        self.show_info();
+    }
+
+    pub(super) fn show_info(&mut self) {
+        let clock = self.handles.clock.stamp().clock;
+        self.shown_clock = Some(clock == ClockQuality::Synchronized);
+        let info = {
+            let (building, panels) = (self.handles.building.borrow(), self.handles.panels.borrow());
+            message::to_json(&Info::new(&self.settings.version, &building, &panels, clock))
+        };
+        self.board.set(Topic::Info, info.clone(), info);
+    }
+
+    /// Publishes what is due on the board, after its names are on disk.
+    pub(super) fn announce(&mut self) {
+        if self.shown_clock != Some(self.handles.clock.is_synchronized()) {
+            self.show_info();
+        }
+        if !self.saving
+            && let Some(text) = self.board.take_unsaved()
+        {
+            self.saving = true;
+            let file = self.settings.retained_file.clone();
+            self.blocking(
+                move || retained::save(&file, &text).map_err(|error| error.to_string()),
+                Done::Saved,
+            );
+        }
+        while self.session.is_online() && !self.saving && self.announcing < ANNOUNCEMENTS {
+            let Some((topic, payload)) = self.board.next() else { return };
+            self.announcing += 1;
+            let message = self.retained(&topic, payload);
+            self.publish(message, move |ack| Came::Retained(topic, ack));
+        }
+    }
+
+    pub(super) fn retained(&self, topic: &Topic, payload: String) -> Message {
+        Message {
+            topic: self.root.full(topic),
+            payload,
+            retain: true,
+            content_type: Some("application/json"),
+        }
+    }
+
+    /// Whether the broker does not let us publish `topic`; it is told, once a connection.
+    pub(super) fn note_forbidden(&mut self, topic: &Topic, ack: &Ack) -> bool {
+        let why = match ack {
+            Ack::Accepted | Ack::NoSubscribers => return false,
+            Ack::Refused(reason) => reason.clone(),
+            Ack::TooLarge { bytes, limit } => {
+                format!("{bytes} bytes are more than the {limit} that it takes")
+            }
+        };
+        self.forbid(format!("the broker refuses `{topic}` ({why}): let this gateway write its topics"));
+        true
+    }
+
+    pub(super) fn forbid(&mut self, sentence: String) {
+        if self.forbidden.is_none() {
+            tracing::warn!("{sentence}");
+            self.forbidden = Some(sentence);
+        }
+    }
+
+    /// Tells how the uplink is.
+    pub(super) fn tell(&mut self) {
+        let online = self.online_since.is_some();
+        let counts = self.session.counts();
+        let rival = self.session.has_rival().then(|| self.target().rival());
+        let trouble = || self.session.trouble().filter(|_| online).map(ToString::to_string);
+        let status = UplinkStatus {
+            configured: true,
+            connected: online,
+            error: rival.or_else(|| self.failure.clone()).or_else(|| self.forbidden.clone()).or_else(trouble),
+            connections: self.connections,
+            published: counts.published,
+            confirmed: counts.confirmed,
+            refused: counts.refused,
+        };
+        self.handles.uplink.send_if_modified(|shown| {
+            let changed = *shown != status;
+            *shown = status;
+            changed
+        });
+        self.log_trouble();
+    }
+
+    /// A line where events begin not to flow, for another reason than before, and one where they flow again.
+    fn log_trouble(&mut self) {
+        let now = clock::mono();
+        let trouble = self.session.trouble();
+        let kind = trouble.map(std::mem::discriminant);
+        match (kind, &mut self.logged_trouble) {
+            (Some(kind), Some((logged, seen))) if kind == *logged => *seen = now,
+            (Some(kind), logged) => {
+                tracing::warn!("{}", trouble.map(ToString::to_string).unwrap_or_default());
+                *logged = Some((kind, now));
+            }
+            (None, Some((_, seen))) if now.since(*seen) >= FORGET_LOGGED => {
+                tracing::info!("events reach the cloud again");
+                self.logged_trouble = None;
+            }
+            (None, _) => {}
+        }
+        if self.session.has_rival() != self.logged_rival {
+            self.logged_rival = self.session.has_rival();
+            if self.logged_rival {
+                tracing::warn!("{}", self.target().rival());
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The uplink as configured, and what it is shown of the building.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+
+use super::VERSION;
+use crate::{
+    bus::Buses,
+    clock::Clock,
+    cloud::{
+        self, Certificate, Confirm, Handles, Secrets, Settings, Tls,
+        message::{Building, Bus, Intercom, Place},
+    },
+    config::{self, Config, Mqtt},
+    domain::{PanelStatus, UplinkStatus},
+    store::Store,
+};
+
+/// Which retained topics the broker has of us, in the state directory.
+const RETAINED: &str = "retained.json";
+
+/// What the uplink shares with the rest.
+pub struct Parts<'a> {
+    pub store: &'a Store,
+    pub buses: &'a Buses,
+    pub clock: &'a Arc<Clock>,
+    pub uplink: watch::Sender<UplinkStatus>,
+    pub beat: Arc<AtomicU64>,
+}
+
+/// Starts the uplink where the configuration has one; it ends after `stop`.
+pub fn start(
+    config: &Config,
+    parts: Parts<'_>,
+    stop: watch::Receiver<bool>,
+) -> Option<JoinHandle<anyhow::Result<()>>> {
+    let mqtt = config.mqtt.as_ref()?;
+    let handles = Handles {
+        journal: parts.store.journal(),
+        cache: parts.store.cache(),
+        panels: watch_panels(parts.buses.clone()),
+        // The configuration does not change while the daemon runs; the receiver keeps the value.
+        building: watch::channel(building(config)).1,
+        clock: parts.clock.clone(),
+        uplink: parts.uplink,
+        beat: parts.beat,
+    };
+    Some(tokio::spawn(cloud::run(settings(config, mqtt), handles, stop)))
+}
+
+fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
+    let secrets = mqtt.clone();
+    Settings {
+        gateway: config.gateway.id.clone(),
+        host: mqtt.broker.host.clone(),
+        port: mqtt.broker.port,
+        username: mqtt.username.clone(),
+        secrets: Arc::new(move || read_secrets(&secrets).map_err(|error| format!("{error:#}"))),
+        topic_prefix: mqtt.topic_prefix.clone(),
+        confirm: match mqtt.confirm {
+            config::Confirm::Broker => Confirm::Broker,
+            config::Confirm::Cloud => Confirm::Cloud,
+        },
+        version: VERSION.to_owned(),
+        retained_file: config.gateway.state_dir.join(RETAINED),
+    }
+}
+
+fn read_secrets(mqtt: &Mqtt) -> anyhow::Result<Secrets> {
+    let password = mqtt.password_file.as_ref().map(config::SecretFile::read_text).transpose()?;
+    if !mqtt.broker.tls {
+        return Ok(Secrets { password, tls: None });
+    }
+    let roots = mqtt.ca_file.as_ref().map(config::SecretFile::read).transpose()?;
+    let client = match &mqtt.client_certificate {
+        Some(files) => {
+            // They must belong together; said here, where the files' names are known.
+            files.read()?;
+            Some(Certificate { chain: files.cert_file.read()?.to_vec(), key: files.key_file.read()? })
+        }
+        None => None,
+    };
+    Ok(Secrets { password, tls: Some(Tls { roots: roots.map(|roots| roots.to_vec()), client }) })
+}
+
+fn building(config: &Config) -> Building {
+    Building {
+        intercoms: config
+            .intercoms
+            .iter()
+            .map(|intercom| Intercom { id: intercom.id, name: intercom.name.clone() })
+            .collect(),
+        buses: config
+            .buses
+            .iter()
+            .map(|bus| Bus {
+                name: bus.name.clone(),
+                protocol: match bus.protocol {
+                    config::Protocol::Osdp => "osdp".to_owned(),
+                    config::Protocol::Modbus => "modbus".to_owned(),
+                },
+                port: match &bus.port {
+                    config::Port::Tty(path) => Path::display(path).to_string(),
+                    config::Port::Tcp { host, port } => format!("tcp://{host}:{port}"),
+                },
+                baud: Some(bus.baud),
+            })
+            .collect(),
+        panels: config
+            .panels
+            .iter()
+            .map(|panel| Place {
+                panel: panel.name.clone(),
+                intercom: panel.intercom,
+                bus: panel.bus.clone(),
+                address: panel.address,
+            })
+            .collect(),
+    }
+}
+
+/// The panels of all buses as one value. Ends with the buses.
+fn watch_panels(buses: Buses) -> watch::Receiver<Vec<PanelStatus>> {
+    let (sender, receiver) = watch::channel(buses.panels());
+    let sender = Arc::new(sender);
+    let mut followers = JoinSet::new();
+    for bus in buses.handles() {
+        let (mut status, sender, buses) = (bus.status.clone(), sender.clone(), buses.clone());
+        followers.spawn(async move {
+            while status.changed().await.is_ok() {
+                sender.send_replace(buses.panels());
+            }
+        });
+    }
+    followers.detach_all();
+    receiver
+}

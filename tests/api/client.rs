@@ -1,0 +1,92 @@
+//! A client that sends any bytes and shows what came back.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
+
+/// One answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The body, which has to be JSON and to say so.
+    pub fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// An error: JSON with a sentence.
+    pub fn error(&self) -> (u16, String) {
+        let message =
+            self.json()["message"].as_str().unwrap_or_else(|| panic!("no message: {self:?}")).to_owned();
+        assert!(!message.is_empty() && (400..=599).contains(&self.status) && self.status != 500, "{self:?}");
+        (self.status, message)
+    }
+
+    /// The fields that a 422 finds fault with.
+    pub fn fields(&self) -> Vec<String> {
+        assert_eq!(self.status, 422, "{self:?}");
+        let errors = self.json()["errors"].as_object().expect("errors").clone();
+        for causes in errors.values() {
+            assert!(causes[0].as_str().is_some_and(|cause| cause.len() > 5), "{self:?}");
+        }
+        errors.keys().cloned().collect()
+    }
+}
+
+/// Sends `bytes` and reads one answer; `None`: the connection was ended without any.
+pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The other side may refuse and end before it has read all.
+    let _ = stream.write_all(bytes).await;
+    read_answer(&mut stream, !bytes.starts_with(b"HEAD")).await
+}
+
+/// Reads one answer; `with_body`: it has the body that its head announces.
+pub async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S, with_body: bool) -> Option<Answer> {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+            let mut lines = head.split("\r\n");
+            let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+            let headers: Vec<(String, String)> = lines
+                .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("{head}")))
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect();
+            let length = headers.iter().find(|(key, _)| key == "content-length");
+            let length = length.filter(|_| with_body).map_or(0, |(_, length)| length.parse().unwrap());
+            let mut body = bytes.split_off(end + 4);
+            while body.len() < length {
+                let read = stream.read(&mut piece).await.unwrap();
+                assert!(read > 0, "the answer broke off: {head}");
+                body.extend_from_slice(&piece[..read]);
+            }
+            return Some(Answer { status, headers, body: String::from_utf8(body).unwrap() });
+        }
+        match stream.read(&mut piece).await {
+            Ok(0) | Err(_) => return None,
+            Ok(read) => bytes.extend_from_slice(&piece[..read]),
+        }
+    }
+}
+
+/// One request over a stream that stays open.
+pub async fn over<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, request: &str) -> Option<Answer> {
+    stream.write_all(request.as_bytes()).await.ok()?;
+    read_answer(stream, true).await
+}

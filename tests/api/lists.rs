@@ -1,0 +1,130 @@
+//! Lists of flats and keys.
+
+use serde_json::{Value, json};
+
+use crate::site::{Site, start};
+
+const DATE: &str = "2022-11-11 14:46:16";
+
+/// Intercom 2: 30 flats with ids 101…130 and numbers 1…30; flat n has n % 3 keys, every second without a user.
+async fn with_a_building(site: &Site) {
+    let user = |id: u64| {
+        json!({"id": id, "name": "n", "login": "l", "created_at": DATE, "updated_at": DATE, "expired_at": null,
+               "is_licence_limit_reached": false, "ptz_priority": 1, "access_token_id": null})
+    };
+    let flats: Vec<Value> = (1..=30)
+        .map(|n: u64| {
+            let keys: Vec<Value> = (0..n % 3)
+                .map(|k| {
+                    json!({"id": n * 10 + k, "key": format!("{:014X}", n * 0xA0 + k),
+                           "user": if k == 0 { user(n) } else { Value::Null }, "created_at": DATE, "updated_at": DATE})
+                })
+                .collect();
+            json!({"intercom": 2, "id": 100 + n, "flat": n, "key_count": keys.len(), "users_count": 1,
+                   "keys": keys, "users": [user(n)],
+                   "properties": {"is_analog_line_enable": n.is_multiple_of(2), "is_sip_line_enable": true,
+                                  "is_can_manage_resistance": false}})
+        })
+        .collect();
+    site.import(&json!({"revision": 60, "flats": flats}).to_string()).await;
+}
+
+#[tokio::test]
+async fn flats_are_listed_page_by_page() {
+    let site = start().await;
+    with_a_building(&site).await;
+    let answer = site.get("/api/admin/v1/intercoms/2/flats").await;
+    assert_eq!((answer.status, answer.header("x-gateway-revision")), (200, Some("60")));
+    assert!(answer.body.starts_with(
+        r#"{"data":[{"id":101,"flat":1,"key_count":1,"users_count":1,"properties":{"is_analog_line_enable":false,"is_sip_line_enable":true,"is_can_manage_resistance":false}},{"id":102,"#
+    ), "{}", answer.body);
+    let page = answer.json();
+    assert_eq!(page["data"].as_array().unwrap().len(), 25);
+    let address = "http://gateway.test/api/admin/v1/intercoms/2/flats";
+    assert_eq!(
+        page["links"],
+        json!({"first": format!("{address}?page=1"), "last": format!("{address}?page=2"),
+                                     "prev": null, "next": format!("{address}?page=2")})
+    );
+    assert_eq!(
+        page["meta"],
+        json!({"current_page": 1, "from": 1, "last_page": 2, "path": address, "per_page": 25,
+                                    "to": 25, "total": 30})
+    );
+
+    let last = site.get("/api/admin/v1/intercoms/2/flats?page=2&per_page=20&search=").await.json();
+    assert_eq!(last["data"].as_array().unwrap().len(), 10);
+    assert_eq!((&last["meta"]["from"], &last["meta"]["to"]), (&json!(21), &json!(30)));
+    assert_eq!(last["links"]["prev"], format!("{address}?per_page=20&search=&page=1"));
+    assert_eq!(last["links"]["next"], Value::Null);
+
+    let beyond = site.get("/api/admin/v1/intercoms/2/flats?page=9").await.json();
+    assert_eq!(
+        (&beyond["data"], &beyond["meta"]["from"], &beyond["meta"]["last_page"]),
+        (&json!([]), &Value::Null, &json!(2))
+    );
+    assert_eq!(beyond["links"]["prev"], format!("{address}?page=2"));
+}
+
+#[tokio::test]
+async fn flats_are_searched_by_a_part_of_the_number() {
+    let site = start().await;
+    with_a_building(&site).await;
+    let numbers = async |query: &str| -> Vec<u64> {
+        let page = site.get(&format!("/api/admin/v1/intercoms/2/flats?{query}")).await.json();
+        assert_eq!(page["meta"]["total"], page["data"].as_array().unwrap().len());
+        page["data"].as_array().unwrap().iter().map(|row| row["flat"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(numbers("search=3").await, [3, 13, 23, 30]);
+    assert_eq!(numbers("search=13").await, [13]);
+    assert_eq!(numbers("search=%25").await, [0; 0]);
+    assert_eq!(
+        site.get("/api/admin/v1/intercoms/1/flats").await.json()["meta"]["total"],
+        0,
+        "configured, no flats"
+    );
+}
+
+#[tokio::test]
+async fn keys_are_listed_with_their_flat_and_filtered() {
+    let site = start().await;
+    with_a_building(&site).await;
+    let list = async |query: &str| -> (u64, Vec<u64>) {
+        let page = site.get(&format!("/api/admin/v1/intercoms/2/keys?per_page=1000&{query}")).await.json();
+        let ids = page["data"].as_array().unwrap().iter().map(|row| row["id"].as_u64().unwrap());
+        (page["meta"]["total"].as_u64().unwrap(), ids.collect())
+    };
+    let (total, ids) = list("").await;
+    assert_eq!((total, ids.len(), &ids[..4]), (30, 30, &[10, 20, 21, 40][..]));
+    assert_eq!(list("intercom_flat_id=102").await, (2, vec![20, 21]));
+    assert_eq!(list("user_id=4").await, (1, vec![40]));
+    assert_eq!(list("unbound_users=1").await.0, 10);
+    assert_eq!(list("unbound_users=true&intercom_flat_id=102").await, (1, vec![21]));
+    assert_eq!(list("unbound_users=false&intercom_flat_id=102").await.0, 2);
+    assert_eq!(list("search=00000000000141").await, (1, vec![21]), "2 * 0xA0 + 1");
+    assert_eq!(list("search=aa0").await, (1, vec![170]), "17 * 0xA0, whatever the case");
+    assert_eq!(list("search=G").await.0, 0);
+
+    let row = site.get("/api/admin/v1/intercoms/2/keys?intercom_flat_id=102&per_page=1&page=2").await;
+    assert!(row.body.starts_with(
+        r#"{"data":[{"id":21,"key":"00000000000141","user":null,"created_at":"2022-11-11 14:46:16","updated_at":"2022-11-11 14:46:16","flat":{"id":102,"flat":2}}],"#
+    ), "{}", row.body);
+}
+
+#[tokio::test]
+async fn wrong_parameters_are_named() {
+    let site = start().await;
+    for (query, field) in [
+        ("per_page=0", "per_page"),
+        ("per_page=1001", "per_page"),
+        ("page=0", "page"),
+        ("page=x", "page"),
+        ("user_id=-1", "user_id"),
+        ("intercom_flat_id=a", "intercom_flat_id"),
+        ("unbound_users=maybe", "unbound_users"),
+    ] {
+        assert_eq!(site.get(&format!("/api/admin/v1/intercoms/1/keys?{query}")).await.fields(), [field]);
+    }
+    assert_eq!(site.get("/api/admin/v1/intercoms/9/keys").await.fields(), ["intercom"]);
+    assert_eq!(site.get("/api/admin/v1/intercoms/x/flats").await.fields(), ["intercom"]);
+}

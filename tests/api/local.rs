@@ -1,0 +1,199 @@
+//! The gateway's own state, and its description.
+
+use intercom_gateway::{
+    api::ROUTES,
+    domain::{Health, UplinkStatus},
+};
+use serde_json::{Value, json};
+
+use crate::site::start;
+
+#[tokio::test]
+async fn health_needs_no_token() {
+    let site = start().await;
+    let health = async || site.ask_with("GET", "/healthz", "", "").await;
+    let well = health().await;
+    assert_eq!((well.status, well.json()), (200, json!({"status": "ok", "reasons": []})));
+    site.health.send_modify(|health| health.reasons.push("Panel entrance-1 does not answer.".into()));
+    let degraded = health().await;
+    assert_eq!(
+        (degraded.status, degraded.json()),
+        (200, json!({"status": "degraded", "reasons": ["Panel entrance-1 does not answer."]}))
+    );
+    site.health.send_replace(Health { dead: true, reasons: vec![] });
+    assert_eq!((health().await.status, &health().await.json()["status"]), (503, &json!("degraded")));
+}
+
+#[tokio::test]
+async fn events_are_read_from_any_sequence_and_by_default_the_newest() {
+    let site = start().await;
+    // The import has been noted already or will be: what counts is the last one here.
+    let mut last = 0;
+    for _ in 0..5 {
+        last = site.happen().await;
+    }
+    let sequences = |page: &Value| -> Vec<u64> {
+        let events = page["data"].as_array().unwrap().iter();
+        events.map(|event| event["sequence"].as_str().unwrap().parse().unwrap()).collect()
+    };
+    let newest = site.get("/api/local/v1/events?limit=2").await.json();
+    assert_eq!(sequences(&newest), [last - 1, last]);
+    assert_eq!((&newest["last"], &newest["next"]), (&json!(last), &json!(last + 1)));
+    let event = &newest["data"][1];
+    assert_eq!(
+        (&event["type"], &event["source"]),
+        (&json!("gateway.stopping"), &json!("intercom-gateway/building-7"))
+    );
+    assert_eq!(event["data"]["journal"], newest["journal"]);
+
+    let page = site.get(&format!("/api/local/v1/events?from={}&limit=3", last - 3)).await.json();
+    assert_eq!((sequences(&page), &page["next"]), (vec![last - 3, last - 2, last - 1], &json!(last)));
+    let none = site.get(&format!("/api/local/v1/events?from={}", last + 10)).await.json();
+    assert_eq!((&none["data"], &none["next"]), (&json!([]), &json!(last + 10)));
+    assert_eq!(site.get("/api/local/v1/events?limit=0&from=-1").await.fields(), ["from", "limit"]);
+    assert_eq!(site.get("/api/local/v1/events?limit=1001").await.fields(), ["limit"]);
+}
+
+#[tokio::test]
+async fn the_outbox_counts_what_is_not_delivered() {
+    let site = start().await;
+    let first = site.happen().await;
+    let last = site.happen().await;
+    let journal = site.store.journal();
+    let outbox = site.get("/api/local/v1/outbox").await.json();
+    assert_eq!((&outbox["journal"], &outbox["last"]), (&json!(&*journal.identity()), &json!(last)));
+    assert_eq!((&outbox["through"], &outbox["undelivered"]), (&json!(0), &json!(last)));
+    assert!(outbox["oldest_undelivered_at"].as_str().unwrap().ends_with('Z'));
+    journal.set_delivered(&journal.identity(), first);
+    let outbox = site.get("/api/local/v1/outbox").await.json();
+    assert_eq!((&outbox["through"], &outbox["undelivered"]), (&json!(first), &json!(last - first)));
+    journal.set_delivered(&journal.identity(), last);
+    site.uplink.send_replace(UplinkStatus { configured: true, connected: true, ..UplinkStatus::default() });
+    let outbox = site.get("/api/local/v1/outbox").await.json();
+    assert_eq!((&outbox["undelivered"], &outbox["oldest_undelivered_at"]), (&json!(0), &Value::Null));
+    assert_eq!(outbox["uplink"]["connected"], true);
+}
+
+#[tokio::test]
+async fn sync_and_panels_are_told() {
+    let site = start().await;
+    let sync = site.get("/api/local/v1/sync").await.json();
+    let state = site.store.cache().state().borrow().clone();
+    assert_eq!((&sync["revision"], &sync["digest"]), (&json!(57), &json!(state.digest)));
+    assert_eq!((&sync["flats"], &sync["keys"], &sync["users"]), (&json!(1), &json!(3), &json!(2)));
+    assert_eq!(site.get("/api/local/v1/panels").await.json(), json!({"data": []}));
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text() {
+    let site = start().await;
+    site.get("/nowhere").await;
+    let answer = site.get("/metrics").await;
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    for line in [
+        "intercom_gateway_healthy 1",
+        "intercom_gateway_cache_records{kind=\"key\"} 3",
+        "intercom_gateway_cache_revision 57",
+        "intercom_gateway_http_responses_total{class=\"4xx\"} 1",
+    ] {
+        assert!(answer.body.lines().any(|found| found == line), "{line} in:\n{}", answer.body);
+    }
+    for line in answer.body.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(name.starts_with("intercom_gateway_") && value.parse::<f64>().is_ok(), "{line}");
+    }
+    assert!(!answer.body.contains("3042CAAC"), "no keys in metrics");
+}
+
+#[tokio::test]
+async fn the_description_and_the_routes_are_one() {
+    let site = start().await;
+    let document = site.get("/openapi.json").await.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let described: Vec<(String, Vec<String>)> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(path, item)| {
+            let item = item.as_object().unwrap();
+            (path.clone(), item.keys().filter(|key| *key != "parameters").cloned().collect())
+        })
+        .collect();
+    let mut routes: Vec<(String, Vec<String>)> = ROUTES
+        .iter()
+        .map(|(path, methods)| {
+            ((*path).to_owned(), methods.iter().map(|method| (*method).to_owned()).collect())
+        })
+        .collect();
+    routes.sort();
+    assert_eq!(described, routes);
+
+    for (path, methods) in ROUTES {
+        let concrete = path.replace("{intercom}", "1").replace("{flat}", "1");
+        for method in ["get", "post", "put", "patch", "delete"] {
+            let answer = site.ask(&method.to_uppercase(), &concrete, "").await;
+            if methods.contains(&method) {
+                let item = &document["paths"][*path][method];
+                let responses = item["responses"].as_object().unwrap();
+                assert!(responses.contains_key(&answer.status.to_string()), "{method} {path}: {answer:?}");
+                let open = item["security"] == json!([]);
+                let bare = site.ask_with(&method.to_uppercase(), &concrete, "", "").await.status;
+                assert_eq!(bare != 401, open, "{method} {path}");
+            } else {
+                assert_eq!(answer.error().0, 405, "{method} {path}");
+                assert!(answer.header("allow").is_some());
+            }
+        }
+    }
+}
+
+/// Every `$ref` leads somewhere, and every component is used.
+#[tokio::test]
+async fn the_description_holds_together() {
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                found.extend(members.get("$ref").and_then(Value::as_str).map(ToOwned::to_owned));
+                members.values().for_each(|member| references(member, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            _ => {}
+        }
+    }
+    let document = start().await.get("/openapi.json").await.json();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    for reference in &found {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+    for kind in ["schemas", "responses", "headers"] {
+        for name in document["components"][kind].as_object().unwrap().keys() {
+            assert!(found.contains(&format!("#/components/{kind}/{name}")), "{kind}/{name} is not used");
+        }
+    }
+}
+
+/// What the document says a flat has is what the published sample has, in its order.
+#[tokio::test]
+async fn the_described_flat_is_the_published_one() {
+    let site = start().await;
+    let text = site.get("/openapi.json").await.body;
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let sample: Value = serde_json::from_str(crate::site::PUBLISHED).unwrap();
+    let names = |schema: &str| -> Vec<String> {
+        let required = document["components"]["schemas"][schema]["required"].as_array().unwrap();
+        required.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    for (schema, value) in [
+        ("Flat", &sample),
+        ("Key", &sample["keys"][0]),
+        ("User", &sample["users"][0]),
+        ("Properties", &sample["properties"]),
+    ] {
+        let mut described = names(schema);
+        described.sort();
+        let members: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(described, members, "{schema}");
+    }
+}

@@ -1,0 +1,11 @@
+//! The endpoint by real HTTP, over loopback, against a real store.
+
+mod client;
+mod documented;
+mod limits;
+mod lists;
+mod local;
+mod open_door;
+mod shapes;
+mod site;
+mod tls;

@@ -1,0 +1,102 @@
+//! Encryption, with a real TLS client.
+
+use std::sync::Arc;
+
+use intercom_gateway::api::{Limits, Tls, fingerprint};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, crypto::ring, version},
+};
+
+use crate::{
+    client::{over, raw, read_answer},
+    site::{Site, start_with},
+};
+
+const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS12, &version::TLS13];
+
+/// A client that trusts the certificate of the site and nothing else.
+async fn connect(
+    site: &Site,
+    name: &str,
+    versions: &[&'static SupportedProtocolVersion],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(site.dir().join("tls/cert.pem")).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(ring::default_provider().into())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(site.address).await?;
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name.to_owned()).unwrap(), stream).await
+}
+
+fn request(site: &Site) -> String {
+    format!(
+        "GET /api/admin/v1/intercoms/1/flats HTTP/1.1\r\nhost: gate.test\r\nauthorization: Bearer {}\r\n\r\n",
+        site.token
+    )
+}
+
+#[tokio::test]
+async fn the_certificate_is_the_one_whose_fingerprint_is_told() {
+    let site = start_with(Tls::SelfSigned, Limits::default()).await;
+    for versions in [BOTH, &[&version::TLS12], &[&version::TLS13]] {
+        for name in ["localhost", "127.0.0.1", "building-7"] {
+            let mut stream = connect(&site, name, versions).await.unwrap();
+            let presented = fingerprint(&stream.get_ref().1.peer_certificates().unwrap()[0]);
+            assert_eq!(Some(presented), site.fingerprint);
+            let answer = over(&mut stream, &request(&site)).await.unwrap();
+            assert_eq!(answer.status, 200);
+            let path = answer.json()["meta"]["path"].as_str().unwrap().to_owned();
+            assert_eq!(path, "https://gate.test/api/admin/v1/intercoms/1/flats");
+        }
+    }
+    assert!(connect(&site, "elsewhere.test", BOTH).await.is_err(), "another's name");
+}
+
+#[tokio::test]
+async fn a_413_arrives_over_tls_too() {
+    let site = start_with(Tls::SelfSigned, Limits::default()).await;
+    let mut stream = connect(&site, "localhost", BOTH).await.unwrap();
+    let head = format!(
+        "POST /api/admin/v1/intercoms/1/flats/1 HTTP/1.1\r\nauthorization: Bearer {}\r\ncontent-length: 1000000\r\n\r\n",
+        site.token
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let _ = stream.write_all(&[b'x'; 100_000]).await;
+    assert_eq!(read_answer(&mut stream, true).await.unwrap().error().0, 413);
+}
+
+#[tokio::test]
+async fn plain_http_to_the_encrypted_port_is_told_what_to_do() {
+    let site = start_with(Tls::SelfSigned, Limits::default()).await;
+    let answer = raw(site.address, request(&site).as_bytes()).await.unwrap();
+    let (status, message) = answer.error();
+    assert!(status == 400 && message.contains("https://"), "{message}");
+}
+
+#[tokio::test]
+async fn changed_files_are_served_without_a_restart() {
+    let (one, two) = (
+        start_with(Tls::SelfSigned, Limits::default()).await,
+        start_with(Tls::SelfSigned, Limits::default()).await,
+    );
+    let tls = Tls::Files { cert: one.dir().join("tls/cert.pem"), key: one.dir().join("tls/key.pem") };
+    let limits = Limits { reload_every: std::time::Duration::from_millis(20), ..Limits::default() };
+    let site = start_with(tls, limits).await;
+    assert_eq!(site.fingerprint, one.fingerprint);
+    for file in ["tls/key.pem", "tls/cert.pem"] {
+        std::fs::copy(two.dir().join(file), one.dir().join(file)).unwrap();
+    }
+    // `two` trusts its own certificate only, and so does a client that reads its directory.
+    let mut as_two = two;
+    as_two.address = site.address;
+    while connect(&as_two, "localhost", BOTH).await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}

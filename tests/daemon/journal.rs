@@ -1,0 +1,206 @@
+//! What was recorded stays recorded: stops, kills, restarts; the journal as commands show it.
+
+use std::collections::HashSet;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::{Daemon, Site, flats, simulated::Panels};
+
+const SWIPED: &str = "intercom.key.swiped";
+const PANELS: [&str; 4] = ["entrance-0", "entrance-1", "entrance-2", "entrance-3"];
+
+fn site() -> Site {
+    let mut text =
+        "[[intercom]]\nid = 1\n\n[[bus]]\nname = \"street\"\nport = \"{dir}/street\"\nprotocol = \"osdp\"\n"
+            .to_owned();
+    for (address, panel) in PANELS.iter().enumerate() {
+        text.push_str(&format!(
+            "\n[[panel]]\nname = \"{panel}\"\nintercom = 1\nbus = \"street\"\naddress = {address}\n\
+             lock = {{ output = 0 }}\nsecure_channel = \"install\"\n"
+        ));
+    }
+    Site::new(&text)
+}
+
+/// All events, as the command without a daemon reads them.
+fn recorded(site: &Site, from: u64) -> Vec<Value> {
+    let text = site.run(["journal", "--json", "--from", &from.to_string()]).ok();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn sequence(event: &Value) -> u64 {
+    let text = event["sequence"].as_str().unwrap();
+    assert_eq!(text.len(), 20);
+    text.parse().unwrap()
+}
+
+/// Cards with numbers of their own, so that each can be found again.
+fn present(panels: &Panels, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        panels.card(PANELS[number as usize % PANELS.len()], &format!("{number:08X}"));
+    }
+}
+
+/// The numbers of the cards that were recorded, each once.
+fn cards(events: &[Value]) -> HashSet<u32> {
+    let mut numbers = HashSet::new();
+    for event in events.iter().filter(|event| event["type"] == SWIPED) {
+        let number = u32::from_str_radix(event["data"]["raw"].as_str().unwrap(), 16).unwrap();
+        assert!(numbers.insert(number), "recorded twice: {event}");
+    }
+    numbers
+}
+
+fn assert_without_holes(events: &[Value], from: u64) {
+    let sequences: Vec<u64> = events.iter().map(sequence).collect();
+    assert_eq!(sequences, (from..from + events.len() as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_stop_under_load_loses_nothing_that_a_panel_saw_acknowledged() {
+    use intercom_gateway::simulate::panel::Observation;
+    let site = site();
+    let panels = Panels::start(&site, false);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in PANELS {
+        events.wait_type("intercom.panel.secured");
+    }
+    present(&panels, 0..2000);
+    for _ in 0..100 {
+        events.wait_type(SWIPED);
+    }
+    daemon.stop();
+
+    let recorded = recorded(&site, 1);
+    assert_without_holes(&recorded, 1);
+    assert_eq!(recorded.iter().filter(|event| event["type"] == "gateway.stopping").count(), 1);
+    let cards = cards(&recorded);
+    let seen = panels.seen();
+    let acknowledged = seen.iter().filter(|seen| matches!(seen.what, Observation::Acknowledged(_))).count();
+    assert!(
+        acknowledged >= 96 && cards.len() < 2000,
+        "{acknowledged} acknowledged, {} recorded",
+        cards.len()
+    );
+    assert!(cards.len() >= acknowledged, "{} of {acknowledged} recorded", cards.len());
+    assert!(
+        cards.len() <= acknowledged + PANELS.len(),
+        "one a panel may be recorded and not acknowledged yet"
+    );
+}
+
+#[test]
+fn after_a_kill_the_journal_goes_on_where_it_was() {
+    let site = site();
+    let panels = Panels::start(&site, false);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in PANELS {
+        events.wait_type("intercom.panel.secured");
+    }
+    let mut last = 0;
+    for round in 0..3 {
+        present(&panels, round * 1000..round * 1000 + 300);
+        let mut told = 0;
+        for _ in 0..50 {
+            told = sequence(&events.wait_type(SWIPED));
+        }
+        daemon.kill();
+        daemon = Daemon::start(&site);
+        events = daemon.events(&site, told + 1);
+        let started = events.wait_type("gateway.started");
+        assert!(sequence(&started) > told);
+        assert!(told > last);
+        last = told;
+    }
+    daemon.stop();
+    let recorded = recorded(&site, 1);
+    assert_without_holes(&recorded, 1);
+    let journals: HashSet<&str> =
+        recorded.iter().map(|event| event["data"]["journal"].as_str().unwrap()).collect();
+    assert_eq!(journals.len(), 1);
+    let ids: HashSet<&str> = recorded.iter().map(|event| event["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), recorded.len());
+    assert_eq!(recorded.iter().filter(|event| event["type"] == "gateway.started").count(), 4);
+}
+
+#[test]
+fn the_journal_is_the_same_with_a_daemon_and_without() {
+    let site = site();
+    site.import(57, &[flats::known()]).ok();
+    let panels = Panels::start(&site, false);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in PANELS {
+        events.wait_type("intercom.panel.secured");
+    }
+    present(&panels, 0..400);
+    for _ in 0..400 {
+        events.wait_type(SWIPED);
+    }
+    let forms = [
+        ["journal", "--json"].as_slice(),
+        &["journal"],
+        &["journal", "--json", "--from", "300"],
+        &["journal", "--from", "99999"],
+    ];
+    let with: Vec<String> = forms.map(|words| site.run(words.iter().copied()).ok()).to_vec();
+    assert_eq!(with[0].lines().count(), events.so_far().len());
+    assert_eq!(with[1].lines().count(), with[0].lines().count());
+    assert_eq!(with[2].lines().count(), with[0].lines().count() - 299);
+    assert_eq!(with[3], "");
+    daemon.signal(Signal::SIGTERM);
+    let end = events.wait_type("gateway.stopping");
+    daemon.stop();
+    let without: Vec<String> = forms.map(|words| site.run(words.iter().copied()).ok()).to_vec();
+    for (with, without) in with.iter().zip(&without) {
+        assert!(without.starts_with(with.as_str()));
+    }
+    assert_eq!(recorded(&site, sequence(&end))[0], end);
+    let refused = site.run(["journal", "--follow"]).failed(1);
+    assert_eq!(refused, "no daemon is running with this configuration, so no new events will come\n");
+}
+
+#[test]
+fn one_state_directory_has_one_daemon() {
+    let site = site();
+    let daemon = Daemon::start(&site);
+    let refused = site.anonymous(&site.run(["run"]).failed(1));
+    insta::assert_snapshot!(refused);
+    assert_eq!(site.run(["journal"]).ok().lines().count(), 1, "the first one still answers");
+    daemon.kill();
+    // What a killed one leaves behind is in nobody's way.
+    let daemon = Daemon::start(&site);
+    assert_eq!(site.run(["journal"]).ok().lines().count(), 2);
+    daemon.stop();
+    assert!(!site.state_dir().join("control.sock").exists());
+}
+
+#[test]
+fn all_below_the_state_directory_is_its_owners_alone() {
+    let site = site();
+    let panels = Panels::start(&site, false);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in PANELS {
+        events.wait_type("intercom.panel.secured");
+    }
+    let mut looked_at = 0;
+    let mut folders = vec![site.state_dir()];
+    while let Some(folder) = folders.pop() {
+        assert!(crate::support::site::is_private(&folder), "{}", folder.display());
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            assert!(crate::support::site::is_private(&path), "{}", path.display());
+            looked_at += 1;
+            if path.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    assert!(looked_at >= 8, "{looked_at}");
+    drop(panels);
+    daemon.stop();
+}

@@ -1,0 +1,9 @@
+//! The running daemon: the binary itself, beside panels, on lines of its own.
+
+mod directory;
+mod journal;
+mod libosdp_panels;
+mod ports;
+mod storage;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,249 @@
+//! Ports that vanish and come back, serial servers, many buses, full lines.
+
+use intercom_gateway::simulate::{
+    action::{Action, Fault},
+    panel::Observation,
+};
+
+use crate::support::{
+    Daemon, Events, Site,
+    bridge::SerialServer,
+    flats::{self, KNOWN},
+    simulated::{Panels, name},
+};
+
+const SWIPED: &str = "intercom.key.swiped";
+const ONLINE: &str = "intercom.panel.online";
+const OFFLINE: &str = "intercom.panel.offline";
+const SECURED: &str = "intercom.panel.secured";
+const KEY: &str = "d459f02f6602e5651f3b553bc283d43e";
+
+/// A building of these buses: name, port, further settings, addresses; panels are called `street-0`, …
+fn site(buses: &[(&str, &str, &str, &[u8])]) -> Site {
+    let mut text = "[[intercom]]\nid = 1\n".to_owned();
+    for (bus, port, settings, addresses) in buses {
+        text.push_str(&format!(
+            "\n[[bus]]\nname = \"{bus}\"\nport = \"{port}\"\nprotocol = \"osdp\"\n{settings}\n"
+        ));
+        for address in *addresses {
+            text.push_str(&format!(
+                "\n[[panel]]\nname = \"{bus}-{address}\"\nintercom = 1\nbus = \"{bus}\"\naddress = {address}\n\
+                 lock = {{ output = 0 }}\nsecure_channel = \"required\"\nsecure_key_file = \"{{dir}}/key\"\n"
+            ));
+        }
+    }
+    let site = Site::new(&text);
+    site.write("key", KEY);
+    site.import(57, &[flats::known()]).ok();
+    site
+}
+
+/// The known card opens at this panel.
+fn opens(panels: &Panels, events: &mut Events, panel: &str) {
+    loop {
+        panels.card(panel, KNOWN);
+        let event = events.wait_panel(SWIPED, panel);
+        // What was read before the first empty poll.
+        if event["data"]["reason"] != "stale" {
+            assert_eq!(event["data"]["decision"], "granted", "{event}");
+            return panels.wait_opened(panel);
+        }
+        // Cards one after another would leave no poll empty.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn an_unplugged_adapter_is_opened_again_when_it_is_back() {
+    let site = site(&[("street", "{dir}/street", "", &[0, 1])]);
+    let mut panels = Panels::start(&site, false);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in 0..2 {
+        events.wait_type(SECURED);
+    }
+    for _ in 0..2 {
+        opens(&panels, &mut events, "street-0");
+        let before = daemon.cpu_ticks();
+        drop(panels);
+        daemon.log.wait("the loss of the port", |line| line.contains("port is lost").then_some(()));
+        for _ in 0..2 {
+            events.wait_type(OFFLINE);
+        }
+        // 8 s have passed, in which a loop over a dead descriptor would have taken 800 ticks.
+        let spent = daemon.cpu_ticks() - before;
+        assert!(spent < 200, "{spent} ticks");
+        panels = Panels::start(&site, false);
+        for _ in 0..2 {
+            events.wait_type(SECURED);
+        }
+    }
+    opens(&panels, &mut events, "street-1");
+    assert_eq!(daemon.log.count("port is lost"), 2);
+    assert_eq!(daemon.log.count("port cannot be opened"), 2, "told once, however often it is tried");
+    daemon.stop();
+}
+
+#[test]
+fn a_serial_server_may_restart() {
+    let nowhere = "127.0.0.1:0".parse().unwrap();
+    let building = site(&[("street", "{dir}/street", "baud = 115200", &[0, 1])]);
+    let panels = Panels::start(&building, true);
+    let line = building.path("street");
+    let server = SerialServer::start(nowhere, Some(&line));
+    let address = server.address();
+    let site = site(&[("street", &format!("tcp://{address}"), "baud = 115200", &[0, 1])]);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in 0..2 {
+        events.wait_type(SECURED);
+    }
+    opens(&panels, &mut events, "street-0");
+    drop(server);
+    daemon.log.wait("the loss of the connection", |line| line.contains("port is lost").then_some(()));
+    for _ in 0..2 {
+        events.wait_type(OFFLINE);
+    }
+    let server = SerialServer::start(address, Some(&line));
+    for _ in 0..2 {
+        events.wait_type(SECURED);
+    }
+    opens(&panels, &mut events, "street-1");
+    assert_eq!(server.connections(), 1);
+    daemon.stop();
+}
+
+#[test]
+fn a_serial_server_that_hangs_up_is_called_ever_less_often() {
+    let server = SerialServer::start("127.0.0.1:0".parse().unwrap(), None);
+    let site = site(&[("street", &format!("tcp://{}", server.address()), "", &[0])]);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    events.wait_type(OFFLINE);
+    // In 8 s: at once, and after pauses of 0.25, 0.5, 1, 2, 4 s; a late event may let one more in.
+    let connections = server.connections();
+    assert!((2..=8).contains(&connections), "{connections}");
+    daemon.stop();
+}
+
+#[test]
+fn what_a_port_cannot_do_is_told_and_does_without() {
+    let settings = "parity = \"even\"\nstop_bits = 2\ndirection = \"rts\"";
+    let site = site(&[("street", "{dir}/street", settings, &[0])]);
+    let panels = Panels::start(&site, false);
+    let mut daemon = Daemon::start(&site);
+    daemon
+        .log
+        .wait("TIOCSRS485", |line| (line.contains("WARN") && line.contains("TIOCSRS485")).then_some(()));
+    let mut events = daemon.events(&site, 1);
+    events.wait_type(SECURED);
+    opens(&panels, &mut events, "street-0");
+    daemon.stop();
+}
+
+#[test]
+fn buses_do_not_know_of_each_other() {
+    let site = site(&[
+        ("yard", "{dir}/yard", "baud = 9600", &[0, 7]),
+        ("never", "{dir}/there/is/none", "", &[0, 1]),
+        ("street", "{dir}/street", "baud = 115200", &[0, 7]),
+    ]);
+    let mut text = std::fs::read_to_string(site.config_path()).unwrap();
+    text.push_str(
+        "\n[[bus]]\nname = \"empty\"\nport = \"{dir}/empty\"\nprotocol = \"osdp\"\n"
+            .replace("{dir}", site.path("").to_str().unwrap())
+            .as_str(),
+    );
+    std::fs::write(site.config_path(), text).unwrap();
+    let plan_without_never = |bus: &str| bus != "never";
+    let panels = Panels::start_some(&site, true, plan_without_never);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in 0..4 {
+        events.wait_type(SECURED);
+    }
+    for panel in ["yard-0", "street-7", "yard-7", "street-0"] {
+        opens(&panels, &mut events, panel);
+    }
+    let mut events = daemon.events(&site, 1);
+    for panel in ["never-0", "never-1"] {
+        let mut events = daemon.events(&site, 1);
+        events.wait_panel(OFFLINE, panel);
+    }
+    events.wait_panel(ONLINE, "yard-0");
+    assert_eq!(daemon.log.count("port cannot be opened"), 1);
+    assert_eq!(
+        events.count(|event| event["type"] == OFFLINE
+            && event["data"]["panel"] != "never-0"
+            && event["data"]["panel"] != "never-1"),
+        0
+    );
+    daemon.stop();
+}
+
+#[test]
+fn a_bus_carries_every_address() {
+    let addresses: Vec<u8> = (0..=126).collect();
+    let site = site(&[("street", "{dir}/street", "baud = 230400", &addresses)]);
+    let panels = Panels::start(&site, false);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in &addresses {
+        events.wait_type(SECURED);
+    }
+    for panel in ["street-126", "street-0", "street-64"] {
+        opens(&panels, &mut events, panel);
+    }
+    daemon.stop();
+}
+
+#[test]
+fn handshakes_leave_others_their_turns() {
+    let site = site(&[("street", "{dir}/street", "baud = 9600", &[0, 1])]);
+    let panels = Panels::start(&site, true);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in 0..2 {
+        events.wait_type(SECURED);
+    }
+    opens(&panels, &mut events, "street-0");
+    opens(&panels, &mut events, "street-1");
+    for _ in 0..3 {
+        panels.act("street-1", Action::Restart);
+        panels.card("street-0", KNOWN);
+        let mut acknowledged = false;
+        panels.wait_seen("the new secure channel", |sighting| {
+            acknowledged |=
+                sighting.panel == name("street-0") && matches!(sighting.what, Observation::Acknowledged(_));
+            sighting.panel == name("street-1") && matches!(sighting.what, Observation::Secured { .. })
+        });
+        assert!(acknowledged, "the handshake took all turns for itself");
+        events.wait_panel(SWIPED, "street-0");
+    }
+    assert_eq!(events.count_type(OFFLINE), 0);
+    daemon.stop();
+}
+
+#[test]
+fn one_dead_panel_of_four_leaves_the_others_at_work() {
+    let site = site(&[("street", "{dir}/street", "baud = 115200", &[0, 1, 2, 3])]);
+    let panels = Panels::start(&site, true);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in 0..4 {
+        events.wait_type(SECURED);
+    }
+    panels.fault("street-2", Fault::Gone(true));
+    for panel in ["street-0", "street-1", "street-3"] {
+        opens(&panels, &mut events, panel);
+    }
+    events.wait_panel(OFFLINE, "street-2");
+    for panel in ["street-3", "street-1", "street-0"] {
+        opens(&panels, &mut events, panel);
+    }
+    panels.fault("street-2", Fault::Gone(false));
+    events.wait_panel(ONLINE, "street-2");
+    opens(&panels, &mut events, "street-2");
+    assert_eq!(events.count_type(OFFLINE), 1);
+    daemon.stop();
+}

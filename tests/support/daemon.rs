@@ -1,0 +1,88 @@
+//! The daemon as a process.
+
+use std::process::{Child, Command, Stdio};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{Events, Lines, Site};
+
+/// A running daemon; killed where a test ends without stopping it.
+pub struct Daemon {
+    child: Child,
+    /// What it logs.
+    pub log: Lines,
+    followers: Vec<Child>,
+}
+
+impl Daemon {
+    /// Starts it and waits until it runs.
+    pub fn start(site: &Site) -> Self {
+        Self::spawn(&mut site.command(["run"]))
+    }
+
+    /// Starts it by a prepared command and waits until it runs.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = Lines::of("the daemon's log", child.stderr.take().unwrap());
+        log.wait("the daemon's start", |line| line.contains("started").then_some(()));
+        log.rewind();
+        Self { child, log, followers: Vec::new() }
+    }
+
+    /// Follows its journal from a sequence on.
+    pub fn events(&mut self, site: &Site, from: u64) -> Events {
+        let from = from.to_string();
+        let mut command = site.command(["journal", "--follow", "--json", "--from", &from]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let events = Events::of("the journal", child.stdout.take().unwrap());
+        self.followers.push(child);
+        events
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Processor time that it has taken, in ticks of 10 ms.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // proc(5): utime and stime are the 14th and 15th field, the name in parentheses is the second.
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Stops it as systemd does. It must end by itself, and say that all is well; gives its log.
+    pub fn stop(mut self) -> Vec<String> {
+        self.signal(Signal::SIGTERM);
+        self.log.wait_for_end();
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "the daemon ended with {status}: {:#?}", self.log.so_far());
+        self.log.so_far()
+    }
+
+    /// Kills it as a power cut does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        for child in self.followers.iter_mut().chain([&mut self.child]) {
+            // Already ended: nothing to kill.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("the daemon's log:\n{}", self.log.so_far().join("\n"));
+        }
+    }
+}

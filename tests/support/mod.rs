@@ -1,0 +1,18 @@
+//! What tests of the running daemon have in common: a place for it, the daemon itself, its events, panels.
+//!
+//! Everything waits on states (a line of the log, an event of the journal, a word of a panel), with a patience that
+//! only a broken program exhausts.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+pub mod bridge;
+pub mod daemon;
+pub mod flats;
+pub mod libosdp;
+pub mod lines;
+pub mod simulated;
+pub mod site;
+
+pub use daemon::Daemon;
+pub use lines::{Events, Lines};
+pub use site::Site;

@@ -1,0 +1,15 @@
+//! The bus without its port, in virtual time: `bus::core::Core` with simulated panels on a simulated half-duplex
+//! line. Time jumps to whatever comes next, so an hour of a line takes a second of a core.
+//!
+//! Randomness comes from seeds. A failing seed is printed; `VIRTUAL_TIME_SEED=n` replays it alone with every frame
+//! printed, `VIRTUAL_TIME_SEEDS=n` sets how many are tried.
+
+mod building;
+mod checks;
+mod fairness;
+mod faults;
+mod pairing;
+mod returns;
+mod scenario;
+mod seeds;
+mod world;

@@ -1,0 +1,419 @@
+//! One line: the core at one end, simulated panels at the other, and between them what a cable does.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use intercom_gateway::{
+    access::{Directory, Now},
+    bus::{
+        Keep, Timing,
+        core::{Core, Moment, Output},
+    },
+    domain::{EventBody, Mono, Name, PanelState, event::UnlockedBy},
+    panel::Failure,
+    simulate::{
+        action::Action,
+        chance::Chance,
+        line::{Line, LineRate, LineSettings, StationId},
+        panel::{EventId, Observation, SimulatedPanel},
+        receiver::{Heard, Receiver},
+    },
+    wire::osdp::{Parsed, Scbk, parse},
+};
+
+use crate::{
+    building::{Door, card_number},
+    checks::Checks,
+    faults::{Fate, Faults},
+};
+
+/// A panel with its end of the line, and everything that happened to it.
+pub struct Peer {
+    pub door: Door,
+    pub panel: SimulatedPanel,
+    pub station: StationId,
+    /// From the last stop bit of a command to the first start bit of the reply.
+    pub turnaround: Duration,
+    pub seen: Vec<(Mono, Observation)>,
+    /// What is on the gateway's disk of it.
+    pub disk: Disk,
+}
+
+/// What the gateway remembers of a panel across its restarts.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    pub key: Option<(Scbk, bool)>,
+    pub serial: Option<u32>,
+}
+
+/// Something planned for a moment.
+#[derive(Clone, Debug)]
+pub enum Planned {
+    Act { panel: usize, action: Action },
+    Unlock { panel: usize, by: UnlockedBy, request: u64 },
+    Noise(Vec<u8>),
+    Stored { panel: usize, stored: bool, key: Scbk, serial: Option<u32> },
+    Faults(Faults),
+}
+
+/// How the disk behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskManners {
+    /// How often it fails, 0 to 1.
+    pub fails: f64,
+    /// How long a sync takes at most.
+    pub slow: Duration,
+}
+
+/// What came out of the core.
+#[derive(Clone, Debug)]
+pub enum Told {
+    Event(EventBody),
+    Unlocked { request: u64, result: Result<(), Failure> },
+}
+
+/// A card that a panel has read.
+#[derive(Clone, Copy, Debug)]
+pub struct Read {
+    pub panel: usize,
+    pub number: u32,
+    pub id: EventId,
+}
+
+pub struct World {
+    pub now: Mono,
+    pub core: Core,
+    pub peers: Vec<Peer>,
+    pub told: Vec<(Mono, Told)>,
+    pub reads: Vec<Read>,
+    pub checks: Checks,
+    pub chance: Chance,
+    pub disk: DiskManners,
+    pub trace: bool,
+    faults: Faults,
+    directory: Directory,
+    timing: Timing,
+    line: Line,
+    gateway: StationId,
+    noise: StationId,
+    receiver: Receiver,
+    plan: BTreeMap<(Mono, u64), Planned>,
+    planned: u64,
+}
+
+/// How long a turn of the loop may lead to nothing before it counts as spinning.
+const IDLE_TURNS: u32 = 1000;
+
+impl World {
+    /// Panels on a line of `baud`, all switched on at time zero. `buffered`: the adapter is one by USB.
+    pub fn new(seed: u64, baud: u32, buffered: bool, doors: Vec<Door>, directory: Directory) -> Self {
+        let mut chance = Chance::new(seed);
+        let rate = LineRate::osdp(baud);
+        let settings = LineSettings { seed: chance.next_u64(), ..LineSettings::clean(Some(rate)) };
+        let mut line = Line::new(settings);
+        let gateway = line.add_station(usize::MAX);
+        let noise = line.add_station(1);
+        let peer = |door: Door| {
+            let station = line.add_station(door.batch);
+            let (panel, turnaround) = (SimulatedPanel::new(door.setup.clone()), door.turnaround);
+            Peer { panel, station, turnaround, seen: Vec::new(), disk: door.disk(), door }
+        };
+        let peers: Vec<Peer> = doors.into_iter().map(peer).collect();
+        let timing = Timing::new(baud, 10, buffered);
+        let checks = Checks::new(&peers, timing);
+        let core = new_core(timing, &peers, &mut chance, &directory, Mono::ZERO);
+        Self {
+            now: Mono::ZERO,
+            core,
+            peers,
+            told: Vec::new(),
+            reads: Vec::new(),
+            checks,
+            chance,
+            disk: DiskManners { fails: 0.0, slow: Duration::from_millis(20) },
+            trace: false,
+            faults: Faults::default(),
+            directory,
+            timing,
+            line,
+            gateway,
+            noise,
+            receiver: Receiver::default(),
+            plan: BTreeMap::new(),
+            planned: 0,
+        }
+    }
+
+    pub fn plan(&mut self, at: Mono, what: Planned) {
+        self.planned += 1;
+        self.plan.insert((at, self.planned), what);
+    }
+
+    pub fn character(&self) -> Duration {
+        self.timing.character
+    }
+
+    /// What outsiders would see of a panel.
+    pub fn state(&mut self, panel: usize) -> PanelState {
+        let moment = moment(self.now, &self.directory);
+        self.core.statuses(&moment)[panel].state
+    }
+
+    /// The gateway loses its power and starts again with what is on its disk.
+    pub fn restart_gateway(&mut self) {
+        self.note("the gateway restarts");
+        self.plan.retain(|_, what| !matches!(what, Planned::Stored { .. } | Planned::Unlock { .. }));
+        self.core = new_core(self.timing, &self.peers, &mut self.chance, &self.directory, self.now);
+        self.checks.gateway_restarted();
+    }
+
+    pub fn arm_pairing(&mut self, panel: usize, time: Duration) {
+        self.note("panel pair");
+        let armed = self.core.arm_pairing(&self.peers[panel].door.name(), self.now + time);
+        assert_eq!(armed, Some(true));
+    }
+
+    /// Another device is put in the place of this one.
+    pub fn swap(&mut self, panel: usize, setup: intercom_gateway::simulate::panel::PanelSetup) {
+        self.note("another panel is put in");
+        self.peers[panel].panel = SimulatedPanel::new(setup);
+    }
+
+    pub fn run_for(&mut self, time: Duration) {
+        self.run_until(self.now + time);
+    }
+
+    pub fn run_until(&mut self, end: Mono) {
+        self.run_while(end, |_| true);
+    }
+
+    /// Runs until `end`, or until `go_on` says that it is enough; whether the latter.
+    pub fn run_while(&mut self, end: Mono, mut go_on: impl FnMut(&mut Self) -> bool) -> bool {
+        let mut idle = 0;
+        while go_on(self) {
+            self.transmit();
+            self.take_outputs();
+            let next = self.next_time();
+            if next > end {
+                self.now = end;
+                return false;
+            }
+            idle = if next > self.now { 0 } else { idle + 1 };
+            assert!(idle < IDLE_TURNS, "the loop spins at {:?}", self.now);
+            self.now = self.now.max(next);
+            self.turn();
+        }
+        true
+    }
+
+    fn next_time(&self) -> Mono {
+        let line = [self.line.next_due(), self.receiver.next_timeout()];
+        let panels = self.peers.iter().filter_map(|peer| peer.panel.next_timeout());
+        let plan = self.plan.keys().next().map(|(at, _)| *at);
+        let others = line.into_iter().flatten().chain(panels).chain(plan);
+        others.fold(self.core.next_time(), Mono::min)
+    }
+
+    fn turn(&mut self) {
+        while let Some(entry) = self.plan.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let what = entry.remove();
+            self.carry_out(what);
+        }
+        let mut bytes = Vec::new();
+        while let Some(run) = self.line.take_due(self.now, &mut bytes) {
+            let end = run.end_of(bytes.len() - 1);
+            self.checks.line_was_busy_until(end);
+            if run.from != self.gateway {
+                self.core.receive(&moment(self.now, &self.directory), &bytes);
+                self.take_outputs();
+            }
+            self.hear(&bytes, end);
+        }
+        if self.receiver.next_timeout().is_some_and(|at| at <= self.now) {
+            let mut receiver = std::mem::take(&mut self.receiver);
+            receiver.handle_timeout(self.now, |heard, _| self.distribute(&heard));
+            self.receiver = receiver;
+        }
+        for number in 0..self.peers.len() {
+            let peer = &mut self.peers[number];
+            if peer.panel.next_timeout().is_some_and(|at| at <= self.now) {
+                peer.panel.handle_timeout(self.now);
+                self.observe(number);
+            }
+        }
+        if self.core.next_time() <= self.now {
+            self.core.advance(&moment(self.now, &self.directory));
+        }
+        self.take_outputs();
+    }
+
+    /// The panels hear what is on the line, each other included.
+    fn hear(&mut self, bytes: &[u8], end: Mono) {
+        let mut receiver = std::mem::take(&mut self.receiver);
+        receiver.hear(bytes, end, |heard, _| self.distribute(&heard));
+        self.receiver = receiver;
+    }
+
+    fn distribute(&mut self, heard: &Heard<'_>) {
+        for number in 0..self.peers.len() {
+            let peer = &mut self.peers[number];
+            let answer = match heard {
+                Heard::Frame(frame) => peer.panel.handle_frame(self.now, frame),
+                Heard::Broken(raw) => peer.panel.handle_broken(self.now, raw),
+            };
+            self.observe(number);
+            if let Some(answer) = answer {
+                self.answer(number, answer.bytes, answer.delay);
+            }
+        }
+    }
+
+    fn answer(&mut self, number: usize, mut bytes: Vec<u8>, delay: Duration) {
+        let peer = &self.peers[number];
+        let start = self.now + peer.turnaround + delay;
+        let station = peer.station;
+        let fate = self.faults.of_reply(&mut self.chance, peer.door.is_plain());
+        if self.trace {
+            self.trace_frame("reply", &bytes, &format!("{fate:?}"));
+        }
+        match fate {
+            Fate::Arrives => self.line.transmit(station, &bytes, start),
+            Fate::Lost => {}
+            Fate::Damaged => {
+                self.faults.damage(&mut self.chance, &mut bytes);
+                self.line.transmit(station, &bytes, start);
+            }
+            Fate::Twice(gap) => {
+                self.line.transmit(station, &bytes, start);
+                let again = start + self.character() * bytes.len() as u32 + gap;
+                self.line.transmit(station, &bytes, again);
+            }
+            Fate::Late(late) => self.line.transmit(station, &bytes, start + late),
+        }
+    }
+
+    fn transmit(&mut self) {
+        let mut bytes = Vec::new();
+        if !self.core.poll_transmit(self.now, &mut bytes) {
+            return;
+        }
+        self.checks.transmission(self.now, &bytes, &self.core.stats());
+        let fate = self.faults.of_command(&mut self.chance);
+        if self.trace {
+            self.trace_frame("command", &bytes, &format!("{fate:?}"));
+        }
+        match fate {
+            Fate::Lost => return,
+            Fate::Damaged => self.faults.damage(&mut self.chance, &mut bytes),
+            _ => {}
+        }
+        self.line.transmit(self.gateway, &bytes, self.now);
+    }
+
+    fn take_outputs(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Event(body) => {
+                    if self.trace {
+                        self.note(&format!("{body:?}"));
+                    }
+                    self.checks.event(self.now, &body);
+                    self.told.push((self.now, Told::Event(body)));
+                }
+                Output::Unlocked { request, result } => {
+                    self.told.push((self.now, Told::Unlocked { request, result }));
+                }
+                Output::Keep { panel, keep } => self.keep(panel, keep),
+                Output::Changed => {}
+            }
+        }
+    }
+
+    /// The disk: a key that has to be synced first is answered later, perhaps never before the power fails.
+    fn keep(&mut self, panel: usize, keep: Keep) {
+        match keep {
+            Keep::Serial(serial) => self.peers[panel].disk.serial = Some(serial),
+            Keep::Key { key, serial, proven: true } => {
+                self.peers[panel].disk = Disk { key: Some((key, true)), serial };
+            }
+            Keep::Key { key, serial, proven: false } => {
+                let stored = !self.chance.happens(self.disk.fails);
+                let slow = self.disk.slow.as_nanos() as u64;
+                let at = self.now + Duration::from_nanos(self.chance.next_u64() % slow.max(1));
+                self.plan(at, Planned::Stored { panel, stored, key, serial });
+            }
+        }
+    }
+
+    fn carry_out(&mut self, what: Planned) {
+        if self.trace {
+            self.note(&format!("{what:?}"));
+        }
+        match what {
+            Planned::Act { panel, action } => {
+                let number = card_number(&action);
+                // A full queue is the panel's matter: nothing was read.
+                let _ = self.peers[panel].panel.act(self.now, action);
+                self.observe(panel);
+                if let (Some(number), Some((at, Observation::Queued(id)))) =
+                    (number, self.peers[panel].seen.last())
+                    && *at == self.now
+                {
+                    self.reads.push(Read { panel, number, id: *id });
+                }
+            }
+            Planned::Unlock { panel, by, request } => {
+                let name: Name = self.peers[panel].door.name();
+                let moment = moment(self.now, &self.directory);
+                self.checks.unlock_asked(panel, self.now);
+                self.core.unlock(&moment, &name, None, by, request, self.now).unwrap();
+            }
+            Planned::Noise(bytes) => self.line.transmit(self.noise, &bytes, self.now),
+            Planned::Stored { panel, stored, key, serial } => {
+                if stored {
+                    self.peers[panel].disk = Disk { key: Some((key.clone(), false)), serial };
+                    self.checks.key_on_disk(panel, &key);
+                }
+                self.core.key_stored(&moment(self.now, &self.directory), panel, stored);
+            }
+            Planned::Faults(faults) => self.faults = faults,
+        }
+    }
+
+    fn observe(&mut self, number: usize) {
+        while let Some(what) = self.peers[number].panel.poll_observation() {
+            if self.trace {
+                self.note(&format!("{}: {what:?}", self.peers[number].door.name()));
+            }
+            self.checks.observation(number, self.now, &what, &self.peers[number]);
+            self.peers[number].seen.push((self.now, what));
+        }
+    }
+
+    fn trace_frame(&self, what: &str, bytes: &[u8], fate: &str) {
+        let Parsed::Frame(frame, _) = parse(&bytes[1..]) else { panic!("{what}: {}", hex::encode(bytes)) };
+        self.note(&format!(
+            "{what} {} seq {} {:02x} block {:?} ({} bytes) {fate}",
+            frame.address,
+            frame.sequence,
+            frame.code,
+            frame.security.map(|block| block.kind),
+            bytes.len()
+        ));
+    }
+
+    fn note(&self, what: &str) {
+        if self.trace {
+            println!("{:>14.6} {what}", self.now.as_nanos() as f64 / 1e9);
+        }
+    }
+}
+
+fn new_core(timing: Timing, peers: &[Peer], chance: &mut Chance, directory: &Directory, now: Mono) -> Core {
+    let panels = peers.iter().map(|peer| peer.door.driver(&peer.disk, chance.next_u64())).collect();
+    Core::new(timing, panels, &moment(now, directory))
+}
+
+fn moment(now: Mono, directory: &Directory) -> Moment<'_> {
+    let wall = jiff::Timestamp::from_nanosecond(1_800_000_000_000_000_000 + i128::from(now.as_nanos()));
+    Moment { mono: now, wall: wall.unwrap(), now: Now::Unknown, directory }
+}
