@@ -30,7 +30,7 @@ use super::{
 use crate::{
     access::{Directory, Now},
     clock::{self, Clock},
-    domain::{Mono, Name, Occurrence, PanelStatus, event::UnlockedBy},
+    domain::{Mono, Name, Occurrence, PanelState, PanelStatus, event::UnlockedBy},
     panel::{Driver, Failure, OsEntropy, osdp},
     sys::Timer,
 };
@@ -422,7 +422,21 @@ impl Shell {
             self.told_at = now;
             let panels = self.at_moment(|moment| core.statuses(moment));
             let stats = core.stats();
+            self.log_insecure(&panels);
             self.status.send_modify(|status| (status.panels, status.stats) = (panels, stats));
+        }
+    }
+
+    /// No event tells why a panel is insecure, and somebody has to do something about it.
+    fn log_insecure(&self, panels: &[PanelStatus]) {
+        let before = self.status.borrow();
+        for panel in panels.iter().filter(|panel| panel.state == PanelState::Insecure) {
+            let told = before.panels.iter().find(|told| told.panel == panel.panel);
+            if let Some(error) = &panel.error
+                && told.is_none_or(|told| told.error.as_ref() != Some(error))
+            {
+                tracing::warn!(panel = %panel.panel, "the panel is insecure: {error}");
+            }
         }
     }
 

@@ -6,12 +6,7 @@
 //! - A topic whose name depends on the configuration is in the file before it is published, so a crash in between
 //!   leaves at most a name too many.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs, io,
-    io::Write,
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -107,15 +102,6 @@ fn is_named_by_configuration(topic: &Topic) -> bool {
     matches!(topic, Topic::Panel(_) | Topic::Line { .. })
 }
 
-/// Writes the file so that a crash leaves the old or the new one.
-pub(super) fn save(file: &Path, text: &str) -> io::Result<()> {
-    let new = file.with_extension("new");
-    let mut out = fs::File::create(&new)?;
-    out.write_all(text.as_bytes())?;
-    out.sync_all()?;
-    fs::rename(&new, file)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,15 +159,5 @@ mod tests {
         let mut board = board(r#"{"root":"intercom/v1/other","topics":["panels/a"]}"#);
         board.announce();
         assert_eq!(drain(&mut board), []);
-    }
-
-    #[test]
-    fn the_file_survives_a_write_that_was_cut_short() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("retained.json");
-        save(&file, "one").unwrap();
-        std::fs::write(dir.path().join("retained.new"), "tw").unwrap();
-        save(&file, "two").unwrap();
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "two");
     }
 }

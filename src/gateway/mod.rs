@@ -99,6 +99,8 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         ClockMode::Auto => Trust::Auto,
         ClockMode::Trusted => Trust::Always,
     }));
+    // Before the store, whose lock would refuse as well, but could not say who holds it.
+    control::refuse_a_second(&config.gateway.control_socket())?;
     let store = open_store(&config, &clock)?;
     let journal = store.journal();
     let keys = Keys::load(store.cache(), config.gateway.timezone.clone()).context("cannot load the keys")?;

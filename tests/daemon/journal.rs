@@ -1,8 +1,8 @@
 //! What was recorded stays recorded: stops, kills, restarts; the journal as commands show it.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range, time::Duration};
 
-use nix::sys::signal::Signal;
+use intercom_gateway::simulate::panel::Observation;
 use serde_json::Value;
 
 use crate::support::{Daemon, Site, flats, simulated::Panels};
@@ -12,7 +12,7 @@ const PANELS: [&str; 4] = ["entrance-0", "entrance-1", "entrance-2", "entrance-3
 
 fn site() -> Site {
     let mut text =
-        "[[intercom]]\nid = 1\n\n[[bus]]\nname = \"street\"\nport = \"{dir}/street\"\nprotocol = \"osdp\"\n"
+        "[[intercom]]\nid = 1\n\n[[bus]]\nname = \"street\"\nport = \"{dir}/street\"\nprotocol = \"osdp\"\nbaud = 230400\n"
             .to_owned();
     for (address, panel) in PANELS.iter().enumerate() {
         text.push_str(&format!(
@@ -35,10 +35,13 @@ fn sequence(event: &Value) -> u64 {
     text.parse().unwrap()
 }
 
-/// Cards with numbers of their own, so that each can be found again.
-fn present(panels: &Panels, numbers: std::ops::Range<u32>) {
+/// Presents cards with numbers of their own, so that each can be found again, as fast as the panels take them.
+fn present(panels: &Panels, numbers: Range<u32>) {
     for number in numbers {
-        panels.card(PANELS[number as usize % PANELS.len()], &format!("{number:08X}"));
+        let panel = PANELS[number as usize % PANELS.len()];
+        while !panels.try_card(panel, &format!("{number:08X}")) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -59,7 +62,6 @@ fn assert_without_holes(events: &[Value], from: u64) {
 
 #[test]
 fn a_stop_under_load_loses_nothing_that_a_panel_saw_acknowledged() {
-    use intercom_gateway::simulate::panel::Observation;
     let site = site();
     let panels = Panels::start(&site, false);
     let mut daemon = Daemon::start(&site);
@@ -67,7 +69,8 @@ fn a_stop_under_load_loses_nothing_that_a_panel_saw_acknowledged() {
     for _ in PANELS {
         events.wait_type("intercom.panel.secured");
     }
-    present(&panels, 0..2000);
+    // 64 cards wait at each panel when the daemon is told to stop.
+    present(&panels, 0..600);
     for _ in 0..100 {
         events.wait_type(SWIPED);
     }
@@ -79,11 +82,7 @@ fn a_stop_under_load_loses_nothing_that_a_panel_saw_acknowledged() {
     let cards = cards(&recorded);
     let seen = panels.seen();
     let acknowledged = seen.iter().filter(|seen| matches!(seen.what, Observation::Acknowledged(_))).count();
-    assert!(
-        acknowledged >= 96 && cards.len() < 2000,
-        "{acknowledged} acknowledged, {} recorded",
-        cards.len()
-    );
+    assert!(acknowledged >= 96 && cards.len() < 600, "{acknowledged} acknowledged, {} recorded", cards.len());
     assert!(cards.len() >= acknowledged, "{} of {acknowledged} recorded", cards.len());
     assert!(
         cards.len() <= acknowledged + PANELS.len(),
@@ -102,7 +101,7 @@ fn after_a_kill_the_journal_goes_on_where_it_was() {
     }
     let mut last = 0;
     for round in 0..3 {
-        present(&panels, round * 1000..round * 1000 + 300);
+        present(&panels, round * 1000..round * 1000 + 250);
         let mut told = 0;
         for _ in 0..50 {
             told = sequence(&events.wait_type(SWIPED));
@@ -151,14 +150,13 @@ fn the_journal_is_the_same_with_a_daemon_and_without() {
     assert_eq!(with[1].lines().count(), with[0].lines().count());
     assert_eq!(with[2].lines().count(), with[0].lines().count() - 299);
     assert_eq!(with[3], "");
-    daemon.signal(Signal::SIGTERM);
-    let end = events.wait_type("gateway.stopping");
     daemon.stop();
     let without: Vec<String> = forms.map(|words| site.run(words.iter().copied()).ok()).to_vec();
     for (with, without) in with.iter().zip(&without) {
         assert!(without.starts_with(with.as_str()));
     }
-    assert_eq!(recorded(&site, sequence(&end))[0], end);
+    let from = with[0].lines().count() as u64 + 1;
+    assert!(recorded(&site, from).iter().any(|event| event["type"] == "gateway.stopping"));
     let refused = site.run(["journal", "--follow"]).failed(1);
     assert_eq!(refused, "no daemon is running with this configuration, so no new events will come\n");
 }
@@ -166,14 +164,18 @@ fn the_journal_is_the_same_with_a_daemon_and_without() {
 #[test]
 fn one_state_directory_has_one_daemon() {
     let site = site();
-    let daemon = Daemon::start(&site);
+    let mut daemon = Daemon::start(&site);
+    daemon.events(&site, 1).wait_type("gateway.started");
     let refused = site.anonymous(&site.run(["run"]).failed(1));
     insta::assert_snapshot!(refused);
     assert_eq!(site.run(["journal"]).ok().lines().count(), 1, "the first one still answers");
     daemon.kill();
     // What a killed one leaves behind is in nobody's way.
-    let daemon = Daemon::start(&site);
-    assert_eq!(site.run(["journal"]).ok().lines().count(), 2);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in 0..2 {
+        events.wait_type("gateway.started");
+    }
     daemon.stop();
     assert!(!site.state_dir().join("control.sock").exists());
 }

@@ -1,11 +1,17 @@
 //! The daemon as a process.
 
-use std::process::{Child, Command, Stdio};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+};
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+
+use serde_json::Value;
 
 use super::{Events, Lines, Site};
 
@@ -27,7 +33,7 @@ impl Daemon {
     pub fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = Lines::of("the daemon's log", child.stderr.take().unwrap());
-        log.wait("the daemon's start", |line| line.contains("started").then_some(()));
+        log.wait("the daemon's start", |line| line.contains("INFO started gateway=").then_some(()));
         log.rewind();
         Self { child, log, followers: Vec::new() }
     }
@@ -44,6 +50,20 @@ impl Daemon {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What `/healthz` says: whether all is well, and what is not.
+    pub fn health(&self) -> Value {
+        const PLACE: &str = "http, without TLS address=";
+        let log = self.log.so_far();
+        let address = log.iter().find_map(|line| line.split_once(PLACE)).expect("it serves plain HTTP").1;
+        let mut stream = TcpStream::connect(address.trim()).unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        serde_json::from_str(body).unwrap()
     }
 
     /// Processor time that it has taken, in ticks of 10 ms.

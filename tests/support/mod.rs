@@ -3,7 +3,7 @@
 //! Everything waits on states (a line of the log, an event of the journal, a word of a panel), with a patience that
 //! only a broken program exhausts.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
 pub mod bridge;
 pub mod daemon;

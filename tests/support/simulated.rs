@@ -6,9 +6,9 @@ use intercom_gateway::{
     domain::Name,
     simulate::{
         action::{Action, Card, Fault, Status},
-        bank::Sighting,
+        bank::{ActError, Sighting},
         building::Building,
-        panel::Observation,
+        panel::{ActionError, Observation},
         plan::Plan,
     },
 };
@@ -37,9 +37,18 @@ impl Panels {
     }
 
     pub fn card(&self, panel: &str, data: &str) {
+        assert!(self.try_card(panel, data), "{panel} holds more cards than it can");
+    }
+
+    /// As [`Panels::card`]; `false`: more cards wait for the gateway than a panel keeps.
+    pub fn try_card(&self, panel: &str, data: &str) -> bool {
         let data = hex::decode(data).unwrap();
         let bits = u16::try_from(data.len() * 8).unwrap();
-        self.act(panel, Action::Card(Card { format: 0, bits, data }));
+        match self.building.act(&name(panel), Action::Card(Card { format: 0, bits, data })) {
+            Ok(_) => true,
+            Err(ActError::Refused(ActionError::QueueFull)) => false,
+            Err(error) => panic!("{panel}: {error}"),
+        }
     }
 
     pub fn inputs(&self, panel: &str, inputs: &[u8]) {

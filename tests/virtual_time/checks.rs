@@ -8,6 +8,7 @@ use intercom_gateway::{
         EventBody, Mono,
         event::{Decision, UnlockKind},
     },
+    panel::osdp::Security,
     simulate::panel::Observation,
     wire::osdp::{
         Check, Frame, Parsed, Scbk,
@@ -47,7 +48,6 @@ pub struct Turn {
     pub at: Mono,
     pub panel: usize,
     pub code: u8,
-    pub bytes: usize,
     pub answered: bool,
 }
 
@@ -61,6 +61,10 @@ struct Watched {
     /// When OUT was carried out.
     outs: Vec<Mono>,
     keys_on_disk: Vec<Scbk>,
+    /// To the gateway that runs now.
+    key_is_proven: bool,
+    may_pair_until: Mono,
+    installs: bool,
     /// SCBK-D was offered so often.
     default_key_offered: u32,
     /// New POLLs, as secure as configured: all but the last have been answered, or given up.
@@ -77,6 +81,9 @@ impl Checks {
             causes: Vec::new(),
             outs: Vec::new(),
             keys_on_disk: peer.disk.key.iter().map(|(key, _)| key.clone()).collect(),
+            key_is_proven: peer.disk.key.as_ref().is_some_and(|(_, proven)| *proven),
+            may_pair_until: Mono::ZERO,
+            installs: peer.door.security == Security::Install,
             default_key_offered: 0,
             polls: 0,
         };
@@ -95,9 +102,22 @@ impl Checks {
         self.line_end = self.line_end.max(end);
     }
 
-    pub fn gateway_restarted(&mut self) {
+    pub fn gateway_restarted(&mut self, peers: &[Peer]) {
         (self.transmissions, self.exchanges) = (0, 0);
-        self.panels.iter_mut().for_each(|panel| panel.last_frame = None);
+        for (panel, peer) in self.panels.iter_mut().zip(peers) {
+            panel.last_frame = None;
+            panel.may_pair_until = Mono::ZERO;
+            panel.key_is_proven = peer.disk.key.as_ref().is_some_and(|(_, proven)| *proven);
+        }
+    }
+
+    pub fn key_proven(&mut self, panel: usize) {
+        self.panels[panel].key_is_proven = true;
+        self.panels[panel].may_pair_until = Mono::ZERO;
+    }
+
+    pub fn pairing_armed(&mut self, panel: usize, until: Mono) {
+        self.panels[panel].may_pair_until = until;
     }
 
     pub fn key_on_disk(&mut self, panel: usize, key: &Scbk) {
@@ -138,14 +158,7 @@ impl Checks {
             last.answered = stats.exchanges > self.exchanges;
         }
         self.exchanges = stats.exchanges;
-        let bytes_sent = bytes.len();
-        self.turns.push(Turn {
-            at: now,
-            panel: number,
-            code: frame.code,
-            bytes: bytes_sent,
-            answered: false,
-        });
+        self.turns.push(Turn { at: now, panel: number, code: frame.code, answered: false });
         let is_new = self.follows_rules_of_numbers(now, number, &frame, bytes);
         self.contents(now, number, &frame, is_new);
         let panel = &mut self.panels[number];
@@ -188,6 +201,10 @@ impl Checks {
                     assert!(self.challenges.insert(frame.data.to_vec()), "{now:?}: RND.A is used again");
                 }
                 if frame.security.is_some_and(|block| block.data == [0]) {
+                    let first_time = panel.installs && !panel.key_is_proven;
+                    // What was begun in time is brought to its end.
+                    let until = panel.may_pair_until + Duration::from_secs(1);
+                    assert!(first_time || now < until, "{now:?}: SCBK-D, and nobody asked for pairing");
                     panel.default_key_offered += 1;
                 }
             }

@@ -8,6 +8,7 @@ mod building;
 mod checks;
 mod fairness;
 mod faults;
+mod noise;
 mod pairing;
 mod returns;
 mod scenario;

@@ -19,7 +19,7 @@ use crate::{
 /// From the return of a panel that answers within 60 ms, up to four dead on the line.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
 /// One that has never been heard is asked in several ways.
-const FOUND_WITHIN: Duration = Duration::from_secs(3);
+const FOUND_WITHIN: Duration = Duration::from_millis(3500);
 
 #[derive(Debug, Default)]
 struct Slowest {
@@ -50,7 +50,7 @@ fn return_of_one(seed: u64, trace: bool, slowest: &mut Slowest) {
             let mut door = Door::secured(number as u8, chance.next_u64());
             let longest = if number == 0 { 59_000 } else { 20_000 };
             door.turnaround = Duration::from_micros(5_000 + chance.next_u64() % (longest - 5_000));
-            door.batch = [1, 16, usize::MAX][chance.next_u64() as usize % 3];
+            door.batch = if number == 0 { 1 } else { [1, 16, usize::MAX][chance.next_u64() as usize % 3] };
             door
         })
         .collect();

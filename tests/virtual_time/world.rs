@@ -9,7 +9,7 @@ use intercom_gateway::{
         core::{Core, Moment, Output},
     },
     domain::{EventBody, Mono, Name, PanelState, event::UnlockedBy},
-    panel::Failure,
+    panel::{Failure, osdp::OFFLINE_AFTER},
     simulate::{
         action::Action,
         chance::Chance,
@@ -53,6 +53,7 @@ pub enum Planned {
     Noise(Vec<u8>),
     Stored { panel: usize, stored: bool, key: Scbk, serial: Option<u32> },
     Faults(Faults),
+    GatewayStarts,
 }
 
 /// How the disk behaves.
@@ -85,11 +86,17 @@ pub struct World {
     pub peers: Vec<Peer>,
     pub told: Vec<(Mono, Told)>,
     pub reads: Vec<Read>,
+    /// Request, panel, time.
+    pub unlocks_asked: Vec<(u64, usize, Mono)>,
     pub checks: Checks,
     pub chance: Chance,
     pub disk: DiskManners,
     pub trace: bool,
     faults: Faults,
+    /// When the gateway was switched on.
+    started: Mono,
+    /// The gateway has no power.
+    is_off: bool,
     directory: Directory,
     timing: Timing,
     line: Line,
@@ -100,6 +107,8 @@ pub struct World {
     planned: u64,
 }
 
+/// How long the gateway is without power: longer than the frame that was cut off.
+const OFF_TIME: Duration = Duration::from_millis(100);
 /// How long a turn of the loop may lead to nothing before it counts as spinning.
 const IDLE_TURNS: u32 = 1000;
 
@@ -127,11 +136,14 @@ impl World {
             peers,
             told: Vec::new(),
             reads: Vec::new(),
+            unlocks_asked: Vec::new(),
             checks,
             chance,
             disk: DiskManners { fails: 0.0, slow: Duration::from_millis(20) },
             trace: false,
             faults: Faults::default(),
+            started: Mono::ZERO,
+            is_off: false,
             directory,
             timing,
             line,
@@ -158,16 +170,28 @@ impl World {
         self.core.statuses(&moment)[panel].state
     }
 
-    /// The gateway loses its power and starts again with what is on its disk.
+    /// The gateway loses its power and starts again, soon, with what is on its disk.
     pub fn restart_gateway(&mut self) {
         self.note("the gateway restarts");
-        self.plan.retain(|_, what| !matches!(what, Planned::Stored { .. } | Planned::Unlock { .. }));
-        self.core = new_core(self.timing, &self.peers, &mut self.chance, &self.directory, self.now);
-        self.checks.gateway_restarted();
+        for what in std::mem::take(&mut self.plan) {
+            match what {
+                // Whether the write that was under way has reached the disk is a matter of luck.
+                (_, Planned::Stored { panel, stored: true, key, serial }) if self.chance.happens(0.5) => {
+                    self.peers[panel].disk = Disk { key: Some((key.clone(), false)), serial };
+                    self.checks.key_on_disk(panel, &key);
+                }
+                (_, Planned::Stored { .. } | Planned::Unlock { .. }) => {}
+                (at, what) => drop(self.plan.insert(at, what)),
+            }
+        }
+        self.is_off = true;
+        self.plan(self.now + OFF_TIME, Planned::GatewayStarts);
+        self.run_for(OFF_TIME);
     }
 
     pub fn arm_pairing(&mut self, panel: usize, time: Duration) {
         self.note("panel pair");
+        self.checks.pairing_armed(panel, self.now + time);
         let armed = self.core.arm_pairing(&self.peers[panel].door.name(), self.now + time);
         assert_eq!(armed, Some(true));
     }
@@ -210,7 +234,8 @@ impl World {
         let panels = self.peers.iter().filter_map(|peer| peer.panel.next_timeout());
         let plan = self.plan.keys().next().map(|(at, _)| *at);
         let others = line.into_iter().flatten().chain(panels).chain(plan);
-        others.fold(self.core.next_time(), Mono::min)
+        let core = if self.is_off { Mono::NEVER } else { self.core.next_time() };
+        others.fold(core, Mono::min)
     }
 
     fn turn(&mut self) {
@@ -222,7 +247,7 @@ impl World {
         while let Some(run) = self.line.take_due(self.now, &mut bytes) {
             let end = run.end_of(bytes.len() - 1);
             self.checks.line_was_busy_until(end);
-            if run.from != self.gateway {
+            if run.from != self.gateway && !self.is_off {
                 self.core.receive(&moment(self.now, &self.directory), &bytes);
                 self.take_outputs();
             }
@@ -240,7 +265,7 @@ impl World {
                 self.observe(number);
             }
         }
-        if self.core.next_time() <= self.now {
+        if !self.is_off && self.core.next_time() <= self.now {
             self.core.advance(&moment(self.now, &self.directory));
         }
         self.take_outputs();
@@ -293,7 +318,7 @@ impl World {
 
     fn transmit(&mut self) {
         let mut bytes = Vec::new();
-        if !self.core.poll_transmit(self.now, &mut bytes) {
+        if self.is_off || !self.core.poll_transmit(self.now, &mut bytes) {
             return;
         }
         self.checks.transmission(self.now, &bytes, &self.core.stats());
@@ -316,6 +341,9 @@ impl World {
                     if self.trace {
                         self.note(&format!("{body:?}"));
                     }
+                    if let EventBody::PanelOffline(panel) = &body {
+                        self.check_offline(panel.panel.as_str());
+                    }
                     self.checks.event(self.now, &body);
                     self.told.push((self.now, Told::Event(body)));
                 }
@@ -328,12 +356,28 @@ impl World {
         }
     }
 
+    /// Offline is told 8 s after the last valid reply, to the nanosecond.
+    fn check_offline(&mut self, name: &str) {
+        let moment = moment(self.now, &self.directory);
+        let statuses = self.core.statuses(&moment);
+        let status = statuses.iter().find(|status| status.panel.as_str() == name).unwrap();
+        let since = status.last_seen.map_or(self.started, |seen| {
+            let ago = moment.wall.duration_since(seen).unsigned_abs();
+            self.now - ago
+        });
+        assert_eq!(self.now, since + OFFLINE_AFTER, "{name} is offline too early or too late");
+    }
+
     /// The disk: a key that has to be synced first is answered later, perhaps never before the power fails.
     fn keep(&mut self, panel: usize, keep: Keep) {
         match keep {
             Keep::Serial(serial) => self.peers[panel].disk.serial = Some(serial),
             Keep::Key { key, serial, proven: true } => {
-                self.peers[panel].disk = Disk { key: Some((key, true)), serial };
+                self.checks.key_proven(panel);
+                if !self.chance.happens(self.disk.fails) {
+                    self.checks.key_on_disk(panel, &key);
+                    self.peers[panel].disk = Disk { key: Some((key, true)), serial };
+                }
             }
             Keep::Key { key, serial, proven: false } => {
                 let stored = !self.chance.happens(self.disk.fails);
@@ -365,6 +409,7 @@ impl World {
                 let name: Name = self.peers[panel].door.name();
                 let moment = moment(self.now, &self.directory);
                 self.checks.unlock_asked(panel, self.now);
+                self.unlocks_asked.push((request, panel, self.now));
                 self.core.unlock(&moment, &name, None, by, request, self.now).unwrap();
             }
             Planned::Noise(bytes) => self.line.transmit(self.noise, &bytes, self.now),
@@ -376,6 +421,12 @@ impl World {
                 self.core.key_stored(&moment(self.now, &self.directory), panel, stored);
             }
             Planned::Faults(faults) => self.faults = faults,
+            Planned::GatewayStarts => {
+                self.is_off = false;
+                self.started = self.now;
+                self.core = new_core(self.timing, &self.peers, &mut self.chance, &self.directory, self.now);
+                self.checks.gateway_restarted(&self.peers);
+            }
         }
     }
 

@@ -19,6 +19,8 @@ mod delivery;
 mod reader;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};

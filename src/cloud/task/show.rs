@@ -6,11 +6,11 @@ use crate::{
     cloud::{
         client::Message,
         message::{self, Info},
-        retained,
         session::Ack,
         topic::Topic,
     },
     domain::{ClockQuality, PanelStatus, UplinkStatus},
+    sys::files::write_private,
 };
 
 /// Retained topics that are published at once: events need the window more.
@@ -51,7 +51,7 @@ impl Uplink {
             self.saving = true;
             let file = self.settings.retained_file.clone();
             self.blocking(
-                move || retained::save(&file, &text).map_err(|error| error.to_string()),
+                move || write_private(&file, text.as_bytes()).map_err(|error| error.to_string()),
                 Done::Saved,
             );
         }

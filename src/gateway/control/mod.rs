@@ -98,14 +98,23 @@ enum Reply {
     Error(String),
 }
 
+/// Refuses to go on where a daemon answers.
+///
+/// # Errors
+/// Another daemon runs on this state directory.
+pub fn refuse_a_second(path: &Path) -> anyhow::Result<()> {
+    if StdUnixStream::connect(path).is_ok() {
+        anyhow::bail!("another daemon is running with this state_dir: it answers on {}", path.display());
+    }
+    Ok(())
+}
+
 /// Makes the socket. One left by a daemon that was killed is removed; one that answers is somebody's.
 ///
 /// # Errors
 /// Another daemon runs on this state directory, or the socket cannot be made.
 pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
-    if StdUnixStream::connect(path).is_ok() {
-        anyhow::bail!("another daemon is running with this state_dir: it answers on {}", path.display());
-    }
+    refuse_a_second(path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("cannot remove the old socket {}", path.display()));

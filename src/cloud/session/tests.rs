@@ -1,0 +1,366 @@
+//! The rules of the contract one by one, by the exact effects and times.
+
+use std::sync::Arc;
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A session and its clock; reads of the journal are answered at once.
+struct Bench {
+    session: Session,
+    now: Mono,
+    last: u64,
+}
+
+impl Bench {
+    fn new(confirm: Confirm, last: u64) -> Self {
+        let session = Session::new(confirm, "j".into(), 0, last, 7, Mono::ZERO);
+        Self { session, now: Mono::ZERO, last }
+    }
+
+    /// What the session does now, but for reading.
+    fn effects(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        while let Some(effect) = self.session.poll(self.now) {
+            match effect {
+                Effect::Read { id, from, limit } => {
+                    let event = |sequence| Event { sequence, payload: String::new() };
+                    self.session.read(id, (from..=self.last).take(limit).map(event).collect());
+                }
+                effect => effects.push(effect),
+            }
+        }
+        effects
+    }
+
+    /// The events that are published now.
+    fn published(&mut self) -> Vec<(Token, u64)> {
+        let publish = |effect| match effect {
+            Effect::Publish { token, event } => Some((token, event.sequence)),
+            _ => None,
+        };
+        self.effects().into_iter().filter_map(publish).collect()
+    }
+
+    fn sequences(&mut self) -> Vec<u64> {
+        self.published().into_iter().map(|(_, sequence)| sequence).collect()
+    }
+
+    fn wait(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+    }
+
+    /// Up to the SUBACK.
+    fn connect(&mut self, identity: &str, receive_maximum: u16) {
+        assert!(matches!(self.effects()[..], [.., Effect::Connect { .. }]));
+        self.session.connected(identity, receive_maximum, self.now);
+        assert_eq!(self.effects(), [Effect::Subscribe]);
+        self.session.subscribed(self.now);
+        assert_eq!(self.effects(), []);
+    }
+
+    fn online(&mut self, receive_maximum: u16) {
+        self.connect("s", receive_maximum);
+        self.wait(SECOND);
+    }
+
+    fn ack(&mut self, tokens: &[(Token, u64)], ack: &Ack) {
+        for (token, _) in tokens {
+            self.session.acknowledged(*token, ack.clone(), self.now);
+        }
+    }
+
+    fn committed(&mut self, journal: &str, through: u64) {
+        self.session.committed_seen(&Committed { journal: journal.into(), through }, self.now);
+    }
+}
+
+fn status(session: &str, journal: &str, last: u64) -> StatusSeen {
+    StatusSeen { session: Some(session.into()), journal: Some(journal.into()), last: Some(last) }
+}
+
+#[test]
+fn status_comes_first_a_second_after_the_suback() {
+    let mut bench = Bench::new(Confirm::Broker, 2);
+    bench.connect("s", 10);
+    bench.wait(SECOND - MS);
+    assert_eq!(bench.effects(), []);
+    assert!(!bench.session.is_online());
+    assert_eq!(bench.session.deadline(bench.now), bench.now + MS);
+    bench.wait(MS);
+    let effects = bench.effects();
+    assert_eq!(effects[..2], [Effect::Status { online: true, last: 2 }, Effect::Announce]);
+    assert!(matches!(effects[2..], [Effect::Publish { .. }, Effect::Publish { .. }]));
+}
+
+#[test]
+fn status_comes_as_soon_as_both_retained_messages_were_seen() {
+    let mut bench = Bench::new(Confirm::Broker, 0);
+    bench.connect("s", 10);
+    bench.session.status_seen(&status("before", "j", 0), bench.now);
+    assert_eq!(bench.effects(), []);
+    bench.committed("j", 0);
+    assert_eq!(bench.effects(), [Effect::Status { online: true, last: 0 }, Effect::Announce]);
+}
+
+#[test]
+fn an_old_copy_is_told_by_either_retained_message_and_publishes_nothing() {
+    for by_status in [true, false] {
+        let mut bench = Bench::new(Confirm::Broker, 5);
+        // Happened since the start: the cloud cannot know of it.
+        bench.last = 9;
+        bench.session.journal_is(&"j".into(), 9);
+        bench.connect("s", 10);
+        if by_status {
+            bench.session.status_seen(&status("before", "j", 6), bench.now);
+        } else {
+            bench.committed("j", 6);
+        }
+        bench.wait(SECOND);
+        assert!(matches!(bench.effects()[..], [Effect::BeginNewJournal { .. }]));
+        let new: Arc<str> = "k".into();
+        bench.session.journal_is(&new, 9);
+        bench.session.renewed();
+        assert_eq!(bench.effects(), [Effect::Disconnect]);
+        bench.session.disconnected(false, bench.now);
+        assert_eq!(bench.effects(), [Effect::Connect { last: 9 }]);
+    }
+}
+
+#[test]
+fn another_journal_and_what_we_told_ourselves_are_no_old_copy() {
+    let mut bench = Bench::new(Confirm::Broker, 5);
+    bench.connect("s", 10);
+    bench.session.status_seen(&status("before", "other", 99), bench.now);
+    bench.committed("j", 5);
+    assert!(matches!(bench.effects()[..], [Effect::Status { .. }, ..]));
+}
+
+#[test]
+fn the_window_is_the_brokers_and_at_most_a_hundred() {
+    for (receive_maximum, window) in [(3, 3), (20, 20), (u16::MAX, WINDOW)] {
+        let mut bench = Bench::new(Confirm::Broker, 1000);
+        bench.online(receive_maximum);
+        let published = bench.published();
+        assert_eq!(published.len(), window);
+        bench.ack(&published[..2], &Ack::Accepted);
+        assert_eq!(bench.sequences(), [window as u64 + 1, window as u64 + 2]);
+    }
+}
+
+#[test]
+fn the_cursor_is_where_everything_before_is_acknowledged() {
+    let mut bench = Bench::new(Confirm::Broker, 4);
+    bench.online(10);
+    let published = bench.published();
+    bench.ack(&[published[1], published[3]], &Ack::Accepted);
+    assert_eq!(bench.effects(), []);
+    bench.ack(&published[..1], &Ack::Accepted);
+    assert_eq!(bench.effects(), [Effect::Delivered { journal: "j".into(), through: 2 }]);
+    bench.ack(&published, &Ack::Accepted);
+    assert_eq!(bench.effects(), [Effect::Delivered { journal: "j".into(), through: 4 }]);
+}
+
+#[test]
+fn after_a_refusal_everything_from_there_on_is_sent_again_one_by_one_at_first() {
+    for refusal in [Ack::NoSubscribers, Ack::Refused("not authorized".into())] {
+        let mut bench = Bench::new(Confirm::Broker, 6);
+        bench.online(4);
+        let published = bench.published();
+        bench.ack(&published[..1], &Ack::Accepted);
+        bench.ack(&published[1..2], &refusal);
+        bench.ack(&published[2..], &Ack::Accepted);
+        assert_eq!(bench.effects(), [Effect::Delivered { journal: "j".into(), through: 1 }]);
+        assert!(bench.session.trouble().is_some());
+
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            let before = bench.now;
+            bench.now = bench.session.deadline(bench.now);
+            waits.push(bench.now.since(before));
+            let again = bench.published();
+            assert_eq!(again.iter().map(|(_, sequence)| *sequence).collect::<Vec<_>>(), [2]);
+            bench.ack(&again, &refusal);
+        }
+        assert!(waits[0] >= SECOND / 2 && waits[0] <= SECOND, "{waits:?}");
+        assert!(waits[8] >= 30 * SECOND && waits[8] <= 60 * SECOND, "{waits:?}");
+
+        bench.now = bench.session.deadline(bench.now);
+        let again = bench.published();
+        bench.ack(&again, &Ack::Accepted);
+        assert_eq!(bench.session.trouble(), None);
+        assert_eq!(bench.sequences(), [3, 4, 5, 6]);
+    }
+}
+
+#[test]
+fn what_the_cloud_does_not_confirm_comes_again_the_oldest_window_only() {
+    let mut bench = Bench::new(Confirm::Cloud, 10);
+    bench.online(4);
+    for expected in [vec![1, 2, 3, 4], vec![5, 6, 7, 8], vec![9, 10], vec![]] {
+        let published = bench.published();
+        assert_eq!(published.iter().map(|(_, sequence)| *sequence).collect::<Vec<_>>(), expected);
+        bench.ack(&published, &Ack::Accepted);
+    }
+    assert_eq!(bench.session.cursor(), 0);
+
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let before = bench.now;
+        bench.now = bench.session.deadline(bench.now);
+        waits.push(bench.now.since(before));
+        let again = bench.published();
+        assert_eq!(again.iter().map(|(_, sequence)| *sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        bench.ack(&again, &Ack::Accepted);
+        assert!(bench.sequences().is_empty());
+    }
+    assert!(waits[0] >= 30 * SECOND && waits[0] <= 31 * SECOND, "{waits:?}");
+    assert!(waits[7] >= 300 * SECOND && waits[7] <= 600 * SECOND, "{waits:?}");
+    assert!(matches!(bench.session.trouble(), Some(Trouble::Unconfirmed { from: 1 })));
+
+    // It took the whole round: the next one follows at once. Then it has everything.
+    bench.committed("j", 4);
+    assert_eq!(bench.session.trouble(), None);
+    assert_eq!(bench.sequences(), [5, 6, 7, 8]);
+    bench.committed("j", 10);
+    assert_eq!(bench.effects(), [Effect::Delivered { journal: "j".into(), through: 10 }]);
+    bench.wait(700 * SECOND);
+    assert!(bench.sequences().is_empty());
+}
+
+#[test]
+fn only_our_journals_confirmations_count_and_only_in_that_mode() {
+    for (confirm, journal, cursor) in
+        [(Confirm::Cloud, "j", 2), (Confirm::Cloud, "other", 0), (Confirm::Broker, "j", 0)]
+    {
+        let mut bench = Bench::new(confirm, 3);
+        bench.online(10);
+        bench.effects();
+        bench.committed(journal, 2);
+        assert_eq!(bench.session.cursor(), cursor);
+    }
+}
+
+#[test]
+fn what_the_cloud_has_already_is_not_sent() {
+    let mut bench = Bench::new(Confirm::Cloud, 5);
+    bench.connect("s", 10);
+    bench.committed("j", 3);
+    bench.wait(SECOND);
+    assert_eq!(bench.sequences(), [4, 5]);
+}
+
+#[test]
+fn a_broken_connection_forgets_what_was_under_way_and_begins_at_the_cursor() {
+    let mut bench = Bench::new(Confirm::Broker, 5);
+    bench.online(10);
+    let published = bench.published();
+    bench.ack(&published[..2], &Ack::Accepted);
+    bench.effects();
+    bench.session.disconnected(false, bench.now);
+    assert_eq!(bench.effects(), []);
+    let wait = bench.session.deadline(bench.now).since(bench.now);
+    assert!(wait <= 2 * SECOND, "{wait:?}");
+    bench.wait(wait);
+    bench.online(10);
+    // A late answer of the old connection says nothing.
+    bench.ack(&published[2..], &Ack::Accepted);
+    assert_eq!(bench.sequences(), [3, 4, 5]);
+    assert_eq!(bench.session.cursor(), 2);
+}
+
+#[test]
+fn waits_between_connections_grow_to_a_minute() {
+    let mut bench = Bench::new(Confirm::Broker, 0);
+    let mut last = Duration::ZERO;
+    for _ in 0..10 {
+        assert!(matches!(bench.effects()[..], [Effect::Connect { .. }]));
+        bench.session.disconnected(false, bench.now);
+        last = bench.session.deadline(bench.now).since(bench.now);
+        bench.wait(last);
+    }
+    assert!(last >= 30 * SECOND && last <= 60 * SECOND, "{last:?}");
+}
+
+#[test]
+fn a_broker_that_owes_an_acknowledgement_for_a_minute_is_left() {
+    let mut bench = Bench::new(Confirm::Broker, 3);
+    bench.online(10);
+    let published = bench.published();
+    bench.wait(30 * SECOND);
+    bench.ack(&published[..1], &Ack::Accepted);
+    bench.effects();
+    assert_eq!(bench.session.deadline(bench.now), bench.now + 30 * SECOND);
+    bench.wait(30 * SECOND);
+    assert_eq!(bench.effects(), [Effect::Disconnect]);
+}
+
+#[test]
+fn anothers_status_is_replaced_once_a_second_and_our_own_is_not() {
+    let mut bench = Bench::new(Confirm::Broker, 0);
+    bench.online(10);
+    bench.effects();
+    bench.wait(SECOND);
+    bench.session.status_seen(&status("s", "j", 0), bench.now);
+    assert_eq!(bench.effects(), []);
+    bench.session.status_seen(&status("late will", "j", 0), bench.now);
+    assert_eq!(bench.effects(), [Effect::Status { online: true, last: 0 }]);
+    bench.session.status_seen(&status("late will", "j", 0), bench.now);
+    assert_eq!(bench.effects(), []);
+    assert_eq!(bench.session.deadline(bench.now), bench.now + SECOND);
+    bench.wait(SECOND);
+    assert_eq!(bench.effects(), [Effect::Status { online: true, last: 0 }]);
+}
+
+#[test]
+fn another_client_of_our_id_is_noticed_between_two_connections() {
+    let mut bench = Bench::new(Confirm::Broker, 0);
+    bench.online(10);
+    bench.effects();
+    for (session, rival) in [("s", false), ("strange", true), ("s", false)] {
+        bench.session.disconnected(false, bench.now);
+        bench.now = bench.session.deadline(bench.now);
+        bench.connect("t", 10);
+        bench.session.status_seen(&status(session, "j", 0), bench.now);
+        assert_eq!(bench.session.has_rival(), rival);
+    }
+}
+
+#[test]
+fn a_good_bye_waits_for_what_is_under_way_and_not_for_ever() {
+    for answered in [true, false] {
+        let mut bench = Bench::new(Confirm::Broker, 3);
+        bench.online(2);
+        let published = bench.published();
+        bench.session.status_acknowledged(bench.now);
+        bench.session.shut_down(bench.now);
+        assert_eq!(bench.effects(), [Effect::Status { online: false, last: 3 }]);
+        if answered {
+            bench.ack(&published, &Ack::Accepted);
+            assert_eq!(bench.effects(), [Effect::Delivered { journal: "j".into(), through: 2 }]);
+            bench.session.status_acknowledged(bench.now);
+        } else {
+            assert_eq!(bench.session.deadline(bench.now), bench.now + CLOSE);
+            bench.wait(CLOSE);
+        }
+        assert_eq!(bench.effects(), [Effect::Disconnect]);
+        bench.session.disconnected(false, bench.now);
+        assert!(bench.session.is_done());
+    }
+}
+
+#[test]
+fn a_good_bye_before_anything_was_published_says_nothing() {
+    let mut waiting = Bench::new(Confirm::Broker, 0);
+    waiting.session.shut_down(waiting.now);
+    assert!(waiting.session.is_done());
+
+    let mut settling = Bench::new(Confirm::Broker, 3);
+    settling.connect("s", 10);
+    settling.session.shut_down(settling.now);
+    assert_eq!(settling.effects(), [Effect::Disconnect]);
+    settling.session.disconnected(false, settling.now);
+    assert!(settling.session.is_done());
+}

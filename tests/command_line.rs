@@ -1,0 +1,198 @@
+//! The command line as a user meets it: exit statuses, and what is said about mistakes (contract §1).
+
+#[path = "support/mod.rs"]
+mod support;
+
+use support::{
+    Site,
+    flats::flat,
+    site::{Ran, binary},
+};
+
+const BUILDING: &str = r#"
+[[intercom]]
+id = 1
+
+[[bus]]
+name = "street"
+port = "{dir}/street"
+protocol = "osdp"
+
+[[panel]]
+name = "entrance-1"
+intercom = 1
+bus = "street"
+address = 0
+"#;
+
+/// Every command, with what it needs to be well used.
+const COMMANDS: [&[&str]; 14] = [
+    &["run"],
+    &["check"],
+    &["flat", "1", "1"],
+    &["import", "flats.json"],
+    &["export", "flats.json"],
+    &["journal"],
+    &["decode", "capture.osdpcap"],
+    &["panel"],
+    &["panel", "pair", "entrance-1"],
+    &["token"],
+    &["token", "add", "installer"],
+    &["token", "list"],
+    &["token", "revoke", "installer"],
+    &["simulate"],
+];
+
+/// Each command line with what came of it, as one snapshot.
+fn told<'a>(site: &Site, lines: impl IntoIterator<Item = &'a [&'a str]>) -> String {
+    let mut told = String::new();
+    for line in lines {
+        let Ran { status, stdout, stderr } = site.run(line.iter().copied());
+        told.push_str(&format!("$ intercom-gateway {}\n", line.join(" ")));
+        told.push_str(&site.anonymous(&format!("{stdout}{stderr}")));
+        told.push_str(&format!("= {}\n\n", status.map_or("killed".to_owned(), |status| status.to_string())));
+    }
+    told
+}
+
+#[test]
+fn help_is_on_everything() {
+    let help = Ran::of(binary().arg("--help")).ok();
+    for words in COMMANDS {
+        assert!(help.contains(&format!("\n  {}", words[0])), "{}: {help}", words[0]);
+        let names = words
+            .iter()
+            .take_while(|word| ["panel", "pair", "token", "add", "list", "revoke"].contains(word));
+        let names: Vec<&str> =
+            if ["panel", "token"].contains(&words[0]) { names.copied().collect() } else { vec![words[0]] };
+        let text = Ran::of(binary().args(&names).arg("--help")).ok();
+        assert!(text.contains(&format!("Usage: intercom-gateway {}", names.join(" "))), "{text}");
+        assert!(text.contains("--config <FILE>"), "{text}");
+        assert!(
+            text.lines().next().is_some_and(|line| line.len() > 10),
+            "{names:?} says what it does: {text}"
+        );
+    }
+    assert!(Ran::of(binary().arg("--version")).ok().starts_with("intercom-gateway "));
+}
+
+#[test]
+fn wrong_usage_is_status_2() {
+    let site = Site::new(BUILDING);
+    insta::assert_snapshot!(told(
+        &site,
+        [
+            [].as_slice(),
+            &["open-sesame"],
+            &["flat"],
+            &["flat", "one", "1"],
+            &["flat", "1", "-1"],
+            &["journal", "--from", "yesterday"],
+            &["journal", "--form", "1"],
+            &["decode"],
+            &["decode", "capture.osdpcap", "--key", "00112233445566778899aabbccddee"],
+            &["panel", "pair", "Entrance 1"],
+            &["token", "add", "Big Boss"],
+        ]
+    ));
+}
+
+#[test]
+fn a_wrong_configuration_is_status_2_for_every_command() {
+    let site = Site::new(BUILDING);
+    let text = std::fs::read_to_string(site.config_path()).unwrap();
+    site.write("gateway.toml", &text.replace("address = 0", "address = 127"));
+    let expected = site.anonymous(&site.run(["check"]).failed(2));
+    insta::assert_snapshot!(expected);
+    for words in COMMANDS {
+        if !matches!(words, ["decode", ..] | ["panel"] | ["token"]) {
+            assert_eq!(site.anonymous(&site.run(words.iter().copied()).failed(2)), expected, "{words:?}");
+        }
+    }
+    assert!(!site.state_dir().exists(), "nothing was begun");
+    std::fs::remove_file(site.config_path()).unwrap();
+    insta::assert_snapshot!("no_configuration", site.anonymous(&site.run(["check"]).failed(2)));
+}
+
+#[test]
+fn what_fails_is_status_1_and_says_what_would_help() {
+    let site = Site::new(BUILDING);
+    let nothing_yet = told(
+        &site,
+        [
+            ["flat", "1", "1"].as_slice(),
+            &["export", "-"],
+            &["journal"],
+            &["journal", "--follow"],
+            &["panel", "pair", "entrance-1"],
+        ],
+    );
+    insta::assert_snapshot!("before_anything_ran", nothing_yet);
+    site.import(7, &[flat(1, 11, 7, &[])]).ok();
+    insta::assert_snapshot!(told(
+        &site,
+        [
+            ["flat", "1", "12"].as_slice(),
+            &["flat", "--number", "1", "11"],
+            &["flat", "2", "11"],
+            &["import", "nowhere.json"],
+            &["import", "."],
+            &["export", "nowhere/flats.json"],
+            &["decode", "nowhere.osdpcap"],
+            &["decode", "gateway.toml"],
+            &["panel", "pair", "entrance-2"],
+            &["token", "revoke", "nobody"],
+            &["journal", "--from", "1000"],
+        ]
+    ));
+}
+
+#[test]
+fn a_closed_output_is_no_failure() {
+    let site = Site::new(BUILDING);
+    site.import(7, &[flat(1, 11, 7, &[])]).ok();
+    for words in [["journal"].as_slice(), &["flat", "1", "11"], &["export", "-"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = site.command(words.iter().copied());
+        let ran = command
+            .stdout(writer)
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
+            .unwrap();
+        assert!(ran.status.success(), "{words:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+}
+
+#[test]
+fn captures_are_decoded() {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data");
+    for (file, frames, names) in [
+        ("sia-1-poll-cycle.osdpcap", 10, ["POLL", "ACK"]),
+        ("sia-2-lstatr-power.osdpcap", 2, ["POLL", "LSTATR"]),
+    ] {
+        let path = format!("{data}/{file}");
+        let json = Ran::of(binary().args(["decode", "--json", &path])).ok();
+        let objects: Vec<serde_json::Value> =
+            json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(objects.len() >= frames, "{file}: {}", objects.len());
+        for (number, object) in (1..).zip(&objects) {
+            assert_eq!((&object["n"], &object["check"]), (&number.into(), &"ok".into()), "{object}");
+            let direction = object["direction"].as_str().unwrap();
+            assert!(["command", "reply"].contains(&direction));
+            for key in ["address", "sequence", "name", "mac", "data"] {
+                assert!(object.get(key).is_some(), "{object}");
+            }
+        }
+        for name in names {
+            assert!(objects.iter().any(|object| object["name"] == name), "{file}: no {name}");
+        }
+        let table = Ran::of(binary().args(["decode", &path])).ok();
+        assert_eq!(table.lines().count(), objects.len() + 1);
+        let from_stdin =
+            binary().args(["decode", "-"]).stdin(std::fs::File::open(&path).unwrap()).output().unwrap();
+        assert_eq!(String::from_utf8(from_stdin.stdout).unwrap(), table);
+    }
+}

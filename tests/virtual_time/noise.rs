@@ -1,0 +1,114 @@
+//! Any bytes on the line: no panic, and back in step within the inter-character limit.
+
+use std::time::Duration;
+
+use intercom_gateway::{
+    bus::{
+        Timing,
+        line::{Line, LineStats},
+    },
+    domain::Mono,
+    panel::{
+        Driver, OsEntropy,
+        osdp::{Panel, Security, Settings},
+    },
+    wire::osdp::{Check, Header, Reply, emit, reply::PdId},
+};
+use proptest::prelude::*;
+
+const ADDRESS: u8 = 3;
+
+fn line(timing: Timing) -> (Line, Mono) {
+    let settings = Settings {
+        address: ADDRESS,
+        security: Security::Off,
+        fixed_key: None,
+        kept_key: None,
+        known_serial: None,
+    };
+    let driver = Driver::Osdp(Box::new(Panel::new(settings, Box::new(OsEntropy))));
+    let mut line = Line::new(timing, vec![driver], Mono::ZERO);
+    let now = Mono::ZERO + timing.character * 2;
+    let mut command = Vec::new();
+    assert!(line.poll_transmit(now, &mut command));
+    (line, now + timing.character * command.len() as u32)
+}
+
+fn answer() -> Vec<u8> {
+    let identity = PdId { oui: [1, 2, 3], model: 4, version: 5, serial: 6, firmware: [7, 8, 9] };
+    let reply = Reply::PdId(identity);
+    let header = Header { address: ADDRESS, reply: true, sequence: 0, check: Check::Crc };
+    let (mut data, mut bytes) = (Vec::new(), Vec::new());
+    reply.encode_data(&mut data);
+    emit(&header, None, reply.code(), &data, &mut bytes).unwrap();
+    bytes
+}
+
+/// Noise, half of it made to look like the beginning of a reply.
+fn noise() -> impl Strategy<Value = Vec<u8>> {
+    let plain = proptest::collection::vec(any::<u8>(), 0..60);
+    let headers = (any::<u8>(), 0_u8..6, any::<u8>())
+        .prop_map(|(low, high, control)| vec![0xFF, 0x53, ADDRESS | 0x80, low, high, control]);
+    let marks = proptest::collection::vec(prop_oneof![Just(0x53_u8), Just(0xFF), Just(0x83)], 0..20);
+    proptest::collection::vec(prop_oneof![plain, headers, marks], 0..4).prop_map(|parts| parts.concat())
+}
+
+/// Hands over bytes as they come, in chunks; when the last of them has come.
+fn receive(line: &mut Line, timing: Timing, mut now: Mono, bytes: &[u8], chunk: usize) -> Mono {
+    for part in bytes.chunks(chunk) {
+        now = now + timing.character * part.len() as u32;
+        line.advance(now);
+        line.receive(now, part);
+    }
+    now
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_good_reply_behind_any_noise_is_heard_within_the_limit(
+        noise in noise(), chunk in 1_usize..40, buffered: bool,
+    ) {
+        let timing = Timing::new(115_200, 10, buffered);
+        let (mut line, sent) = line(timing);
+        let bytes = [noise, answer()].concat();
+        let end = receive(&mut line, timing, sent, &bytes, chunk);
+        line.advance(end + timing.inter_character);
+        prop_assert_eq!(line.stats().exchanges, 1);
+    }
+
+    #[test]
+    fn whatever_comes_the_line_is_used_again(noise in noise(), chunk in 1_usize..40, from_ms in 0_u64..400) {
+        let timing = Timing::new(115_200, 10, false);
+        let (mut line, sent) = line(timing);
+        let begin = sent + Duration::from_millis(from_ms);
+        line.advance(begin);
+        let mut now = receive(&mut line, timing, begin, &noise, chunk);
+        // The time for an answer, the limit, and the pause between probes.
+        let limit = now.max(sent + Duration::from_millis(200)) + timing.inter_character + Duration::from_millis(251);
+        let mut turns = 0;
+        while !line.poll_transmit(now, &mut Vec::new()) {
+            now = now.max(line.next_time());
+            prop_assert!(now <= limit);
+            line.advance(now);
+            turns += 1;
+            prop_assert!(turns < 100, "it spins");
+        }
+        let LineStats { exchanges, timeouts, .. } = line.stats();
+        prop_assert_eq!(exchanges + timeouts, 1);
+    }
+}
+
+#[test]
+fn a_line_that_is_never_silent_is_used_all_the_same() {
+    let timing = Timing::new(9600, 10, false);
+    let (mut line, mut now) = line(timing);
+    let begin = now;
+    while !line.poll_transmit(now, &mut Vec::new()) {
+        now = now + timing.character;
+        line.advance(now);
+        line.receive(now, &[0x00]);
+        assert!(now.since(begin) < Duration::from_secs(4), "not in {:?}", now.since(begin));
+    }
+}
