@@ -90,6 +90,8 @@ struct Line {
     judge: Judge,
     debounce: Debounce,
     raw: Option<u16>,
+    /// The panel has no register for it.
+    missing: bool,
     since: Timestamp,
     measured_at: Option<Timestamp>,
     /// When the state was seen to begin; `None`: it was found so, and nobody knows since when.
@@ -133,6 +135,7 @@ impl Board {
                 judge: judge.clone(),
                 debounce: Debounce::new(state, settings.profile.debounce),
                 raw: kept.and_then(|kept| kept.raw),
+                missing: false,
                 since: kept.map_or(wall, |kept| kept.since),
                 measured_at: kept.and_then(|kept| kept.measured_at),
                 changed: None,
@@ -179,8 +182,12 @@ impl Board {
                     Err(_) => unusable.push(line.flat),
                 }
             }
-            let disabled = cloud.is_some_and(|flat| !flat.enabled);
-            if disabled && line.debounce.force(LineState::Disabled) {
+            let forced = match cloud {
+                Some(flat) if !flat.enabled => Some(LineState::Disabled),
+                _ if line.missing => Some(LineState::Unsupported),
+                _ => None,
+            };
+            if forced.is_some_and(|state| line.debounce.force(state)) {
                 (line.since, line.changed) = (wall, None);
                 (line.differs, line.held) = (None, None);
                 changed.push(*number);
@@ -202,15 +209,22 @@ impl Board {
     /// Samples of consecutive lines from `first` on, read in one exchange.
     pub fn samples(&mut self, now: Mono, wall: Timestamp, first: u16, raws: &[u16]) {
         for (number, raw) in (first..).zip(raws) {
-            self.sample(now, wall, number, Some(*raw));
+            self.sample(now, wall, number, *raw);
         }
         self.settle(now);
     }
 
-    /// The panel has no register for these consecutive lines.
+    /// The panel has no register for these consecutive lines: no sample will ever say so again.
     pub fn missing(&mut self, now: Mono, wall: Timestamp, first: u16, count: u16) {
         for number in (first..).take(usize::from(count)) {
-            self.sample(now, wall, number, None);
+            let Some(line) = self.lines.get_mut(&number) else { continue };
+            (line.raw, line.missing) = (None, true);
+            (line.measured_at, line.differs) = (Some(wall), None);
+            let is_disabled = line.cloud.is_some_and(|flat| !flat.enabled);
+            if !is_disabled && line.debounce.force(LineState::Unsupported) {
+                (line.since, line.changed) = (wall, None);
+                self.tell(number);
+            }
         }
         self.settle(now);
     }
@@ -282,10 +296,9 @@ impl Board {
         self.settings.profile.period * 2 + READ_AGAIN_AFTER * u32::from(self.settings.profile.debounce)
     }
 
-    /// One sample; `raw` `None`: there is no such register.
-    fn sample(&mut self, now: Mono, wall: Timestamp, number: u16, raw: Option<u16>) {
+    fn sample(&mut self, now: Mono, wall: Timestamp, number: u16, raw: u16) {
         let Some(line) = self.lines.get_mut(&number) else { return };
-        line.raw = raw;
+        (line.raw, line.missing) = (Some(raw), false);
         line.measured_at = Some(wall);
         if line.cloud.is_some_and(|flat| !flat.enabled) {
             return;
@@ -296,7 +309,7 @@ impl Board {
             // The panel may not have measured anew yet; what was asked for is still to come.
             return;
         }
-        let found = raw.map_or(LineState::Unsupported, |raw| line.judge.state(raw, before));
+        let found = line.judge.state(raw, before);
         line.seen = Some((found, now));
         let begun = if found == before { None } else { Some(line.differs.unwrap_or(now)) };
         line.differs = begun;

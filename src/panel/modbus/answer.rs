@@ -65,6 +65,7 @@ impl Panel {
 
     fn answered(&mut self, now: Mono, in_flight: InFlight, answer: &Answer) {
         let InFlight { job, request, sent, .. } = in_flight;
+        self.seen = now;
         self.note_reply_time(now.since(sent));
         let certain = self.suspects.answered(now, &request, answer);
         self.alive(now);

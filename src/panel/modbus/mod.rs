@@ -102,6 +102,8 @@ pub struct Panel {
     heard: bool,
     offline_told: bool,
     not_before: Mono,
+    /// The latest time that it was told.
+    seen: Mono,
     fast_turns: u32,
     stretch: f64,
     events: VecDeque<Event>,
@@ -145,6 +147,7 @@ impl Panel {
             heard: false,
             offline_told: false,
             not_before: Mono::ZERO,
+            seen: Mono::ZERO,
             fast_turns: 0,
             stretch: 1.0,
             events: VecDeque::new(),
@@ -215,6 +218,7 @@ impl Panel {
 
     /// See [`super::Driver::advance`].
     pub fn advance(&mut self, now: Mono) {
+        self.seen = now;
         self.suspects.advance(now);
         let last_valid = *self.last_valid.get_or_insert(now);
         let silent = now >= last_valid + OFFLINE_AFTER && self.timeouts >= PROBE_AFTER_TIMEOUTS;

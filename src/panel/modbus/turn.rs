@@ -68,19 +68,22 @@ impl Panel {
         let blocks = self.blocks.iter().filter(|block| !block.refused).map(|block| block.due);
         let again = self.again.values().copied();
         let lock = self.lock.work_at().map(|(at, _)| at);
-        let keys = self.keys.as_ref().and_then(|keys| match keys.want(self.not_before) {
+        let keys = self.keys.as_ref().and_then(|keys| match keys.want(self.seen) {
             Want::Nothing => keys.next_at(),
             _ => Some(Mono::ZERO),
         });
         let waiting = self.identity_wanted || self.echo_unsure || !self.measurements.is_empty();
         let now = waiting.then_some(Mono::ZERO);
         let wanted = blocks.chain(again).chain(lock).chain(keys).chain(self.enables.next_time()).chain(now);
-        let earliest = wanted.min().unwrap_or(Mono::NEVER).max(self.not_before);
+        let mut at = wanted.min().unwrap_or(Mono::NEVER).max(self.not_before).max(self.seen);
         // Where nothing is left whose answer could be trusted, time has to pass.
-        if earliest != Mono::NEVER && self.choose(earliest).is_none() {
-            return self.suspects.rises(earliest).unwrap_or(earliest);
+        while at != Mono::NEVER && self.choose(at).is_none() {
+            match self.suspects.rises(at) {
+                Some(later) => at = later,
+                None => return at + PROBE_BACKOFF.0,
+            }
         }
-        earliest
+        at
     }
 
     /// See [`crate::panel::Driver::is_urgent`].
@@ -108,6 +111,7 @@ impl Panel {
     /// See [`crate::panel::Driver::handle_timeout`].
     pub fn handle_timeout(&mut self, now: Mono) {
         let Some(in_flight) = self.in_flight.take() else { return };
+        self.seen = now;
         self.timeouts = self.timeouts.saturating_add(1);
         if self.state == PanelState::Offline {
             self.probes = self.probes.wrapping_add(1);
