@@ -181,7 +181,8 @@ pub(super) fn panels(sections: Vec<Section<'_>>, buses: &KnownBuses, intercoms: 
 const PROTOCOL: &[(&str, Protocol)] = &[("osdp", Protocol::Osdp), ("modbus", Protocol::Modbus)];
 const PARITY: &[(&str, Parity)] = &[("none", Parity::None), ("even", Parity::Even), ("odd", Parity::Odd)];
 const DIRECTION: &[(&str, Direction)] = &[("auto", Direction::Auto), ("rts", Direction::Rts)];
-const OUTPUT_ACTIVE: &[(&str, OutputActive)] = &[("on", OutputActive::On), ("off", OutputActive::Off)];
+pub(super) const OUTPUT_ACTIVE: &[(&str, OutputActive)] =
+    &[("on", OutputActive::On), ("off", OutputActive::Off)];
 const OPEN_WHEN: &[(&str, OpenWhen)] = &[("active", OpenWhen::Active), ("inactive", OpenWhen::Inactive)];
 const SECURE_CHANNEL: &[(&str, SecureChannel)] = &[
     ("required", SecureChannel::Required),
@@ -223,18 +224,23 @@ pub(super) enum Doors {
 
 /// `door`.
 pub(super) fn door(mut section: Section<'_>, has_lock: bool, doors: &Doors) -> Door {
-    if matches!(doors, Doors::Profile { .. }) {
-        refuse_keys(
-            &section,
-            &["input", "exit_input"],
-            "for OSDP panels; a Modbus panel's inputs are what [door] of its profile says",
-        );
-    }
     let configured =
         [section.get("input", whole(0..=u8::MAX)), section.get("exit_input", whole(0..=u8::MAX))];
     let [input, exit_input] = match *doors {
         Doors::Configured => configured,
-        Doors::Profile { contact, exit } => [contact, exit],
+        Doors::Profile { contact, exit } => {
+            for (key, written, known) in
+                [("input", configured[0], contact), ("exit_input", configured[1], exit)]
+            {
+                let right = known.map_or("none".to_owned(), |known| known.to_string());
+                if written.is_some() && written != known {
+                    let message =
+                        format!("is {right} with a Modbus panel: what [door] of its profile says; remove it");
+                    section.problem(key, message);
+                }
+            }
+            [contact, exit]
+        }
     };
     let door = Door {
         input,

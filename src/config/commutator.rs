@@ -6,9 +6,9 @@ use config::{Value, ValueKind};
 
 use super::{
     Door, Lock, Modbus,
-    building::{Doors, MAX_ID, Taken},
+    building::{Doors, MAX_ID, OUTPUT_ACTIVE, Taken},
     profile,
-    read::{Section, shown, text, whole},
+    read::{Section, choice, shown, text, whole},
 };
 use crate::domain::{OutputActive, Profile, profile::DoorProfile};
 
@@ -49,19 +49,18 @@ pub(super) fn modbus(
     Some(Modbus { profile: Arc::new(profile), lines })
 }
 
-/// `lock` of a Modbus panel: the profile knows the register, so only the time is to be said, if at all.
+/// `lock` of a Modbus panel: the profile knows the register, so only the time is to be said, if anything.
 pub(super) fn lock(section: &mut Section<'_>, profile: Option<&Profile>) -> Option<Lock> {
     let of_profile = profile.and_then(|profile| profile.lock);
     let Some(mut lock) = section.below("lock") else {
         return of_profile.map(|_| Lock { output: 0, open: super::building::OPEN, active: OutputActive::On });
     };
-    for key in ["output", "active"].into_iter().filter(|key| lock.has(key)) {
-        lock.problem(
-            key,
-            "is for OSDP panels; a Modbus panel's lock is what [lock] of its profile says; remove it",
-        );
+    if lock.get("output", whole(0..=u8::MAX)).is_some_and(|output| output != 0) {
+        lock.problem("output", "a Modbus panel has one lock, which is 0: what [lock] of its profile says");
     }
-    lock.allow(&["output", "active"]);
+    if lock.get("active", choice(OUTPUT_ACTIVE)) == Some(OutputActive::Off) {
+        lock.problem("active", "a Modbus panel's lock opens by being switched on: remove it");
+    }
     let open = super::building::open(&mut lock);
     lock.finish();
     if let Some(profile) = profile.filter(|profile| profile.lock.is_none()) {
