@@ -183,8 +183,8 @@ fn measure_setting(setting: Setting, quick: bool) -> anyhow::Result<Measured> {
     let cards = match (quick, setting.baud, setting.panels) {
         (true, SLOW, 16) => 10,
         (true, _, _) => 25,
-        (false, SLOW, 16) => 100,
-        (false, _, _) => 200,
+        (false, SLOW, 16) => 80,
+        (false, _, _) => 150,
     };
     let mut rig = Rig::start(setting)?;
     let exchanges = exchanges::measure(&rig, Duration::from_secs(if quick { 2 } else { 5 }));
@@ -196,7 +196,7 @@ fn measure_dead(kinds: &[Kind], quick: bool, goals: &mut Goals) -> anyhow::Resul
     for &kind in kinds {
         let mut rig = Rig::start(Setting { kind, baud: FAST, panels: 4, one_dead: true })?;
         thread::sleep(OFFLINE);
-        results.push(latency::measure(&mut rig, if quick { 40 } else { 200 })?);
+        results.push(latency::measure(&mut rig, if quick { 40 } else { 150 })?);
     }
     println!("One of four panels dead at {FAST} baud, the other three, p50/p95 in ms:\n");
     report::dead(&results).print();
@@ -228,7 +228,7 @@ fn measure_outages(kinds: &[Kind], quick: bool, patient: bool) -> anyhow::Result
             })
             .collect::<anyhow::Result<Vec<_>>>()
     })?;
-    println!("Time until a panel (of four, {SLOW} baud) serves again after …, median in ms:\n");
+    println!("Time until a panel (of four, {SLOW} baud) serves again after …, median/longest in ms:\n");
     report::outages(kinds, &measured, patience).print();
     Ok(())
 }

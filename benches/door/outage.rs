@@ -8,7 +8,10 @@ use intercom_gateway::{
     simulate::{action::Fault, panel::Observation},
 };
 
-use super::rig::{Rig, Setting};
+use super::{
+    figures::Samples,
+    rig::{Rig, Setting},
+};
 
 /// How long the panel is away.
 const ABSENCE: Duration = Duration::from_secs(15);
@@ -37,16 +40,16 @@ impl Outage {
     }
 }
 
-/// Disturbs one of the panels `times` times; the median time until it serves again, `None` where it took longer than
+/// Disturbs one of the panels `times` times; the times until it served again, `None` where one was longer than
 /// `patience`.
 pub fn measure(
     setting: Setting,
     outage: Outage,
     times: usize,
     patience: Duration,
-) -> anyhow::Result<Option<Duration>> {
+) -> anyhow::Result<Option<Samples>> {
     let mut rig = Rig::start(setting)?;
-    let mut backs = Vec::new();
+    let mut backs = Samples::default();
     for _ in 0..times {
         match once(&mut rig, outage, patience)? {
             Some(back) => backs.push(back),
@@ -54,8 +57,7 @@ pub fn measure(
         }
         thread::sleep(REST);
     }
-    backs.sort_unstable();
-    Ok(backs.get(backs.len() / 2).copied())
+    Ok(Some(backs))
 }
 
 fn once(rig: &mut Rig, outage: Outage, patience: Duration) -> anyhow::Result<Option<Duration>> {
@@ -74,13 +76,14 @@ fn once(rig: &mut Rig, outage: Outage, patience: Duration) -> anyhow::Result<Opt
     };
     let disturbed = rig.fault(&panel, fault)?;
     let mut again = AGAIN;
+    let mut cards = Vec::new();
     loop {
-        rig.present(&panel)?;
+        cards.push(rig.present(&panel)?.0);
         let left = (disturbed + patience).since(clock::mono());
         if left.is_zero() {
             return Ok(None);
         }
-        if let Some(event) = rig.any_event(again.min(left)) {
+        if let Some(event) = rig.event_of_any(&cards, again.min(left)) {
             return Ok(Some(event.since(disturbed)));
         }
         again *= 2;

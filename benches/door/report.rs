@@ -6,7 +6,7 @@ use intercom_gateway::simulate::line::LineRate;
 
 use super::{
     Measured,
-    figures::{Table, milliseconds},
+    figures::{Samples, Table, milliseconds},
     latency::{Latency, event_limit, out_limit},
     outage::Outage,
     rest::Rest,
@@ -86,18 +86,16 @@ pub fn dead(results: &[Latency]) -> Table {
 }
 
 /// A column for each control panel.
-pub fn outages(kinds: &[Kind], measured: &[(Kind, Outage, Option<Duration>)], patience: Duration) -> Table {
+pub fn outages(kinds: &[Kind], measured: &[(Kind, Outage, Option<Samples>)], patience: Duration) -> Table {
     let mut heads = vec!["after"];
     heads.extend(kinds.iter().map(|kind| kind.title()));
     let mut table = Table::new(&heads);
     for outage in Outage::ALL {
         let mut row = vec![outage.title().to_owned()];
-        row.extend(
-            measured
-                .iter()
-                .filter(|(_, of, _)| *of == outage)
-                .map(|(_, _, back)| back.map_or(format!("over {}", milliseconds(patience)), milliseconds)),
-        );
+        let told = |back: &Samples| format!("{}/{}", back.milliseconds(0.5), back.milliseconds(1.0));
+        let over = || format!("over {}", milliseconds(patience));
+        let of_this = measured.iter().filter(|(_, of, _)| *of == outage);
+        row.extend(of_this.map(|(_, _, back)| back.as_ref().map_or_else(over, told)));
         table.row(row);
     }
     table

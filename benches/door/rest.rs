@@ -49,6 +49,7 @@ pub struct Rest {
 /// Runs the daemon with 8 panels on a paced line, imports 100,000 keys in 10,000 flats, starts it anew, and looks at it
 /// for `time`.
 pub fn measure(time: Duration) -> anyhow::Result<Rest> {
+    eprintln!("the daemon, {BAUD} baud, {PANELS} panels, {CARDS} keys …");
     let folder = tempfile::tempdir()?;
     let (building, sightings) = building()?;
     let port = building.port(&Name::new("street")?).context("no port")?;

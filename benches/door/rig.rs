@@ -63,10 +63,11 @@ pub struct Swipe {
 /// A running line with panels and somebody who polls them.
 pub struct Rig {
     pub setting: Setting,
+    /// Before the building: it ends first, else it would find its port gone.
+    subject: Subject,
     building: Building,
     bus: Name,
     panels: Vec<Name>,
-    subject: Subject,
     sightings: Receiver<Sighting>,
     traffic: Receiver<Traffic>,
     next_card: u32,
@@ -76,6 +77,8 @@ impl Rig {
     /// Starts everything and waits until all panels that live are secured and the line is calm.
     pub fn start(setting: Setting) -> anyhow::Result<Self> {
         let Setting { kind, baud, panels, one_dead } = setting;
+        let dead = if one_dead { ", one of them dead" } else { "" };
+        eprintln!("{}, {baud} baud, {panels} panels{dead} …", kind.title());
         let bus = Name::new("street")?;
         let (tap, traffic) = sync_channel(TRAFFIC);
         let line = LineSpec {
@@ -153,20 +156,19 @@ impl Rig {
     }
 
     /// When the subject told of this card.
-    pub fn event_of(&self, card: u32) -> Option<Mono> {
-        let deadline = clock::mono() + MISSED;
-        loop {
-            match self.subject.told.recv_timeout(deadline.since(clock::mono())) {
-                Ok(told) if told.card == card => return Some(told.at),
-                Ok(_) => {}
-                Err(_) => return None,
-            }
-        }
+    fn event_of(&self, card: u32) -> Option<Mono> {
+        self.event_of_any(&[card], MISSED)
     }
 
-    /// When the subject first tells of any card, within `patience`.
-    pub fn any_event(&self, patience: Duration) -> Option<Mono> {
-        self.subject.told.recv_timeout(patience).ok().map(|told| told.at)
+    /// When the subject first tells of one of these cards, within `patience`.
+    pub fn event_of_any(&self, cards: &[u32], patience: Duration) -> Option<Mono> {
+        let deadline = clock::mono() + patience;
+        loop {
+            let told = self.subject.told.recv_timeout(deadline.since(clock::mono())).ok()?;
+            if cards.contains(&told.card) {
+                return Some(told.at);
+            }
+        }
     }
 
     /// When a panel is seen to do something.

@@ -76,7 +76,7 @@ fn bad_day(seed: u64, trace: bool, counts: &mut Counts) {
     let faults = faults(&mut chance);
     world.plan(millis(200), Planned::Faults(faults));
     let away = plan_absences(&mut chance, &mut world);
-    let end = (Mono::ZERO + Duration::from_millis(3_000 + chance.next_u64() % 3_000)).max(away);
+    let end = (Mono::ZERO + Duration::from_millis(2_000 + chance.next_u64() % 3_000)).max(away);
     let mut cards = Cards::default();
     plan_people(&mut chance, &mut world, end, &mut cards);
     for number in 0..world.peers.len() {

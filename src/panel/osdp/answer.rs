@@ -1,7 +1,8 @@
 //! What a panel's answer means.
 
 use super::{
-    DOUBTS, HANDSHAKE_RETRY, Pairing, Panel, Phase, Queued, RESENDS, STORE_RETRY, Secure, Security,
+    DOUBTS, HANDSHAKE_RETRY, Pairing, Panel, Phase, Queued, RESENDS, SETTLED_AFTER, STORE_RETRY, Secure,
+    Security,
     turn::{InFlight, Work},
 };
 use crate::{
@@ -144,7 +145,8 @@ impl Panel {
                 self.restarts = 0;
                 if matches!(self.phase, Phase::Running) {
                     self.fresh |= reply == Reply::Ack;
-                    if self.fresh
+                    self.unsettled_polls = self.unsettled_polls.saturating_add(1);
+                    if (self.fresh || self.unsettled_polls >= SETTLED_AFTER)
                         && let Some(problem) = self.unsettled.take()
                     {
                         self.settle(problem);
@@ -337,6 +339,7 @@ impl Panel {
         } else {
             // What it reads until its first ACK to a POLL is stale: it is up for others only then.
             self.unsettled = Some(problem);
+            self.unsettled_polls = 0;
         }
     }
 

@@ -52,6 +52,9 @@ const DOUBTS: u32 = 2;
 const HANDSHAKE_RETRY: Duration = Duration::from_secs(5);
 /// How long to wait before a key that could not be stored is tried to be stored again.
 const STORE_RETRY: Duration = Duration::from_secs(10);
+/// POLLs answered by something else than ACK, more than any panel holds reads, after which a panel that always has
+/// something to tell (a contact that bounces) is online all the same. Its reads stay stale.
+const SETTLED_AFTER: u32 = 200;
 /// How long to leave a busy panel alone: about one exchange at 9600 baud.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Requests that may wait for one panel; further ones are refused as unconfirmed. A door needs two at a time.
@@ -99,6 +102,8 @@ pub struct Panel {
     problem: Option<&'static str>,
     /// The link runs, with this problem if any, but no POLL was answered by ACK yet.
     unsettled: Option<Option<&'static str>>,
+    /// POLLs answered since then.
+    unsettled_polls: u32,
     /// `None` until the first look at the time.
     last_valid: Option<Mono>,
     heard: bool,
@@ -187,6 +192,7 @@ impl Panel {
             error: None,
             problem: None,
             unsettled: None,
+            unsettled_polls: 0,
             last_valid: None,
             heard: false,
             offline_told: false,

@@ -170,13 +170,11 @@ impl Panel {
             return Work::Poll;
         }
         self.poll_first = true;
-        if let Some(feedback) = self.next_feedback() {
-            return Work::Queued(feedback);
+        // What the door looks like comes first: a change before it would be taken for how it was.
+        if let Some(status) = self.status.pop_front() {
+            return Work::Status(status);
         }
-        match self.status.pop_front() {
-            Some(status) => Work::Status(status),
-            None => Work::Poll,
-        }
+        self.next_feedback().map_or(Work::Poll, Work::Queued)
     }
 
     /// The next light or sound that the panel has; an unlock stays where it is.
@@ -243,10 +241,11 @@ impl Panel {
 
     /// Which status commands the panel can answer, as far as it told.
     pub(super) fn status_to_ask(&self) -> Vec<Status> {
-        let mut asked = vec![Status::Local];
+        let mut asked = Vec::new();
         if self.count_of(CONTACT_STATUS) != Some(0) {
             asked.push(Status::Inputs);
         }
+        asked.push(Status::Local);
         if self.count_of(OUTPUT_CONTROL) != Some(0) {
             asked.push(Status::Outputs);
         }

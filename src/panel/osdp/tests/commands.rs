@@ -94,11 +94,14 @@ fn nothing_is_asked_of_a_panel_that_is_offline_or_insecure() {
 
     let mut rig = Rig::new(settings(Security::Required));
     rig.begin();
+    rig.settle();
     rig.events();
     rig.unlock(2);
     rig.feedback(3, false);
     assert_eq!(rig.events(), [done(2, Err(Failure::Insecure))]);
-    assert_eq!(rig.polls(2), ["POLL", "LED"], "a light does no harm");
+    let said = rig.polls(9);
+    let expected = ["ISTAT", "POLL", "LSTAT", "POLL", "OSTAT", "POLL", "RSTAT", "POLL", "LED"];
+    assert_eq!(said, expected, "a light does no harm, and status goes before it");
 
     let mut rig = Rig::secured();
     let _ = rig.next();
@@ -164,6 +167,7 @@ fn light_and_sound_are_asked_of_those_who_have_them() {
         let _ = rig.next();
         let all = has.iter().map(|&(function, level)| Capability { function, level, count: 1 });
         rig.reply(&Reply::PdCap(all.collect()));
+        rig.settle();
         rig.feedback(1, true);
         let said: Vec<_> = rig.polls(10).into_iter().filter(|name| matches!(*name, "LED" | "BUZ")).collect();
         assert_eq!(said, expected);
@@ -217,6 +221,63 @@ fn reads_are_stale_until_a_poll_finds_nothing() {
     rig.secure(&key(1));
     rig.events();
     assert_eq!(read(&mut rig, &card()), [(true, true)]);
+}
+
+#[test]
+fn nothing_is_asked_of_a_panel_whose_reads_are_stale() {
+    let mut rig = Rig::new(with_key());
+    rig.wait(OFFLINE_AFTER);
+    assert_eq!(rig.events(), [state(PanelState::Offline, Some(NEVER_HEARD))]);
+    rig.secure(&key(1));
+    let told = rig.events();
+    assert!(
+        matches!(told[..], [Event::Identity(_), Event::KeyProven { .. }, Event::Secured]),
+        "who it is is told at once, that it is up is not: {told:?}"
+    );
+    assert_eq!(rig.next(), "POLL");
+    rig.reply(&card());
+    let told = rig.events();
+    assert!(matches!(told[..], [Event::Credential { stale: true, trusted: true, .. }]), "{told:?}");
+    rig.unlock(1);
+    rig.feedback(2, true);
+    assert_eq!(rig.events(), [done(1, Err(Failure::Offline)), done(2, Err(Failure::Offline))]);
+    assert_eq!(rig.polls(1), ["ISTAT"]);
+    assert_eq!(
+        rig.events(),
+        [Event::Inputs { states: vec![InputState::Inactive; 2], stale: true }],
+        "an answer to anything but a POLL ends no absence"
+    );
+    rig.settle();
+    assert_eq!(rig.events(), [state(PanelState::Online, None)]);
+    rig.unlock(3);
+    assert_eq!(rig.polls(1), ["OUT"]);
+    assert_eq!(rig.events(), [done(3, Ok(()))]);
+}
+
+#[test]
+fn a_refused_poll_makes_the_panel_be_up_and_its_reads_stay_stale() {
+    let mut rig = Rig::new(with_key());
+    rig.secure(&key(1));
+    rig.events();
+    assert_eq!(rig.next(), "POLL");
+    rig.reply(&nak(NakCode::UnknownCommand));
+    assert_eq!(rig.events(), [state(PanelState::Online, None)]);
+    rig.polls(1);
+    rig.events();
+    assert_eq!(rig.next(), "POLL");
+    rig.reply(&card());
+    assert!(matches!(rig.events()[..], [Event::Credential { stale: true, .. }]));
+
+    let mut rig = Rig::new(settings(Security::Off));
+    rig.begin();
+    rig.events();
+    assert_eq!(rig.next(), "POLL");
+    rig.reply(&nak(NakCode::EncryptionRequired));
+    assert!(matches!(rig.events()[..], [Event::State { state: PanelState::Insecure, error: Some(_) }]));
+    let _ = rig.polls(1);
+    rig.events();
+    assert_eq!(rig.polls(1), ["POLL"]);
+    assert_eq!(rig.events(), [state(PanelState::Online, None)]);
 }
 
 #[test]
@@ -276,4 +337,25 @@ fn reports_become_events() {
     assert!(matches!(report(characters)[..], [Event::Credential { reader: 1, format: None, bits: 40, .. }]));
     assert_eq!(report(Reply::MfgRep { oui: [1, 2, 3], data: vec![1].into() }), []);
     assert_eq!(report(Reply::Other { code: 0x99, data: vec![].into() }), []);
+}
+
+#[test]
+fn a_panel_that_always_has_something_to_tell_is_online_in_the_end() {
+    let mut rig = Rig::new(with_key());
+    rig.secure(&key(1));
+    let mut polls = 0;
+    while rig.panel.state != PanelState::Online {
+        polls += u32::from(rig.next() == "POLL");
+        rig.reply(&Reply::IStatR(vec![1, 0]));
+        assert!(polls <= SETTLED_AFTER);
+    }
+    assert!(polls > 64, "as many reads as panels hold come first");
+    rig.events();
+    while rig.next() != "POLL" {
+        rig.reply(&Reply::Ack);
+    }
+    rig.reply(&card());
+    assert!(matches!(rig.events()[..], [Event::Credential { stale: true, .. }]));
+    rig.unlock(1);
+    assert_eq!(rig.next(), "OUT");
 }

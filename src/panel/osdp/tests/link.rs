@@ -12,9 +12,9 @@ fn a_link_begins_at_0_and_goes_on_1_2_3_1() {
     }
     let expected = [
         (1, "POLL"),
-        (2, "LSTAT"),
+        (2, "ISTAT"),
         (3, "POLL"),
-        (1, "ISTAT"),
+        (1, "LSTAT"),
         (2, "POLL"),
         (3, "OSTAT"),
         (1, "POLL"),
@@ -286,6 +286,8 @@ fn a_panel_that_answers_no_id_before_a_poll_is_met_by_one() {
     assert_eq!((rig.next(), rig.sequence), ("CAP", 2));
     rig.reply(&capabilities());
     assert_eq!((rig.next(), rig.sequence), ("POLL", 3));
+    assert_eq!(rig.panel.state, PanelState::Offline, "the POLL that opened the link does not count");
+    rig.reply(&Reply::Ack);
     assert_eq!(rig.panel.state, PanelState::Online);
 }
 

@@ -1,5 +1,7 @@
 //! The rules of the protocol one by one: what exactly is said, and what an answer changes.
 
+#![allow(clippy::arithmetic_side_effects, reason = "a test may panic")]
+
 mod commands;
 mod link;
 mod security;
@@ -28,7 +30,7 @@ struct Counting(Option<u8>);
 impl Entropy for Counting {
     fn fill(&mut self, out: &mut [u8]) -> bool {
         let Some(next) = &mut self.0 else { return false };
-        *next += 1;
+        *next = next.wrapping_add(1);
         out.fill(*next);
         true
     }
@@ -204,6 +206,13 @@ impl Rig {
         self.block_reply(0x14, 1, &Reply::RmacI(rmac));
         self.session = Some(session);
         true
+    }
+
+    /// The first POLL of a running link finds nothing: only then is the panel up for others.
+    fn settle(&mut self) {
+        assert_eq!(self.panel.state, PanelState::Offline);
+        assert_eq!(self.polls(1), ["POLL"]);
+        assert!(self.panel.is_up());
     }
 
     /// Answers so many commands by what a quiet device says.

@@ -35,6 +35,7 @@ fn challenge(rig: &mut Rig) -> u8 {
 #[test]
 fn keyset_is_sent_only_when_the_key_is_on_disk_and_proven_by_a_new_link() {
     let (mut rig, new) = pairing();
+    rig.settle();
     assert_eq!(rig.panel.state, PanelState::Insecure);
     assert!(!rig.polls(12).contains(&"KEYSET"));
     rig.panel.key_stored(rig.now, true);
@@ -61,6 +62,7 @@ fn the_acknowledgement_of_keyset_may_come_in_plaintext() {
     assert!(matches!(rig.plain_reply(rig.sequence, &card()), Heard::Skip(_)), "nothing else may");
     assert!(matches!(rig.plain_reply(rig.sequence, &Reply::Ack), Heard::Done(_)));
     rig.secure(&new);
+    rig.settle();
     assert_eq!(rig.panel.state, PanelState::Online);
 }
 
@@ -83,6 +85,7 @@ fn without_an_acknowledgement_of_keyset_both_keys_are_tried() {
     rig.begin();
     rig.wait(HANDSHAKE_RETRY);
     assert!(rig.shake_hands(&new));
+    rig.settle();
     assert_eq!(rig.panel.state, PanelState::Online);
 }
 
@@ -210,6 +213,7 @@ fn a_wrong_key_makes_insecure_with_the_reason_and_is_tried_again_later() {
         assert!(!rig.shake_hands(&key(99)));
     }
     rig.begin();
+    rig.settle();
     let told = rig.events().pop().unwrap();
     let Event::State { state: PanelState::Insecure, error: Some(error) } = told else { panic!("{told:?}") };
     assert!(error.contains("another key"));
@@ -231,6 +235,7 @@ fn scrypt_that_the_panel_refuses_is_a_wrong_key_too() {
         rig.block_reply(0x14, 0xFF, &Reply::RmacI([0; 16]));
     }
     rig.begin();
+    rig.settle();
     assert_eq!(rig.panel.state, PanelState::Insecure);
 }
 
@@ -269,6 +274,7 @@ fn a_configured_key_works_though_it_is_the_default_one() {
     let mut rig = Rig::new(Settings { fixed_key: Some(Scbk::default_key()), ..settings(Security::Required) });
     rig.secure(&Scbk::default_key());
     assert_eq!(frame(&rig.bytes).security.unwrap().data, [1]);
+    rig.settle();
     assert_eq!(rig.panel.state, PanelState::Online);
     assert_eq!(stored_key(&mut rig), None);
 }
@@ -295,6 +301,7 @@ fn every_challenge_is_a_new_one() {
 fn without_randomness_there_is_no_secure_channel_and_no_key() {
     let mut rig = Rig::with(with_key(), None);
     rig.begin();
+    rig.settle();
     let told = rig.events().pop().unwrap();
     let Event::State { state: PanelState::Insecure, error: Some(error) } = told else { panic!("{told:?}") };
     assert!(error.contains("random"));
@@ -340,6 +347,7 @@ fn another_serial_number_is_told_and_lets_nobody_in() {
     rig.begin();
     assert_eq!(challenge(&mut rig), 1);
     rig.begin();
+    rig.settle();
     assert_eq!(rig.panel.state, PanelState::Insecure);
     rig.events();
     // `panel pair` does not wait for the next attempt.
