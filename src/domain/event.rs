@@ -248,7 +248,8 @@ pub struct LineChanged {
 pub struct LineWiring {
     pub panel: Name,
     pub intercom: u64,
-    /// The lines of the row or column, by their numbers at the panel.
+    /// The lines of the row or column, or all of the cabinet's, by their numbers at the panel. A fault told of before
+    /// that has only lines of these goes on as part of this one and is not told of as cleared by itself.
     pub lines: Vec<u16>,
     /// What they all became.
     pub state: LineState,

@@ -238,7 +238,7 @@ impl Board {
 
     /// When [`Board::advance`] has something to do.
     pub fn next_time(&self) -> Mono {
-        let held = self.lines.values().filter_map(|line| line.held);
+        let held = self.held().map(|(_, begun)| begun);
         let clearing = self.faults.iter().filter_map(|fault| fault.clearing);
         held.chain(clearing).min().map_or(Mono::NEVER, |begun| begun + self.patience())
     }
@@ -326,11 +326,15 @@ impl Board {
                 line.changed = was_known.then_some(now);
                 let may_be_wiring = was_known && self.settings.profile.columns.is_some();
                 line.held = begun.filter(|_| found.is_wire_fault() && may_be_wiring);
-                if let Some(fault) = self.faults.iter_mut().find(|fault| fault.lines.contains(&number)) {
+                // A row's fault and a column's share a line, which speaks against both.
+                let mut is_in_fault = false;
+                for fault in self.faults.iter_mut().filter(|fault| fault.lines.contains(&number)) {
+                    is_in_fault = true;
                     // A call on a line says nothing of the wire.
                     let other = begun.filter(|_| wiring::is_measured(found) && found != fault.state);
                     fault.clearing = fault.clearing.or(other);
-                } else if line.held.is_none() {
+                }
+                if !is_in_fault && line.held.is_none() {
                     return self.tell(number);
                 }
                 self.outputs.push_back(Output::Status(number));
@@ -341,10 +345,7 @@ impl Board {
     /// Decides what is held back, as far as it can be.
     fn settle(&mut self, now: Mono) {
         self.clear_faults(now);
-        let held: Vec<(u16, Mono)> =
-            self.lines.iter().filter_map(|(number, line)| Some((*number, line.held?))).collect();
-        let in_fault = |number: u16| self.faults.iter().any(|fault| fault.lines.contains(&number));
-        let held: Vec<(u16, Mono)> = held.into_iter().filter(|(number, _)| !in_fault(*number)).collect();
+        let held: Vec<(u16, Mono)> = self.held().collect();
         if held.is_empty() {
             return;
         }
@@ -362,6 +363,16 @@ impl Board {
                 Verdict::Undecided | Verdict::Single => self.tell(number),
             }
         }
+    }
+
+    /// The lines whose fault is to be decided upon, and since when. One in a fault waits for that to clear.
+    fn held(&self) -> impl Iterator<Item = (u16, Mono)> + '_ {
+        let held = self.lines.iter().filter_map(|(number, line)| Some((*number, line.held?)));
+        held.filter(|(number, _)| !self.is_in_fault(*number))
+    }
+
+    fn is_in_fault(&self, number: u16) -> bool {
+        self.faults.iter().any(|fault| fault.lines.contains(&number))
     }
 
     fn cells(&self) -> BTreeMap<u16, Cell> {
@@ -409,7 +420,7 @@ impl Board {
         for (lines, state) in cleared {
             self.tell_wiring(&lines, state, true);
             for number in lines {
-                let in_other = self.faults.iter().any(|fault| fault.lines.contains(&number));
+                let in_other = self.is_in_fault(number);
                 let is_held = self.lines.get(&number).is_some_and(|line| line.held.is_some());
                 if !in_other && !is_held {
                     self.tell(number);
@@ -433,7 +444,7 @@ impl Board {
             .map(|(n, _)| *n)
             .collect();
         for number in untold {
-            if self.faults.iter().any(|fault| fault.lines.contains(&number)) {
+            if self.is_in_fault(number) {
                 continue;
             }
             match (wiring::judge(&cells, columns, number, Mono::ZERO, None), cells.get(&number)) {
