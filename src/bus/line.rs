@@ -3,19 +3,19 @@
 //! ```text
 //!          poll_transmit                    hear → Done, or time is up
 //!  Idle ─────────────────► Awaiting(slot) ─────────────────────────────► Idle
-//!    ▲ two idle characters after the last byte                              │
+//!    ▲ a gap after the last byte                                            │
 //!    └──────────────────────────────────────────────────────────────────────┘
 //! ```
 //! Invariants: one transaction is in flight at most. Order of turns: whatever is urgent; then, every second turn at
 //! most, a panel whose link is being set up; then, where one is due, a probe of a panel that does not answer; then
-//! the panels that do in round robin. Probes together take a quarter of the line's time at most, while anybody
-//! answers.
+//! what is worth most to the panels that do, where OSDP's are all worth the same, so a round robin. Probes together
+//! take a quarter of the line's time at most, while anybody answers.
 
 use std::time::Duration;
 
 use crate::{
     domain::Mono,
-    panel::{Driver, Heard, Pace},
+    panel::{Driver, Heard, Pace, Turn, modbus::Class},
 };
 
 /// Reply time of a panel (OSDP 2.2, 5.7): 200 ms.
@@ -37,11 +37,15 @@ const PROBE_SOON: Duration = Duration::from_millis(100);
 const PROBE_SHARE: u32 = 4;
 /// Characters of a probe with its mark (ID, 10) and the two idle ones before it.
 const PROBE_CHARACTERS: u32 = 12;
-/// The standard's pause before a transmission, in characters.
+/// OSDP's pause before a transmission, in characters.
 const IDLE_CHARACTERS: u32 = 2;
 
 /// Characters of the longest frame.
 const LONGEST: u32 = 1440;
+/// Turns about fast things, after which a slow one has its turn.
+const FAST_IN_A_ROW: u32 = 8;
+/// One, in thousandths.
+const PER_MILLE: u32 = 1000;
 
 /// The electrical facts of a line.
 #[derive(Clone, Copy, Debug)]
@@ -52,18 +56,36 @@ pub struct Timing {
     pub inter_character: Duration,
     /// What the adapter adds to a reply time: USB polling, a network.
     pub adapter: Duration,
+    /// Silence before a transmission.
+    pub gap: Duration,
+    /// Silence before a transmission where bytes came that nobody waited for: a late answer may not be over.
+    pub drain: Duration,
 }
 
 impl Timing {
-    /// A line of `baud` bits a second and `bits` bits a character.
+    /// An OSDP line of `baud` bits a second and `bits` bits a character.
     pub fn new(baud: u32, bits: u32, buffered: bool) -> Self {
         let nanos = 1_000_000_000 * u64::from(bits) / u64::from(baud.max(1));
         let (inter_character, adapter) = if buffered { (150, 40) } else { (20, 0) };
+        let character = Duration::from_nanos(nanos);
+        let gap = character * IDLE_CHARACTERS;
         Self {
-            character: Duration::from_nanos(nanos),
+            character,
             inter_character: Duration::from_millis(inter_character),
             adapter: Duration::from_millis(adapter),
+            gap,
+            drain: gap,
         }
+    }
+
+    /// A Modbus RTU line: a gap of 3.5 characters, or 1.75 ms if that is longer (Modbus over serial line 1.02,
+    /// 2.5.1.1), and after stray bytes a silence that no adapter makes within an answer.
+    pub fn modbus(baud: u32, bits: u32, buffered: bool) -> Self {
+        const SHORTEST_GAP: Duration = Duration::from_micros(1750);
+        let osdp = Self::new(baud, bits, buffered);
+        let gap = (osdp.character * 7 / 2).max(SHORTEST_GAP);
+        let drain = gap.max(Duration::from_millis(if buffered { 50 } else { 20 }));
+        Self { gap, drain, ..osdp }
     }
 }
 
@@ -82,6 +104,8 @@ pub struct LineStats {
 
 struct Slot {
     driver: Driver,
+    /// How much longer its turns are than its bytes need, in thousandths, at least 1000: a slow panel has fewer.
+    drag: u32,
     next_probe: Mono,
     /// Since it last answered.
     probes: u32,
@@ -91,7 +115,7 @@ struct Slot {
 
 enum State {
     Idle,
-    Awaiting { slot: usize, sent: Mono, deadline: Mono, probe: bool },
+    Awaiting { slot: usize, begun: Mono, sent: Mono, deadline: Mono, probe: bool },
 }
 
 /// One line with its panels.
@@ -106,6 +130,8 @@ pub struct Line {
     answer_began: Mono,
     /// End of the last byte on the line, either way.
     quiet_since: Mono,
+    /// Bytes came that nobody waited for.
+    stray: bool,
     turn_ended: Mono,
     last_heard: Mono,
     rotation: usize,
@@ -113,13 +139,15 @@ pub struct Line {
     was_starting: bool,
     /// Not before this moment is there another probe while anybody answers.
     probes_from: Mono,
+    /// Turns in a row that were about fast things.
+    fast_turns: u32,
     stats: LineStats,
 }
 
 impl Line {
     /// A line whose panels, all silent until heard, are numbered as in `drivers`.
     pub fn new(timing: Timing, drivers: Vec<Driver>, now: Mono) -> Self {
-        let slot = |driver| Slot { driver, next_probe: now, probes: 0, fast: false };
+        let slot = |driver| Slot { driver, drag: PER_MILLE, next_probe: now, probes: 0, fast: false };
         Self {
             timing,
             slots: drivers.into_iter().map(slot).collect(),
@@ -128,11 +156,13 @@ impl Line {
             broken: false,
             answer_began: Mono::NEVER,
             quiet_since: now,
+            stray: false,
             turn_ended: now,
             last_heard: now,
             rotation: 0,
             was_starting: false,
             probes_from: now,
+            fast_turns: 0,
             stats: LineStats::default(),
         }
     }
@@ -157,6 +187,9 @@ impl Line {
         if let State::Awaiting { slot, .. } = self.state {
             self.fail(now, slot);
         }
+        for slot in &mut self.slots {
+            slot.driver.reopened();
+        }
         self.received.clear();
         (self.quiet_since, self.turn_ended) = (now, now);
         self.last_heard = now;
@@ -170,16 +203,22 @@ impl Line {
         let begin = out.len();
         let Some((slot, probe)) = self.choose(now) else { return false };
         let window = if probe { self.book_probe(now, slot) } else { REPLY_TIMEOUT };
-        if !self.slots.get_mut(slot).is_some_and(|slot| slot.driver.poll_transmit(now, out)) {
+        let Some(driver) = self.slots.get_mut(slot).map(|slot| &mut slot.driver) else { return false };
+        if !driver.poll_transmit(now, out) {
             return false;
         }
+        let window = driver.reply_window().unwrap_or(window);
+        // A buffering adapter may hold an answer back until it is whole.
+        let held_back = if self.timing.adapter.is_zero() { 0 } else { driver.reply_characters() };
+        let window = window + self.timing.adapter + self.timing.character.saturating_mul(held_back);
         let characters = u32::try_from(out.len() - begin).unwrap_or(u32::MAX);
         self.quiet_since = now + self.timing.character * characters;
         self.received.clear();
         self.broken = false;
+        self.stray = false;
         self.answer_began = Mono::NEVER;
         let sent = self.quiet_since;
-        self.state = State::Awaiting { slot, sent, deadline: sent + self.timing.adapter + window, probe };
+        self.state = State::Awaiting { slot, begun: now, sent, deadline: sent + window, probe };
         true
     }
 
@@ -192,7 +231,10 @@ impl Line {
                 self.received.extend_from_slice(bytes);
                 self.listen(now, slot);
             }
-            State::Idle => self.stats.noise += bytes.len() as u64,
+            State::Idle => {
+                self.stats.noise += bytes.len() as u64;
+                self.stray |= !bytes.is_empty();
+            }
         }
     }
 
@@ -244,10 +286,10 @@ impl Line {
         silent.min(deadline + self.timing.character * LONGEST)
     }
 
-    /// Two idle characters after the last byte. A line that never falls silent (it floats, or somebody is broken) is
+    /// A gap after the last byte. A line that never falls silent (it floats, or somebody is broken) is
     /// used all the same, after a time that no frame takes.
     fn line_free_at(&self) -> Mono {
-        let idle = self.quiet_since + self.timing.character * IDLE_CHARACTERS;
+        let idle = self.quiet_since + if self.stray { self.timing.drain } else { self.timing.gap };
         idle.min(self.turn_ended + self.timing.character * LONGEST)
     }
 
@@ -258,6 +300,7 @@ impl Line {
             let rest = self.received.get(dropped..).unwrap_or_default();
             match slot.driver.hear(now, rest) {
                 Heard::Waiting => break false,
+                Heard::Own(length) => dropped += length,
                 Heard::Skip(length) => {
                     self.stats.noise += length as u64;
                     dropped += length;
@@ -269,6 +312,7 @@ impl Line {
                 }
                 Heard::Done(length) => {
                     dropped += length;
+                    self.note_turn(now, number, length);
                     break true;
                 }
             }
@@ -277,6 +321,7 @@ impl Line {
         if done {
             self.stats.exchanges += 1;
             (self.last_heard, self.turn_ended) = (now, now);
+            self.stray |= !self.received.is_empty();
             let State::Awaiting { sent, probe, .. } = std::mem::replace(&mut self.state, State::Idle) else {
                 return;
             };
@@ -289,6 +334,20 @@ impl Line {
                 slot.next_probe = now;
                 slot.fast = self.answer_began <= sent + self.timing.adapter + PROBE_TIMEOUT;
             }
+        }
+    }
+
+    /// An answer of `length` characters has come: how much of the turn was waiting for it?
+    fn note_turn(&mut self, now: Mono, number: usize, length: usize) {
+        let State::Awaiting { begun, sent, .. } = self.state else { return };
+        let answer = self.timing.character.saturating_mul(u32::try_from(length).unwrap_or(u32::MAX));
+        let bytes = (sent.since(begun) + answer).as_nanos().max(1);
+        let turn = now.since(begun).saturating_sub(self.timing.adapter).as_nanos();
+        // Twice as long as its bytes is nothing unusual, and no reason to treat panels differently.
+        let drag = u32::try_from(turn * u128::from(PER_MILLE) / (2 * bytes)).unwrap_or(u32::MAX);
+        if let Some(slot) = self.slots.get_mut(number) {
+            let mean = (u64::from(slot.drag) * 7 + u64::from(drag.max(PER_MILLE))) / 8;
+            slot.drag = u32::try_from(mean).unwrap_or(u32::MAX);
         }
     }
 
@@ -311,19 +370,16 @@ impl Line {
     fn choose(&mut self, now: Mono) -> Option<(usize, bool)> {
         let count = self.slots.len();
         let in_turn = |offset: usize| (self.rotation + 1 + offset) % count.max(1);
-        let is_ready = |number: &usize| {
-            self.slots
-                .get(*number)
-                .is_some_and(|slot| slot.driver.pace() == Pace::Live && slot.driver.not_before() <= now)
+        let turn = |number: usize| self.slots.get(number)?.turn(now).map(|turn| (number, turn));
+        let turns: Vec<(usize, Turn)> = (0..count).map(in_turn).filter_map(turn).collect();
+        let find = |is: &dyn Fn(&Driver) -> bool| {
+            let numbers = turns.iter().map(|(number, _)| *number);
+            numbers.into_iter().find(|number| self.slots.get(*number).is_some_and(|slot| is(&slot.driver)))
         };
-        let is_urgent = |number: &usize| self.slots.get(*number).is_some_and(|slot| slot.driver.is_urgent());
-        if let Some(urgent) = (0..count).map(in_turn).find(|number| is_ready(number) && is_urgent(number)) {
+        if let Some(urgent) = find(&|driver| driver.is_urgent(now)) {
             return Some((urgent, false));
         }
-        let is_starting =
-            |number: &usize| self.slots.get(*number).is_some_and(|slot| slot.driver.is_starting());
-        let starting = (0..count).map(in_turn).find(|number| is_ready(number) && is_starting(number));
-        if let Some(starting) = starting.filter(|_| !self.was_starting) {
+        if let Some(starting) = find(&|driver| driver.is_starting()).filter(|_| !self.was_starting) {
             self.was_starting = true;
             return Some((starting, false));
         }
@@ -331,7 +387,11 @@ impl Line {
         if let Some(probe) = self.due_probe(now) {
             return Some((probe, true));
         }
-        let live = (0..count).map(in_turn).find(is_ready)?;
+        // Among equals the first in turn, which is a round robin; fast things may not starve the slow ones.
+        let slow_first = self.fast_turns >= FAST_IN_A_ROW;
+        let worth = |turn: Turn| (slow_first && turn.class < Class::Fast, turn);
+        let (live, turn) = turns.iter().rev().max_by_key(|(_, turn)| worth(*turn)).copied()?;
+        self.fast_turns = if turn.class == Class::Fast { self.fast_turns.saturating_add(1) } else { 0 };
         self.rotation = live;
         Some((live, false))
     }
@@ -350,6 +410,12 @@ impl Line {
     fn book_probe(&mut self, now: Mono, number: usize) -> Duration {
         let anyone_live = self.anyone_live();
         let Some(slot) = self.slots.get_mut(number) else { return REPLY_TIMEOUT };
+        if let (Some(pause), Some(window)) = (slot.driver.probe_pause(), slot.driver.reply_window()) {
+            let mean = window + self.timing.adapter + self.timing.character * PROBE_CHARACTERS;
+            self.probes_from = now + mean * PROBE_SHARE;
+            slot.next_probe = now + if anyone_live { pause } else { pause.min(PROBE_INTERVAL) };
+            return window;
+        }
         let long_every = if slot.fast { LONG_PROBE_EVERY_IF_FAST } else { LONG_PROBE_EVERY };
         let mean = (PROBE_TIMEOUT * (long_every - 1) + REPLY_TIMEOUT) / long_every
             + self.timing.adapter
@@ -376,6 +442,16 @@ impl Line {
 }
 
 impl Slot {
+    /// What its turn would be worth; `None`: it has nothing to say, or does not answer.
+    fn turn(&self, now: Mono) -> Option<Turn> {
+        if self.driver.pace() != Pace::Live {
+            return None;
+        }
+        let turn = self.driver.turn(now)?;
+        let stretch = u64::from(turn.stretch) * u64::from(PER_MILLE) / u64::from(self.drag.max(PER_MILLE));
+        Some(Turn { stretch: u32::try_from(stretch).unwrap_or(u32::MAX), ..turn })
+    }
+
     fn ready_at(&self, probes_from: Mono) -> Mono {
         match self.driver.pace() {
             Pace::Live => self.driver.not_before(),

@@ -152,8 +152,11 @@ impl Station {
             panel::Event::KeyProven { key, serial } => {
                 wants.push(Want::Keep(Keep::Key { key, serial, proven: true }));
             }
-            // The core knows what was asked.
-            panel::Event::Done { .. } => {}
+            // The core knows what was asked, and has the board of the lines.
+            panel::Event::Done { .. }
+            | panel::Event::Lines { .. }
+            | panel::Event::LinesMissing { .. }
+            | panel::Event::Model { .. } => {}
         }
     }
 

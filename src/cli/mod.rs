@@ -9,6 +9,7 @@ mod journal;
 mod logging;
 mod offline;
 mod panel;
+mod profile;
 mod run;
 mod simulate;
 mod token;
@@ -46,6 +47,9 @@ enum Command {
     /// Deals with one panel
     #[command(subcommand)]
     Panel(panel::Panel),
+    /// Deals with profiles of Modbus panels
+    #[command(subcommand)]
+    Profile(profile::Profile),
     /// Deals with API tokens
     #[command(subcommand)]
     Token(token::Token),
@@ -81,6 +85,7 @@ impl Command {
             Self::Journal(journal) => journal.run(config).map(done),
             Self::Decode(decode) => decode.run().map(done),
             Self::Panel(panel) => panel.run(config).map(done),
+            Self::Profile(profile) => profile.run().map(done),
             Self::Token(token) => token.run(config).map(done),
             Self::Simulate(simulate) => simulate.run(config).map(done),
         }

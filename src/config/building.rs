@@ -10,6 +10,7 @@ use super::{
     Bus, Direction, Door, Intercom, KeyOrder, Lock, OpenWhen, Panel, Parity, Port, Protocol, SecretFile,
     SecureChannel,
     address::host_and_port,
+    commutator::{self, TakenFlats},
     read::{Input, Section, choice, duration, path, secret_file, shown, text, truth, whole},
     service::name,
 };
@@ -18,7 +19,7 @@ use crate::domain::{Name, OutputActive};
 /// Default of `bus.baud`, OSDP's own.
 const BAUD: u32 = 9600;
 /// Default of `lock.open`, and its range: the panel's timer has 16 bits of 100 ms.
-const OPEN: Duration = Duration::from_secs(3);
+pub(super) const OPEN: Duration = Duration::from_secs(3);
 const OPEN_STEP: Duration = Duration::from_millis(100);
 const OPEN_MAX: Duration = Duration::from_millis(6_553_500);
 /// Default of `door.held_after`, and its range.
@@ -29,18 +30,18 @@ const HELD_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 const EXIT_GRACE: Duration = Duration::from_secs(10);
 const EXIT_GRACE_MAX: Duration = Duration::from_secs(3600);
 /// The largest integer that JSON carries everywhere (contract §4).
-const MAX_ID: u64 = (1 << 53) - 1;
+pub(super) const MAX_ID: u64 = (1 << 53) - 1;
 
 /// Remembers who had a value first, to refuse the second with both places.
-struct Taken<K>(HashMap<K, String>);
+pub(super) struct Taken<K>(HashMap<K, String>);
 
 impl<K: Hash + Eq> Taken<K> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(HashMap::new())
     }
 
     /// Notes a problem at `key` where `value` was taken before; `what` describes it.
-    fn take(&mut self, section: &Section<'_>, key: &str, value: K, what: &str) {
+    pub(super) fn take(&mut self, section: &Section<'_>, key: &str, value: K, what: &str) {
         match self.0.get(&value) {
             Some(first) => section.problem(key, format!("{what} is used already at {first}")),
             None => {
@@ -108,6 +109,7 @@ pub(super) fn buses(sections: Vec<Section<'_>>) -> (Vec<Bus>, KnownBuses) {
 /// All `[[panel]]`, on these buses and intercoms.
 pub(super) fn panels(sections: Vec<Section<'_>>, buses: &KnownBuses, intercoms: &[Intercom]) -> Vec<Panel> {
     let (mut names, mut addresses) = (Taken::new(), Taken::new());
+    let mut flats = TakenFlats::new();
     let mut panels = Vec::new();
     for mut section in sections {
         let name = section.require("name", "\"entrance-1\"", name);
@@ -141,8 +143,16 @@ pub(super) fn panels(sections: Vec<Section<'_>>, buses: &KnownBuses, intercoms: 
         if protocol == Some(Protocol::Osdp) {
             refuse_keys(&section, &["profile", "lines"], "a Modbus panel's key, and the bus is OSDP");
         }
-        let lock = section.below("lock").and_then(lock);
-        let door = section.below("door").map(|door| self::door(door, lock.is_some()));
+        let is_modbus = protocol == Some(Protocol::Modbus);
+        let modbus = if is_modbus { commutator::modbus(&mut section, intercom, &mut flats) } else { None };
+        let (lock, door) = if is_modbus {
+            let profile = modbus.as_ref().map(|modbus| &*modbus.profile);
+            let lock = commutator::lock(&mut section, profile);
+            (lock, commutator::door(&mut section, profile, lock.is_some()))
+        } else {
+            let lock = section.below("lock").and_then(lock);
+            (lock, section.below("door").map(|door| self::door(door, lock.is_some(), &Doors::Configured)))
+        };
         let secure_channel = section.get("secure_channel", choice(SECURE_CHANNEL)).unwrap_or_default();
         let secure_key_file = section.get("secure_key_file", key_file);
         let feedback = section.get("feedback", truth).unwrap_or(true);
@@ -157,6 +167,7 @@ pub(super) fn panels(sections: Vec<Section<'_>>, buses: &KnownBuses, intercoms: 
                 address,
                 lock,
                 door,
+                modbus,
                 secure_channel,
                 secure_key_file,
                 feedback,
@@ -170,7 +181,8 @@ pub(super) fn panels(sections: Vec<Section<'_>>, buses: &KnownBuses, intercoms: 
 const PROTOCOL: &[(&str, Protocol)] = &[("osdp", Protocol::Osdp), ("modbus", Protocol::Modbus)];
 const PARITY: &[(&str, Parity)] = &[("none", Parity::None), ("even", Parity::Even), ("odd", Parity::Odd)];
 const DIRECTION: &[(&str, Direction)] = &[("auto", Direction::Auto), ("rts", Direction::Rts)];
-const OUTPUT_ACTIVE: &[(&str, OutputActive)] = &[("on", OutputActive::On), ("off", OutputActive::Off)];
+pub(super) const OUTPUT_ACTIVE: &[(&str, OutputActive)] =
+    &[("on", OutputActive::On), ("off", OutputActive::Off)];
 const OPEN_WHEN: &[(&str, OpenWhen)] = &[("active", OpenWhen::Active), ("inactive", OpenWhen::Inactive)];
 const SECURE_CHANNEL: &[(&str, SecureChannel)] = &[
     ("required", SecureChannel::Required),
@@ -181,24 +193,62 @@ const KEY_ORDER: &[(&str, KeyOrder)] = &[("as-read", KeyOrder::AsRead), ("revers
 
 fn lock(mut section: Section<'_>) -> Option<Lock> {
     let output = section.require("output", "0", whole(0..=u8::MAX));
-    let open = section.get("open", duration(OPEN_STEP..=OPEN_MAX)).unwrap_or(OPEN);
+    let open = open(&mut section);
     let active = section.get("active", choice(OUTPUT_ACTIVE)).unwrap_or_default();
-    if !open.as_nanos().is_multiple_of(OPEN_STEP.as_nanos()) {
-        section
-            .problem("open", "must be a multiple of 100 ms, the steps of a panel's timer, like \"2500ms\"");
-    }
     section.finish();
     Some(Lock { output: output?, open, active })
 }
 
-fn door(mut section: Section<'_>, has_lock: bool) -> Door {
+/// `lock.open`.
+pub(super) fn open(section: &mut Section<'_>) -> Duration {
+    let open = section.get("open", duration(OPEN_STEP..=OPEN_MAX)).unwrap_or(OPEN);
+    if !open.as_nanos().is_multiple_of(OPEN_STEP.as_nanos()) {
+        section
+            .problem("open", "must be a multiple of 100 ms, the steps of a panel's timer, like \"2500ms\"");
+    }
+    open
+}
+
+/// Where a door's inputs come from.
+pub(super) enum Doors {
+    /// From its own keys.
+    Configured,
+    /// From the profile, which says which of them there are.
+    Profile {
+        /// Number of the contact.
+        contact: Option<u8>,
+        /// Number of the button.
+        exit: Option<u8>,
+    },
+}
+
+/// `door`.
+pub(super) fn door(mut section: Section<'_>, has_lock: bool, doors: &Doors) -> Door {
+    let configured =
+        [section.get("input", whole(0..=u8::MAX)), section.get("exit_input", whole(0..=u8::MAX))];
+    let [input, exit_input] = match *doors {
+        Doors::Configured => configured,
+        Doors::Profile { contact, exit } => {
+            for (key, written, known) in
+                [("input", configured[0], contact), ("exit_input", configured[1], exit)]
+            {
+                let right = known.map_or("none".to_owned(), |known| known.to_string());
+                if written.is_some() && written != known {
+                    let message =
+                        format!("is {right} with a Modbus panel: what [door] of its profile says; remove it");
+                    section.problem(key, message);
+                }
+            }
+            [contact, exit]
+        }
+    };
     let door = Door {
-        input: section.get("input", whole(0..=u8::MAX)),
+        input,
         open_when: section.get("open_when", choice(OPEN_WHEN)).unwrap_or_default(),
         held_after: section
             .get("held_after", duration(HELD_AFTER_MIN..=HELD_AFTER_MAX))
             .unwrap_or(HELD_AFTER),
-        exit_input: section.get("exit_input", whole(0..=u8::MAX)),
+        exit_input,
         exit_unlocks: section.get("exit_unlocks", truth).unwrap_or(false),
         exit_grace: section
             .get("exit_grace", duration(Duration::ZERO..=EXIT_GRACE_MAX))

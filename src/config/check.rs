@@ -9,9 +9,11 @@ use std::{
 };
 
 use super::{
-    Bus, CertificateFiles, Config, Panel, Parity, Place, Port, Protocol, SecretError, SecretFile,
+    Bus, CertificateFiles, Config, Modbus, Panel, Parity, Place, Port, Protocol, SecretError, SecretFile,
     SecureChannel, Tls,
 };
+
+use crate::domain::profile::LockProfile;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,8 +59,38 @@ pub fn findings(config: &Config) -> Vec<Finding> {
 /// characters before each (OSDP 2.2 §5.7). With its mark byte a secure POLL or ACK has 15 characters, a plain one 9.
 fn poll_time(bus: &Bus, panel: &Panel) -> Duration {
     const IDLE: u32 = 2;
+    if let Some(modbus) = &panel.modbus {
+        return bus.character_time() * characters(modbus);
+    }
     let message = if panel.secure_channel == SecureChannel::Off { 9 } else { 15 };
     bus.character_time() * (2 * (message + IDLE))
+}
+
+/// Characters on the line, gaps included, while everything that a Modbus panel is asked for again and again is read
+/// once.
+fn characters(modbus: &Modbus) -> u32 {
+    /// Request, answer without data, and 3.5 characters before each.
+    const REQUEST: u32 = 8 + 5 + 7;
+    /// Words that one request reads at most.
+    const MOST: u32 = 125;
+    let profile = &modbus.profile;
+    let mut sum = 0;
+    let mut add = |words: u32| sum += words.div_ceil(MOST) * REQUEST + 2 * words;
+    if profile.lines.is_some()
+        && let (Some(first), Some(last)) = (
+            modbus.lines.iter().map(|(line, _)| *line).min(),
+            modbus.lines.iter().map(|(line, _)| *line).max(),
+        )
+    {
+        add(u32::from(last - first) + 1);
+    }
+    if let Some(keys) = &profile.keys {
+        add(1 + u32::from(keys.words));
+    }
+    if profile.door.is_some() {
+        add(1);
+    }
+    sum
 }
 
 /// Above this a swipe waits noticeably for its turn (contract §1, `check`).
@@ -175,13 +207,14 @@ impl Check<'_> {
         if panels.is_empty() {
             self.warn(&format!("bus[{index}].name"), format!("no [[panel]] is on the bus {}", bus.name));
         }
-        if bus.protocol != Protocol::Osdp {
-            return;
-        }
         let cycle: Duration = panels.iter().map(|panel| poll_time(bus, panel)).sum();
         if cycle > LONGEST_CYCLE {
+            let what = match bus.protocol {
+                Protocol::Osdp => "keys wait that long",
+                Protocol::Modbus => "lines are read less often than every second",
+            };
             let message = format!(
-                "one round of polls over its {} panels takes {:.2} s at {} baud, so keys wait that long; raise the rate or use more buses",
+                "one round of polls over its {} panels takes {:.2} s at {} baud, so {what}; raise the rate or use more buses",
                 panels.len(),
                 cycle.as_secs_f64(),
                 bus.baud
@@ -201,6 +234,10 @@ impl Check<'_> {
             }
         }
         for (index, panel) in config.panels.iter().enumerate() {
+            if let Some(modbus) = &panel.modbus {
+                self.modbus_panel(index, modbus);
+                continue;
+            }
             let key = format!("panel[{index}].secure_key_file");
             if panel.secure_channel == SecureChannel::Off {
                 self.warn(
@@ -222,6 +259,26 @@ impl Check<'_> {
                     }
                 }
             }
+        }
+    }
+
+    fn modbus_panel(&mut self, index: usize, modbus: &Modbus) {
+        let profile = &modbus.profile;
+        if let Some(LockProfile::Coil(coil)) = profile.lock {
+            self.warn(
+                &format!("panel[{index}].profile"),
+                format!(
+                    "the lock of {} is coil {coil}, which the gateway times: if the gateway dies while the door is open, it stays open until the gateway is back; a panel with a pulse register locks by itself",
+                    profile.name
+                ),
+            );
+        }
+        if profile.lines.is_some() && modbus.lines.is_empty() {
+            let message = format!(
+                "the profile {} has lines and none of them is anybody's; add lines = {{ first_flat = 1, count = 100 }}",
+                profile.name
+            );
+            self.warn(&format!("panel[{index}].profile"), message);
         }
     }
 

@@ -80,6 +80,21 @@ pub(super) fn merge(
     (root, places)
 }
 
+/// One file that is no layer: its values and where each stands.
+pub(super) fn single(
+    path: &Path,
+    text: Option<&str>,
+    problems: &mut Problems,
+) -> (Map<String, Value>, Places) {
+    let path: Arc<Path> = path.into();
+    let mut places = Places::new(path.clone());
+    let layer = match text {
+        Some(text) => parse_file(&path, text, &mut HashMap::new(), &mut places, problems),
+        None => read_file(&path, &mut HashMap::new(), &mut places, problems),
+    };
+    (layer.map(|layer| layer.0).unwrap_or_default(), places)
+}
+
 /// FILE and FILE.d/*.toml in name order. That there is no FILE.d is usual.
 fn files(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
     let mut directory = main.as_os_str().to_owned();
@@ -149,10 +164,20 @@ fn read_file(
             return None;
         }
     };
-    let document = match toml_edit::Document::parse(text.as_str()) {
+    parse_file(path, &text, lists, places, problems)
+}
+
+fn parse_file(
+    path: &Arc<Path>,
+    text: &str,
+    lists: &mut HashMap<String, Vec<Value>>,
+    places: &mut Places,
+    problems: &mut Problems,
+) -> Option<FileLayer> {
+    let document = match toml_edit::Document::parse(text) {
         Ok(document) => document,
         Err(error) => {
-            let line = error.span().map_or(0, |span| line_of(&text, span.start));
+            let line = error.span().map_or(0, |span| line_of(text, span.start));
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
             let key = line.checked_sub(1).and_then(|index| text.lines().nth(index)).and_then(key_of_line);
             problems.add(
@@ -163,12 +188,12 @@ fn read_file(
             return None;
         }
     };
-    let mut file = Walk { path, text: &text, places };
+    let mut file = Walk { path, text, places };
     let mut layer = Map::new();
     for (key, item) in document.as_table() {
         if !is_word(key) {
             let start = file.key_start(document.as_table(), key).unwrap_or_default();
-            let place = Place::Line(path.clone(), line_of(&text, start));
+            let place = Place::Line(path.clone(), line_of(text, start));
             problems.add(place, "", format!("{key:?} is no key; keys are of a-z and _"));
             continue;
         }

@@ -15,8 +15,10 @@ mod address;
 mod building;
 mod certificates;
 mod check;
+mod commutator;
 mod layers;
 mod place;
+mod profile;
 mod read;
 mod secret;
 mod service;
@@ -31,6 +33,7 @@ pub use certificates::ChainAndKey;
 pub use check::{Finding, Severity, findings};
 pub use layers::Environment;
 pub use place::{ConfigErrors, Place, Problem};
+pub use profile::{SHIPPED as SHIPPED_PROFILES, load_profile};
 pub use secret::{SecretError, SecretFile};
 pub use types::*;
 

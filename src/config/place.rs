@@ -111,6 +111,10 @@ impl ConfigErrors {
     pub fn problems(&self) -> &[Problem] {
         &self.0
     }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.0
+    }
 }
 
 impl fmt::Display for ConfigErrors {
@@ -140,12 +144,17 @@ impl Problems {
         self.0.keys().any(|(_, known)| known == key)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// `Err` where there are any.
     pub fn into_result(self) -> Result<(), ConfigErrors> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
+        if self.is_empty() { Ok(()) } else { Err(self.into_errors()) }
+    }
+
+    pub fn into_errors(self) -> ConfigErrors {
         let problem = |((place, key), message)| Problem { place, key, message };
-        Err(ConfigErrors(self.0.into_iter().map(problem).collect()))
+        ConfigErrors(self.0.into_iter().map(problem).collect())
     }
 }

@@ -15,7 +15,7 @@ use config::{Map, Value, ValueKind};
 
 use super::{
     SecretFile,
-    place::{Place, Places, Problems},
+    place::{ConfigErrors, Place, Places, Problem, Problems},
 };
 
 /// What all sections share while a configuration is read.
@@ -53,6 +53,11 @@ impl<'a> Reader<'a> {
             }
         };
         Section { reader: self, path: path.to_owned(), table, is_table, known: Vec::new() }
+    }
+
+    /// The top of a file, as a section: keys there have no prefix.
+    pub fn top(&'a self, table: &'a Map<String, Value>) -> Section<'a> {
+        Section { reader: self, path: String::new(), table, is_table: true, known: Vec::new() }
     }
 
     /// Everything that was noted.
@@ -96,9 +101,9 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// The path of one of its keys.
+    /// The full path of one of its keys.
     pub fn key(&self, key: &str) -> String {
-        format!("{}.{key}", self.path)
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// Whether the key is set.
@@ -148,6 +153,36 @@ impl<'a> Section<'a> {
         self.known.push(key);
         let value = self.table.get(key)?;
         Some(self.reader.section(&self.key(key), Some(value)))
+    }
+
+    /// The elements of the list `key`; `None` where it is absent or, which is noted, no list.
+    pub fn elements(&mut self, key: &'static str) -> Option<&'a [Value]> {
+        self.known.push(key);
+        match &self.table.get(key)?.kind {
+            ValueKind::Nil => None,
+            ValueKind::Array(elements) => Some(elements),
+            other => {
+                self.problem(key, format!("must be a list in brackets, found {}", shown(other)));
+                None
+            }
+        }
+    }
+
+    /// A table `key` below this one with nothing in it, for defaults.
+    pub fn empty(&self, key: &str) -> Section<'a> {
+        self.reader.section(&self.key(key), None)
+    }
+
+    /// The directory from which a relative path at the key is meant.
+    pub fn base(&self, key: &str) -> PathBuf {
+        self.reader.places.base(&self.key(key))
+    }
+
+    /// Takes over what is wrong with another file that is named here.
+    pub fn adopt(&self, errors: ConfigErrors) {
+        for Problem { place, key, message } in errors.into_problems() {
+            self.reader.problems.borrow_mut().add(place, key, message);
+        }
     }
 
     /// Notes that the key is wrong.
@@ -218,6 +253,22 @@ pub(super) fn whole<N: TryFrom<i128> + Copy + Into<i128>>(
                 let quotes = if quoted { " without quotes" } else { "" };
                 format!("must be a whole number{quotes} from {first} to {last}, found {}", shown(input.kind))
             })
+    }
+}
+
+/// A finite number, whole or not, in `range`.
+pub(super) fn number(range: RangeInclusive<f64>) -> impl FnOnce(&Input<'_>) -> Result<f64, String> {
+    move |input| {
+        let number = match input.kind {
+            // No integer that anybody writes here is too large for a float.
+            ValueKind::I64(number) => Some(*number as f64),
+            ValueKind::Float(number) => Some(*number),
+            _ => None,
+        };
+        number.filter(|number| range.contains(number)).ok_or_else(|| {
+            let (first, last) = (range.start(), range.end());
+            format!("must be a number from {first} to {last}, found {}", shown(input.kind))
+        })
     }
 }
 

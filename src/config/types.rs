@@ -4,6 +4,7 @@ use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use super::{
     SecretFile,
     place::{Place, Places},
 };
-use crate::domain::{Name, OutputActive};
+use crate::domain::{Name, OutputActive, Profile};
 
 /// A whole configuration, validated by [`Config::load`]. Names are unique, and every name that refers to a bus or
 /// an intercom refers to one that exists.
@@ -336,6 +337,8 @@ pub struct Panel {
     pub lock: Option<Lock>,
     /// `door`; `None`: neither contact nor exit button.
     pub door: Option<Door>,
+    /// `profile` and `lines`: of every panel on a Modbus bus, and of no other.
+    pub modbus: Option<Modbus>,
     /// `secure_channel`.
     pub secure_channel: SecureChannel,
     /// `secure_key_file`: the panel's SCBK; `None`: the key set by pairing, kept in the state directory.
@@ -344,6 +347,16 @@ pub struct Panel {
     pub feedback: bool,
     /// `key_order`.
     pub key_order: KeyOrder,
+}
+
+/// What only a Modbus panel has.
+#[derive(Clone, Debug)]
+pub struct Modbus {
+    /// `profile`.
+    pub profile: Arc<Profile>,
+    /// `lines`: which line (from 1, as many as the profile has) is which flat's (its number on the door). No line
+    /// twice, and no flat twice within its intercom.
+    pub lines: Vec<(u16, u64)>,
 }
 
 /// `lock = {…}`: the output that opens the door, always timed by the panel.

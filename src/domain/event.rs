@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyCode, Name, Stamp};
+use super::{KeyCode, LineState, Name, Stamp};
 
 /// The type of an event and its own data; `serde` writes the data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,6 +26,10 @@ pub enum EventBody {
     DoorForced(DoorMoved),
     /// The door stood open for longer than `held_after`.
     DoorHeld(DoorMoved),
+    /// A line's state changed.
+    LineChanged(LineChanged),
+    /// A row or column of a matrix went wrong at once, or is well again.
+    LineWiring(LineWiring),
     /// A supervised input changed.
     InputChanged(InputChanged),
     /// A panel answers again, or for the first time.
@@ -219,6 +223,40 @@ pub struct DoorMoved {
     pub by: Option<UnlockedBy>,
 }
 
+/// Data of `intercom.line.changed`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct LineChanged {
+    pub panel: Name,
+    pub intercom: u64,
+    /// Number on the door.
+    pub flat: u64,
+    /// Record id; null where the cloud has no such flat.
+    pub flat_id: Option<u64>,
+    pub from: LineState,
+    pub to: LineState,
+    /// The register as read; null where it was not.
+    pub raw: Option<u16>,
+    /// Scaled, in `unit`; null where `raw` is no measurement.
+    pub value: Option<f64>,
+    pub unit: String,
+}
+
+/// Data of `intercom.line.wiring`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct LineWiring {
+    pub panel: Name,
+    pub intercom: u64,
+    /// The lines of the row or column, or all of the cabinet's, by their numbers at the panel. A fault told of before
+    /// that has only lines of these goes on as part of this one and is not told of as cleared by itself.
+    pub lines: Vec<u16>,
+    /// What they all became.
+    pub state: LineState,
+    /// They are well again, or no longer all of them wrong.
+    pub cleared: bool,
+}
+
 /// State of a supervised input (OSDP 2.2.2, table 52).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -353,6 +391,8 @@ kinds! {
     DoorClosed = "intercom.door.closed",
     DoorForced = "intercom.door.forced",
     DoorHeld = "intercom.door.held",
+    LineChanged = "intercom.line.changed",
+    LineWiring = "intercom.line.wiring",
     InputChanged = "intercom.input.changed",
     PanelOnline = "intercom.panel.online",
     PanelOffline = "intercom.panel.offline",
@@ -379,6 +419,8 @@ impl EventBody {
             | Self::DoorClosed(data)
             | Self::DoorForced(data)
             | Self::DoorHeld(data) => Some(&data.panel),
+            Self::LineChanged(data) => Some(&data.panel),
+            Self::LineWiring(data) => Some(&data.panel),
             Self::InputChanged(data) => Some(&data.panel),
             Self::PanelOnline(data) | Self::PanelSecured(data) => Some(&data.panel),
             Self::PanelOffline(data) => Some(&data.panel),

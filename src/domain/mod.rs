@@ -1,4 +1,4 @@
-//! The vocabulary that every room shares: names, key codes, flats, events, time.
+//! The vocabulary that every room shares: names, key codes, flats, lines, events, time.
 //!
 //! Plain data. Nothing here reads a clock, opens a file or knows another room, so every core built on it
 //! can be tested without either.
@@ -7,8 +7,10 @@ pub mod document;
 pub mod event;
 pub mod health;
 pub mod key;
+pub mod line;
 pub mod name;
 pub mod panel;
+pub mod profile;
 pub mod stored;
 pub mod time;
 
@@ -16,7 +18,9 @@ pub use document::{FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord};
 pub use event::{EventBody, Occurrence};
 pub use health::{Health, UplinkStatus};
 pub use key::KeyCode;
+pub use line::{LineState, LineStatus};
 pub use name::Name;
 pub use panel::{Device, OutputActive, PanelState, PanelStatus};
+pub use profile::Profile;
 pub use stored::StoredEvent;
 pub use time::{ClockQuality, Mono, Stamp};

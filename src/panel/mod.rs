@@ -11,9 +11,10 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod entropy;
+pub mod modbus;
 pub mod osdp;
 
-use std::num::NonZeroU16;
+use std::{num::NonZeroU16, time::Duration};
 
 pub use entropy::{Entropy, OsEntropy};
 
@@ -27,6 +28,8 @@ use crate::{
 pub enum Driver {
     /// OSDP, the control panel's side.
     Osdp(Box<osdp::Panel>),
+    /// Modbus RTU, the client's side.
+    Modbus(Box<modbus::Panel>),
 }
 
 /// How much of the line's time a panel is worth.
@@ -43,12 +46,28 @@ pub enum Pace {
 pub enum Heard {
     /// The answer is not complete: go on listening.
     Waiting,
+    /// So many leading bytes are the panel's own request, come back through the adapter: drop them and ask again.
+    Own(usize),
     /// So many leading bytes are no answer (noise, an echo, somebody else's frame): drop them and ask again.
     Skip(usize),
     /// So many leading bytes belong to a damaged frame: drop them and ask again.
     Broken(usize),
     /// The turn is over; so many leading bytes were the answer.
     Done(usize),
+}
+
+/// How much a turn is worth. Higher goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    /// What it would be about.
+    pub class: modbus::Class,
+    /// How long ago it was last done, in thousandths of its period: so all of a class stretch evenly.
+    pub stretch: u32,
+}
+
+impl Turn {
+    /// One among equals: their order is a round robin.
+    const ROUND: Self = Self { class: modbus::Class::Slow, stretch: 0 };
 }
 
 /// Identifies a request in [`Event::Done`]; the caller chooses it.
@@ -75,6 +94,11 @@ pub enum Request {
         granted: bool,
         /// How long the light shows, in units of 100 ms.
         tenths: NonZeroU16,
+    },
+    /// Measures one line now; what comes is an [`Event::Lines`] before its [`Event::Done`].
+    Measure {
+        /// The number of the line, from 1.
+        line: u16,
     },
 }
 
@@ -166,6 +190,27 @@ pub enum Event {
         /// As in [`Event::Credential`]: a report that may have waited while the panel was away.
         stale: bool,
     },
+    /// Consecutive lines were measured.
+    Lines {
+        /// The number of the first one, from 1.
+        first: u16,
+        /// Their registers.
+        raws: Vec<u16>,
+    },
+    /// The panel has no registers for these consecutive lines.
+    LinesMissing {
+        /// The number of the first one, from 1.
+        first: u16,
+        /// How many they are.
+        count: u16,
+    },
+    /// A Modbus panel told who it is.
+    Model {
+        /// What it said.
+        found: String,
+        /// What its profile expects.
+        expected: Option<String>,
+    },
     /// The state of all outputs: whether each is active.
     Outputs(Vec<bool>),
     /// The panel's own contacts.
@@ -201,70 +246,107 @@ pub enum Event {
     },
 }
 
-impl Driver {
-    fn inner(&mut self) -> &mut osdp::Panel {
-        match self {
-            Self::Osdp(panel) => panel,
+/// Calls the same method of whichever panel it is.
+macro_rules! each {
+    ($self:expr, $panel:ident => $call:expr) => {
+        match $self {
+            Self::Osdp($panel) => $call,
+            Self::Modbus($panel) => $call,
         }
-    }
+    };
+}
 
+impl Driver {
     /// What the panel has to say in its turn, appended to `out`; `false`: nothing now.
     pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
-        self.inner().poll_transmit(now, out)
+        each!(self, panel => panel.poll_transmit(now, out))
     }
 
     /// Looks at what was received since the panel's own transmission.
     pub fn hear(&mut self, now: Mono, buffer: &[u8]) -> Heard {
-        self.inner().hear(now, buffer)
+        each!(self, panel => panel.hear(now, buffer))
     }
 
     /// No (whole, sound) answer came in time.
     pub fn handle_timeout(&mut self, now: Mono) {
-        self.inner().handle_timeout(now);
+        each!(self, panel => panel.handle_timeout(now));
+    }
+
+    /// The port was closed and opened again: what was in flight is lost, and the adapter may be another.
+    pub fn reopened(&mut self) {
+        match self {
+            Self::Osdp(_) => {}
+            Self::Modbus(panel) => panel.reopened(),
+        }
     }
 
     /// Lets time pass: declares offline, withdraws what has expired.
     pub fn advance(&mut self, now: Mono) {
-        self.inner().advance(now);
+        each!(self, panel => panel.advance(now));
     }
 
     /// When [`Driver::advance`] has something to do next.
     pub fn next_time(&self) -> Mono {
-        match self {
-            Self::Osdp(panel) => panel.next_time(),
-        }
+        each!(self, panel => panel.next_time())
     }
 
     /// The next effect.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.inner().poll_event()
+        each!(self, panel => panel.poll_event())
     }
 
     /// How much of the line's time it is worth now.
     pub fn pace(&self) -> Pace {
+        each!(self, panel => panel.pace())
+    }
+
+    /// The earliest moment of its next turn (a busy panel asks for a pause, a Modbus panel has periods).
+    pub fn not_before(&self) -> Mono {
+        each!(self, panel => panel.not_before())
+    }
+
+    /// What a turn would be worth now; `None`: it has nothing to say.
+    pub fn turn(&self, now: Mono) -> Option<Turn> {
         match self {
-            Self::Osdp(panel) => panel.pace(),
+            Self::Osdp(panel) => (panel.not_before() <= now).then_some(Turn::ROUND),
+            Self::Modbus(panel) => panel.turn(now),
         }
     }
 
-    /// The earliest moment of its next turn (a busy panel asks for a pause).
-    pub fn not_before(&self) -> Mono {
+    /// How long it may take to begin its answer; `None`: as the protocol has it.
+    pub fn reply_window(&self) -> Option<Duration> {
         match self {
-            Self::Osdp(panel) => panel.not_before(),
+            Self::Osdp(_) => None,
+            Self::Modbus(panel) => Some(panel.reply_window()),
+        }
+    }
+
+    /// How many characters its answer has, where that is known.
+    pub fn reply_characters(&self) -> u32 {
+        match self {
+            Self::Osdp(_) => 0,
+            Self::Modbus(panel) => panel.reply_characters(),
+        }
+    }
+
+    /// The pause before its next probe; `None`: as the protocol has it.
+    pub fn probe_pause(&self) -> Option<Duration> {
+        match self {
+            Self::Osdp(_) => None,
+            Self::Modbus(panel) => Some(panel.probe_pause()),
         }
     }
 
     /// When it last answered; `None`: never.
     pub fn last_heard(&self) -> Option<Mono> {
-        match self {
-            Self::Osdp(panel) => panel.last_heard(),
-        }
+        each!(self, panel => panel.last_heard())
     }
 
     /// Whether something waits that goes before everybody's polls.
-    pub fn is_urgent(&self) -> bool {
+    pub fn is_urgent(&self, now: Mono) -> bool {
         match self {
             Self::Osdp(panel) => panel.is_urgent(),
+            Self::Modbus(panel) => panel.is_urgent(now),
         }
     }
 
@@ -272,6 +354,7 @@ impl Driver {
     pub fn probes_again(&self) -> bool {
         match self {
             Self::Osdp(panel) => panel.probes_again(),
+            Self::Modbus(_) => false,
         }
     }
 
@@ -279,28 +362,57 @@ impl Driver {
     pub fn is_starting(&self) -> bool {
         match self {
             Self::Osdp(panel) => panel.is_starting(),
+            Self::Modbus(_) => false,
         }
     }
 
     /// Whether it was heard lately, though it may miss answers just now: not yet offline.
     pub fn is_up(&self) -> bool {
-        match self {
-            Self::Osdp(panel) => panel.is_up(),
-        }
+        each!(self, panel => panel.is_up())
     }
 
     /// Asks for something; withdrawn at `expires` where the panel has not taken it by then.
     pub fn request(&mut self, now: Mono, token: Token, request: &Request, expires: Mono) {
-        self.inner().request(now, token, request, expires);
+        each!(self, panel => panel.request(now, token, request, expires));
     }
 
     /// The answer to [`Event::StoreKey`].
     pub fn key_stored(&mut self, now: Mono, stored: bool) {
-        self.inner().key_stored(now, stored);
+        match self {
+            Self::Osdp(panel) => panel.key_stored(now, stored),
+            Self::Modbus(_) => {}
+        }
     }
 
     /// Lets a swapped panel in by the default key, until `until`. `false`: the panel has no secure channel.
     pub fn arm_pairing(&mut self, until: Mono) -> bool {
-        self.inner().arm_pairing(until)
+        match self {
+            Self::Osdp(panel) => panel.arm_pairing(until),
+            Self::Modbus(_) => false,
+        }
+    }
+
+    /// Wants another sample of a line, not before `at`.
+    pub fn read_again(&mut self, line: u16, at: Mono) {
+        match self {
+            Self::Osdp(_) => {}
+            Self::Modbus(panel) => panel.read_again(line, at),
+        }
+    }
+
+    /// Which line-enable coils are to be how, by line number; lines that are left out are left alone.
+    pub fn set_enables(&mut self, wanted: impl IntoIterator<Item = (u16, bool)>) {
+        match self {
+            Self::Osdp(_) => {}
+            Self::Modbus(panel) => panel.set_enables(wanted),
+        }
+    }
+
+    /// By how much lines are read less often than they should be, in the mean; `None`: it has none.
+    pub fn stretch(&self) -> Option<f64> {
+        match self {
+            Self::Osdp(_) => None,
+            Self::Modbus(panel) => Some(panel.stretch()),
+        }
     }
 }

@@ -1,10 +1,20 @@
 //! The checks that close a frame on the line.
 
-use crc::{CRC_16_SPI_FUJITSU, Crc};
+use crc::{CRC_16_MODBUS, CRC_16_SPI_FUJITSU, Crc};
 
 /// OSDP's CRC-16: polynomial 1021, initial value 1D0F, unreflected, no final xor.
 /// The catalogue of CRCs knows these parameters under the name of another user.
 static OSDP: Crc<u16> = Crc::<u16>::new(&CRC_16_SPI_FUJITSU);
+
+/// Modbus RTU's CRC-16: polynomial 8005, initial value FFFF, reflected, no final xor.
+static MODBUS: Crc<u16> = Crc::<u16>::new(&CRC_16_MODBUS);
+
+/// The CRC-16 of a Modbus RTU frame, over everything from the address up to the CRC; sent least significant byte
+/// first (Modbus over serial line 1.02, 6.2.2).
+#[must_use]
+pub fn modbus_crc(bytes: &[u8]) -> u16 {
+    MODBUS.checksum(bytes)
+}
 
 /// The CRC-16 of an OSDP frame, over everything from its SOM up to the CRC; sent least significant byte first.
 #[must_use]
@@ -26,6 +36,12 @@ mod tests {
     fn crc_of_a_captured_id_command() {
         assert_eq!(osdp_crc(&[0x53, 0x00, 0x09, 0x00, 0x04, 0x61, 0x00]), 0x66c0);
         assert_eq!(OSDP.algorithm.check, osdp_crc(b"123456789"));
+    }
+
+    #[test]
+    fn crc_of_the_modbus_specifications_sample() {
+        assert_eq!(modbus_crc(&[0x02, 0x07]).to_le_bytes(), [0x41, 0x12]);
+        assert_eq!(MODBUS.algorithm.check, modbus_crc(b"123456789"));
     }
 
     #[test]

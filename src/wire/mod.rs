@@ -1,4 +1,4 @@
-//! Bytes ↔ frames: OSDP with its secure channel, the checks, capture files.
+//! Bytes ↔ frames: OSDP with its secure channel, Modbus RTU, the checks, capture files.
 //!
 //! Everything here is a pure function of its input, or a small state whose only input is bytes: no clock, no
 //! socket, no file. Parsing and emitting come in pairs. Partial input is an outcome, not an error, and **no bytes
@@ -8,4 +8,5 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub mod crc;
+pub mod modbus;
 pub mod osdp;

@@ -258,6 +258,7 @@ impl Panel {
         let refusal = match self.state {
             PanelState::Offline | PanelState::Unconfigured => Some(Failure::Offline),
             PanelState::Insecure if is_unlock => Some(Failure::Insecure),
+            _ if matches!(request, Request::Measure { .. }) => Some(Failure::Refused),
             _ if expires <= now => Some(Failure::Unconfirmed),
             PanelState::Online | PanelState::Insecure => {
                 (!self.makes_room(is_unlock)).then_some(Failure::Unconfirmed)

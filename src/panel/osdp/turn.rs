@@ -359,6 +359,8 @@ fn request_command(queued: &Queued) -> Command {
             off: 1,
             count: if granted { 1 } else { 3 },
         }),
+        // OSDP has no lines: it was refused when it was asked for.
+        Request::Measure { .. } => Command::Poll,
         Request::Feedback { reader, granted, tenths } => Command::Led(vec![LedControl {
             reader,
             led: 0,

@@ -1,0 +1,89 @@
+//! Profiles: what a Modbus panel's registers mean, read from a file that an installer writes (contract §2).
+//!
+//! docs/profiles.md is the manual of the format.
+
+mod registers;
+mod sections;
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    layers,
+    place::{ConfigErrors, Place, Problems},
+    read::Reader,
+};
+use crate::domain::Profile;
+
+/// The profiles that come with the program, by name.
+pub const SHIPPED: [(&str, &str); 4] = [
+    ("commutator-100", include_str!("../../../config/profiles/commutator-100.toml")),
+    ("door-panel", include_str!("../../../config/profiles/door-panel.toml")),
+    ("matrix-10x10", include_str!("../../../config/profiles/matrix-10x10.toml")),
+    ("relay-input", include_str!("../../../config/profiles/relay-input.toml")),
+];
+
+/// Where profiles of the installer's own are looked for by name, beside the configuration file.
+const DIRECTORY: &str = "profiles";
+
+/// Reads and validates the profile in a file.
+///
+/// # Errors
+/// All problems that were found, in the order of the file.
+pub fn load_profile(file: &Path) -> Result<Profile, ConfigErrors> {
+    read(file, None)
+}
+
+/// The profile that a `[[panel]]` names: by the path of a file, from the directory `base`; or by name, of a file in
+/// `base`/profiles, else of one that is shipped.
+pub(super) fn find(named: &str, base: &Path) -> Result<Result<Profile, ConfigErrors>, String> {
+    if named.contains('/') || named.ends_with(".toml") {
+        let file = base.join(named);
+        return if file.is_file() { Ok(load_profile(&file)) } else { Err(missing(named, &file)) };
+    }
+    let file = base.join(DIRECTORY).join(format!("{named}.toml"));
+    if file.is_file() {
+        return Ok(load_profile(&file));
+    }
+    match SHIPPED.iter().find(|(name, _)| *name == named) {
+        Some((name, text)) => Ok(read(&PathBuf::from(format!("shipped profile {name}")), Some(text))),
+        None => Err(missing(named, &file)),
+    }
+}
+
+fn missing(named: &str, file: &Path) -> String {
+    let shipped = SHIPPED.map(|(name, _)| name).join(", ");
+    format!("there is no profile {named:?}: there is no file {}, and shipped are {shipped}", file.display())
+}
+
+fn read(file: &Path, text: Option<&str>) -> Result<Profile, ConfigErrors> {
+    let mut problems = Problems::default();
+    let (root, places) = layers::single(file, text, &mut problems);
+    problems.into_result()?;
+    let reader = Reader::new(&places, None);
+    let profile = sections::profile(&reader, &root);
+    let mut problems = reader.into_problems();
+    match profile {
+        Some(profile) if problems.is_empty() => Ok(profile),
+        _ => {
+            if problems.is_empty() {
+                problems.add(Place::Line(file.into(), 0), "", "is not complete");
+            }
+            Err(problems.into_errors())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shipped_profiles_are_valid_and_named_as_their_files() {
+        for (name, _) in SHIPPED {
+            let profile =
+                find(name, Path::new("/nowhere")).unwrap().unwrap_or_else(|errors| panic!("{errors}"));
+            assert_eq!(profile.name, name);
+        }
+        assert!(find("comutator", Path::new("/etc")).unwrap_err().contains("commutator-100"));
+    }
+}

@@ -1,0 +1,20 @@
+//! Samples of analog lines → what an installer can trust: states, events, faults of the wiring.
+//!
+//! ```text
+//!  raw register ─ Judge ─► state of one sample ─ Debounce ─► state ─┬─ Status: what is retained
+//!                  ▲                 └─ ReadAgain: a differing       └─ Wiring ─► Event: changed, or wiring
+//!      thresholds, the flat's own       sample, at once
+//! ```
+//! Deterministic and pure: time comes from the caller, effects go out as [`Output`]s. [`Board`] is all lines of
+//! one panel.
+
+mod board;
+mod debounce;
+mod judge;
+mod wiring;
+
+pub use board::{Board, BoardSettings, FlatLine, KeptLine, Output};
+pub use judge::{Judge, NotAscending};
+
+/// A differing sample is read again no sooner than this: a panel needs time to measure anew.
+pub const READ_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_millis(20);

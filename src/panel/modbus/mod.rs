@@ -1,0 +1,331 @@
+//! One Modbus RTU panel, as its profile describes it.
+//!
+//! ```text
+//!            any sound answer                3 s and two failed requests without one
+//!  Offline ───────────────────► Online ──────────────────────────────────────────────► Offline
+//!     │ probed with growing pauses  │ what is due: lock, keys, contacts, lines …          (coils to be set again)
+//!     └─────────────────────────────┘
+//! ```
+//! Invariants:
+//! - One request is in flight at most, and an answer counts only with its address, function and length, while no
+//!   given-up request of the same shape may still be answered ([`suspects`]): a late answer never becomes a value.
+//! - A write whose answer equals its request (functions 05, 06) counts on the first copy only where the line is known
+//!   not to echo, else on the second.
+//! - A coil that holds the lock is written off before anything else is asked: at the start, when the port was opened
+//!   anew, when the panel is back ([`lock`]).
+
+mod answer;
+mod enables;
+mod keys;
+mod lock;
+mod plan;
+mod suspects;
+mod turn;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+pub use plan::{Class, Limits};
+
+use self::{enables::Enables, keys::Keys, lock::Lock, plan::Block, suspects::Suspects, turn::InFlight};
+use super::{Event, Failure, Pace, Request, Token};
+use crate::{
+    domain::{Mono, PanelState, Profile, event::InputState},
+    wire::modbus::Request as Frame,
+};
+
+/// How long a panel may take to begin its answer: the first, up to the second for one that is known to be slow.
+const REPLY_TIMEOUT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+/// How much of a new reply time counts in the mean: one part in so many.
+const REPLY_TIME_SHARE: u32 = 8;
+/// A panel is offline after so long without an answer, and two failed requests (measured: with less, one late answer
+/// makes a panel flap).
+pub const OFFLINE_AFTER: Duration = Duration::from_secs(3);
+/// Timeouts in a row after which a panel gets probes instead of turns.
+const PROBE_AFTER_TIMEOUTS: u32 = 2;
+/// The pause between probes grows by this, up to the second.
+const PROBE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// Measurements that may wait; further ones are refused as unconfirmed.
+const MEASUREMENTS: usize = 16;
+/// How much of a new stretch counts in the mean: one in so many.
+const STRETCH_SHARE: f64 = 8.0;
+
+/// What the configuration says of a panel.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// 1–247.
+    pub unit: u8,
+    /// What its registers mean.
+    pub profile: Arc<Profile>,
+    /// The numbers, from 1, of the lines that are somebody's, ascending.
+    pub lines: Vec<u16>,
+    /// How much one request may read.
+    pub limits: Limits,
+}
+
+/// One Modbus panel. See the module for its states and invariants.
+pub struct Panel {
+    unit: u8,
+    profile: Arc<Profile>,
+    limits: Limits,
+
+    lines: Vec<u16>,
+    blocks: Vec<Block>,
+    lock: Lock,
+    keys: Option<Keys>,
+    enables: Enables,
+    /// Contact and button, as far as they are known.
+    inputs: [InputState; 2],
+    identity_wanted: bool,
+    measurements: VecDeque<Measurement>,
+    /// Lines to be read again, and from when on.
+    again: BTreeMap<u16, Mono>,
+
+    in_flight: Option<InFlight>,
+    suspects: Suspects,
+    /// Whether the line echoes what is sent; `None`: not known.
+    echo: Option<bool>,
+    /// A write came back once, and may be an echo or an answer: a read has to tell.
+    echo_unsure: bool,
+
+    timeouts: u32,
+    probes: u32,
+    backoff: Duration,
+    /// How long it takes to answer, its bytes included, in the mean; zero: not known.
+    reply_time: Duration,
+    state: PanelState,
+    /// `None` until the first look at the time.
+    last_valid: Option<Mono>,
+    heard: bool,
+    offline_told: bool,
+    not_before: Mono,
+    /// The latest time that it was told.
+    seen: Mono,
+    fast_turns: u32,
+    stretch: f64,
+    events: VecDeque<Event>,
+}
+
+#[derive(Debug)]
+struct Measurement {
+    token: Token,
+    line: u16,
+    expires: Mono,
+}
+
+impl Panel {
+    /// A panel that has not been heard yet.
+    pub fn new(settings: Settings) -> Self {
+        let profile = settings.profile;
+        Self {
+            unit: settings.unit,
+            limits: settings.limits,
+            blocks: plan::blocks(&profile, &settings.lines, settings.limits),
+            lines: settings.lines,
+            lock: Lock::new(profile.lock),
+            keys: profile.keys.as_ref().map(|_| Keys::new()),
+            enables: Enables::new(profile.lines.as_ref().and_then(|lines| lines.enable)),
+            inputs: [InputState::Unknown; 2],
+            identity_wanted: profile.identity.is_some(),
+            profile,
+            measurements: VecDeque::new(),
+            again: BTreeMap::new(),
+            in_flight: None,
+            suspects: Suspects::default(),
+            echo: None,
+            echo_unsure: false,
+            timeouts: PROBE_AFTER_TIMEOUTS,
+            // The first probe is not a long one: most panels are quick, and all wait for all at the start.
+            probes: 1,
+            backoff: PROBE_BACKOFF.0,
+            reply_time: Duration::ZERO,
+            state: PanelState::Offline,
+            last_valid: None,
+            heard: false,
+            offline_told: false,
+            not_before: Mono::ZERO,
+            seen: Mono::ZERO,
+            fast_turns: 0,
+            stretch: 1.0,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// See [`super::Driver::poll_event`].
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// See [`super::Driver::pace`].
+    pub fn pace(&self) -> Pace {
+        if self.timeouts >= PROBE_AFTER_TIMEOUTS { Pace::Probe } else { Pace::Live }
+    }
+
+    /// See [`super::Driver::is_up`].
+    pub fn is_up(&self) -> bool {
+        self.state != PanelState::Offline
+    }
+
+    /// See [`super::Driver::last_heard`].
+    pub fn last_heard(&self) -> Option<Mono> {
+        self.last_valid.filter(|_| self.heard)
+    }
+
+    /// See [`super::Driver::probe_pause`].
+    pub fn probe_pause(&self) -> Duration {
+        self.backoff
+    }
+
+    /// By how much lines are read less often than they should be, in the mean: 1 is as they should.
+    pub fn stretch(&self) -> f64 {
+        self.stretch
+    }
+
+    /// Which line-enable coils are to be how, by line number; lines that are left out are left alone.
+    pub fn set_enables(&mut self, wanted: impl IntoIterator<Item = (u16, bool)>) {
+        self.enables.want(wanted);
+    }
+
+    /// Wants another sample of a line, not before `at`.
+    pub fn read_again(&mut self, line: u16, at: Mono) {
+        if self.lines.binary_search(&line).is_ok() {
+            self.again.insert(line, at);
+        }
+    }
+
+    /// See [`super::Driver::request`].
+    pub fn request(&mut self, now: Mono, token: Token, request: &Request, expires: Mono) {
+        let refusal = match request {
+            _ if self.state == PanelState::Offline => Some(Failure::Offline),
+            _ if expires <= now => Some(Failure::Unconfirmed),
+            Request::Unlock { tenths, .. } => self.lock.unlock(token, *tenths, expires).err(),
+            Request::Measure { line } if self.lines.binary_search(line).is_err() => Some(Failure::Refused),
+            Request::Measure { .. } if self.measurements.len() >= MEASUREMENTS => Some(Failure::Unconfirmed),
+            Request::Measure { line } => {
+                self.measurements.push_back(Measurement { token, line: *line, expires });
+                None
+            }
+            // No profile has a light.
+            Request::Feedback { .. } => return self.done(token, Ok(())),
+        };
+        if let Some(failure) = refusal {
+            self.done(token, Err(failure));
+        }
+    }
+
+    /// See [`super::Driver::advance`].
+    pub fn advance(&mut self, now: Mono) {
+        self.seen = now;
+        self.suspects.advance(now);
+        let last_valid = *self.last_valid.get_or_insert(now);
+        let silent = now >= last_valid + OFFLINE_AFTER && self.timeouts >= PROBE_AFTER_TIMEOUTS;
+        if silent && !self.offline_told {
+            self.go_offline();
+        }
+        for token in self.lock.expired(now) {
+            self.done(token, Err(Failure::Unconfirmed));
+        }
+        while let Some(position) = self.measurements.iter().position(|one| one.expires <= now) {
+            if let Some(expired) = self.measurements.remove(position) {
+                self.done(expired.token, Err(Failure::Unconfirmed));
+            }
+        }
+    }
+
+    /// See [`super::Driver::next_time`].
+    pub fn next_time(&self) -> Mono {
+        let offline = match self.last_valid {
+            Some(last_valid) if !self.offline_told && self.timeouts >= PROBE_AFTER_TIMEOUTS => {
+                last_valid + OFFLINE_AFTER
+            }
+            Some(_) => Mono::NEVER,
+            None => Mono::ZERO,
+        };
+        let measurements = self.measurements.iter().map(|one| one.expires);
+        measurements.fold(offline.min(self.lock.next_expiry()), Mono::min)
+    }
+
+    /// See [`super::Driver::reopened`].
+    pub fn reopened(&mut self) {
+        self.in_flight = None;
+        // What the port had buffered is gone with it, and the adapter may be another.
+        self.suspects.clear();
+        self.echo = None;
+        self.echo_unsure = false;
+        self.lock.forget();
+        if let Some(keys) = &mut self.keys {
+            keys.lost();
+        }
+    }
+
+    /// A sound answer came: the panel lives.
+    fn alive(&mut self, now: Mono) {
+        self.last_valid = Some(now);
+        self.timeouts = 0;
+        self.heard = true;
+        self.backoff = PROBE_BACKOFF.0;
+        self.offline_told = false;
+        if self.state != PanelState::Online {
+            self.state = PanelState::Online;
+            self.set_up(now);
+            self.events.push_back(Event::State { state: PanelState::Online, error: None });
+        }
+    }
+
+    /// The panel is there, for the first time or again: it may be another, and have forgotten everything.
+    fn set_up(&mut self, now: Mono) {
+        self.identity_wanted = self.profile.identity.is_some();
+        self.enables.forget();
+        self.again.clear();
+        for block in &mut self.blocks {
+            (block.due, block.last) = (now, now - block.period);
+        }
+    }
+
+    fn go_offline(&mut self) {
+        let cause = if self.heard { "no valid reply for 3 s" } else { NEVER_HEARD };
+        self.offline_told = true;
+        self.state = PanelState::Offline;
+        // Registers that it refused may be there when it is back: with another firmware, or as another device.
+        self.blocks = plan::blocks(&self.profile, &self.lines, self.limits);
+        self.lock.forget();
+        if let Some(keys) = &mut self.keys {
+            keys.lost();
+        }
+        self.inputs = [InputState::Unknown; 2];
+        let measurements = self.measurements.drain(..).map(|one| one.token);
+        for token in self.lock.give_up().into_iter().chain(measurements).collect::<Vec<_>>() {
+            self.done(token, Err(Failure::Offline));
+        }
+        self.events.push_back(Event::State { state: PanelState::Offline, error: Some(cause) });
+    }
+
+    fn done(&mut self, token: Token, result: Result<(), Failure>) {
+        self.events.push_back(Event::Done { token, result });
+    }
+
+    /// The first line of a run of registers that hold lines' values, with its distance from the first register.
+    fn lines_at(&self, start: u16, count: u16) -> Option<(u16, u16)> {
+        let lines = self.profile.lines.as_ref()?;
+        let first = lines.value.address;
+        let from = start.max(first);
+        let end = u32::from(start).saturating_add(u32::from(count));
+        (u32::from(from) < end).then(|| {
+            let line = from.saturating_sub(first).saturating_add(1);
+            (line, from.saturating_sub(start))
+        })
+    }
+}
+
+/// Cause of being offline for a panel that never answered.
+const NEVER_HEARD: &str = "no reply since the start: check wiring, power, address, baud rate and parity";
+
+/// The frame of a request to a panel.
+fn frame(unit: u8, request: &Frame) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(16);
+    request.emit(unit, &mut bytes).ok()?;
+    Some(bytes)
+}
