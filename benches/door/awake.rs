@@ -1,6 +1,6 @@
 //! Takes out of the figures what belongs to this machine and not to who is measured: a virtual core that idles needs
-//! 40 to 100 µs to wake (measured), as much as a character at 115200 baud, and other programs want the cores too.
-//! Best effort, for both control panels alike; without it the figures are a little worse.
+//! 40 to 100 µs to wake (measured), as much as a character at 115200 baud; and, only where asked, that other programs
+//! want the cores too. Best effort, for both control panels alike; without it the figures are a little worse.
 
 use std::{
     process::{Child, Command, Stdio},
