@@ -1,8 +1,12 @@
 //! What the buses report goes to the journal and to the panels' memory.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +18,9 @@ use crate::{
     domain::{EventBody, Name, Occurrence, event::JournalPruned},
     store::Journal,
 };
+
+/// How long to wait before a proof that could not be written is tried again.
+const PROOF_RETRY: Duration = Duration::from_secs(10);
 
 /// Takes reports until all buses have ended.
 pub async fn pump(
@@ -61,29 +68,42 @@ fn is_notable(kind: &str) -> bool {
     kind.starts_with("intercom.panel.") || kind.starts_with("gateway.")
 }
 
+/// A key that could not be written before KEYSET is the bus's to ask for again; a proof is only told once, so it is
+/// tried until it is written: without it the default key would be let in at the next start.
 fn keep_in_background(
     memory: Arc<PanelMemory>,
     panel: Name,
     keep: Keep,
-    stored: Option<oneshot::Sender<bool>>,
+    mut stored: Option<oneshot::Sender<bool>>,
 ) {
-    tokio::task::spawn_blocking(move || {
-        let kept = memory.keep(&panel, &keep);
-        match (&kept, &keep) {
-            (Err(error), _) => {
-                tracing::error!(%panel, %error, "what is known of the panel cannot be written down")
+    let proof = matches!(keep, Keep::Key { proven: true, .. });
+    tokio::spawn(async move {
+        loop {
+            let (memory, name, wanted) = (memory.clone(), panel.clone(), keep.clone());
+            let kept = tokio::task::spawn_blocking(move || memory.keep(&name, &wanted)).await;
+            let kept = kept.unwrap_or_else(|error| Err(io::Error::other(error)));
+            log_kept(&panel, &keep, &kept);
+            if let Some(stored) = stored.take() {
+                // The bus may have ended.
+                let _ = stored.send(kept.is_ok());
             }
-            (Ok(()), Keep::Key { proven: false, .. }) => {
-                tracing::info!(%panel, "a new key is stored; the panel gets it now")
+            if kept.is_ok() || !proof {
+                return;
             }
-            (Ok(()), Keep::Key { proven: true, .. }) => {
-                tracing::info!(%panel, "the panel has proven its key")
-            }
-            (Ok(()), Keep::Serial(_)) => {}
-        }
-        if let Some(stored) = stored {
-            // The bus may have ended.
-            let _ = stored.send(kept.is_ok());
+            tokio::time::sleep(PROOF_RETRY).await;
         }
     });
+}
+
+fn log_kept(panel: &Name, keep: &Keep, kept: &io::Result<()>) {
+    match (kept, keep) {
+        (Err(error), _) => {
+            tracing::error!(%panel, %error, "what is known of the panel cannot be written down")
+        }
+        (Ok(()), Keep::Key { proven: false, .. }) => {
+            tracing::info!(%panel, "a new key is stored; the panel gets it now");
+        }
+        (Ok(()), Keep::Key { proven: true, .. }) => tracing::info!(%panel, "the panel has proven its key"),
+        (Ok(()), Keep::Serial(_)) => {}
+    }
 }
