@@ -45,6 +45,9 @@ const SILENT_REOPEN_MAX: Duration = Duration::from_secs(160);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The loop turns at least this often, for the watchdog and for `last_seen`.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A thread takes about so long to wake: it is woken that much earlier and waits out the rest, or every exchange at
+/// 115200 baud would be 2 % longer. At 9600 baud it costs 0.2 % of a core.
+const PUNCTUAL: Duration = Duration::from_micros(50);
 /// Commands that may wait for a bus: each is answered within a turn. A full queue refuses the caller at once.
 const COMMANDS: usize = 64;
 
@@ -250,6 +253,13 @@ struct Shell {
     stopping: bool,
 }
 
+/// Waits until `at`, which is at most [`PUNCTUAL`] ahead.
+fn wait_out(at: Mono) {
+    while at.since(clock::mono()) > Duration::ZERO && at.since(clock::mono()) <= PUNCTUAL {
+        std::hint::spin_loop();
+    }
+}
+
 /// Why the loop over an open port ended.
 enum Ended {
     Stop,
@@ -342,7 +352,7 @@ impl Shell {
                 return Ended::Silent;
             }
             let wake = core.next_time().min(clock::mono() + HEARTBEAT);
-            if let Err(error) = timer.set(wake.as_nanos()) {
+            if let Err(error) = timer.set((wake - PUNCTUAL).as_nanos()) {
                 return Ended::PortLost(error);
             }
             tokio::select! {
@@ -355,7 +365,10 @@ impl Shell {
                     }
                     Err(error) => return Ended::PortLost(error),
                 },
-                _ = timer.wait() => self.at_moment(|moment| core.advance(moment)),
+                _ = timer.wait() => {
+                    wait_out(wake);
+                    self.at_moment(|moment| core.advance(moment));
+                }
                 command = self.commands.recv() => self.obey(core, command),
             }
         }
