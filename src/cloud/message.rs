@@ -1,9 +1,9 @@
 //! Payloads of the topics as types (contract §4). What goes up carries every field, null where there is nothing;
 //! of what comes down unknown members are ignored, and an absent one is a null.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::domain::{ClockQuality, Device, EventBody, Name, PanelStatus, time::rfc3339};
+use crate::domain::{ClockQuality, Device, EventBody, Name, PanelStatus, time::as_rfc3339};
 
 /// Commands that this version obeys (contract §4).
 pub const COMMANDS: &[&str] = &[];
@@ -166,10 +166,6 @@ impl<'a> Info<'a> {
 /// One line of JSON.
 pub fn to_json(payload: &impl Serialize) -> String {
     serde_json::to_string(payload).expect("payloads have only JSON types")
-}
-
-fn as_rfc3339<S: Serializer>(time: &jiff::Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&rfc3339(*time))
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, time::rfc3339};
+use super::{
+    Name,
+    time::{as_optional_rfc3339, as_rfc3339},
+};
 
 /// What a line is found to be (contract §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -115,20 +118,6 @@ pub struct LineStatus {
     /// The number of the line at the panel, from 1.
     #[serde(skip)]
     pub line: u16,
-}
-
-fn as_rfc3339<S: serde::Serializer>(time: &jiff::Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&rfc3339(*time))
-}
-
-fn as_optional_rfc3339<S: serde::Serializer>(
-    time: &Option<jiff::Timestamp>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => as_rfc3339(time, serializer),
-        None => serializer.serialize_none(),
-    }
 }
 
 #[cfg(test)]

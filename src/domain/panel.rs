@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, time::rfc3339};
+use super::{
+    Name,
+    time::{as_optional_rfc3339, as_rfc3339},
+};
 
 /// The state of a panel as outsiders see it (contract §4, `panels/{panel}`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,18 +67,4 @@ pub struct Device {
     pub firmware: String,
     /// Serial number, upper-case hex.
     pub serial: String,
-}
-
-fn as_rfc3339<S: serde::Serializer>(time: &jiff::Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&rfc3339(*time))
-}
-
-fn as_optional_rfc3339<S: serde::Serializer>(
-    time: &Option<jiff::Timestamp>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => as_rfc3339(time, serializer),
-        None => serializer.serialize_none(),
-    }
 }

@@ -78,6 +78,25 @@ pub fn rfc3339(time: jiff::Timestamp) -> String {
     format!("{time:.3}")
 }
 
+/// [`rfc3339`], for `serde`'s `serialize_with`.
+pub(crate) fn as_rfc3339<S: serde::Serializer>(
+    time: &jiff::Timestamp,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&rfc3339(*time))
+}
+
+/// As [`as_rfc3339`], null where there is no time.
+pub(crate) fn as_optional_rfc3339<S: serde::Serializer>(
+    time: &Option<jiff::Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => as_rfc3339(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
