@@ -19,7 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("gateway", EVERYTHING),
     ("lines", &["domain"]),
     ("panel", &["domain", "wire"]),
-    ("simulate", &["config", "domain", "wire"]),
+    ("simulate", &["config", "domain", "sys", "wire"]),
     ("store", &["domain"]),
     ("sys", &[]),
     ("wire", &[]),

@@ -1,6 +1,6 @@
 //! Takes out of the figures what belongs to this machine and not to who is measured: a virtual core that idles needs
-//! 40 to 100 µs to wake (measured), as much as a character at 115200 baud; and, only where asked, that other programs
-//! want the cores too. Best effort, for both control panels alike; without it the figures are a little worse.
+//! 40 to 100 µs to wake (measured), as much as a character at 115200 baud. Best effort, for both control panels
+//! alike; without it the figures are a little worse.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -44,15 +44,5 @@ pub fn stay_awake() -> ! {
     });
     loop {
         std::hint::spin_loop();
-    }
-}
-
-/// Puts this process, and so all that it starts, ahead of others on the machine.
-pub fn put_ahead() {
-    let mut renice = Command::new("renice");
-    renice.args(["-n", "-19", "-p", &std::process::id().to_string()]);
-    let done = renice.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !done.is_ok_and(|status| status.success()) {
-        eprintln!("not ahead of other programs: that needs root; measure on a quiet machine");
     }
 }

@@ -56,9 +56,6 @@ struct Arguments {
     /// Wait up to 330 s for the peer to come back, not 30 s
     #[arg(long)]
     patient: bool,
-    /// Put the measurement ahead of all other programs (nice -19, needs root): for a machine that nobody else uses
-    #[arg(long)]
-    ahead: bool,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -119,9 +116,6 @@ fn main() -> anyhow::Result<()> {
             vec![Kind::Gateway]
         }
     };
-    if arguments.ahead {
-        awake::put_ahead();
-    }
     describe_machine();
     let wants = |part| arguments.only.contains(&part);
     let mut goals = Goals::default();

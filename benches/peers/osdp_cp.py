@@ -75,6 +75,10 @@ def main():
     parser.add_argument("--panels", type=int, required=True)
     parser.add_argument("--key", required=True)
     arguments = parser.parse_args()
+    try:  # ahead of ordinary threads, as the gateway's bus is
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        pass
     line = Line(open_serial(arguments.port, arguments.baud))
     infos = [
         PDInfo(address, line, scbk=bytes.fromhex(arguments.key), flags=[LibFlag.EnforceSecure])

@@ -32,7 +32,7 @@ use crate::{
     clock::{self, Clock},
     domain::{Mono, Name, Occurrence, PanelState, PanelStatus, event::UnlockedBy},
     panel::{Driver, Failure, OsEntropy, osdp},
-    sys::Timer,
+    sys::{self, Timer},
 };
 
 /// All panels silent for so long: the port itself may be what is dead.
@@ -269,6 +269,10 @@ enum Ended {
 
 impl Shell {
     fn run(self, panels: Vec<PanelSettings>) -> io::Result<()> {
+        match sys::run_ahead() {
+            Ok(()) => tracing::debug!(bus = %self.name, "runs ahead of ordinary threads"),
+            Err(error) => tracing::debug!(bus = %self.name, "runs as an ordinary thread: {error}"),
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(self.serve(panels))
     }

@@ -2,7 +2,7 @@
 //! survive a power cut.
 #![allow(
     unsafe_code,
-    reason = "ioctls and adjtimex, which get pointers to live, initialised locals; malloc_trim; a descriptor registered with the runtime"
+    reason = "ioctls, adjtimex and sched_setscheduler, which get pointers to live, initialised locals; malloc_trim; a descriptor registered with the runtime"
 )]
 
 pub mod files;
@@ -65,6 +65,22 @@ pub fn give_memory_back() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Puts the calling thread ahead of all ordinary ones (SCHED_FIFO at its lowest priority; what it starts is ordinary
+/// again). For threads that work in microseconds and then wait: the kernel lets all such threads together have
+/// 95 % of a core's time.
+///
+/// # Errors
+/// The user may not (RLIMIT_RTPRIO is 0, or a sandbox forbids it): the thread runs on as before.
+pub fn run_ahead() -> io::Result<()> {
+    // SAFETY: sched_param is plain data, and what is not set is zero.
+    let mut parameters: libc::sched_param = unsafe { mem::zeroed() };
+    parameters.sched_priority = 1;
+    // SAFETY: 0 is the calling thread; the kernel reads one sched_param, which lives.
+    check(unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const parameters)
+    })
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
