@@ -157,6 +157,10 @@ fn lines_are_events_and_retained_topics_and_a_restart_tells_only_what_has_change
     assert_eq!(wait_changed(&mut events, 7), words("on_hook", "door_button"));
     let (status, refused) = daemon.ask("POST", "/api/local/v1/intercoms/1/lines/101/measure", token);
     assert_eq!((status, &refused["code"]), (422, &json!("unknown_flat")));
+    let (_, metrics) = daemon.ask("GET", "/metrics", token);
+    let metrics = metrics.as_str().unwrap();
+    assert!(metrics.contains("\nintercom_gateway_lines{state=\"disabled\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("\nintercom_gateway_lines_stretch_ratio{panel=\"risers\"} 1."), "{metrics}");
     daemon.stop();
 
     let coils = mbpoll(&site.path("basement"), BAUD, 12, "0", 0, 10);

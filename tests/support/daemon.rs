@@ -59,7 +59,7 @@ impl Daemon {
         body
     }
 
-    /// A request with a token: the status and the JSON of its answer, null where it has none.
+    /// A request with a token: the status, and its answer as JSON, as text where it is none, null where there is none.
     pub fn ask(&self, method: &str, path: &str, token: &str) -> (u16, Value) {
         const PLACE: &str = "http, without TLS address=";
         let log = self.log.so_far();
@@ -73,7 +73,7 @@ impl Daemon {
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok());
-        (status.unwrap_or_else(|| panic!("{head}")), serde_json::from_str(body).unwrap_or_default())
+        (status.unwrap_or_else(|| panic!("{head}")), body_of(body))
     }
 
     /// Processor time that it has taken, in ticks of 10 ms.
@@ -114,5 +114,13 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             eprintln!("the daemon's log:\n{}", self.log.so_far().join("\n"));
         }
+    }
+}
+
+fn body_of(body: &str) -> Value {
+    match serde_json::from_str(body) {
+        Ok(value) => value,
+        Err(_) if body.is_empty() => Value::Null,
+        Err(_) => Value::String(body.to_owned()),
     }
 }
