@@ -3,7 +3,7 @@
 
 use std::{process::Command, time::Duration};
 
-use intercom_gateway::clock;
+use intercom_gateway::{clock, domain::LineState, store::Store};
 use serde_json::{Value, json};
 
 use crate::{
@@ -161,7 +161,9 @@ fn lines_are_events_and_retained_topics_and_a_restart_tells_only_what_has_change
     let metrics = metrics.as_str().unwrap();
     assert!(metrics.contains("\nintercom_gateway_lines{state=\"disabled\"} 1\n"), "{metrics}");
     assert!(metrics.contains("\nintercom_gateway_lines_stretch_ratio{panel=\"risers\"} 1."), "{metrics}");
-    daemon.stop();
+    // What is known is on the disk a second later; then the power fails.
+    wait_kept(&site, 7, LineState::DoorButton);
+    daemon.kill();
 
     let coils = mbpoll(&site.path("basement"), BAUD, 12, "0", 0, 10);
     assert_eq!((coils[&4], coils[&5]), (1, 0), "as the flats have it: {coils:?}");
@@ -183,7 +185,31 @@ fn lines_are_events_and_retained_topics_and_a_restart_tells_only_what_has_change
     let mut flats: Vec<u64> = told.iter().map(|event| event["data"]["flat"].as_u64().unwrap()).collect();
     flats.sort_unstable();
     assert_eq!(flats, [5, 9, 100], "{told:#?}");
+    // At an orderly end nothing has to be waited for.
     daemon.stop();
+    let last = last_sequence(&site);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, last + 1);
+    events.wait_panel(ONLINE, "risers");
+    let (_, row) = daemon.ask("POST", "/api/local/v1/intercoms/1/lines/100/measure", token);
+    assert_eq!(row["state"], "break");
+    panels.set(12, "input", 99, &[60]);
+    assert_eq!(wait_changed(&mut events, 100), words("break", "on_hook"));
+    assert_eq!(events.count_type(CHANGED), 1);
+    daemon.stop();
+}
+
+/// Waits until the state of a flat's line is in the cache.
+fn wait_kept(site: &Site, flat: u64, state: LineState) {
+    let deadline = clock::mono() + PATIENCE;
+    let is_kept = || {
+        let store = Store::open_read_only(&site.state_dir()).unwrap();
+        store.cache().lines().unwrap().iter().any(|line| line.flat == flat && line.state == state)
+    };
+    while !is_kept() {
+        assert!(clock::mono() < deadline, "the line of flat {flat} is not kept");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn last_sequence(site: &Site) -> u64 {
