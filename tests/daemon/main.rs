@@ -1,8 +1,13 @@
 //! The running daemon: the binary itself, beside panels, on lines of its own.
 
+#[path = "../support/consumer.rs"]
+mod consumer;
+mod delivery;
 mod directory;
 mod journal;
 mod libosdp_panels;
+#[path = "../support/mosquitto.rs"]
+mod mosquitto;
 mod ports;
 mod storage;
 #[path = "../support/mod.rs"]

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
 };
 
@@ -52,12 +52,17 @@ impl Daemon {
         self.child.id()
     }
 
-    /// What `/healthz` says: whether all is well, and what is not.
-    pub fn health(&self) -> Value {
+    /// Where it serves HTTP.
+    pub fn address(&self) -> SocketAddr {
         const PLACE: &str = "http, without TLS address=";
         let log = self.log.so_far();
         let address = log.iter().find_map(|line| line.split_once(PLACE)).expect("it serves plain HTTP").1;
-        let mut stream = TcpStream::connect(address.trim()).unwrap();
+        address.trim().parse().unwrap()
+    }
+
+    /// What `/healthz` says: whether all is well, and what is not.
+    pub fn health(&self) -> Value {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
