@@ -27,11 +27,11 @@ use intercom_gateway::{
     wire::osdp::Scbk,
 };
 
-/// The key of all panels.
-pub const KEY: &str = "00112233445566778899AABBCCDDEEFF";
-/// Codes of the cards that open: this and so many after it, a building's worth.
-pub const FIRST_CARD: u32 = 0x3042_0000;
-pub const CARDS: u32 = 100_000;
+pub use super::{
+    daemon::{CARDS, FIRST_CARD},
+    premises::KEY,
+};
+
 /// Events that the bench has not looked at. Full: the subject's output waits in its pipe, its times are already taken.
 const UNREAD: usize = 1024;
 

@@ -143,8 +143,19 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         clock: clock.clone(),
         tokens: tokens.clone(),
     };
-    let endpoint =
-        tokio::spawn(endpoint::serve(endpoint::settings(&config)?, handles, trouble_sender, ended.clone()));
+    let (runtime_beat, endpoint_beat, uplink_beat) =
+        (Beat::new("the runtime"), Beat::new("the endpoint"), Beat::new("the uplink"));
+    let mut beats: Vec<Beat> =
+        buses.handles().iter().map(|bus| Beat::of(&format!("bus {}", bus.name), bus.beat.clone())).collect();
+    beats.extend([runtime_beat.clone(), endpoint_beat.clone()]);
+    beats.extend(config.mqtt.is_some().then(|| uplink_beat.clone()));
+    let endpoint = tokio::spawn(endpoint::serve(
+        endpoint::settings(&config)?,
+        handles,
+        trouble_sender,
+        endpoint_beat,
+        ended.clone(),
+    ));
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
     let mut vital = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         tasks.spawn(async move {
@@ -163,6 +174,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
             uplink,
             trouble,
             clock.clone(),
+            beats.clone(),
         )),
     );
     let control = control::Control {
@@ -179,7 +191,6 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     let socket = control::listen(&config.gateway.control_socket())?;
     vital("the control socket", Box::pin(control.serve(socket)));
     let (end_uplink, uplink_ends) = watch::channel(false);
-    let uplink_beat = Beat::new("the uplink");
     let parts = uplink::Parts {
         store: &store,
         buses: &buses,
@@ -188,11 +199,6 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         beat: uplink_beat.cell(),
     };
     let uplink = uplink::start(&config, parts, uplink_ends);
-    let runtime_beat = Beat::new("the runtime");
-    let mut beats: Vec<Beat> =
-        buses.handles().iter().map(|bus| Beat::of(&format!("bus {}", bus.name), bus.beat.clone())).collect();
-    beats.push(runtime_beat.clone());
-    beats.extend(uplink.is_some().then_some(uplink_beat));
     let notifier = Notifier::start(beats, buses.clone()).context("cannot start the watchdog's thread")?;
     tracing::info!(
         gateway = %config.gateway.id,

@@ -1,5 +1,8 @@
 //! The running daemon: the binary itself, beside panels, on lines of its own.
 
+#[path = "../support/consumer.rs"]
+mod consumer;
+mod delivery;
 mod directory;
 mod journal;
 mod libosdp_panels;

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
 };
 
@@ -52,6 +52,14 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Where it serves HTTP.
+    pub fn address(&self) -> SocketAddr {
+        const PLACE: &str = "http, without TLS address=";
+        let log = self.log.so_far();
+        let address = log.iter().find_map(|line| line.split_once(PLACE)).expect("it serves plain HTTP").1;
+        address.trim().parse().unwrap()
+    }
+
     /// What `/healthz` says: whether all is well, and what is not.
     pub fn health(&self) -> Value {
         let (status, body) = self.ask("GET", "/healthz", "");
@@ -61,10 +69,7 @@ impl Daemon {
 
     /// A request with a token: the status, and its answer as JSON, as text where it is none, null where there is none.
     pub fn ask(&self, method: &str, path: &str, token: &str) -> (u16, Value) {
-        const PLACE: &str = "http, without TLS address=";
-        let log = self.log.so_far();
-        let address = log.iter().find_map(|line| line.split_once(PLACE)).expect("it serves plain HTTP").1;
-        let mut stream = TcpStream::connect(address.trim()).unwrap();
+        let mut stream = TcpStream::connect(self.address()).unwrap();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
         );
