@@ -14,6 +14,7 @@
 //! - `client` alone knows the MQTT library, so that it can be exchanged.
 
 mod client;
+pub mod command;
 pub mod message;
 mod retained;
 pub mod session;
