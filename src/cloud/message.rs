@@ -5,9 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{ClockQuality, Device, EventBody, Name, PanelStatus, time::as_rfc3339};
 
-/// Commands that this version obeys (contract §4).
-pub const COMMANDS: &[&str] = &[];
-
 /// Whether a gateway is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -158,7 +155,7 @@ impl<'a> Info<'a> {
             panels,
             clock,
             events: EventBody::KINDS,
-            commands: COMMANDS,
+            commands: super::command::KINDS,
         }
     }
 }

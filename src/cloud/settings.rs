@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Confirm, Secrets, message::Building};
+use super::{Confirm, Secrets, command::Performer, message::Building};
 use crate::{
     clock::Clock,
     domain::{Name, PanelStatus, UplinkStatus},
@@ -65,6 +65,8 @@ pub struct Handles {
     pub panels: watch::Receiver<Vec<PanelStatus>>,
     /// What the configuration has.
     pub building: watch::Receiver<Building>,
+    /// Performs the commands that only the gateway can.
+    pub perform: Performer,
     /// Tells the time and how far to believe it.
     pub clock: Arc<Clock>,
     /// How the uplink is, for `/healthz`.

@@ -7,8 +7,6 @@ use super::{place::without_numbers, read::Reader};
 
 /// A setting by its path without the numbers of lists, and the value that is refused; `None`: any.
 const UNBUILT: &[(&str, Option<&str>)] = &[
-    ("mqtt.signing_key_file", None),
-    ("mqtt.home_assistant", Some("true")),
     ("bus.baud", Some("auto")),
     ("bus.trace_file", None),
     ("bus.protocol", Some("modbus")),
@@ -57,7 +55,6 @@ fn other(key: &str) -> &'static str {
 fn word_of(kind: &ValueKind) -> &str {
     match kind {
         ValueKind::String(text) => text,
-        ValueKind::Boolean(true) => "true",
         _ => "",
     }
 }

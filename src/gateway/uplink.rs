@@ -16,10 +16,12 @@ use crate::{
     clock::Clock,
     cloud::{
         self, Certificate, Confirm, Handles, Secrets, Settings, Tls,
+        command::Performer,
         message::{Building, Bus, Intercom, Place},
+        signature::Signatures,
     },
     config::{self, Config, Mqtt},
-    domain::{PanelStatus, UplinkStatus},
+    domain::{Name, PanelStatus, UplinkStatus},
     store::Store,
 };
 
@@ -33,6 +35,7 @@ pub struct Parts<'a> {
     pub clock: &'a Arc<Clock>,
     pub uplink: watch::Sender<UplinkStatus>,
     pub beat: Arc<AtomicU64>,
+    pub perform: Performer,
 }
 
 /// Starts the uplink where the configuration has one; it ends after `stop`.
@@ -48,6 +51,7 @@ pub fn start(
         panels: watch_panels(parts.buses.clone()),
         // The configuration does not change while the daemon runs; the receiver keeps the value.
         building: watch::channel(building(config)).1,
+        perform: parts.perform,
         clock: parts.clock.clone(),
         uplink: parts.uplink,
         beat: parts.beat,
@@ -56,13 +60,13 @@ pub fn start(
 }
 
 fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
-    let secrets = mqtt.clone();
+    let (secrets, gateway) = (mqtt.clone(), config.gateway.id.clone());
     Settings {
         gateway: config.gateway.id.clone(),
         host: mqtt.broker.host.clone(),
         port: mqtt.broker.port,
         username: mqtt.username.clone(),
-        secrets: Arc::new(move || read_secrets(&secrets).map_err(|error| format!("{error:#}"))),
+        secrets: Arc::new(move || read_secrets(&secrets, &gateway).map_err(|error| format!("{error:#}"))),
         topic_prefix: mqtt.topic_prefix.clone(),
         confirm: match mqtt.confirm {
             config::Confirm::Broker => Confirm::Broker,
@@ -73,10 +77,14 @@ fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
     }
 }
 
-fn read_secrets(mqtt: &Mqtt) -> anyhow::Result<Secrets> {
+fn read_secrets(mqtt: &Mqtt, gateway: &Name) -> anyhow::Result<Secrets> {
+    let signatures = match &mqtt.signing_key_file {
+        Some(file) => Signatures::required(file.read_signing_keys()?, gateway.clone()),
+        None => Signatures::default(),
+    };
     let password = mqtt.password_file.as_ref().map(config::SecretFile::read_text).transpose()?;
     if !mqtt.broker.tls {
-        return Ok(Secrets { password, tls: None });
+        return Ok(Secrets { password, tls: None, signatures });
     }
     let roots = mqtt.ca_file.as_ref().map(config::SecretFile::read).transpose()?;
     let client = match &mqtt.client_certificate {
@@ -87,7 +95,8 @@ fn read_secrets(mqtt: &Mqtt) -> anyhow::Result<Secrets> {
         }
         None => None,
     };
-    Ok(Secrets { password, tls: Some(Tls { roots: roots.map(|roots| roots.to_vec()), client }) })
+    let tls = Some(Tls { roots: roots.map(|roots| roots.to_vec()), client });
+    Ok(Secrets { password, tls, signatures })
 }
 
 fn building(config: &Config) -> Building {

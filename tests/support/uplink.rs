@@ -9,7 +9,11 @@ use std::{
 
 use intercom_gateway::{
     clock::{Clock, Trust},
-    cloud::{self, Confirm, Handles, SecretReader, Secrets, Settings, message::Building},
+    cloud::{
+        self, Confirm, Handles, SecretReader, Secrets, Settings,
+        command::{ErrorCode, Outcome, Performer},
+        message::Building,
+    },
     domain::{
         EventBody, Name, Occurrence, PanelState, PanelStatus, UplinkStatus,
         event::{KeypadEntered, PanelAt},
@@ -41,6 +45,7 @@ pub struct Uplink {
     pub username: Option<String>,
     pub secrets: SecretReader,
     pub panels: Vec<PanelStatus>,
+    pub perform: Performer,
 }
 
 impl Uplink {
@@ -52,6 +57,10 @@ impl Uplink {
             username: None,
             secrets: Arc::new(|| Ok(Secrets::default())),
             panels: vec![panel("entrance-1")],
+            // There are no buses.
+            perform: Arc::new(|_| {
+                Box::pin(async { Outcome::failed(ErrorCode::UnknownPanel, "this gateway has no panels") })
+            }),
         }
     }
 
@@ -90,6 +99,7 @@ impl Uplink {
             cache: store.cache(),
             panels: panels_seen,
             building: building_seen,
+            perform: self.perform,
             clock: Arc::clone(&clock),
             uplink,
             beat: Arc::clone(&beat),
