@@ -100,9 +100,4 @@ impl Outbox {
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
 }
