@@ -20,7 +20,9 @@ impl SecretFile {
         let bytes = self.read()?;
         let keys: Result<Vec<_>, _> = SubjectPublicKeyInfoDer::pem_slice_iter(&bytes).collect();
         let keys = keys.ok().filter(|keys| !keys.is_empty()).ok_or_else(|| {
-            self.form("holds no public key in PEM (-----BEGIN PUBLIC KEY-----; openssl pkey -pubout makes one)")
+            self.form(
+                "holds no public key in PEM (-----BEGIN PUBLIC KEY-----; openssl pkey -pubout makes one)",
+            )
         })?;
         let raw = |key: SubjectPublicKeyInfoDer<'_>| key.strip_prefix(&ED25519)?.try_into().ok();
         keys.into_iter()

@@ -81,11 +81,11 @@ impl Commands {
         let unknown = |message: String| Outcome::failed(ErrorCode::UnknownPanel, message);
         match (&unlock.panel, locks.as_slice()) {
             (_, []) => Err(unknown("there is no panel with a lock".to_owned())),
-            (Some(panel), locks) => locks
-                .iter()
-                .find(|lock| lock.as_str() == panel)
-                .cloned()
-                .ok_or_else(|| unknown(format!("there is no such panel with a lock; there are {}", names()))),
+            (Some(panel), locks) => {
+                locks.iter().find(|lock| lock.as_str() == panel).cloned().ok_or_else(|| {
+                    unknown(format!("there is no such panel with a lock; there are {}", names()))
+                })
+            }
             (None, [only]) => Ok(only.clone()),
             (None, _) => Err(Outcome::failed(
                 ErrorCode::AmbiguousPanel,
@@ -114,7 +114,9 @@ fn why_not(panel: &Name, error: UnlockError) -> (ErrorCode, String) {
             }
             "insecure" => (
                 ErrorCode::Insecure,
-                format!("panel {panel} is not connected as securely as the configuration demands; the door stays locked"),
+                format!(
+                    "panel {panel} is not connected as securely as the configuration demands; the door stays locked"
+                ),
             ),
             "unconfirmed" => (
                 ErrorCode::Unconfirmed,

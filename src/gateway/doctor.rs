@@ -94,7 +94,8 @@ impl Doctor {
         if let Some(error) = health.journal_failing {
             return check("database", Verdict::Bad, format!("the journal cannot be written: {error}"));
         }
-        let revision = cache.revision.map_or("no revision".to_owned(), |revision| format!("revision {revision}"));
+        let revision =
+            cache.revision.map_or("no revision".to_owned(), |revision| format!("revision {revision}"));
         let figures = format!(
             "journal {} at {}, {} not delivered; {} flats and {} keys of {revision}",
             position.journal,
@@ -106,9 +107,11 @@ impl Doctor {
         match (health.disk_full, health.lost) {
             (true, _) => check("database", Verdict::Bad, format!("the disk is full; {figures}")),
             (false, 0) => check("database", Verdict::Ok, figures),
-            (false, lost) => {
-                check("database", Verdict::Warn, format!("{lost} events were lost since the start; {figures}"))
-            }
+            (false, lost) => check(
+                "database",
+                Verdict::Warn,
+                format!("{lost} events were lost since the start; {figures}"),
+            ),
         }
     }
 
@@ -118,9 +121,7 @@ impl Doctor {
             (false, ..) => (Verdict::Ok, "no [mqtt]: this gateway runs alone".to_owned()),
             (_, true, None) => (Verdict::Ok, "connected".to_owned()),
             (_, true, Some(error)) => (Verdict::Warn, error),
-            (_, false, error) => {
-                (Verdict::Bad, error.unwrap_or_else(|| "not connected yet".to_owned()))
-            }
+            (_, false, error) => (Verdict::Bad, error.unwrap_or_else(|| "not connected yet".to_owned())),
         };
         check("broker", verdict, detail)
     }
@@ -281,8 +282,9 @@ mod tests {
             Check {
                 check: "bus street".into(),
                 verdict: Verdict::Warn,
-                detail: "985 exchanges, 20 without an answer, 15 with a wrong check (1.5 %), 7 bytes of noise"
-                    .into()
+                detail:
+                    "985 exchanges, 20 without an answer, 15 with a wrong check (1.5 %), 7 bytes of noise"
+                        .into()
             }
         );
         assert_eq!(of(90, 0, 10).verdict, Verdict::Bad);

@@ -79,8 +79,8 @@ impl JournalReader {
     /// The commands that were begun and have not ended, in the order in which they came. Blocks.
     pub fn unfinished_commands(&self) -> Result<Vec<UnfinishedCommand>, StoreError> {
         self.readers.look_up(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT id, command FROM commands WHERE result IS NULL ORDER BY n")?;
+            let mut statement = connection
+                .prepare_cached("SELECT id, command FROM commands WHERE result IS NULL ORDER BY n")?;
             let rows = statement.query_map([], |row| {
                 Ok(UnfinishedCommand { id: Uuid::from_bytes(row.get(0)?), command: row.get(1)? })
             })?;

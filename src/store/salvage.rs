@@ -235,9 +235,8 @@ fn copy_commands(old: &Connection, new: &Connection) -> rusqlite::Result<()> {
     let commands = read().unwrap_or_default();
     new.execute_batch("BEGIN IMMEDIATE")?;
     for (n, id, command, seen_ms, synchronized, expires_ms, result) in commands {
-        new.prepare_cached("INSERT OR IGNORE INTO commands VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
-            params![n, id, command, seen_ms, synchronized, expires_ms, result],
-        )?;
+        new.prepare_cached("INSERT OR IGNORE INTO commands VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .execute(params![n, id, command, seen_ms, synchronized, expires_ms, result])?;
     }
     new.execute_batch("COMMIT")
 }

@@ -15,7 +15,8 @@ use super::StoreError;
 /// SD card lives on that. `journal.delivered`: every event up to it is delivered; `journal.pruned`: every event up
 /// to it has been deleted. `commands.n` is the order in which commands came; one without a `result` was begun and has
 /// not ended.
-pub(super) const JOURNAL: &[&str] = &["
+pub(super) const JOURNAL: &[&str] = &[
+    "
 CREATE TABLE journal (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     id TEXT NOT NULL,
@@ -41,7 +42,8 @@ CREATE TABLE time_floor (
     boot TEXT NOT NULL,
     uptime_ms INTEGER NOT NULL
 ) STRICT;
-", "
+",
+    "
 CREATE TABLE commands (
     n INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
@@ -51,7 +53,8 @@ CREATE TABLE commands (
     expires_ms INTEGER NOT NULL,
     result TEXT
 ) STRICT;
-"];
+",
+];
 
 /// `cache.db`: the copy of what the cloud knows; may be deleted.
 ///

@@ -1,5 +1,6 @@
 //! The running daemon: the binary itself, beside panels, on lines of its own.
 
+mod commands;
 mod directory;
 mod journal;
 mod libosdp_panels;

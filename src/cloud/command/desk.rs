@@ -226,9 +226,10 @@ impl Desk {
         let kind = *kind;
         let state = std::mem::replace(state, State::Performing);
         let (begun, verdict) = match state {
-            State::Registering { command, expires_at, caused } => {
-                (Some(Order { id, command, caused }), is_expired(expires_at, &time).then_some(Outcome::Expired))
-            }
+            State::Registering { command, expires_at, caused } => (
+                Some(Order { id, command, caused }),
+                is_expired(expires_at, &time).then_some(Outcome::Expired),
+            ),
             State::Recalling { verdict } => (None, Some(verdict)),
             other => {
                 self.running.insert(id, Running { command: kind, state: other });
@@ -420,8 +421,5 @@ fn is_expired(expires_at: Timestamp, time: &Believed) -> bool {
 }
 
 fn interrupted_outcome() -> Outcome {
-    Outcome::failed(
-        ErrorCode::Interrupted,
-        "the gateway ended before it was done; it is not done again",
-    )
+    Outcome::failed(ErrorCode::Interrupted, "the gateway ended before it was done; it is not done again")
 }

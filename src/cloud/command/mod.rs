@@ -25,7 +25,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 pub use desk::{Believed, Counts, Desk, Effect, Incoming, Registered};
 pub use outbox::Token;
 pub use outcome::{ErrorCode, Failure, Outcome};
-pub use request::{Command, KINDS, Request, Rejected, Unlock};
+pub use request::{Command, KINDS, Rejected, Request, Unlock};
 
 use crate::domain::Mono;
 

@@ -156,9 +156,7 @@ impl Request {
 
     /// Id and name of a message that is refused for another reason than its content.
     pub fn names(payload: &[u8]) -> (Option<Uuid>, Option<String>) {
-        Envelope::read(payload)
-            .map(|envelope| (envelope.id(), text(envelope.command)))
-            .unwrap_or_default()
+        Envelope::read(payload).map(|envelope| (envelope.id(), text(envelope.command))).unwrap_or_default()
     }
 }
 

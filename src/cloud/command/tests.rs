@@ -201,7 +201,8 @@ fn what_is_retained_or_not_signed_is_refused_by_name() {
 fn what_cannot_be_read_is_invalid_and_says_what_can() {
     let mut rig = Rig::new();
     let deep = format!("{{\"id\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    let twice = r#"{"id":"00000000-0000-0000-0000-000000000001","id":"00000000-0000-0000-0000-000000000001"}"#;
+    let twice =
+        r#"{"id":"00000000-0000-0000-0000-000000000001","id":"00000000-0000-0000-0000-000000000001"}"#;
     for payload in ["", "x", "[]", "null", "{", "\u{0}", twice, &deep, &" ".repeat(70_000)] {
         let result = rig.send_raw(payload.as_bytes(), None, false);
         assert_eq!((code(&result), &result["id"]), (("rejected", "invalid"), &Value::Null));
@@ -518,7 +519,12 @@ impl World {
             }
             Effect::Recall { id } => {
                 let first = self.disk.get(&id).cloned();
-                self.desk.registered(id, first.map_or(Registered::Unknown, Registered::Known), time, self.now);
+                self.desk.registered(
+                    id,
+                    first.map_or(Registered::Unknown, Registered::Known),
+                    time,
+                    self.now,
+                );
             }
             Effect::Perform(order) => {
                 self.perform(&order);

@@ -116,28 +116,22 @@ impl Uplink {
         let id = order.id;
         tracing::info!(%id, command = order.command.kind(), "the cloud commands");
         match order.command {
-            Command::Replay { ref journal, from, to } => {
-                match self.session.replay(journal, from, to) {
-                    Ok(replay) => drop(self.replays.insert(replay, id)),
-                    Err(refused) => {
-                        let code = if refused.is_unknown() {
-                            ErrorCode::UnknownJournal
-                        } else {
-                            ErrorCode::RateLimited
-                        };
-                        self.desk.performed(id, Outcome::failed(code, refused.to_string()));
-                    }
+            Command::Replay { ref journal, from, to } => match self.session.replay(journal, from, to) {
+                Ok(replay) => drop(self.replays.insert(replay, id)),
+                Err(refused) => {
+                    let code =
+                        if refused.is_unknown() { ErrorCode::UnknownJournal } else { ErrorCode::RateLimited };
+                    self.desk.performed(id, Outcome::failed(code, refused.to_string()));
                 }
-            }
+            },
             Command::Unlock(_)
             | Command::MeasureLine { .. }
             | Command::Report
             | Command::Resync
             | Command::LogLevel { .. } => {
                 let outcome = (Arc::clone(&self.handles.perform))(order);
-                self.jobs.push(Box::pin(async move {
-                    Done::Command(CommandDone::Performed(id, outcome.await))
-                }));
+                self.jobs
+                    .push(Box::pin(async move { Done::Command(CommandDone::Performed(id, outcome.await)) }));
             }
         }
     }
@@ -169,9 +163,7 @@ pub(super) async fn interrupted(journal: &crate::store::Journal) -> Vec<(Uuid, S
     let reader = journal.reader();
     let unfinished = tokio::task::spawn_blocking(move || reader.unfinished_commands()).await;
     match unfinished {
-        Ok(Ok(unfinished)) => {
-            unfinished.into_iter().map(|command| (command.id, command.command)).collect()
-        }
+        Ok(Ok(unfinished)) => unfinished.into_iter().map(|command| (command.id, command.command)).collect(),
         Ok(Err(error)) => {
             // Told to whoever repeats one of them.
             tracing::warn!(%error, "commands that were interrupted cannot be read");

@@ -31,12 +31,7 @@ pub(super) use cache::{CacheMessage, Changed, Commit, FlatId, FlatRow};
 use journal::{Cursor, JournalFile};
 pub(super) use journal::{Entry, found};
 
-use super::{
-    AppendError, Begun, Now, StoreError,
-    commands::NewCommand,
-    connect,
-    health::Shared,
-};
+use super::{AppendError, Begun, Now, StoreError, commands::NewCommand, connect, health::Shared};
 use crate::domain::{ClockQuality, EventBody, Occurrence, Stamp, event::JournalPruned};
 
 /// Least time between two commits of events, unless a batch is full.
