@@ -15,6 +15,7 @@
 
 mod client;
 pub mod command;
+mod home_assistant;
 pub mod message;
 mod retained;
 pub mod session;

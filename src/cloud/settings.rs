@@ -36,6 +36,8 @@ pub struct Settings {
     pub topic_prefix: String,
     /// When an event counts as delivered.
     pub confirm: Confirm,
+    /// Whether Home Assistant is told of what is here.
+    pub home_assistant: bool,
     /// This program's version.
     pub version: String,
     /// A file that remembers which retained topics the broker has of us, so that those of panels that are gone can

@@ -72,6 +72,7 @@ fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
             config::Confirm::Broker => Confirm::Broker,
             config::Confirm::Cloud => Confirm::Cloud,
         },
+        home_assistant: mqtt.home_assistant,
         version: VERSION.to_owned(),
         retained_file: config.gateway.state_dir.join(RETAINED),
     }
@@ -130,6 +131,19 @@ fn building(config: &Config) -> Building {
                 intercom: panel.intercom,
                 bus: panel.bus.clone(),
                 address: panel.address,
+                has_reader: match &panel.modbus {
+                    Some(modbus) => modbus.profile.keys.is_some(),
+                    None => true,
+                },
+                has_contact: match &panel.modbus {
+                    Some(modbus) => modbus.profile.door.is_some_and(|door| door.contact.is_some()),
+                    None => panel.door.is_some_and(|door| door.input.is_some()),
+                },
+                lines: panel
+                    .modbus
+                    .iter()
+                    .flat_map(|modbus| modbus.lines.iter().map(|(_, flat)| *flat))
+                    .collect(),
             })
             .collect(),
     }

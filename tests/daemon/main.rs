@@ -2,6 +2,7 @@
 
 mod commands;
 mod directory;
+mod home_assistant;
 mod journal;
 mod libosdp_panels;
 mod ports;

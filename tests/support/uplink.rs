@@ -112,6 +112,7 @@ impl Uplink {
             secrets: self.secrets,
             topic_prefix: "intercom/v1".into(),
             confirm: self.confirm,
+            home_assistant: false,
             version: "0.1.0".into(),
             retained_file: retained_file(dir),
         };
