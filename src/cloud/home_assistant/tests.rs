@@ -127,7 +127,6 @@ fn a_swipe_tells_its_verdict_and_not_whose_it_was() {
 /// To be read beside Home Assistant's own schemas, which took every one of them (2024.3).
 #[test]
 fn the_messages_are_these() {
-    let all: Vec<String> =
-        all().into_iter().map(|(topic, message)| format!("{topic}\n{message}")).collect();
+    let all: Vec<String> = all().into_iter().map(|(topic, message)| format!("{topic}\n{message}")).collect();
     insta::assert_snapshot!(all.join("\n"));
 }
