@@ -76,7 +76,7 @@ impl Stage {
         let for_daemon = config.clone();
         let daemon = std::thread::Builder::new()
             .name("daemon".into())
-            .spawn(move || gateway::run(for_daemon, stopped))?;
+            .spawn(move || gateway::run(for_daemon, stopped, gateway::LogFilter::fixed()))?;
         let mut stage = Self {
             config,
             config_file,

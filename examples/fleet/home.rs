@@ -102,8 +102,9 @@ secure_channel = "install"
         let (building, sightings) = Building::start(&plan.lines, plan.panels)?;
         let (stop, stopped) = watch::channel(false);
         let (state_dir, socket) = (config.gateway.state_dir.clone(), config.gateway.control_socket());
-        let daemon =
-            std::thread::Builder::new().name(name.clone()).spawn(move || gateway::run(config, stopped))?;
+        let daemon = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || gateway::run(config, stopped, gateway::LogFilter::fixed()))?;
         Ok(Self {
             name,
             state_dir,

@@ -3,7 +3,10 @@
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use super::{BusHandle, BusStatus, KnownLine, MeasureError, UnlockError, UnlockRefused, core::UnknownFlat};
-use crate::domain::{LineStatus, Name, PanelStatus, event::UnlockedBy};
+use crate::{
+    clock,
+    domain::{LineStatus, Mono, Name, PanelStatus, event::UnlockedBy},
+};
 
 /// The running buses; cheap to clone.
 #[derive(Clone, Default)]
@@ -53,6 +56,11 @@ impl Buses {
         locks.filter(|(_, of)| *of == intercom).map(|(panel, _)| panel.clone()).collect()
     }
 
+    /// The panels that have a lock.
+    pub fn all_locks(&self) -> Vec<Name> {
+        self.buses.iter().flat_map(|bus| &bus.locks).map(|(panel, _)| panel.clone()).collect()
+    }
+
     /// Unlocks and waits until the panel has taken it, at most 2 s. `tenths`: units of 100 ms, by default as the
     /// lock is configured.
     ///
@@ -64,8 +72,22 @@ impl Buses {
         tenths: Option<NonZeroU16>,
         by: UnlockedBy,
     ) -> Result<(), UnlockError> {
+        self.unlock_caused(panel, tenths, by, clock::mono()).await
+    }
+
+    /// As [`Buses::unlock`], for what was asked for at `caused`: the two seconds are counted from then.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn unlock_caused(
+        &self,
+        panel: &Name,
+        tenths: Option<NonZeroU16>,
+        by: UnlockedBy,
+        caused: Mono,
+    ) -> Result<(), UnlockError> {
         let bus = self.bus_of(panel).ok_or(UnlockError::Refused(UnlockRefused::UnknownPanel))?;
-        bus.unlock(panel, tenths, by).await
+        bus.unlock(panel, tenths, by, caused).await
     }
 
     /// Lets a swapped panel in by the default key for `time`. `None`: no such panel; `false`: it has no secure

@@ -199,15 +199,17 @@ pub struct BusHandle {
 }
 
 impl BusHandle {
-    /// Unlocks and waits until the panel has taken it. `tenths`: units of 100 ms, by default as configured.
+    /// Unlocks and waits until the panel has taken it, at most 2 s from `caused` on. `tenths`: units of 100 ms, by
+    /// default as configured.
     pub async fn unlock(
         &self,
         panel: &Name,
         tenths: Option<NonZeroU16>,
         by: UnlockedBy,
+        caused: Mono,
     ) -> Result<(), UnlockError> {
         let (done, result) = oneshot::channel();
-        let unlock = Command::Unlock { panel: panel.clone(), tenths, by, caused: clock::mono(), done };
+        let unlock = Command::Unlock { panel: panel.clone(), tenths, by, caused, done };
         self.commands.try_send(unlock).map_err(|_| UnlockError::Busy)?;
         result.await.map_err(|_| UnlockError::Busy)?
     }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Confirm, Secrets, message::Building};
+use super::{Confirm, Secrets, command::Performer, message::Building};
 use crate::{
     clock::Clock,
     domain::{LineStatus, Name, PanelStatus, UplinkStatus},
@@ -36,6 +36,8 @@ pub struct Settings {
     pub topic_prefix: String,
     /// When an event counts as delivered.
     pub confirm: Confirm,
+    /// Whether Home Assistant is told of what is here.
+    pub home_assistant: bool,
     /// This program's version.
     pub version: String,
     /// A file that remembers which retained topics the broker has of us, so that those of panels that are gone can
@@ -67,6 +69,8 @@ pub struct Handles {
     pub lines: watch::Receiver<Vec<LineStatus>>,
     /// What the configuration has.
     pub building: watch::Receiver<Building>,
+    /// Performs the commands that only the gateway can.
+    pub perform: Performer,
     /// Tells the time and how far to believe it.
     pub clock: Arc<Clock>,
     /// How the uplink is, for `/healthz`.

@@ -6,12 +6,7 @@ use config::{Value, ValueKind};
 use super::{place::without_numbers, read::Reader};
 
 /// A setting by its path without the numbers of lists, and the value that is refused; `None`: any.
-const UNBUILT: &[(&str, Option<&str>)] = &[
-    ("mqtt.signing_key_file", None),
-    ("mqtt.home_assistant", Some("true")),
-    ("bus.baud", Some("auto")),
-    ("bus.trace_file", None),
-];
+const UNBUILT: &[(&str, Option<&str>)] = &[("bus.baud", Some("auto")), ("bus.trace_file", None)];
 
 /// Refuses what is not built yet, anywhere below `value` at `path`.
 pub(super) fn refuse(reader: &Reader<'_>, path: &str, value: &Value) {
@@ -53,7 +48,6 @@ fn other(key: &str) -> &'static str {
 fn word_of(kind: &ValueKind) -> &str {
     match kind {
         ValueKind::String(text) => text,
-        ValueKind::Boolean(true) => "true",
         _ => "",
     }
 }

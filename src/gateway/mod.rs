@@ -8,12 +8,15 @@
 //! end of any long-lived task is the end of the process, which systemd starts again.
 
 mod building;
+mod commands;
 pub mod control;
 mod directory;
+pub mod doctor;
 mod endpoint;
 mod following;
 mod health;
 mod lines;
+mod log_filter;
 mod memory;
 mod notify;
 mod reports;
@@ -36,9 +39,12 @@ use tokio::{
 };
 
 pub use building::tenths;
+pub use log_filter::LogFilter;
 
 use self::{
+    commands::Commands,
     directory::Keys,
+    doctor::Doctor,
     memory::PanelMemory,
     notify::{Beat, Notifier},
 };
@@ -71,11 +77,11 @@ const ENDPOINT_END: Duration = Duration::from_secs(3);
 const UPLINK_END: Duration = Duration::from_secs(4);
 const SECONDS_PER_DAY: u64 = 86_400;
 
-/// Runs the daemon until `stop` becomes true. Blocks.
+/// Runs the daemon until `stop` becomes true; `log` is what the cloud may change for a while. Blocks.
 ///
 /// # Errors
 /// It could not start (the message says what to do), or a vital part of it has ended.
-pub fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+pub fn run(config: Config, stop: watch::Receiver<bool>, log: LogFilter) -> anyhow::Result<()> {
     // Everything below state_dir is its owner's alone (contract §2).
     umask(Mode::from_bits_truncate(0o077));
     make_state_dir(&config.gateway.state_dir)?;
@@ -85,7 +91,7 @@ pub fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(config, stop))
+    runtime.block_on(serve(config, stop, log))
 }
 
 fn make_state_dir(dir: &Path) -> anyhow::Result<()> {
@@ -96,7 +102,7 @@ fn make_state_dir(dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the state directory {} (gateway.state_dir)", dir.display()))
 }
 
-async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) -> anyhow::Result<()> {
     let clock = Arc::new(Clock::system(match config.gateway.clock {
         ClockMode::Auto => Trust::Auto,
         ClockMode::Trusted => Trust::Always,
@@ -163,6 +169,14 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
             name
         });
     };
+    let doctor = Arc::new(Doctor {
+        config: config.clone(),
+        buses: buses.clone(),
+        clock: clock.clone(),
+        journal: journal.clone(),
+        cache: store.cache(),
+        uplink: uplink.clone(),
+    });
     vital("the directory", Box::pin(keys.clone().follow()));
     vital("timekeeping", Box::pin(timekeeping::keep_time(clock.clone(), journal.clone())));
     vital(
@@ -197,6 +211,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         clock: &clock,
         uplink: uplink_sender,
         beat: uplink_beat.cell(),
+        perform: Commands { buses: buses.clone(), doctor, log }.performer(),
     };
     let uplink = uplink::start(&config, parts, uplink_ends);
     let notifier = Notifier::start(beats, buses.clone()).context("cannot start the watchdog's thread")?;

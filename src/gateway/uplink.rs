@@ -13,10 +13,12 @@ use crate::{
     clock::Clock,
     cloud::{
         self, Certificate, Confirm, Handles, Secrets, Settings, Tls,
+        command::Performer,
         message::{Building, Bus, Intercom, Place},
+        signature::Signatures,
     },
     config::{self, Config, Mqtt},
-    domain::{LineStatus, UplinkStatus},
+    domain::{LineStatus, Name, UplinkStatus},
     store::Store,
 };
 
@@ -30,6 +32,7 @@ pub struct Parts<'a> {
     pub clock: &'a Arc<Clock>,
     pub uplink: watch::Sender<UplinkStatus>,
     pub beat: Arc<AtomicU64>,
+    pub perform: Performer,
 }
 
 /// Starts the uplink where the configuration has one; it ends after `stop`.
@@ -46,6 +49,7 @@ pub fn start(
         lines: follow(parts.buses, |bus| bus.lines.clone(), line_statuses),
         // The configuration does not change while the daemon runs; the receiver keeps the value.
         building: watch::channel(building(config)).1,
+        perform: parts.perform,
         clock: parts.clock.clone(),
         uplink: parts.uplink,
         beat: parts.beat,
@@ -54,27 +58,32 @@ pub fn start(
 }
 
 fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
-    let secrets = mqtt.clone();
+    let (secrets, gateway) = (mqtt.clone(), config.gateway.id.clone());
     Settings {
         gateway: config.gateway.id.clone(),
         host: mqtt.broker.host.clone(),
         port: mqtt.broker.port,
         username: mqtt.username.clone(),
-        secrets: Arc::new(move || read_secrets(&secrets).map_err(|error| format!("{error:#}"))),
+        secrets: Arc::new(move || read_secrets(&secrets, &gateway).map_err(|error| format!("{error:#}"))),
         topic_prefix: mqtt.topic_prefix.clone(),
         confirm: match mqtt.confirm {
             config::Confirm::Broker => Confirm::Broker,
             config::Confirm::Cloud => Confirm::Cloud,
         },
+        home_assistant: mqtt.home_assistant,
         version: VERSION.to_owned(),
         retained_file: config.gateway.state_dir.join(RETAINED),
     }
 }
 
-fn read_secrets(mqtt: &Mqtt) -> anyhow::Result<Secrets> {
+fn read_secrets(mqtt: &Mqtt, gateway: &Name) -> anyhow::Result<Secrets> {
+    let signatures = match &mqtt.signing_key_file {
+        Some(file) => Signatures::required(file.read_signing_keys()?, gateway.clone()),
+        None => Signatures::default(),
+    };
     let password = mqtt.password_file.as_ref().map(config::SecretFile::read_text).transpose()?;
     if !mqtt.broker.tls {
-        return Ok(Secrets { password, tls: None });
+        return Ok(Secrets { password, tls: None, signatures });
     }
     let roots = mqtt.ca_file.as_ref().map(config::SecretFile::read).transpose()?;
     let client = match &mqtt.client_certificate {
@@ -85,7 +94,8 @@ fn read_secrets(mqtt: &Mqtt) -> anyhow::Result<Secrets> {
         }
         None => None,
     };
-    Ok(Secrets { password, tls: Some(Tls { roots: roots.map(|roots| roots.to_vec()), client }) })
+    let tls = Some(Tls { roots: roots.map(|roots| roots.to_vec()), client });
+    Ok(Secrets { password, tls, signatures })
 }
 
 fn building(config: &Config) -> Building {
@@ -119,6 +129,19 @@ fn building(config: &Config) -> Building {
                 intercom: panel.intercom,
                 bus: panel.bus.clone(),
                 address: panel.address,
+                has_reader: match &panel.modbus {
+                    Some(modbus) => modbus.profile.keys.is_some(),
+                    None => true,
+                },
+                has_contact: match &panel.modbus {
+                    Some(modbus) => modbus.profile.door.is_some_and(|door| door.contact.is_some()),
+                    None => panel.door.is_some_and(|door| door.input.is_some()),
+                },
+                lines: panel
+                    .modbus
+                    .iter()
+                    .flat_map(|modbus| modbus.lines.iter().map(|(_, flat)| *flat))
+                    .collect(),
             })
             .collect(),
     }

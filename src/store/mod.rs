@@ -16,6 +16,7 @@
 
 mod cache;
 mod change;
+mod commands;
 mod connect;
 mod events;
 mod health;
@@ -38,6 +39,7 @@ use std::{
 
 pub use cache::{Cache, CacheError, CacheReader, CacheState, ExportError, FlatRow, KeyRow};
 pub use change::Delta;
+pub use commands::{Begun, UnfinishedCommand};
 pub use events::{JournalReader, Position};
 pub use health::StoreHealth;
 pub use import::{FlatProblem, ImportError, ImportReport, RefusedFlat};

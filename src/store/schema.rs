@@ -13,8 +13,10 @@ use super::StoreError;
 ///
 /// `events.seq` is the sequence. It has no second index: one event a commit then writes one or two pages, and an
 /// SD card lives on that. `journal.delivered`: every event up to it is delivered; `journal.pruned`: every event up
-/// to it has been deleted.
-pub(super) const JOURNAL: &[&str] = &["
+/// to it has been deleted. `commands.n` is the order in which commands came; one without a `result` was begun and has
+/// not ended.
+pub(super) const JOURNAL: &[&str] = &[
+    "
 CREATE TABLE journal (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     id TEXT NOT NULL,
@@ -40,7 +42,19 @@ CREATE TABLE time_floor (
     boot TEXT NOT NULL,
     uptime_ms INTEGER NOT NULL
 ) STRICT;
-"];
+",
+    "
+CREATE TABLE commands (
+    n INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    command TEXT NOT NULL,
+    seen_ms INTEGER NOT NULL,
+    synchronized INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    result TEXT
+) STRICT;
+",
+];
 
 /// `cache.db`: the copy of what the cloud knows; may be deleted.
 ///

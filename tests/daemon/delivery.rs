@@ -13,16 +13,14 @@ use std::{
 use intercom_gateway::{clock, simulate::panel::Observation};
 use serde_json::Value;
 
-use crate::{
+use crate::support::{
+    Daemon, Events, Site,
     consumer::Consumer,
+    flats::{self, KNOWN},
+    libosdp::{self, Panels},
+    lines::PATIENCE,
     mosquitto::Mosquitto,
-    support::{
-        Daemon, Events, Site,
-        flats::{self, KNOWN},
-        libosdp::{self, Panels},
-        lines::PATIENCE,
-        simulated,
-    },
+    simulated,
 };
 
 const ROOT: &str = "intercom/v1/test";

@@ -1,14 +1,12 @@
 //! The running daemon: the binary itself, beside panels, on lines of its own.
 
-#[path = "../support/consumer.rs"]
-mod consumer;
+mod commands;
 mod delivery;
 mod directory;
+mod home_assistant;
 mod journal;
 mod libosdp_panels;
 mod modbus_panels;
-#[path = "../support/mosquitto.rs"]
-mod mosquitto;
 mod ports;
 mod storage;
 #[path = "../support/mod.rs"]

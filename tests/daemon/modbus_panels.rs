@@ -6,15 +6,13 @@ use std::{process::Command, time::Duration};
 use intercom_gateway::{clock, domain::LineState, store::Store};
 use serde_json::{Value, json};
 
-use crate::{
+use crate::support::{
+    Daemon, Events, Lines, Site,
+    flats::{self, KNOWN_KEY},
+    libosdp::line,
+    lines::PATIENCE,
     mosquitto::Mosquitto,
-    support::{
-        Daemon, Events, Lines, Site,
-        flats::{self, KNOWN_KEY},
-        libosdp::line,
-        lines::PATIENCE,
-        pymodbus::{Panels, mbpoll},
-    },
+    pymodbus::{Panels, mbpoll},
 };
 
 const BAUD: u32 = 115_200;

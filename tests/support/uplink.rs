@@ -9,7 +9,11 @@ use std::{
 
 use intercom_gateway::{
     clock::{Clock, Trust},
-    cloud::{self, Confirm, Handles, SecretReader, Secrets, Settings, message::Building},
+    cloud::{
+        self, Confirm, Handles, SecretReader, Secrets, Settings,
+        command::{ErrorCode, Outcome, Performer},
+        message::Building,
+    },
     domain::{
         EventBody, LineStatus, Name, Occurrence, PanelState, PanelStatus, UplinkStatus,
         event::{KeypadEntered, PanelAt},
@@ -42,6 +46,7 @@ pub struct Uplink {
     pub username: Option<String>,
     pub secrets: SecretReader,
     pub panels: Vec<PanelStatus>,
+    pub perform: Performer,
 }
 
 impl Uplink {
@@ -53,6 +58,10 @@ impl Uplink {
             username: None,
             secrets: Arc::new(|| Ok(Secrets::default())),
             panels: vec![panel("entrance-1")],
+            // There are no buses.
+            perform: Arc::new(|_| {
+                Box::pin(async { Outcome::failed(ErrorCode::UnknownPanel, "this gateway has no panels") })
+            }),
         }
     }
 
@@ -93,6 +102,7 @@ impl Uplink {
             panels: panels_seen,
             lines: lines_seen,
             building: building_seen,
+            perform: self.perform,
             clock: Arc::clone(&clock),
             uplink,
             beat: Arc::clone(&beat),
@@ -105,6 +115,7 @@ impl Uplink {
             secrets: self.secrets,
             topic_prefix: "intercom/v1".into(),
             confirm: self.confirm,
+            home_assistant: false,
             version: "0.1.0".into(),
             retained_file: retained_file(dir),
         };

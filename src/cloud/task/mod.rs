@@ -3,11 +3,13 @@
 //! One loop owns everything. What takes time runs beside it, as an answer of the broker or as a job of the store, and
 //! comes back as a value; nothing in the loop waits for anything else.
 
+mod commands;
 mod connection;
 mod show;
 
-use std::{future::Future, mem::Discriminant, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, mem::Discriminant, pin::Pin, sync::Arc, time::Duration};
 
+use commands::CommandDone;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;
@@ -15,9 +17,11 @@ use uuid::Uuid;
 use super::{
     Handles, Secrets, Settings,
     client::{self, Connection, Message, Received},
+    command::{self, Desk},
     message::{Committed, Presence, StatusSeen},
     retained::Board,
-    session::{Ack, Effect, Event, ReadId, Session, Token, Trouble},
+    session::{Ack, Effect, Event, ReadId, ReplayId, Session, Token, Trouble},
+    signature::{self, Signatures},
     topic::{Root, Topic},
 };
 use crate::{
@@ -45,7 +49,8 @@ pub async fn run(
     handles: Handles,
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let mut uplink = Uplink::new(settings, handles);
+    let interrupted = commands::interrupted(&handles.journal).await;
+    let mut uplink = Uplink::new(settings, handles, Desk::new(interrupted));
     let mut position = uplink.position.clone();
     let mut panels = uplink.handles.panels.clone();
     let mut lines = uplink.handles.lines.clone();
@@ -74,6 +79,7 @@ pub async fn run(
             () = changed(&mut building) => uplink.show_panels(),
             _ = shutdown.wait_for(|stop| *stop), if !uplink.closing => {
                 uplink.closing = true;
+                uplink.desk.disconnected();
                 uplink.look_at_journal();
                 uplink.session.shut_down(clock::mono());
             }
@@ -86,6 +92,7 @@ pub async fn run(
 enum Came {
     Event(Token, Ack),
     Status(Ack),
+    Result(command::Token, Ack),
     Retained(Topic, Ack),
     /// Topics that it does not let us subscribe to.
     Subscribed(Vec<String>),
@@ -99,6 +106,7 @@ enum Done {
     Secrets(Result<Secrets, String>),
     Renewed(Result<(), String>),
     Saved(Result<(), String>),
+    Command(CommandDone),
 }
 
 struct Uplink {
@@ -107,6 +115,11 @@ struct Uplink {
     position: watch::Receiver<Position>,
     root: Root,
     session: Session,
+    desk: Desk,
+    /// Which messages from below are the cloud's.
+    signatures: Signatures,
+    /// Commands that wait for the end of a replay.
+    replays: BTreeMap<ReplayId, Uuid>,
     board: Board,
     /// What `info` says of the clock.
     shown_clock: Option<bool>,
@@ -139,7 +152,7 @@ struct Uplink {
 }
 
 impl Uplink {
-    fn new(settings: Settings, handles: Handles) -> Self {
+    fn new(settings: Settings, handles: Handles, desk: Desk) -> Self {
         let root = Root::new(&settings.topic_prefix, &settings.gateway);
         let remembered = std::fs::read_to_string(&settings.retained_file).unwrap_or_default();
         let position = handles.journal.position();
@@ -160,6 +173,9 @@ impl Uplink {
             position,
             root,
             session,
+            desk,
+            signatures: Signatures::default(),
+            replays: BTreeMap::new(),
             shown_clock: None,
             saving: false,
             connection: None,
@@ -190,8 +206,15 @@ impl Uplink {
             self.closed(None);
         }
         self.look_at_journal();
-        while let Some(effect) = self.session.poll(now) {
-            self.perform(effect);
+        // Each may give the other something to do.
+        loop {
+            if let Some(effect) = self.session.poll(now) {
+                self.perform(effect);
+            } else if let Some(effect) = self.desk.poll(now) {
+                self.obey(effect);
+            } else {
+                break;
+            }
         }
         self.announce();
         self.tell();
@@ -199,7 +222,7 @@ impl Uplink {
 
     fn wait(&self) -> Duration {
         let now = clock::mono();
-        self.session.deadline(now).min(self.drop_at).since(now).min(TURN)
+        self.session.deadline(now).min(self.desk.deadline(now)).min(self.drop_at).since(now).min(TURN)
     }
 
     fn look_at_journal(&mut self) {
@@ -218,7 +241,9 @@ impl Uplink {
                 self.blocking(move || secrets(), Done::Secrets);
             }
             Effect::Subscribe => {
-                let topics = [Topic::Status, Topic::Committed].map(|topic| self.root.full(&topic)).to_vec();
+                let topics = [Topic::Status, Topic::Committed, Topic::Commands]
+                    .map(|topic| self.root.full(&topic))
+                    .to_vec();
                 self.with_connection(|connection| {
                     let answer = connection.subscribe(topics)?;
                     Ok(Box::pin(async { answer.await.map_or(Came::Nothing, Came::Subscribed) }))
@@ -255,6 +280,7 @@ impl Uplink {
                 self.blocking(read, move |read| Done::Read(id, read));
             }
             Effect::Delivered { journal, through } => self.handles.journal.set_delivered(&journal, through),
+            Effect::Replayed { id, end } => self.replayed(id, &end),
             Effect::BeginNewJournal { reason } => {
                 if !std::mem::replace(&mut self.renewing, true) {
                     let journal = self.handles.journal.clone();
@@ -290,17 +316,29 @@ impl Uplink {
     }
 
     fn received(&mut self, received: &Received, now: Mono) {
-        match self.root.parse(&received.topic) {
-            Some(Topic::Status) => {
-                // What is no status of ours is to be replaced like that of another session.
-                let status: StatusSeen = serde_json::from_slice(&received.payload).unwrap_or_default();
-                self.session.status_seen(&status, now);
-            }
-            Some(Topic::Committed) => match serde_json::from_slice::<Committed>(&received.payload) {
-                Ok(committed) => self.session.committed_seen(&committed, now),
-                Err(error) => tracing::warn!(%error, "events/committed is not understood, and ignored"),
-            },
+        let topic = self.root.parse(&received.topic);
+        if topic == Some(Topic::Status) {
+            // Ours, and unsigned; what is no status is to be replaced like that of another session.
+            let status: StatusSeen = serde_json::from_slice(&received.payload).unwrap_or_default();
+            return self.session.status_seen(&status, now);
+        }
+        let signatures = self.signatures.clone();
+        let opened = signatures.open(&received.payload);
+        let opened = opened.as_deref().map_err(|refused| *refused);
+        match topic {
+            Some(Topic::Committed) => self.committed_received(opened, now),
+            Some(Topic::Commands) => self.command_received(received, opened, now),
             _ => tracing::debug!(topic = received.topic, retain = received.retain, "a message of no use"),
+        }
+    }
+
+    fn committed_received(&mut self, opened: Result<&[u8], signature::Refused>, now: Mono) {
+        let committed = opened.map_err(|refused| refused.to_string()).and_then(|payload| {
+            serde_json::from_slice::<Committed>(payload).map_err(|error| error.to_string())
+        });
+        match committed {
+            Ok(committed) => self.session.committed_seen(&committed, now),
+            Err(error) => tracing::warn!(error, "events/committed is not understood, and ignored"),
         }
     }
 
@@ -313,6 +351,7 @@ impl Uplink {
                 self.note_forbidden(&Topic::Status, &ack);
                 self.session.status_acknowledged(now);
             }
+            Came::Result(token, ack) => self.result_acknowledged(token, &ack, now),
             Came::Retained(topic, ack) => {
                 self.announcing = self.announcing.saturating_sub(1);
                 if !self.note_forbidden(&topic, &ack) {
@@ -322,7 +361,7 @@ impl Uplink {
             Came::Subscribed(refused) => {
                 if let Some(topic) = refused.first() {
                     self.forbid(format!(
-                        "the broker does not let this gateway subscribe to {topic}: let it read its topics `status` and `events/committed`"
+                        "the broker does not let this gateway subscribe to {topic}: let it read its topics `status`, `commands` and `events/committed`"
                     ));
                 }
                 self.session.subscribed(now);
@@ -344,6 +383,7 @@ impl Uplink {
                     self.session.disconnected(false, now);
                 }
             }
+            Done::Command(done) => self.command_done(done, now),
             Done::Renewed(renewed) => {
                 self.renewing = false;
                 self.look_at_journal();

@@ -7,6 +7,7 @@ use crate::{
     clock,
     cloud::{
         client::Message,
+        home_assistant,
         message::{self, Info},
         session::Ack,
         topic::Topic,
@@ -30,6 +31,23 @@ impl Uplink {
             |topic| matches!(topic, Topic::Panel(name) if !panels.iter().any(|status| status.panel == *name)),
         );
         self.show_info();
+        if self.settings.home_assistant {
+            self.show_discovery();
+        }
+    }
+
+    /// Tells Home Assistant what there is.
+    fn show_discovery(&mut self) {
+        let messages = {
+            let (building, panels) = (self.handles.building.borrow(), self.handles.panels.borrow());
+            home_assistant::messages(&self.root, &self.settings.version, &building, &panels)
+        };
+        let topics: BTreeSet<Topic> = messages.iter().map(|(topic, _)| topic.clone()).collect();
+        for (topic, message) in messages {
+            let payload = message.to_string();
+            self.board.set(topic, payload.clone(), payload);
+        }
+        self.board.remove(|topic| matches!(topic, Topic::Discovery(_)) && !topics.contains(topic));
     }
 
     /// Puts on the board what lines are now. Only the state is news: a line is measured every second.
