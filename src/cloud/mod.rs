@@ -18,6 +18,7 @@ pub mod message;
 mod retained;
 pub mod session;
 mod settings;
+pub mod sync;
 mod task;
 pub mod topic;
 
