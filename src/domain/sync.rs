@@ -97,7 +97,8 @@ impl SyncError {
 impl std::fmt::Display for SyncError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.code.as_str())?;
-        for (what, value) in [("revision", self.revision), ("intercom", self.intercom), ("flat id", self.id)] {
+        for (what, value) in [("revision", self.revision), ("intercom", self.intercom), ("flat id", self.id)]
+        {
             if let Some(value) = value {
                 write!(f, ", {what} {value}")?;
             }

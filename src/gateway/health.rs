@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::{
     bus::Buses,
     clock::Clock,
-    domain::{Health, PanelState, UplinkStatus},
+    domain::{Health, PanelState, SyncStatus, UplinkStatus},
     store::Journal,
 };
 
@@ -19,6 +19,7 @@ pub async fn watch_health(
     journal: Journal,
     buses: Buses,
     uplink: watch::Receiver<UplinkStatus>,
+    sync: watch::Receiver<SyncStatus>,
     endpoint: watch::Receiver<Option<String>>,
     clock: Arc<Clock>,
 ) {
@@ -26,6 +27,9 @@ pub async fn watch_health(
     loop {
         ticks.tick().await;
         let mut now = look(&journal, &buses, &uplink.borrow(), &clock);
+        let refused =
+            |error| format!("flats from the cloud were refused, the last good ones stay in force ({error})");
+        now.reasons.extend(sync.borrow().error.as_ref().map(refused));
         now.reasons.extend(endpoint.borrow().clone());
         health.send_if_modified(|before| {
             let changed = *before != now;

@@ -46,7 +46,7 @@ use crate::{
     clock::{Clock, Trust},
     config::{ClockMode, Config},
     domain::{
-        EventBody, Health, Occurrence, UplinkStatus,
+        EventBody, Health, Occurrence, SyncStatus, UplinkStatus,
         event::{GatewayStarted, GatewayStopping},
     },
     store::{Store, StoreOptions},
@@ -125,6 +125,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     let (health_sender, health) = watch::channel(Health::default());
     let (uplink_sender, uplink) =
         watch::channel(UplinkStatus { configured: config.mqtt.is_some(), ..Default::default() });
+    let (sync_sender, sync) = watch::channel(SyncStatus::default());
     let pump =
         tokio::spawn(reports::pump(reports_receiver, journal.clone(), Arc::new(memory), clock.clone(), lost));
     let (trouble_sender, trouble) = watch::channel(None);
@@ -134,6 +135,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         buses: buses.clone(),
         health,
         uplink: uplink.clone(),
+        sync: sync.clone(),
         clock: clock.clone(),
         tokens: tokens.clone(),
     };
@@ -155,6 +157,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
             journal.clone(),
             buses.clone(),
             uplink,
+            sync,
             trouble,
             clock.clone(),
         )),
@@ -164,7 +167,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         intercoms: config.intercoms.iter().map(|intercom| intercom.id).collect(),
         journal: journal.clone(),
         cache: store.cache(),
-        keys,
+        keys: keys.clone(),
         clock: clock.clone(),
         buses: buses.clone(),
         tokens,
@@ -178,7 +181,9 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         store: &store,
         buses: &buses,
         clock: &clock,
+        keys,
         uplink: uplink_sender,
+        sync: sync_sender,
         beat: uplink_beat.cell(),
     };
     let uplink = uplink::start(&config, parts, uplink_ends);

@@ -10,7 +10,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use super::VERSION;
+use super::{VERSION, directory::Keys};
 use crate::{
     bus::Buses,
     clock::Clock,
@@ -19,19 +19,24 @@ use crate::{
         message::{Building, Bus, Intercom, Place},
     },
     config::{self, Config, Mqtt},
-    domain::{PanelStatus, UplinkStatus},
+    domain::{PanelStatus, SyncStatus, UplinkStatus},
     store::Store,
 };
 
 /// Which retained topics the broker has of us, in the state directory.
 const RETAINED: &str = "retained.json";
 
+/// Parts of an unfinished snapshot; the file has no name while it is in use.
+const PARTS: &str = "sync.parts";
+
 /// What the uplink shares with the rest.
 pub struct Parts<'a> {
     pub store: &'a Store,
     pub buses: &'a Buses,
     pub clock: &'a Arc<Clock>,
+    pub keys: Keys,
     pub uplink: watch::Sender<UplinkStatus>,
+    pub sync: watch::Sender<SyncStatus>,
     pub beat: Arc<AtomicU64>,
 }
 
@@ -45,11 +50,13 @@ pub fn start(
     let handles = Handles {
         journal: parts.store.journal(),
         cache: parts.store.cache(),
+        in_force: Arc::new(move || parts.keys.refresh().map_err(|error| error.to_string())),
         panels: watch_panels(parts.buses.clone()),
         // The configuration does not change while the daemon runs; the receiver keeps the value.
         building: watch::channel(building(config)).1,
         clock: parts.clock.clone(),
         uplink: parts.uplink,
+        sync: parts.sync,
         beat: parts.beat,
     };
     Some(tokio::spawn(cloud::run(settings(config, mqtt), handles, stop)))
@@ -70,6 +77,7 @@ fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
         },
         version: VERSION.to_owned(),
         retained_file: config.gateway.state_dir.join(RETAINED),
+        parts_file: config.gateway.state_dir.join(PARTS),
     }
 }
 

@@ -46,7 +46,9 @@ impl Assembly {
     /// Whether `part` is one of this snapshot's, whichever request it came for.
     pub(super) fn has_place_for(&self, part: &Part) -> bool {
         let parts = usize::try_from(part.parts).unwrap_or(usize::MAX);
-        self.rank.revision == part.head.revision && self.digest == part.head.digest && self.have.len() == parts
+        self.rank.revision == part.head.revision
+            && self.digest == part.head.digest
+            && self.have.len() == parts
     }
 
     /// Whether `part` is there.

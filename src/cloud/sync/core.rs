@@ -527,9 +527,8 @@ impl Sync {
 
     /// An unfinished snapshot that nobody asked for is of use only while it is news.
     fn drop_old_assembly(&mut self) {
-        let old = |assembly: &Assembly| {
-            !assembly.requested && Some(assembly.rank.revision) <= self.ours.revision
-        };
+        let old =
+            |assembly: &Assembly| !assembly.requested && Some(assembly.rank.revision) <= self.ours.revision;
         if self.assembly.as_ref().is_some_and(old) {
             self.drop_assembly();
         }

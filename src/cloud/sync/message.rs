@@ -37,7 +37,7 @@ pub struct Request<'a> {
     pub reason: Reason,
 }
 
-/// Payload of `sync/state`, and of `GET /api/local/v1/sync`.
+/// Payload of `sync/state`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct State<'a> {
     revision: Option<u64>,

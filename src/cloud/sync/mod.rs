@@ -12,13 +12,19 @@
 //! - A message is validated whole before anything of it is kept. Parts wait on disk as text, not in memory.
 //! - One message is dealt with at a time, in the order in which they came.
 
+mod apply;
 mod assembly;
 mod core;
 mod message;
 mod read;
+#[cfg(test)]
+mod simulation;
 mod spool;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
+    apply::{apply_delta, apply_snapshot, not_kept},
     core::{Counts, Effect, Failure, Ours, Sync, Target, Verdict},
     message::{Reason, Request, State},
     read::{Change, Content, Current, Download, Head, Header, Part, read},

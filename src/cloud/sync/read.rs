@@ -118,9 +118,8 @@ fn invalid(message: impl Into<String>) -> SyncError {
 }
 
 /// The members of a message that mean something.
-const KNOWN: [&str; 11] = [
-    "kind", "request", "revision", "part", "parts", "digest", "flats", "base", "upsert", "remove", "empty",
-];
+const KNOWN: [&str; 11] =
+    ["kind", "request", "revision", "part", "parts", "digest", "flats", "base", "upsert", "remove", "empty"];
 
 /// A message's members, as text; null counts as absent.
 struct Members<'a>([Option<&'a RawValue>; KNOWN.len()]);
@@ -159,9 +158,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
 impl<'a> Members<'a> {
     fn read(&self, revision: Result<u64, SyncError>, intercoms: &[u64]) -> Result<Download, SyncError> {
         let kind: String = self.value("kind", "one of the texts snapshot, delta, current")?;
-        let head = || {
-            Ok(Head { request: self.request()?, revision: revision.clone()?, digest: self.digest()? })
-        };
+        let head =
+            || Ok(Head { request: self.request()?, revision: revision.clone()?, digest: self.digest()? });
         match kind.as_str() {
             "snapshot" => self.snapshot(head()?, intercoms),
             "delta" => self.delta(head()?, intercoms),

@@ -5,6 +5,7 @@
 
 mod connection;
 mod show;
+mod sync;
 
 use std::{future::Future, mem::Discriminant, pin::Pin, sync::Arc, time::Duration};
 
@@ -25,6 +26,7 @@ use crate::{
     domain::{Mono, StoredEvent},
     store::Position,
 };
+use sync::{SyncDone, Syncing};
 
 /// The loop turns at least so often.
 const TURN: Duration = Duration::from_secs(1);
@@ -49,7 +51,9 @@ pub async fn run(
     let mut position = uplink.position.clone();
     let mut panels = uplink.handles.panels.clone();
     let mut building = uplink.handles.building.clone();
+    let mut cache = uplink.handles.cache.state();
     uplink.show_panels();
+    uplink.show_sync_state();
     loop {
         uplink.turn();
         if uplink.session.is_done() {
@@ -58,7 +62,7 @@ pub async fn run(
         }
         let wait = uplink.wait();
         tokio::select! {
-            event = next_event(&mut uplink.connection) => uplink.happened(event),
+            event = next_event(&mut uplink.connection), if uplink.syncing.has_room() => uplink.happened(event),
             Some(came) = uplink.answers.next() => {
                 uplink.came(came);
                 while let Some(Some(came)) = uplink.answers.next().now_or_never() {
@@ -69,6 +73,7 @@ pub async fn run(
             () = changed(&mut position) => {}
             () = changed(&mut panels) => uplink.show_panels(),
             () = changed(&mut building) => uplink.show_panels(),
+            () = changed(&mut cache) => {}
             _ = shutdown.wait_for(|stop| *stop), if !uplink.closing => {
                 uplink.closing = true;
                 uplink.look_at_journal();
@@ -84,6 +89,8 @@ enum Came {
     Event(Token, Ack),
     Status(Ack),
     Retained(Topic, Ack),
+    /// To a `sync/request`.
+    Asked(Ack),
     /// Topics that it does not let us subscribe to.
     Subscribed(Vec<String>),
     /// The connection ended first.
@@ -96,6 +103,7 @@ enum Done {
     Secrets(Result<Secrets, String>),
     Renewed(Result<(), String>),
     Saved(Result<(), String>),
+    Sync(SyncDone),
 }
 
 struct Uplink {
@@ -104,6 +112,7 @@ struct Uplink {
     position: watch::Receiver<Position>,
     root: Root,
     session: Session,
+    syncing: Syncing,
     board: Board,
     /// What `info` says of the clock.
     shown_clock: Option<bool>,
@@ -141,6 +150,8 @@ impl Uplink {
         let remembered = std::fs::read_to_string(&settings.retained_file).unwrap_or_default();
         let position = handles.journal.position();
         let Position { journal, last, .. } = position.borrow().clone();
+        let in_force = handles.cache.state().borrow().clone();
+        let syncing = Syncing::new(in_force, settings.parts_file.clone(), random_seed());
         let session = Session::new(
             settings.confirm,
             journal,
@@ -157,6 +168,7 @@ impl Uplink {
             position,
             root,
             session,
+            syncing,
             shown_clock: None,
             saving: false,
             connection: None,
@@ -190,13 +202,14 @@ impl Uplink {
         while let Some(effect) = self.session.poll(now) {
             self.perform(effect);
         }
+        self.sync_turn(now);
         self.announce();
         self.tell();
     }
 
     fn wait(&self) -> Duration {
         let now = clock::mono();
-        self.session.deadline(now).min(self.drop_at).since(now).min(TURN)
+        self.session.deadline(now).min(self.syncing.deadline()).min(self.drop_at).since(now).min(TURN)
     }
 
     fn look_at_journal(&mut self) {
@@ -215,7 +228,9 @@ impl Uplink {
                 self.blocking(move || secrets(), Done::Secrets);
             }
             Effect::Subscribe => {
-                let topics = [Topic::Status, Topic::Committed].map(|topic| self.root.full(&topic)).to_vec();
+                let topics = [Topic::Status, Topic::Committed, Topic::SyncFlats]
+                    .map(|topic| self.root.full(&topic))
+                    .to_vec();
                 self.with_connection(|connection| {
                     let answer = connection.subscribe(topics)?;
                     Ok(Box::pin(async { answer.await.map_or(Came::Nothing, Came::Subscribed) }))
@@ -280,13 +295,13 @@ impl Uplink {
             }
             client::Event::Received(received) => {
                 self.look_at_journal();
-                self.received(&received, now);
+                self.received(received, now);
             }
             client::Event::Closed(failure) => self.closed(failure),
         }
     }
 
-    fn received(&mut self, received: &Received, now: Mono) {
+    fn received(&mut self, received: Received, now: Mono) {
         match self.root.parse(&received.topic) {
             Some(Topic::Status) => {
                 // What is no status of ours is to be replaced like that of another session.
@@ -297,6 +312,7 @@ impl Uplink {
                 Ok(committed) => self.session.committed_seen(&committed, now),
                 Err(error) => tracing::warn!(%error, "events/committed is not understood, and ignored"),
             },
+            Some(Topic::SyncFlats) => self.flats_received(received, now),
             _ => tracing::debug!(topic = received.topic, retain = received.retain, "a message of no use"),
         }
     }
@@ -316,10 +332,11 @@ impl Uplink {
                     self.board.done(&topic);
                 }
             }
+            Came::Asked(ack) => drop(self.note_forbidden(&Topic::SyncRequest, &ack)),
             Came::Subscribed(refused) => {
                 if let Some(topic) = refused.first() {
                     self.forbid(format!(
-                        "the broker does not let this gateway subscribe to {topic}: let it read its topics `status` and `events/committed`"
+                        "the broker does not let this gateway subscribe to {topic}: let it read its topics `status`, `events/committed` and `sync/flats`"
                     ));
                 }
                 self.session.subscribed(now);
@@ -349,6 +366,7 @@ impl Uplink {
                     Err(error) => tracing::error!(error, "no new journal can be begun; tried again"),
                 }
             }
+            Done::Sync(done) => self.sync_done(done, now),
             Done::Saved(saved) => {
                 self.saving = false;
                 if let Err(error) = saved {
