@@ -7,6 +7,7 @@ use intercom_gateway::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+#[allow(dead_code, reason = "the daemon's tests use the rest")]
 #[path = "support/flats.rs"]
 mod flats;
 

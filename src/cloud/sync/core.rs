@@ -312,7 +312,9 @@ impl Sync {
         self.ours = ours;
         self.effects.push_back(Effect::Show);
         self.drop_old_assembly();
-        self.want(Reason::Digest, now);
+        if self.online {
+            self.ask_at = Some((now, Reason::Digest));
+        }
     }
 
     /// What to do now; to be called until it has nothing to say, after every input and at [`Sync::deadline`].
