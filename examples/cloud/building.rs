@@ -34,6 +34,11 @@ impl Building {
         (self.revision, &self.digest)
     }
 
+    /// Its flats.
+    pub fn flats(&self) -> &Flats {
+        &self.flats
+    }
+
     /// The answer to a `sync/request`: `current` to a gateway that has these very flats, else a snapshot.
     pub fn answer(&self, request: &Value) -> Vec<String> {
         let id = request["request"].as_str();

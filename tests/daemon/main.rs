@@ -1,5 +1,6 @@
 //! The running daemon: the binary itself, beside panels, on lines of its own.
 
+#[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../../examples/cloud/building.rs"]
 mod building;
 #[path = "../support/consumer.rs"]

@@ -224,10 +224,8 @@ impl World {
             }
             Action::Change => self.change(),
             Action::GoBack => self.go_back(),
-            Action::Asked { connection, id, revision, digest } => {
-                if !self.fault(0.2) {
-                    self.answer(connection, id, revision, &digest);
-                }
+            Action::Asked { connection, id, revision, digest } if !self.fault(0.2) => {
+                self.answer(connection, id, revision, &digest);
             }
             Action::Arrives { connection, sent } if connection == self.connection && self.up => {
                 self.waiting.push(sent);

@@ -93,7 +93,11 @@ mod tests {
 
     fn kept(spool: &mut Spool) -> Vec<String> {
         let mut kept = Vec::new();
-        spool.each(|json| Ok::<_, io::Error>(kept.push(json.to_owned()))).unwrap();
+        let keep = |json: &str| {
+            kept.push(json.to_owned());
+            Ok::<_, io::Error>(())
+        };
+        spool.each(keep).unwrap();
         kept
     }
 

@@ -183,7 +183,7 @@ impl Uplink {
             self.syncing.held -= payload.len();
             let intercoms: Vec<u64> =
                 self.handles.building.borrow().intercoms.iter().map(|intercom| intercom.id).collect();
-            self.sync_job(move || SyncDone::Read(sync::read(&payload, &intercoms)));
+            self.sync_job(move || SyncDone::Read(open(&payload, &intercoms)));
         }
     }
 
@@ -271,6 +271,12 @@ impl Uplink {
             },
         );
     }
+}
+
+/// What every payload of `sync/flats` passes through first: whoever checks signatures does it here, and hands on what was
+/// signed.
+fn open(payload: &[u8], intercoms: &[u64]) -> Result<Download, SyncError> {
+    sync::read(payload, intercoms)
 }
 
 fn ours(state: &CacheState) -> Ours {
