@@ -1,5 +1,8 @@
 //! The running daemon: the binary itself, beside panels, on lines of its own.
 
+#[allow(dead_code, reason = "the example uses the rest")]
+#[path = "../../examples/cloud/building.rs"]
+mod building;
 mod commands;
 mod delivery;
 mod directory;
@@ -11,4 +14,5 @@ mod ports;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;
+mod sync;
 mod systemd;
