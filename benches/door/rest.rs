@@ -159,7 +159,7 @@ fn building() -> anyhow::Result<(Building, Sightings)> {
     let key = Scbk::from_hex(KEY).context("the key")?;
     let place = |address| {
         let setup = PanelSetup::new(address, ChannelSetup::Key(key.clone()), 1);
-        Ok(PlacedPanel { name: panel_name(address)?, bus: bus.clone(), setup })
+        Ok(PlacedPanel { name: panel_name(address)?, bus: bus.clone(), setup: setup.into() })
     };
     let placed = (0..PANELS).map(place).collect::<anyhow::Result<_>>()?;
     Ok(Building::start(&[line], placed)?)

@@ -90,7 +90,7 @@ impl Rig {
         let place = |address| {
             let channel = ChannelSetup::Key(key.clone());
             let setup = PanelSetup { enforce: true, ..PanelSetup::new(address, channel, 1) };
-            Ok(PlacedPanel { name: subject::panel_name(address)?, bus: bus.clone(), setup })
+            Ok(PlacedPanel { name: subject::panel_name(address)?, bus: bus.clone(), setup: setup.into() })
         };
         let placed: Vec<_> = (0..panels).map(place).collect::<anyhow::Result<_>>()?;
         let mut names: Vec<_> = placed.iter().map(|panel| panel.name.clone()).collect();
