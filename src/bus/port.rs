@@ -128,6 +128,22 @@ pub enum Port {
     Tcp(TcpStream),
 }
 
+impl Port {
+    /// Drops what has come in and was not read yet. Modbus answers name no request: one that comes late must be gone
+    /// before the next is asked for.
+    pub fn discard_input(&self) -> io::Result<()> {
+        match self {
+            Self::Tty(tty) => Ok(tty.clear(tokio_serial::ClearBuffer::Input)?),
+            Self::Tcp(tcp) => {
+                let mut dropped = [0; 256];
+                // The end of the connection is the reader's to find.
+                while matches!(tcp.try_read(&mut dropped), Ok(length) if length > 0) {}
+                Ok(())
+            }
+        }
+    }
+}
+
 impl AsyncRead for Port {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {

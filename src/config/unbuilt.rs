@@ -11,9 +11,6 @@ const UNBUILT: &[(&str, Option<&str>)] = &[
     ("mqtt.home_assistant", Some("true")),
     ("bus.baud", Some("auto")),
     ("bus.trace_file", None),
-    ("bus.protocol", Some("modbus")),
-    ("panel.profile", None),
-    ("panel.lines", None),
 ];
 
 /// Refuses what is not built yet, anywhere below `value` at `path`.
@@ -49,7 +46,6 @@ pub(super) fn refuse(reader: &Reader<'_>, path: &str, value: &Value) {
 fn other(key: &str) -> &'static str {
     match key {
         "bus.baud" => "write the rate that the panels are set to, like 9600",
-        "bus.protocol" => r#"only "osdp" is"#,
         _ => "remove it",
     }
 }

@@ -11,7 +11,9 @@ mod building;
 pub mod control;
 mod directory;
 mod endpoint;
+mod following;
 mod health;
+mod lines;
 mod memory;
 mod notify;
 mod reports;
@@ -103,12 +105,15 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     control::refuse_a_second(&config.gateway.control_socket())?;
     let store = open_store(&config, &clock)?;
     let journal = store.journal();
-    let keys = Keys::load(store.cache(), config.gateway.timezone.clone()).context("cannot load the keys")?;
+    let with_line = lines::configured(&config);
+    let keys = Keys::load(store.cache(), config.gateway.timezone.clone(), with_line.clone())
+        .context("cannot load the keys")?;
+    let kept_lines = lines::recall(&store.cache());
     let memory = PanelMemory::open(&config.gateway.state_dir).context("cannot open the panels' memory")?;
 
     let (reports, reports_receiver) = mpsc::channel(REPORTS);
     let lost = Arc::new(AtomicU64::new(0));
-    let shared = Shared { directory: keys.in_force(), clock: clock.clone(), reports, lost: lost.clone() };
+    let shared = Shared { in_force: keys.in_force(), clock: clock.clone(), reports, lost: lost.clone() };
     reports::append(
         &journal,
         Occurrence {
@@ -116,8 +121,9 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
             body: EventBody::GatewayStarted(GatewayStarted { version: VERSION.to_owned() }),
         },
     );
-    let buses = building::start_buses(&config, &memory, &shared)?;
+    let buses = building::start_buses(&config, &memory, &kept_lines, &shared)?;
     drop(shared);
+    let lines_memory = tokio::spawn(lines::remember(store.cache(), buses.clone(), kept_lines, with_line));
 
     // Told at the end, whatever ended us: `stop` is only a wish from outside.
     let (ending, ended) = watch::channel(false);
@@ -210,6 +216,8 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     let joined = stop_buses(buses).await;
     // The buses have ended, so their reports end.
     let _ = pump.await;
+    // Likewise, and its last write is short.
+    let _ = lines_memory.await;
     // It gives its requests two seconds; one that was about to end by itself is told nothing.
     let _ = tokio::time::timeout(ENDPOINT_END, endpoint).await;
     // Last of all that speak: what the buses reported to the end goes up too, as far as a few seconds allow.

@@ -11,7 +11,7 @@ use intercom_gateway::{
     clock::{Clock, Trust},
     cloud::{self, Confirm, Handles, SecretReader, Secrets, Settings, message::Building},
     domain::{
-        EventBody, Name, Occurrence, PanelState, PanelStatus, UplinkStatus,
+        EventBody, LineStatus, Name, Occurrence, PanelState, PanelStatus, UplinkStatus,
         event::{KeypadEntered, PanelAt},
     },
     store::{Journal, Store, StoreOptions},
@@ -25,6 +25,7 @@ pub struct Gateway {
     pub journal: Journal,
     pub clock: Arc<Clock>,
     pub panels: watch::Sender<Vec<PanelStatus>>,
+    pub lines: watch::Sender<Vec<LineStatus>>,
     pub building: watch::Sender<Building>,
     pub uplink: watch::Receiver<UplinkStatus>,
     pub beat: Arc<AtomicU64>,
@@ -81,6 +82,7 @@ impl Uplink {
         })
         .unwrap();
         let (panels, panels_seen) = watch::channel(self.panels);
+        let (lines, lines_seen) = watch::channel(Vec::new());
         let (building, building_seen) = watch::channel(Building::default());
         let (uplink, uplink_seen) = watch::channel(UplinkStatus::default());
         let (stop, stopped) = watch::channel(false);
@@ -89,6 +91,7 @@ impl Uplink {
             journal: store.journal(),
             cache: store.cache(),
             panels: panels_seen,
+            lines: lines_seen,
             building: building_seen,
             clock: Arc::clone(&clock),
             uplink,
@@ -110,6 +113,7 @@ impl Uplink {
             store: Some(store),
             clock,
             panels,
+            lines,
             building,
             uplink: uplink_seen,
             beat,

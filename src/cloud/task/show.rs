@@ -1,5 +1,7 @@
 //! What the uplink shows: retained topics to the cloud, its own state to `/healthz` and the log.
 
+use std::collections::BTreeSet;
+
 use super::{Came, Done, Uplink, connection::FORGET_LOGGED};
 use crate::{
     clock,
@@ -9,7 +11,7 @@ use crate::{
         session::Ack,
         topic::Topic,
     },
-    domain::{ClockQuality, PanelStatus, UplinkStatus},
+    domain::{ClockQuality, LineStatus, PanelStatus, UplinkStatus},
     sys::files::write_private,
 };
 
@@ -28,6 +30,18 @@ impl Uplink {
             |topic| matches!(topic, Topic::Panel(name) if !panels.iter().any(|status| status.panel == *name)),
         );
         self.show_info();
+    }
+
+    /// Puts on the board what lines are now. Only the state is news: a line is measured every second.
+    pub(super) fn show_lines(&mut self) {
+        let lines = self.handles.lines.borrow().clone();
+        let topic = |status: &LineStatus| Topic::Line { intercom: status.intercom, flat: status.flat };
+        for status in &lines {
+            let of_state = LineStatus { raw: None, value: None, measured_at: None, ..status.clone() };
+            self.board.set(topic(status), message::to_json(status), message::to_json(&of_state));
+        }
+        let shown: BTreeSet<Topic> = lines.iter().map(topic).collect();
+        self.board.remove(|topic| matches!(topic, Topic::Line { .. }) && !shown.contains(topic));
     }
 
     pub(super) fn show_info(&mut self) {
