@@ -232,8 +232,8 @@ fn a_tap_shows_every_transmission_with_its_times() {
     building.stop().unwrap();
     let all: Vec<Traffic> = traffic.iter().collect();
     let [command, reply] = all[..] else { panic!("{all:?}") };
-    assert_eq!((command.from_port, command.characters), (true, 10));
-    assert_eq!((reply.from_port, reply.characters), (false, 21));
+    assert_eq!((command.panel, command.characters), (None, 10));
+    assert_eq!((reply.panel, reply.characters), (Some(0), 21));
     assert_eq!(reply.start, command.end + turnaround);
     assert_eq!(reply.end, reply.start + rate.character() * 21);
 }

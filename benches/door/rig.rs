@@ -222,10 +222,10 @@ impl Rig {
     fn pause_before(&self, out_end: Mono) -> Option<Duration> {
         let mut reply_end: Option<Mono> = None;
         while let Ok(passage) = self.traffic.recv_timeout(Duration::from_secs(1)) {
-            if passage.from_port && passage.end == out_end {
+            if passage.panel.is_none() && passage.end == out_end {
                 return reply_end.map(|end| passage.start.since(end));
             }
-            if !passage.from_port && passage.characters >= RAW_CHARACTERS {
+            if passage.panel.is_some() && passage.characters >= RAW_CHARACTERS {
                 reply_end = Some(passage.end);
             }
         }

@@ -149,6 +149,11 @@ impl Bank {
         Ok(result?)
     }
 
+    /// The number of the panel that is this device on the line, from 0.
+    pub fn number_of(&self, station: StationId) -> Option<usize> {
+        self.panels.iter().position(|placed| placed.station == station)
+    }
+
     /// The state of all panels, in the order in which they were given.
     pub fn status(&self) -> Vec<PanelStatus> {
         let status = |placed: &Placed| PanelStatus {

@@ -62,8 +62,9 @@ pub struct LineSpec {
 /// One transmission on a line, when its last character has been handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traffic {
-    /// Whether it came in through a port, as a gateway's do; else from a panel.
-    pub from_port: bool,
+    /// The number of the panel that it came from, in the order in which they were given; `None`: it came in through
+    /// a port, as a gateway's do.
+    pub panel: Option<usize>,
     /// Start of the first character's start bit, CLOCK_MONOTONIC.
     pub start: Mono,
     /// End of the last character's stop bit, CLOCK_MONOTONIC.
@@ -369,8 +370,7 @@ impl Shell {
             }
         }
         for Passage { from, start, end, characters } in self.line.passages() {
-            let from_port = self.ports.iter().any(|port| port.station == from);
-            let traffic = Traffic { from_port, start, end, characters };
+            let traffic = Traffic { panel: self.bank.number_of(from), start, end, characters };
             if let Some(Err(TrySendError::Full(_))) = self.tap.as_ref().map(|tap| tap.try_send(traffic)) {
                 unseen += 1;
             }
