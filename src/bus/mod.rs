@@ -1,10 +1,11 @@
 //! One RS-485 line and its panels, on a thread of its own.
 //!
-//! `line` decides whose turn it is, `core` joins line and stations, both without clock or port; `port` is a tty
-//! or a TCP connection, `task` the thread that gives them time and bytes.
+//! `line` decides whose turn it is, `core` joins line, stations (doors) and boards (handset lines), all without clock or
+//! port; `port` is a tty or a TCP connection, `task` the thread that gives them time and bytes, `handle` the way to it.
 
 mod boards;
 mod buses;
+mod complaints;
 pub mod core;
 mod door;
 mod effects;

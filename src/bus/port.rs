@@ -169,3 +169,36 @@ impl AsyncWrite for Port {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    async fn drops_what_came_before(mut far: impl AsyncWrite + Unpin, mut near: Port) {
+        far.write_all(b"a late answer").await.unwrap();
+        match &near {
+            Port::Tty(tty) => tty.readable().await.unwrap(),
+            Port::Tcp(tcp) => tcp.readable().await.unwrap(),
+        }
+        near.discard_input().unwrap();
+        far.write_all(b"the answer").await.unwrap();
+        let mut answer = [0; 10];
+        near.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"the answer");
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_request_is_dropped() {
+        let (far, near) = SerialStream::pair().unwrap();
+        drops_what_came_before(far, Port::Tty(near)).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        drops_what_came_before(far, Port::Tcp(near)).await;
+    }
+}

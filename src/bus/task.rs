@@ -21,6 +21,7 @@ use tokio::{
 
 use super::{
     boards::KnownLine,
+    complaints::Complaints,
     core::Core,
     effects::{Keep, Moment, Output},
     handle::{
@@ -32,7 +33,7 @@ use super::{
 use crate::{
     access::Now,
     clock,
-    domain::{LineStatus, Mono, Name, Occurrence, PanelState, PanelStatus},
+    domain::{LineStatus, Mono, Name, Occurrence},
     lines::FlatLines,
     sys::{self, Timer},
 };
@@ -50,8 +51,6 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A thread takes about so long to wake: it is woken that much earlier and waits out the rest, or every exchange at
 /// 115200 baud would be 2 % longer. At 9600 baud it costs 0.2 % of a core.
 const PUNCTUAL: Duration = Duration::from_micros(50);
-/// Lines whose periods are stretched by more than the second are told of in the log, until it is less than the first.
-const STRETCHED: (f64, f64) = (1.2, 1.5);
 /// Commands that may wait for a bus: each is answered within a turn. A full queue refuses the caller at once.
 const COMMANDS: usize = 64;
 
@@ -78,7 +77,7 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         told_at: Mono::ZERO,
         changed: true,
         lines_changed: true,
-        stretched: Vec::new(),
+        complaints: Complaints::default(),
         stopping: false,
     };
     let stations: Vec<_> = settings.panels.iter().map(|panel| &panel.station).collect();
@@ -119,8 +118,7 @@ struct Shell {
     told_at: Mono,
     changed: bool,
     lines_changed: bool,
-    /// Panels whose lines are read too seldom, and by how much that was logged.
-    stretched: Vec<(Name, f64)>,
+    complaints: Complaints,
     stopping: bool,
 }
 
@@ -341,8 +339,8 @@ impl Shell {
             let panels = self.at_moment(|moment| core.statuses(moment));
             let stats = core.stats();
             let stretches = core.stretches();
-            self.log_trouble(&panels);
-            self.log_stretches(&stretches);
+            self.complaints.panels(&panels);
+            self.complaints.stretches(&stretches);
             self.status.send_modify(|status| {
                 (status.panels, status.stats, status.stretches) = (panels, stats, stretches);
             });
@@ -362,44 +360,6 @@ impl Shell {
             );
         }
         self.flats = flats;
-    }
-
-    /// No event tells why a panel is insecure, or is another than expected, and somebody has to do something about it.
-    fn log_trouble(&self, panels: &[PanelStatus]) {
-        let before = self.status.borrow();
-        for panel in panels {
-            let told = before.panels.iter().find(|told| told.panel == panel.panel);
-            let Some(error) = &panel.error else { continue };
-            if told.is_some_and(|told| told.error.as_ref() == Some(error)) {
-                continue;
-            }
-            match panel.state {
-                PanelState::Insecure => {
-                    tracing::warn!(panel = %panel.panel, "the panel is insecure: {error}")
-                }
-                PanelState::Online => tracing::warn!(panel = %panel.panel, "the panel works, but {error}"),
-                PanelState::Offline | PanelState::Unconfigured => {}
-            }
-        }
-    }
-
-    /// Lines that are read too seldom: said once, again where it has become twice as bad, and when it is over.
-    fn log_stretches(&mut self, stretches: &[(Name, f64)]) {
-        for (panel, stretch) in stretches {
-            let logged = self.stretched.iter().position(|(known, _)| known == panel);
-            let before = logged.and_then(|at| self.stretched.get(at)).map(|(_, stretch)| *stretch);
-            if *stretch >= before.map_or(STRETCHED.1, |before| 2.0 * before) {
-                tracing::warn!(
-                    %panel,
-                    "its lines are read {stretch:.1} times more seldom than their period says: the line carries no more; raise the baud rate, or use more buses"
-                );
-                self.stretched.retain(|(known, _)| known != panel);
-                self.stretched.push((panel.clone(), *stretch));
-            } else if before.is_some() && *stretch <= STRETCHED.0 {
-                tracing::info!(%panel, "its lines are read in their period again");
-                self.stretched.retain(|(known, _)| known != panel);
-            }
-        }
     }
 
     /// Hands over what has to be remembered. A key that is not proven waits for the disk: its answer comes back

@@ -55,19 +55,23 @@ pub async fn remember(cache: Cache, buses: Buses, mut written: KeptLines, config
     drop(buses);
     let mut forget: Vec<_> = written.keys().filter(|flat| !configured.contains(flat)).copied().collect();
     let mut has_ended = false;
+    let mut told = None;
     loop {
         let changes = LineChanges { keep: differing(&lines.borrow_and_update(), &written), forget };
         let failed = match write(&cache, &changes).await {
             Ok(()) => {
                 written.extend(changes.keep.iter().map(kept));
-                forget = Vec::new();
+                (forget, told) = (Vec::new(), None);
                 false
             }
             Err(error) => {
-                tracing::warn!(
-                    error,
-                    "the states of lines cannot be written down; after a restart some may be told again"
-                );
+                if told.as_ref() != Some(&error) {
+                    tracing::warn!(
+                        error,
+                        "the states of lines cannot be written down; after a restart some may be told again"
+                    );
+                    told = Some(error);
+                }
                 forget = changes.forget;
                 true
             }

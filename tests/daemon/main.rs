@@ -3,6 +3,9 @@
 mod directory;
 mod journal;
 mod libosdp_panels;
+mod modbus_panels;
+#[path = "../support/mosquitto.rs"]
+mod mosquitto;
 mod ports;
 mod storage;
 #[path = "../support/mod.rs"]

@@ -83,7 +83,11 @@ class Panel:
         await self.set("input", COUNT, words)
 
     async def set(self, kind, address, values):
-        return await self.server.context.async_setValues(self.unit, CODES[kind], address, values)
+        return await self.registers().async_setValues(CODES[kind], address, values)
+
+    def registers(self):
+        """Reached past the line: they are there while the panel is gone."""
+        return self.server.context.devices[self.unit]
 
     async def obey(self, words):
         command, arguments = words[0], words[2:]
@@ -94,7 +98,7 @@ class Panel:
             emit(ev="set", id=self.unit, kind=kind, address=address, refusal=refusal and str(refusal))
         elif command == "get":
             kind, address, count = arguments[0], int(arguments[1]), int(arguments[2])
-            values = await self.server.context.async_getValues(self.unit, CODES[kind], address, count)
+            values = await self.registers().async_getValues(CODES[kind], address, count)
             emit(ev="get", id=self.unit, kind=kind, address=address, values=[int(value) for value in values])
         elif command == "text":
             address, length, text = int(arguments[0]), int(arguments[1]), " ".join(arguments[2:])

@@ -10,6 +10,8 @@ pub mod daemon;
 pub mod flats;
 pub mod libosdp;
 pub mod lines;
+pub mod peers;
+pub mod pymodbus;
 pub mod simulated;
 pub mod site;
 
