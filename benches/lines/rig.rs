@@ -35,7 +35,7 @@ pub const PANELS: u8 = 8;
 /// Characters of a request to read, and of the answer with all lines of a panel.
 pub const REQUEST: usize = 8;
 pub const ANSWER: usize = 5 + 2 * LINES as usize;
-/// How long a state of a line lasts.
+/// How long a handset is lifted: two periods.
 pub const LASTS: Duration = PERIOD.saturating_mul(2);
 /// On average, so long between two handsets that are lifted.
 const BETWEEN: Duration = Duration::from_millis(500);
@@ -45,7 +45,7 @@ const MISSED: Duration = Duration::from_secs(3);
 const HUNG: u16 = 38;
 const LIFTED: u16 = 78;
 /// How long the first answers of all panels may take.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(30);
 /// Transmissions that nobody has looked at: five minutes. Full: the newest are dropped and counted.
 const TRAFFIC: usize = 1 << 15;
 
@@ -174,7 +174,7 @@ impl Rig {
             turnaround: silence(Some(RATE)),
             ..LineSpec::new(bus.clone(), LineSettings::clean(Some(RATE)))
         };
-        let profile = Arc::new(subject::profile()?);
+        let profile = Arc::new(subject::profile(PERIOD)?);
         let place = |unit| {
             let setup = ModbusSetup::new(unit, Arc::clone(&profile)).into();
             Ok(PlacedPanel { name: subject::panel_name(unit)?, bus: bus.clone(), setup })

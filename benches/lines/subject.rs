@@ -30,8 +30,10 @@ use intercom_gateway::{
 
 /// Lines of each panel.
 pub const LINES: u16 = 10;
-/// How often ours is to read each line: a little more often than the wire can carry with eight panels.
-pub const PERIOD: Duration = Duration::from_millis(150);
+/// How often ours is to read each line: as often as the wire can, which is what the peers do.
+pub const FLAT_OUT: Duration = Duration::from_millis(20);
+/// The same: what the wire can carry with eight panels, with a third to spare.
+pub const PERIOD: Duration = Duration::from_millis(250);
 /// How long the peers wait for an answer: a usual value.
 pub const TIMEOUT: Duration = Duration::from_millis(200);
 /// Changes that the bench has not looked at. Full: the subject's output waits in its pipe, its times are already taken.
@@ -40,7 +42,8 @@ const UNREAD: usize = 4096;
 /// Which client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    Gateway,
+    /// Ours, with this period.
+    Gateway(Duration),
     TokioModbus,
     Pymodbus,
 }
@@ -48,7 +51,8 @@ pub enum Kind {
 impl Kind {
     pub fn title(self) -> &'static str {
         match self {
-            Self::Gateway => "intercom-gateway",
+            Self::Gateway(PERIOD) => "intercom-gateway, 250 ms",
+            Self::Gateway(_) => "intercom-gateway, flat out",
             Self::TokioModbus => "tokio-modbus 0.17, a loop",
             Self::Pymodbus => "pymodbus 3.16.1, a loop",
         }
@@ -81,7 +85,11 @@ impl Subject {
             Ok(command)
         };
         let mut command = match kind {
-            Kind::Gateway => ourselves("be-the-bus")?,
+            Kind::Gateway(period) => {
+                let mut command = ourselves("be-the-bus")?;
+                command.args(["--period", &period.as_millis().to_string()]);
+                command
+            }
             Kind::TokioModbus => ourselves("be-a-plain-loop")?,
             Kind::Pymodbus => {
                 let mut command = Command::new(python().context("no Python with pymodbus")?);
@@ -138,18 +146,18 @@ pub fn python() -> Option<PathBuf> {
 }
 
 /// What all panels are: the shipped commutator, with ten lines and nothing else to be read.
-pub fn profile() -> anyhow::Result<Profile> {
+pub fn profile(period: Duration) -> anyhow::Result<Profile> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/profiles/commutator-100.toml");
     let mut profile = load_profile(&file)?;
     let lines = profile.lines.as_mut().context("a commutator without lines")?;
-    (lines.count, lines.period, lines.enable, lines.columns) = (LINES, PERIOD, None, None);
+    (lines.count, lines.period, lines.enable, lines.columns) = (LINES, period, None, None);
     profile.identity = None;
     Ok(profile)
 }
 
 /// Is the subject: polls the panels 1 … `panels` as the daemon does, until it is killed.
-pub fn be_the_bus(port: &Path, baud: u32, panels: u8) -> anyhow::Result<()> {
-    let profile = Arc::new(profile()?);
+pub fn be_the_bus(port: &Path, baud: u32, panels: u8, period: Duration) -> anyhow::Result<()> {
+    let profile = Arc::new(profile(period)?);
     let settings = BusSettings {
         name: Name::new("basement")?,
         port: PortSettings {
