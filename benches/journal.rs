@@ -4,8 +4,8 @@
 //! `cargo bench --bench journal` takes about a minute; `-- --dir DIR` measures another disk.
 #![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 
-#[path = "support/figures.rs"]
-mod figures;
+#[path = "common/mod.rs"]
+mod common;
 
 use std::{
     fs::{self, File},
@@ -31,7 +31,7 @@ use intercom_gateway::{
 };
 use tokio::runtime::Runtime;
 
-use figures::{Samples, Table};
+use common::figures::{Samples, Table};
 
 /// Events in the journal before anything is measured: a week of the day below, so that its tree has its depth.
 const HISTORY: u64 = 84_000;

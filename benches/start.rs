@@ -4,12 +4,8 @@
 //! `cargo bench --bench start` takes about a minute. "Cold": the pages of the binary and of the databases have been
 //! dropped from the kernel's cache, as after switching on; they come from this machine's disk, not from an SD card.
 
-#[path = "support/daemon.rs"]
-mod daemon;
-#[path = "support/figures.rs"]
-mod figures;
-#[path = "support/premises.rs"]
-mod premises;
+#[path = "common/mod.rs"]
+mod common;
 
 use std::{
     fs::File,
@@ -31,8 +27,8 @@ use intercom_gateway::{
 };
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use self::{
-    daemon::Daemon,
+use self::common::{
+    daemon::{self, Daemon},
     figures::{Samples, Table},
     premises::{Line, Premises},
 };
@@ -141,7 +137,7 @@ fn start(premises: &Premises, traffic: &Receiver<Traffic>) -> anyhow::Result<(Du
         let Ok(passage) = traffic.recv_timeout(deadline.since(clock::mono())) else {
             bail!("the daemon does not poll: {}", daemon.log()?);
         };
-        if passage.from_port && passage.start > begun {
+        if passage.panel.is_none() && passage.start > begun {
             return Ok((Mono::since(passage.start, begun), daemon));
         }
     }

@@ -5,21 +5,27 @@ use std::{
     io::{Read, Write},
     os::fd::AsFd,
     path::Path,
-    sync::mpsc::sync_channel,
+    sync::{Arc, mpsc::sync_channel},
     time::Duration,
 };
 
 use intercom_gateway::{
+    config::load_profile,
     domain::Name,
     simulate::{
-        action::{Action, Fault},
+        action::{Action, Condition, Disturbance, Fault, Lines},
         bank::{ActError, Sighting},
         building::{BuildError, Building, PlacedPanel},
+        device::Device,
         line::{LineRate, LineSettings},
-        panel::{ChannelSetup, EventId, Observation, PanelSetup, SimulatedPanel},
+        modbus::{ModbusSetup, receiver::silence},
+        panel::{ChannelSetup, EventId, Observation, PanelSetup},
         shell::{LineSpec, RunningLine, Traffic},
     },
-    wire::osdp::{Check, Command, Header, Parsed, Reply, emit, parse},
+    wire::{
+        modbus::{self, Exception, Request, Table, parse_reply},
+        osdp::{Check, Command, Header, Parsed, Reply, emit, parse},
+    },
 };
 use nix::poll::{PollFd, PollFlags, poll};
 
@@ -79,7 +85,7 @@ fn panels_answer_on_paced_and_unpaced_lines() {
         let place = |(panel_name, address)| PlacedPanel {
             name: name(panel_name),
             bus: name("street"),
-            setup: panel(address),
+            setup: panel(address).into(),
         };
         let (building, sightings) = Building::start(&[line], places.map(place).to_vec()).unwrap();
         let mut client = open(building.port(&name("street")).unwrap());
@@ -104,6 +110,103 @@ fn panels_answer_on_paced_and_unpaced_lines() {
     }
 }
 
+/// Asks a Modbus panel and reads what it answers.
+fn ask(client: &mut File, unit: u8, request: &Request) -> modbus::Answer {
+    let mut bytes = Vec::new();
+    request.emit(unit, &mut bytes).unwrap();
+    client.write_all(&bytes).unwrap();
+    let mut answer = read_exactly(client, 5);
+    loop {
+        match parse_reply(unit, request, None, &answer) {
+            modbus::Parsed::Answer(found, length) if length == answer.len() => return found,
+            modbus::Parsed::Incomplete => answer.extend(read_exactly(client, 1)),
+            other => panic!("{other:?} of {}", hex::encode(&answer)),
+        }
+    }
+}
+
+fn commutator(unit: u8) -> ModbusSetup {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/profiles/commutator-100.toml");
+    ModbusSetup::new(unit, Arc::new(load_profile(&file).unwrap()))
+}
+
+#[test]
+fn modbus_panels_answer_on_paced_and_unpaced_lines() {
+    for rate in [None, Some(LineRate::osdp(115_200)), Some(LineRate { baud: 19_200, bits_per_character: 11 })]
+    {
+        let line = LineSpec::new(name("basement"), LineSettings::clean(rate));
+        let places = [("risers", 12), ("attic", 247)];
+        let place = |(panel_name, unit)| PlacedPanel {
+            name: name(panel_name),
+            bus: name("basement"),
+            setup: commutator(unit).into(),
+        };
+        let (building, sightings) = Building::start(&[line], places.map(place).to_vec()).unwrap();
+        let mut client = open(building.port(&name("basement")).unwrap());
+        let lifted = Lines::Be { line: 2, condition: Condition::Raw(77) };
+        building.act(&name("attic"), Action::Lines(lifted)).unwrap();
+        let three = Request::Read { table: Table::Input, start: 0, count: 3 };
+        assert_eq!(ask(&mut client, 12, &three), modbus::Answer::Words(vec![38, 38, 38]));
+        assert_eq!(ask(&mut client, 247, &three), modbus::Answer::Words(vec![38, 77, 38]));
+        let beyond = Request::Read { table: Table::Input, start: 98, count: 3 };
+        let exception = modbus::Answer::Exception(Exception::IllegalDataAddress);
+        assert_eq!(ask(&mut client, 12, &beyond), exception);
+        // All obey a broadcast; the silence behind it ends it.
+        let mut broadcast = Vec::new();
+        let off = Request::WriteCoil { address: 0, on: false };
+        off.emit(modbus::BROADCAST, &mut broadcast).unwrap();
+        client.write_all(&broadcast).unwrap();
+        let obeyed = Observation::Written { broadcast: true, request: off };
+        for _ in ["risers", "attic"] {
+            while sightings.recv_timeout(Duration::from_millis(PATIENCE.into())).unwrap().what != obeyed {}
+        }
+        let coil = Request::Read { table: Table::Coil, start: 0, count: 2 };
+        for unit in [12, 247] {
+            assert_eq!(ask(&mut client, unit, &coil), modbus::Answer::Bits(vec![false, true]));
+        }
+        building.stop().unwrap();
+    }
+}
+
+#[test]
+fn a_modbus_panel_answers_after_the_silence_that_ends_the_request() {
+    let rate = LineRate { baud: 19_200, bits_per_character: 11 };
+    let (tap, traffic) = sync_channel(16);
+    let line =
+        LineSpec { tap: Some(tap), ..LineSpec::new(name("basement"), LineSettings::clean(Some(rate))) };
+    let place = PlacedPanel { name: name("risers"), bus: name("basement"), setup: commutator(12).into() };
+    let (building, _) = Building::start(&[line], vec![place]).unwrap();
+    let mut client = open(building.port(&name("basement")).unwrap());
+    ask(&mut client, 12, &Request::Read { table: Table::Input, start: 0, count: 10 });
+    building.stop().unwrap();
+    let all: Vec<Traffic> = traffic.iter().collect();
+    let [request, reply] = all[..] else { panic!("{all:?}") };
+    assert_eq!((request.characters, reply.characters), (8, 25));
+    assert_eq!(reply.start, request.end + silence(Some(rate)));
+}
+
+#[test]
+fn a_line_begins_and_ceases_to_echo_and_to_be_noisy() {
+    let line = LineSpec::new(name("basement"), LineSettings::clean(None));
+    let place = PlacedPanel { name: name("risers"), bus: name("basement"), setup: commutator(12).into() };
+    let (building, _) = Building::start(&[line], vec![place]).unwrap();
+    let bus = name("basement");
+    let mut client = open(building.port(&bus).unwrap());
+    let request = Request::Read { table: Table::Input, start: 0, count: 1 };
+    building.disturb(&bus, Disturbance::Echo(true)).unwrap();
+    let mut sent = Vec::new();
+    request.emit(12, &mut sent).unwrap();
+    client.write_all(&sent).unwrap();
+    assert_eq!(read_exactly(&mut client, sent.len() + 7)[..sent.len()], sent);
+    building.disturb(&bus, Disturbance::Echo(false)).unwrap();
+    assert_eq!(ask(&mut client, 12, &request), modbus::Answer::Words(vec![38]));
+    building.disturb(&bus, Disturbance::Noise { per_million: 1_000_000 }).unwrap();
+    client.write_all(&sent).unwrap();
+    counted("noise", || building.report(&bus).unwrap().counts.garbled >= 8);
+    let unknown = building.disturb(&name("street"), Disturbance::Echo(true)).unwrap_err();
+    assert_eq!(unknown.to_string(), "no simulated bus is called street");
+}
+
 /// Characters are handed over before they are counted.
 #[track_caller]
 fn counted(what: &str, reached: impl Fn() -> bool) {
@@ -122,15 +225,15 @@ fn a_tap_shows_every_transmission_with_its_times() {
     let (tap, traffic) = sync_channel(16);
     let line = LineSpec { tap: Some(tap), ..LineSpec::new(name("street"), LineSettings::clean(Some(rate))) };
     let turnaround = line.turnaround;
-    let place = PlacedPanel { name: name("entrance-1"), bus: name("street"), setup: panel(0) };
+    let place = PlacedPanel { name: name("entrance-1"), bus: name("street"), setup: panel(0).into() };
     let (building, _) = Building::start(&[line], vec![place]).unwrap();
     let mut client = open(building.port(&name("street")).unwrap());
     exchange(&mut client, 0, 0, &Command::Id);
     building.stop().unwrap();
     let all: Vec<Traffic> = traffic.iter().collect();
     let [command, reply] = all[..] else { panic!("{all:?}") };
-    assert_eq!((command.from_port, command.characters), (true, 10));
-    assert_eq!((reply.from_port, reply.characters), (false, 21));
+    assert_eq!((command.panel, command.characters), (None, 10));
+    assert_eq!((reply.panel, reply.characters), (Some(0), 21));
     assert_eq!(reply.start, command.end + turnaround);
     assert_eq!(reply.end, reply.start + rate.character() * 21);
 }
@@ -139,7 +242,7 @@ fn a_tap_shows_every_transmission_with_its_times() {
 fn a_late_answer_collides_with_the_next_command() {
     let rate = LineRate::osdp(9600);
     let line = LineSpec::new(name("street"), LineSettings::clean(Some(rate)));
-    let place = PlacedPanel { name: name("entrance-1"), bus: name("street"), setup: panel(0) };
+    let place = PlacedPanel { name: name("entrance-1"), bus: name("street"), setup: panel(0).into() };
     let (building, sightings) = Building::start(&[line], vec![place]).unwrap();
     let mut client = open(building.port(&name("street")).unwrap());
     exchange(&mut client, 0, 0, &Command::Id);
@@ -199,7 +302,7 @@ fn a_link_lives_as_long_as_the_building() {
         ports: vec![Some(link.clone())],
         ..LineSpec::new(name("street"), LineSettings::clean(None))
     };
-    let place = PlacedPanel { name: name("entrance-1"), bus: name("street"), setup: panel(0) };
+    let place = PlacedPanel { name: name("entrance-1"), bus: name("street"), setup: panel(0).into() };
     let (building, _) = Building::start(&[line], vec![place]).unwrap();
     assert!(matches!(exchange(&mut open(&link), 0, 0, &Command::Id), Reply::PdId(_)));
     assert!(matches!(exchange(&mut open(&link), 0, 1, &Command::Poll), Reply::Ack), "clients may change");
@@ -211,7 +314,7 @@ fn a_link_lives_as_long_as_the_building() {
 fn nobody_looking_on_is_counted_and_stops_nothing() {
     let spec = LineSpec::new(name("street"), LineSettings::clean(None));
     let (sightings, seen) = sync_channel(1);
-    let panels = vec![(name("entrance-1"), SimulatedPanel::new(panel(0)))];
+    let panels = vec![(name("entrance-1"), Device::new(panel(0).into()))];
     let line = RunningLine::start(&spec, panels, sightings).unwrap();
     for _ in 0..5 {
         line.act(&name("entrance-1"), Action::TimedCard).unwrap();
@@ -227,7 +330,7 @@ fn nobody_looking_on_is_counted_and_stops_nothing() {
 #[test]
 fn mistakes_are_told_apart() {
     let spec = || LineSpec::new(name("street"), LineSettings::clean(None));
-    let place = |bus| PlacedPanel { name: name("entrance-1"), bus: name(bus), setup: panel(0) };
+    let place = |bus| PlacedPanel { name: name("entrance-1"), bus: name(bus), setup: panel(0).into() };
     let error = |lines: &[LineSpec], panels| Building::start(lines, panels).unwrap_err();
     assert!(matches!(error(&[spec(), spec()], vec![]), BuildError::Name(_)));
     assert!(matches!(error(&[spec()], vec![place("street"), place("street")]), BuildError::Name(_)));

@@ -5,12 +5,8 @@
 //! 9600 baud, both polled all the time.
 
 mod clients;
-#[path = "../support/daemon.rs"]
-mod daemon;
-#[path = "../support/figures.rs"]
-mod figures;
-#[path = "../support/premises.rs"]
-mod premises;
+#[path = "../common/mod.rs"]
+mod common;
 
 use std::{collections::HashMap, net::SocketAddr, path::Path, thread, time::Duration};
 
@@ -31,9 +27,11 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use self::{
     clients::{Crowd, Size},
-    daemon::{CARDS, Daemon, FIRST_CARD},
-    figures::{Samples, Table},
-    premises::{Line, Premises},
+    common::{
+        daemon::{self, CARDS, Daemon, FIRST_CARD},
+        figures::{Samples, Table},
+        premises::{Line, Premises},
+    },
 };
 
 /// Name, baud rate, panels, and the time from one card to the next: longer than until its OUT and lights are over.

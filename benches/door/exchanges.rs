@@ -22,14 +22,14 @@ impl Exchanges {
 /// Counts for `time`, while nothing happens but polls.
 pub fn measure(rig: &Rig, time: Duration) -> Exchanges {
     let traffic = rig.watch(time);
-    let mut replies = traffic.iter().filter(|passage| !passage.from_port);
+    let mut replies = traffic.iter().filter(|passage| passage.panel.is_some());
     let (Some(first), Some(last)) = (replies.next(), replies.next_back()) else {
         return Exchanges { per_second: 0.0, limit: f64::INFINITY };
     };
     let counted = traffic.iter().filter(|passage| passage.start >= first.end && passage.end <= last.end);
     let (mut exchanges, mut characters) = (0u32, 0usize);
     for passage in counted {
-        exchanges += u32::from(!passage.from_port);
+        exchanges += u32::from(passage.panel.is_some());
         characters += passage.characters;
     }
     // libosdp keeps no idle characters before a command; the panels do before their answers.

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use super::{
-    FAST, Measured, SLOW, figures::Table, latency::Latency, report::megabytes, rest::Rest, subject::Kind,
+    FAST, Measured, SLOW,
+    common::{figures::Samples, verdicts::Verdicts},
+    latency::Latency,
+    report::megabytes,
+    rest::Rest,
+    subject::Kind,
 };
 use intercom_gateway::simulate::line::LineRate;
 
@@ -22,7 +27,7 @@ const PROCESSOR: f64 = 0.01;
 /// Collects what was reached.
 #[derive(Default)]
 pub struct Goals {
-    rows: Vec<Vec<String>>,
+    verdicts: Verdicts,
 }
 
 impl Goals {
@@ -32,51 +37,33 @@ impl Goals {
             let (baud, panels) = (latency.setting.baud, latency.setting.panels);
             let setting = format!("{baud} baud, {panels} panels");
             if let Some((_, _, most)) = EVENT.iter().find(|(of, count, _)| (*of, *count) == (baud, panels)) {
-                self.at_most(format!("event p95, {setting}"), p95(&latency.event), *most, "ms");
+                self.verdicts.at_most(format!("event p95, {setting}"), p95(&latency.event), *most, "ms");
             }
             let most = LineRate::osdp(baud).character() * 2 + PAUSE;
-            self.at_most(format!("OUT begins p95, {setting}"), p95(&latency.pause), ms(most), "ms");
-            let share = exchanges.share();
-            self.judge(
-                format!("exchanges, {setting}"),
-                share >= EXCHANGES,
-                format!("{:.1} %", 100.0 * share),
-                format!("≥ {:.0} %", 100.0 * EXCHANGES),
-            );
+            self.verdicts.at_most(format!("OUT begins p95, {setting}"), p95(&latency.pause), ms(most), "ms");
+            self.verdicts.share(format!("exchanges, {setting}"), exchanges.share(), EXCHANGES);
         }
     }
 
     pub fn dead(&mut self, results: &[Latency]) {
         for latency in results.iter().filter(|latency| latency.setting.kind == Kind::Gateway) {
-            self.at_most("event p95, one of four dead".into(), p95(&latency.event), DEAD, "ms");
+            self.verdicts.at_most("event p95, one of four dead".into(), p95(&latency.event), DEAD, "ms");
         }
     }
 
     pub fn rest(&mut self, rest: &Rest) {
-        self.at_most("resident after a start".into(), megabytes(rest.resident), RESIDENT_MB, "MB");
-        self.at_most("most resident around an import".into(), megabytes(rest.peak), PEAK_MB, "MB");
-        self.at_most("processor at rest".into(), 100.0 * rest.processor, 100.0 * PROCESSOR, "%");
+        self.verdicts.at_most("resident after a start".into(), megabytes(rest.resident), RESIDENT_MB, "MB");
+        self.verdicts.at_most("most resident around an import".into(), megabytes(rest.peak), PEAK_MB, "MB");
+        self.verdicts.at_most("processor at rest".into(), 100.0 * rest.processor, 100.0 * PROCESSOR, "%");
     }
 
     pub fn print(&self) {
-        let mut table = Table::new(&["figure", "reached", "to reach", ""]);
-        self.rows.iter().for_each(|row| table.row(row.clone()));
-        println!("Figures to reach:\n");
-        table.print();
-    }
-
-    fn at_most(&mut self, what: String, figure: f64, most: f64, unit: &str) {
-        self.judge(what, figure <= most, format!("{figure:.2} {unit}"), format!("≤ {most:.2} {unit}"));
-    }
-
-    fn judge(&mut self, what: String, reached: bool, figure: String, goal: String) {
-        let verdict = if reached { "yes" } else { "**no**" };
-        self.rows.push(vec![what, figure, goal, verdict.to_owned()]);
+        self.verdicts.print();
     }
 }
 
 /// Infinite where nothing was measured: that reaches no goal.
-fn p95(samples: &super::figures::Samples) -> f64 {
+fn p95(samples: &Samples) -> f64 {
     samples.quantile(0.95).map_or(f64::INFINITY, ms)
 }
 

@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
-    figures::Samples,
+    common::figures::Samples,
     rig::{IDLE, Rig, Setting},
 };
 

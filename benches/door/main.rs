@@ -11,17 +11,12 @@
 //! ```
 //! All times are CLOCK_MONOTONIC, so they can be compared between processes.
 
-mod awake;
-#[path = "../support/daemon.rs"]
-mod daemon;
+#[path = "../common/mod.rs"]
+mod common;
 mod exchanges;
-#[path = "../support/figures.rs"]
-mod figures;
 mod goals;
 mod latency;
 mod outage;
-#[path = "../support/premises.rs"]
-mod premises;
 mod report;
 mod rest;
 mod rig;
@@ -32,6 +27,7 @@ use std::{path::PathBuf, thread, time::Duration};
 use clap::Parser;
 
 use self::{
+    common::{awake, machine},
     exchanges::Exchanges,
     goals::Goals,
     latency::Latency,
@@ -121,7 +117,7 @@ fn main() -> anyhow::Result<()> {
             vec![Kind::Gateway]
         }
     };
-    describe_machine();
+    machine::describe();
     let wants = |part| arguments.only.contains(&part);
     let mut goals = Goals::default();
     let awake = awake::keep_cores_awake();
@@ -140,16 +136,6 @@ fn main() -> anyhow::Result<()> {
     }
     goals.print();
     Ok(())
-}
-
-fn describe_machine() {
-    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let models = processors.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = models.map(|(_, model)| model).next().unwrap_or("unknown processor");
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().unwrap_or("unknown").to_owned();
-    println!("{cores} cores ({model}), load before the run {load}\n");
 }
 
 type Measured = (Latency, Exchanges);

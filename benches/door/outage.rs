@@ -9,7 +9,7 @@ use intercom_gateway::{
 };
 
 use super::{
-    figures::Samples,
+    common::figures::Samples,
     rig::{Rig, Setting},
 };
 

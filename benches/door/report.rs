@@ -6,7 +6,7 @@ use intercom_gateway::simulate::line::LineRate;
 
 use super::{
     Measured,
-    figures::{Samples, Table, milliseconds},
+    common::figures::{Samples, Table, milliseconds},
     latency::{Latency, event_limit, out_limit},
     outage::Outage,
     rest::Rest,

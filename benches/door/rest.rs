@@ -5,7 +5,7 @@ use std::{fs, thread, time::Duration};
 use anyhow::Context;
 use intercom_gateway::clock;
 
-use super::{
+use super::common::{
     daemon::{self, CARDS, Daemon},
     premises::{Line, Premises},
 };

@@ -89,7 +89,7 @@ impl Rig {
         let place = |address| {
             let channel = ChannelSetup::Key(key.clone());
             let setup = PanelSetup { enforce: true, ..PanelSetup::new(address, channel, 1) };
-            Ok(PlacedPanel { name: subject::panel_name(address)?, bus: bus.clone(), setup })
+            Ok(PlacedPanel { name: subject::panel_name(address)?, bus: bus.clone(), setup: setup.into() })
         };
         let placed: Vec<_> = (0..panels).map(place).collect::<anyhow::Result<_>>()?;
         let mut names: Vec<_> = placed.iter().map(|panel| panel.name.clone()).collect();
@@ -221,10 +221,10 @@ impl Rig {
     fn pause_before(&self, out_end: Mono) -> Option<Duration> {
         let mut reply_end: Option<Mono> = None;
         while let Ok(passage) = self.traffic.recv_timeout(Duration::from_secs(1)) {
-            if passage.from_port && passage.end == out_end {
+            if passage.panel.is_none() && passage.end == out_end {
                 return reply_end.map(|end| passage.start.since(end));
             }
-            if !passage.from_port && passage.characters >= RAW_CHARACTERS {
+            if passage.panel.is_some() && passage.characters >= RAW_CHARACTERS {
                 reply_end = Some(passage.end);
             }
         }

@@ -27,7 +27,7 @@ use intercom_gateway::{
     wire::osdp::Scbk,
 };
 
-pub use super::{
+pub use super::common::{
     daemon::{CARDS, FIRST_CARD},
     premises::KEY,
 };

@@ -77,6 +77,11 @@ fn take_instructions(stage: &Stage) -> anyhow::Result<()> {
                     println!("{error}");
                 }
             }
+            Ok(Some(Instruction::Disturb(bus, disturbance))) => {
+                if let Err(error) = stage.building.disturb(&bus, disturbance) {
+                    println!("{error}");
+                }
+            }
             Err(error) => println!("{error}"),
         }
     }

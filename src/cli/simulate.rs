@@ -54,9 +54,6 @@ impl Simulate {
         let config = Config::load(config)?;
         let kept = self.keep.as_deref().map_or_else(|| Ok(HashMap::new()), read_kept)?;
         let plan = Plan::of(&config, self.paced, &kept)?;
-        for bus in &plan.left_out {
-            eprintln!("bus {bus}: Modbus panels are not simulated in this version");
-        }
         let (building, sightings) = Building::start(&plan.lines, plan.panels)?;
         announce(&config, &building)?;
         let (paired, pairings) = mpsc::channel(INPUT);
@@ -118,6 +115,11 @@ fn instruct(building: &Building, line: &str) -> anyhow::Result<bool> {
         Ok(Some(Instruction::Do(panel, action))) => {
             if let Err(problem) = building.act(&panel, action) {
                 error(format!("{panel}: {problem}"))?;
+            }
+        }
+        Ok(Some(Instruction::Disturb(bus, disturbance))) => {
+            if let Err(problem) = building.disturb(&bus, disturbance) {
+                error(problem.to_string())?;
             }
         }
         Err(problem) => error(problem.to_string())?,

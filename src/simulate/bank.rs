@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use super::{
     action::Action,
+    device::Device,
     line::{Line, Run, StationId},
-    panel::{ActionError, Answer, Observation, SimulatedPanel},
+    modbus::receiver as modbus,
+    panel::{ActionError, Answer, Observation},
     receiver::{Heard, Receiver},
 };
 use crate::domain::{Mono, Name};
@@ -43,6 +45,9 @@ pub enum ActError {
     /// There is no such panel.
     #[error("no simulated panel is called {0}")]
     Unknown(Name),
+    /// There is no such line.
+    #[error("no simulated bus is called {0}")]
+    UnknownLine(Name),
     /// The panel cannot do that.
     #[error(transparent)]
     Refused(#[from] ActionError),
@@ -51,53 +56,73 @@ pub enum ActError {
     Ended,
 }
 
-/// The panels of one line.
+/// The panels of one line. Each hears by the rules of its own protocol.
 #[derive(Debug)]
 pub struct Bank {
     panels: Vec<Placed>,
-    receiver: Receiver,
+    osdp: Receiver,
+    modbus: modbus::Receiver,
     turnaround: Duration,
 }
 
 #[derive(Debug)]
 struct Placed {
     name: Name,
-    panel: SimulatedPanel,
+    panel: Device,
     station: StationId,
 }
 
+/// What came out of a receive buffer.
+enum Whole<'a> {
+    Osdp(Heard<'a>),
+    Modbus(modbus::Heard),
+}
+
 impl Bank {
-    /// Puts panels onto a line. Their answers begin `turnaround` after a command's last stop bit, and their
-    /// listeners are woken every `batch` characters ([`Line::add_station`]).
-    pub fn new(
-        line: &mut Line,
-        panels: Vec<(Name, SimulatedPanel)>,
-        turnaround: Duration,
-        batch: usize,
-    ) -> Self {
+    /// Puts panels onto a line. Their answers begin `turnaround` after a command's last stop bit (those of Modbus not
+    /// before the silence that ends a request), and their listeners are woken every `batch` characters
+    /// ([`Line::add_station`]).
+    pub fn new(line: &mut Line, panels: Vec<(Name, Device)>, turnaround: Duration, batch: usize) -> Self {
         let place = |(name, panel)| Placed { name, panel, station: line.add_station(batch) };
-        Self { panels: panels.into_iter().map(place).collect(), receiver: Receiver::default(), turnaround }
+        let panels = panels.into_iter().map(place).collect();
+        let silence = modbus::silence(line.rate());
+        Self { panels, osdp: Receiver::default(), modbus: modbus::Receiver::new(silence), turnaround }
     }
 
     /// Takes characters that came over the line; answers go onto it.
     pub fn hear(&mut self, run: &Run, bytes: &[u8], line: &mut Line, seen: &mut Vec<Sighting>) {
-        let Self { panels, receiver, turnaround } = self;
-        receiver.hear(bytes, run.end_of(bytes.len().saturating_sub(1)), |heard, behind| {
-            let at = run.end_of(bytes.len().saturating_sub(behind + 1));
-            distribute(panels, &heard, at, *turnaround, line, seen);
-        });
+        let Self { panels, osdp, modbus, turnaround } = self;
+        let end = run.end_of(bytes.len().saturating_sub(1));
+        if panels.iter().any(|placed| matches!(placed.panel, Device::Osdp(_))) {
+            osdp.hear(bytes, end, |heard, behind| {
+                let at = run.end_of(bytes.len().saturating_sub(behind + 1));
+                distribute(panels, &Whole::Osdp(heard), at, at + *turnaround, line, seen);
+            });
+        }
+        if panels.iter().any(|placed| matches!(placed.panel, Device::Modbus(_)))
+            && let Some((at, heard)) = modbus.hear(bytes, run.first_end - run.character, end)
+        {
+            let begin = at + modbus.silence().max(*turnaround);
+            distribute(panels, &Whole::Modbus(heard), at, begin, line, seen);
+        }
     }
 
     /// When [`Self::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Mono> {
         let panels = self.panels.iter().filter_map(|placed| placed.panel.next_timeout());
-        panels.chain(self.receiver.next_timeout()).min()
+        panels.chain(self.osdp.next_timeout()).chain(self.modbus.next_timeout()).min()
     }
 
     /// Lets run out what has by `now`.
     pub fn handle_timeout(&mut self, now: Mono, line: &mut Line, seen: &mut Vec<Sighting>) {
-        let Self { panels, receiver, turnaround } = self;
-        receiver.handle_timeout(now, |heard, _| distribute(panels, &heard, now, *turnaround, line, seen));
+        let Self { panels, osdp, modbus, turnaround } = self;
+        osdp.handle_timeout(now, |heard, _| {
+            distribute(panels, &Whole::Osdp(heard), now, now + *turnaround, line, seen);
+        });
+        if let Some((at, heard)) = modbus.handle_timeout(now) {
+            let begin = at + modbus.silence().max(*turnaround);
+            distribute(panels, &Whole::Modbus(heard), at, begin, line, seen);
+        }
         for placed in panels {
             if placed.panel.next_timeout().is_some_and(|timeout| timeout <= now) {
                 placed.panel.handle_timeout(now);
@@ -124,6 +149,11 @@ impl Bank {
         Ok(result?)
     }
 
+    /// The number of the panel that is this device on the line, from 0.
+    pub fn number_of(&self, station: StationId) -> Option<usize> {
+        self.panels.iter().position(|placed| placed.station == station)
+    }
+
     /// The state of all panels, in the order in which they were given.
     pub fn status(&self) -> Vec<PanelStatus> {
         let status = |placed: &Placed| PanelStatus {
@@ -144,22 +174,25 @@ impl Placed {
     }
 }
 
+/// Everybody hears what ended at `at`; answers begin at `begin`.
 fn distribute(
     panels: &mut [Placed],
-    heard: &Heard<'_>,
+    heard: &Whole<'_>,
     at: Mono,
-    turnaround: Duration,
+    begin: Mono,
     line: &mut Line,
     seen: &mut Vec<Sighting>,
 ) {
     for placed in panels {
-        let answer = match heard {
-            Heard::Frame(frame) => placed.panel.handle_frame(at, frame),
-            Heard::Broken(raw) => placed.panel.handle_broken(at, raw),
+        let answer = match (heard, &mut placed.panel) {
+            (Whole::Osdp(Heard::Frame(frame)), Device::Osdp(panel)) => panel.handle_frame(at, frame),
+            (Whole::Osdp(Heard::Broken(raw)), Device::Osdp(panel)) => panel.handle_broken(at, raw),
+            (Whole::Modbus(heard), Device::Modbus(panel)) => panel.handle_request(at, heard),
+            (Whole::Osdp(_), Device::Modbus(_)) | (Whole::Modbus(_), Device::Osdp(_)) => None,
         };
         placed.report(at, seen);
         if let Some(Answer { bytes, delay }) = answer {
-            line.transmit(placed.station, &bytes, at + turnaround + delay);
+            line.transmit(placed.station, &bytes, begin + delay);
         }
     }
 }

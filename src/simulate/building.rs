@@ -5,7 +5,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (street, entrance) = (Name::new("street")?, Name::new("entrance-1")?);
 //! let line = LineSpec::new(street.clone(), LineSettings::clean(Some(LineRate::osdp(9600))));
-//! let setup = PanelSetup::new(0, ChannelSetup::Install, 1);
+//! let setup = PanelSetup::new(0, ChannelSetup::Install, 1).into();
 //! let panel = PlacedPanel { name: entrance.clone(), bus: street.clone(), setup };
 //! let (building, sightings) = Building::start(&[line], vec![panel])?;
 //! println!("open {}", building.port(&street).unwrap().display());
@@ -24,9 +24,9 @@ use std::{
 };
 
 use super::{
-    action::Action,
+    action::{Action, Disturbance},
     bank::{ActError, PanelStatus, Sighting},
-    panel::{PanelSetup, SimulatedPanel},
+    device::{Device, DeviceSetup},
     shell::{LineReport, LineSpec, RunningLine},
 };
 use crate::domain::{Mono, Name};
@@ -43,7 +43,7 @@ pub struct PlacedPanel {
     /// The name of its line.
     pub bus: Name,
     /// What it is.
-    pub setup: PanelSetup,
+    pub setup: DeviceSetup,
 }
 
 /// A running building. Dropping it ends its threads and removes its links.
@@ -90,7 +90,7 @@ impl Building {
         lines: &[LineSpec],
         panels: Vec<PlacedPanel>,
     ) -> Result<(Self, Receiver<Sighting>), BuildError> {
-        let mut residents: Vec<Vec<(Name, SimulatedPanel)>> = lines.iter().map(|_| Vec::new()).collect();
+        let mut residents: Vec<Vec<(Name, Device)>> = lines.iter().map(|_| Vec::new()).collect();
         let mut homes = HashMap::new();
         let mut names = HashSet::new();
         for line in lines {
@@ -109,7 +109,7 @@ impl Building {
             if homes.insert(name.clone(), home).is_some() {
                 return Err(BuildError::Name(name));
             }
-            residents.push((name, SimulatedPanel::new(setup)));
+            residents.push((name, Device::new(setup)));
         }
         // Full: the lines drop what they would say, see SIGHTINGS.
         let (seen, sightings) = sync_channel(SIGHTINGS);
@@ -143,6 +143,14 @@ impl Building {
     pub fn act(&self, panel: &Name, action: Action) -> Result<Mono, ActError> {
         let home = self.homes.get(panel).and_then(|home| self.lines.get(*home));
         home.ok_or_else(|| ActError::Unknown(panel.clone()))?.1.act(panel, action)
+    }
+
+    /// Changes what a line is like; returns when, on CLOCK_MONOTONIC.
+    ///
+    /// # Errors
+    /// There is no such line, or it has ended.
+    pub fn disturb(&self, bus: &Name, disturbance: Disturbance) -> Result<Mono, ActError> {
+        self.line(bus).ok_or_else(|| ActError::UnknownLine(bus.clone()))?.disturb(disturbance)
     }
 
     /// The state of all panels, line by line.

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::chance::Chance;
+use super::{action::Disturbance, chance::Chance};
 use crate::domain::Mono;
 
 /// How fast a line is.
@@ -162,6 +162,19 @@ impl Line {
     /// How long a character takes; zero on an unpaced line.
     pub fn character(&self) -> Duration {
         self.character
+    }
+
+    /// Its rate; `None`: unpaced.
+    pub fn rate(&self) -> Option<LineRate> {
+        self.settings.rate
+    }
+
+    /// Changes what it is like, from the next characters on.
+    pub fn disturb(&mut self, disturbance: Disturbance) {
+        match disturbance {
+            Disturbance::Echo(on) => self.settings.echo = on,
+            Disturbance::Noise { per_million } => self.settings.garble = f64::from(per_million) / 1e6,
+        }
     }
 
     /// Whether a sender hears itself.

@@ -1,10 +1,12 @@
 //! From a gateway's configuration to the building that it could stand in.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     building::PlacedPanel,
+    device::DeviceSetup,
     line::{LineRate, LineSettings},
+    modbus::{ModbusSetup, receiver::silence},
     panel::{ChannelSetup, PanelSetup},
     pty::may_become_link,
     shell::LineSpec,
@@ -18,12 +20,10 @@ use crate::{
 /// The lines and panels of a simulated building.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// A line for each OSDP bus.
+    /// A line for each bus.
     pub lines: Vec<LineSpec>,
-    /// Every OSDP panel.
+    /// Every panel.
     pub panels: Vec<PlacedPanel>,
-    /// Buses that are not simulated.
-    pub left_out: Vec<Name>,
 }
 
 /// A panel's key file cannot be read.
@@ -35,22 +35,22 @@ pub struct KeyFileError {
 }
 
 impl Plan {
-    /// Simulates every OSDP panel of `config`, each with its bus's rate where `paced`. A panel with a
+    /// Simulates every panel of `config`, each with its bus's rate where `paced`. A Modbus panel has the registers of
+    /// its profile, and is what its profile expects. An OSDP panel with a
     /// `secure_key_file` holds that key, unless it is to be paired (`install`); one without holds what `kept` has
     /// for it, else it is new from its box: the daemon's own kept keys are the daemon's.
     ///
     /// # Errors
     /// A key file cannot be read.
     pub fn of(config: &Config, paced: bool, kept: &HashMap<Name, Scbk>) -> Result<Self, KeyFileError> {
-        let mut plan = Self { lines: Vec::new(), panels: Vec::new(), left_out: Vec::new() };
+        let mut plan = Self { lines: Vec::new(), panels: Vec::new() };
         for bus in &config.buses {
-            if bus.protocol != Protocol::Osdp {
-                plan.left_out.push(bus.name.clone());
-                continue;
-            }
             plan.lines.push(line(bus, paced));
             for panel in config.panels_on(&bus.name) {
-                let setup = setup(bus, panel, kept.get(&panel.name))?;
+                let setup = match &panel.modbus {
+                    Some(modbus) => ModbusSetup::new(panel.address, Arc::clone(&modbus.profile)).into(),
+                    None => DeviceSetup::from(setup(bus, panel, kept.get(&panel.name))?),
+                };
                 plan.panels.push(PlacedPanel { name: panel.name.clone(), bus: bus.name.clone(), setup });
             }
         }
@@ -70,10 +70,13 @@ impl LineSpec {
 fn line(bus: &Bus, paced: bool) -> LineSpec {
     let rate = LineRate { baud: bus.baud, bits_per_character: bus.bits_per_character() };
     let link = bus.port.tty().filter(|path| may_become_link(path));
-    LineSpec {
-        ports: vec![link.map(Into::into)],
-        ..LineSpec::new(bus.name.clone(), LineSettings::clean(paced.then_some(rate)))
-    }
+    let rate = paced.then_some(rate);
+    let spec = LineSpec::new(bus.name.clone(), LineSettings::clean(rate));
+    let turnaround = match bus.protocol {
+        Protocol::Osdp => spec.turnaround,
+        Protocol::Modbus => silence(rate),
+    };
+    LineSpec { ports: vec![link.map(Into::into)], turnaround, ..spec }
 }
 
 fn setup(bus: &Bus, panel: &Panel, kept: Option<&Scbk>) -> Result<PanelSetup, KeyFileError> {

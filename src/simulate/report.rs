@@ -4,7 +4,10 @@
 use serde_json::{Value, json};
 
 use super::{bank::Sighting, panel::Observation};
-use crate::wire::osdp::control::{Blink, LedControl, PermanentLed, TemporaryLed};
+use crate::wire::{
+    modbus::Request,
+    osdp::control::{Blink, LedControl, PermanentLed, TemporaryLed},
+};
 
 /// The lines of output that belong to something that was seen; none for what only tests care about.
 pub fn lines(sighting: &Sighting) -> Vec<Value> {
@@ -56,10 +59,29 @@ pub fn lines(sighting: &Sighting) -> Vec<Value> {
             let vendor = u32::from_be_bytes([0, *a, *b, *c]);
             command("Manufacturer", json!({ "vendor_code": vendor, "length": length }))
         }
+        Observation::Written { broadcast, request } => written(*broadcast, request, line),
+        Observation::Exception { function, exception } => line(
+            "exception",
+            json!({ "function": function, "code": exception.code(), "name": exception.name() }),
+        ),
         Observation::Refused { command, reason } => {
             line("nak", json!({ "command": command, "reason": reason }))
         }
     }]
+}
+
+/// In the words of pymodbus's test panels: kind, address, values.
+fn written(broadcast: bool, request: &Request, line: impl Fn(&str, Value) -> Value) -> Value {
+    let (kind, address, values) = match request {
+        Request::WriteCoil { address, on } => ("coil", address, json!([u8::from(*on)])),
+        Request::WriteCoils { start, values } => {
+            ("coil", start, json!(values.iter().map(|on| u8::from(*on)).collect::<Vec<_>>()))
+        }
+        Request::WriteRegister { address, value } => ("holding", address, json!([value])),
+        Request::WriteRegisters { start, values } => ("holding", start, json!(values)),
+        Request::Read { start, .. } => ("nothing", start, json!([])),
+    };
+    line("write", json!({ "kind": kind, "address": address, "values": values, "broadcast": broadcast }))
 }
 
 /// As libosdp tells it: the temporary and the permanent state each as a command of its own.

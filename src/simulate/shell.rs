@@ -20,11 +20,11 @@ use nix::{
 };
 
 use super::{
-    action::Action,
+    action::{Action, Disturbance},
     bank::{ActError, Bank, PanelStatus, Sighting},
+    device::Device,
     lateness::Lateness,
     line::{Line, LineCounts, LineSettings, Passage, StationId},
-    panel::SimulatedPanel,
     pty::Pty,
 };
 use crate::{
@@ -42,7 +42,8 @@ pub struct LineSpec {
     pub name: Name,
     /// Rate, noise, echo.
     pub settings: LineSettings,
-    /// From the last stop bit of a command to the start of a panel's reply. Two idle characters are customary.
+    /// From the last stop bit of a command to the start of a panel's reply. Two idle characters are customary with
+    /// OSDP; a Modbus panel keeps at least the silence that ends a request.
     pub turnaround: Duration,
     /// How many characters a port's receiver gathers before it hands them over; what is left at the end of a
     /// transmission comes at once. 1: each on its own. The PL011 of a Raspberry Pi gathers 8.
@@ -61,8 +62,9 @@ pub struct LineSpec {
 /// One transmission on a line, when its last character has been handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traffic {
-    /// Whether it came in through a port, as a gateway's do; else from a panel.
-    pub from_port: bool,
+    /// The number of the panel that it came from, in the order in which they were given; `None`: it came in through
+    /// a port, as a gateway's do.
+    pub panel: Option<usize>,
     /// Start of the first character's start bit, CLOCK_MONOTONIC.
     pub start: Mono,
     /// End of the last character's stop bit, CLOCK_MONOTONIC.
@@ -96,6 +98,7 @@ pub struct RunningLine {
 
 enum Instruction {
     Act { panel: Name, action: Action, done: SyncSender<Result<Mono, ActError>> },
+    Disturb { disturbance: Disturbance, done: SyncSender<Mono> },
     Status { done: SyncSender<Vec<PanelStatus>> },
 }
 
@@ -107,7 +110,7 @@ impl RunningLine {
     /// A pseudo-terminal, its link or the thread cannot be made.
     pub fn start(
         spec: &LineSpec,
-        panels: Vec<(Name, SimulatedPanel)>,
+        panels: Vec<(Name, Device)>,
         sightings: SyncSender<Sighting>,
     ) -> io::Result<Self> {
         let mut line = Line::new(spec.settings);
@@ -161,6 +164,16 @@ impl RunningLine {
         let (done, answer) = sync_channel(1);
         self.send(Instruction::Act { panel: panel.clone(), action, done })?;
         answer.recv().map_err(|_| ActError::Ended)?
+    }
+
+    /// Changes what the line is like; returns when, on CLOCK_MONOTONIC.
+    ///
+    /// # Errors
+    /// The line has ended.
+    pub fn disturb(&self, disturbance: Disturbance) -> Result<Mono, ActError> {
+        let (done, answer) = sync_channel(1);
+        self.send(Instruction::Disturb { disturbance, done })?;
+        answer.recv().map_err(|_| ActError::Ended)
     }
 
     /// The state of all panels.
@@ -336,6 +349,10 @@ impl Shell {
                     // Whoever asked may have gone.
                     let _ = done.try_send(result.map(|()| now));
                 }
+                Ok(Instruction::Disturb { disturbance, done }) => {
+                    self.line.disturb(disturbance);
+                    let _ = done.try_send(monotonic());
+                }
                 Ok(Instruction::Status { done }) => {
                     let _ = done.try_send(self.bank.status());
                 }
@@ -353,8 +370,7 @@ impl Shell {
             }
         }
         for Passage { from, start, end, characters } in self.line.passages() {
-            let from_port = self.ports.iter().any(|port| port.station == from);
-            let traffic = Traffic { from_port, start, end, characters };
+            let traffic = Traffic { panel: self.bank.number_of(from), start, end, characters };
             if let Some(Err(TrySendError::Full(_))) = self.tap.as_ref().map(|tap| tap.try_send(traffic)) {
                 unseen += 1;
             }

@@ -97,6 +97,8 @@ pub struct World {
     pub events: Vec<Told>,
     /// What the gateway sent, and when.
     pub sent: Vec<(Mono, Vec<u8>)>,
+    /// Answers that came when nobody waited for them any more.
+    pub late: u64,
     asked: Vec<Mono>,
     rng: StdRng,
     actions: BTreeMap<(Mono, u64), Action>,
@@ -185,6 +187,7 @@ impl World {
             echo: false,
             events: Vec::new(),
             sent: Vec::new(),
+            late: 0,
             rng: StdRng::seed_from_u64(seed),
             actions: BTreeMap::new(),
             order: 0,
@@ -344,6 +347,7 @@ impl World {
         if self.chance(self.faults.lost / 2.0) {
             return;
         }
+        self.late += u64::from(late);
         self.air.push_back((begin, end));
         self.arrive(begin, &reply);
     }

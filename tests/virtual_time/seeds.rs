@@ -50,7 +50,8 @@ pub fn run_all<T: Tally>(test: &str, count: u64, scenario: impl Fn(u64, bool, &m
     });
     if let Some((seed, cause)) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         panic!(
-            "seed {seed} of {test} failed: {cause}\nreplay it: VIRTUAL_TIME_SEED={seed} cargo test --test virtual_time {test} -- --nocapture"
+            "seed {seed} of {test} failed: {cause}\nreplay it: VIRTUAL_TIME_SEED={seed} cargo test --test {program} {test} -- --nocapture",
+            program = env!("CARGO_CRATE_NAME")
         );
     }
     total

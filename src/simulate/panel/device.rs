@@ -95,6 +95,8 @@ impl Device {
                 Reply::MfgRep { oui, data: data.into() }
             }
             Action::Status(status) => self.change(status)?,
+            Action::Lines(_) => return Err(ActionError::OfModbus("an analog line")),
+            Action::Registers { .. } => return Err(ActionError::OfModbus("a register")),
             Action::Fault(_) | Action::Restart => return Ok(()),
         };
         self.enqueue(reply)

@@ -24,7 +24,7 @@ pub use self::{
     observation::{EventId, Observation},
     setup::{ChannelSetup, PanelSetup},
 };
-use super::action::{Action, Fault};
+use super::{action::Action, faults::Faults};
 use crate::{
     domain::Mono,
     wire::osdp::{
@@ -51,10 +51,10 @@ pub struct SimulatedPanel {
     faults: Faults,
 }
 
-/// What a panel puts on the line: a mark and a frame.
+/// What a panel puts on the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Mark and frame.
+    /// A frame; of OSDP, with its mark.
     pub bytes: Vec<u8>,
     /// How much longer than the usual turnaround the panel takes.
     pub delay: Duration,
@@ -76,17 +76,42 @@ pub enum ActionError {
     /// The panel holds as much as it can until somebody polls it.
     #[error("the panel's queue is full: nobody polls it, or not often enough")]
     QueueFull,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Faults {
-    nak: bool,
-    mute: bool,
-    gone: bool,
-    drop: u32,
-    corrupt: u32,
-    busy: u32,
-    delay: Duration,
+    /// Panels of this protocol know no such thing.
+    #[error("{0} is of OSDP panels, and this one speaks Modbus")]
+    OfOsdp(&'static str),
+    /// Panels of this protocol know no such thing.
+    #[error("{0} is of Modbus panels, and this one speaks OSDP")]
+    OfModbus(&'static str),
+    /// What a Modbus panel has is what its profile says.
+    #[error("the panel has no {0}")]
+    Lacks(&'static str),
+    /// A line's number is too high, or 0.
+    #[error("the panel has no line {line}: its lines are 1 to {has}")]
+    NoLine {
+        /// How many there are.
+        has: u16,
+        /// The number.
+        line: u16,
+    },
+    /// A wire's number is too high, or 0.
+    #[error("the panel has {has} {what}, and no number {number}")]
+    NoWire {
+        /// "rows" or "columns".
+        what: &'static str,
+        /// How many there are.
+        has: u16,
+        /// The number.
+        number: u16,
+    },
+    /// No raw value means that.
+    #[error("no value of the panel's registers means {0}: its profile has no [lines] {1}")]
+    NoValue(&'static str, &'static str),
+    /// A code does not fit the registers.
+    #[error("the code has more bits than the {bits} of the profile's [keys] code")]
+    CodeTooLong {
+        /// How many there are.
+        bits: u16,
+    },
 }
 
 impl SimulatedPanel {
@@ -166,6 +191,7 @@ impl SimulatedPanel {
                 self.device.restart();
                 Ok(())
             }
+            Action::Fault(fault) if fault.is_of_registers() => Err(ActionError::OfModbus("this fault")),
             Action::Fault(fault) => {
                 self.faults.set(fault);
                 Ok(())
@@ -186,8 +212,7 @@ impl SimulatedPanel {
             self.device.observe(Observation::Online);
         }
         let header = Header { reply: true, ..frame.header() };
-        if self.faults.busy > 0 {
-            self.faults.busy -= 1;
+        if self.faults.take_busy() {
             let plain = Header { sequence: 0, ..header };
             return self.put_on_line(plain_frame(&plain, None, &Reply::Busy));
         }
@@ -313,35 +338,8 @@ impl SimulatedPanel {
         plain_frame(header, None, &nak(reason))
     }
 
-    fn put_on_line(&mut self, mut bytes: Vec<u8>) -> Option<Answer> {
-        if self.faults.mute || bytes.is_empty() {
-            return None;
-        }
-        if self.faults.drop > 0 {
-            self.faults.drop -= 1;
-            return None;
-        }
-        if self.faults.corrupt > 0 {
-            self.faults.corrupt -= 1;
-            if let Some(last) = bytes.last_mut() {
-                *last ^= 0x55;
-            }
-        }
-        Some(Answer { bytes, delay: self.faults.delay })
-    }
-}
-
-impl Faults {
-    fn set(&mut self, fault: Fault) {
-        match fault {
-            Fault::Nak(on) => self.nak = on,
-            Fault::Mute(on) => self.mute = on,
-            Fault::Gone(on) => self.gone = on,
-            Fault::Drop(count) => self.drop = count,
-            Fault::Corrupt(count) => self.corrupt = count,
-            Fault::Busy(count) => self.busy = count,
-            Fault::Delay(delay) => self.delay = delay,
-        }
+    fn put_on_line(&mut self, bytes: Vec<u8>) -> Option<Answer> {
+        self.faults.put_on_line(bytes)
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a simulated panel does and suffers, as data for tests, benches and people.
 
-use crate::wire::osdp::control::{BuzzerControl, LedControl, OutputControl, TextControl};
+use crate::wire::{
+    modbus::{Exception, Request},
+    osdp::control::{BuzzerControl, LedControl, OutputControl, TextControl},
+};
 
 /// Numbers what a panel has queued for polls, from 1, in the order of queueing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,5 +73,19 @@ pub enum Observation {
         command: u8,
         /// The NAK's code.
         reason: u8,
+    },
+    /// Registers have been written, by somebody who asked this panel or all.
+    Written {
+        /// Asked of all panels of the line.
+        broadcast: bool,
+        /// What was written where.
+        request: Request,
+    },
+    /// A request was refused with this exception.
+    Exception {
+        /// The request's function code.
+        function: u8,
+        /// The exception.
+        exception: Exception,
     },
 }

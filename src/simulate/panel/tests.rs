@@ -1,6 +1,9 @@
 //! The panel against the control panel's half of `wire`, in virtual time.
 
-use super::{super::action::Card, *};
+use super::{
+    super::action::{Card, Fault},
+    *,
+};
 use crate::wire::osdp::{
     Parsed, Session,
     control::{OutputAction, OutputControl},

@@ -74,7 +74,11 @@ impl Premises {
             });
             for address in 0..line.panels {
                 let setup = PanelSetup::new(address, ChannelSetup::Key(key.clone()), 1);
-                placed.push(PlacedPanel { name: line.panel(address)?, bus: bus.clone(), setup });
+                placed.push(PlacedPanel {
+                    name: line.panel(address)?,
+                    bus: bus.clone(),
+                    setup: setup.into(),
+                });
             }
         }
         let panels = placed.len();

@@ -12,6 +12,11 @@ impl Samples {
         self.0.push(sample);
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The sample that `share` (0 to 1) of all do not exceed; `None` where there are none.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let mut sorted = self.0.clone();
