@@ -123,6 +123,10 @@ fn text(api: &Api) -> String {
     {
         page.sample(&format!("kind=\"{kind}\""), value);
     }
+    page.metric("uplink_commands_total", "counter", "Commands performed, and messages that were not obeyed.");
+    for (kind, value) in [("performed", uplink.commands), ("refused", uplink.commands_refused)] {
+        page.sample(&format!("kind=\"{kind}\""), value);
+    }
 
     page.metric("clock_synchronized", "gauge", "1 while the wall clock can be believed.");
     page.sample("", u8::from(handles.clock.is_synchronized()));
