@@ -12,11 +12,16 @@
 //! All times are CLOCK_MONOTONIC, so they can be compared between processes.
 
 mod awake;
+#[path = "../support/daemon.rs"]
+mod daemon;
 mod exchanges;
+#[path = "../support/figures.rs"]
 mod figures;
 mod goals;
 mod latency;
 mod outage;
+#[path = "../support/premises.rs"]
+mod premises;
 mod report;
 mod rest;
 mod rig;

@@ -15,7 +15,7 @@ use axum::{
 };
 
 use super::routes::Api;
-use crate::domain::PanelState;
+use crate::domain::{LineState, PanelState};
 
 /// Counted since the start.
 #[derive(Default)]
@@ -80,6 +80,21 @@ fn text(api: &Api) -> String {
     for panel in handles.buses.panels() {
         let labels = format!("panel=\"{}\",intercom=\"{}\"", panel.panel, panel.intercom);
         page.sample(&labels, u8::from(panel.state == PanelState::Online));
+    }
+
+    page.metric(
+        "lines_stretch_ratio",
+        "gauge",
+        "How much more seldom than in their period a panel's lines are read: 1 is as it should be.",
+    );
+    for (panel, stretch) in statuses.iter().flat_map(|(_, bus)| &bus.stretches) {
+        page.sample(&format!("panel=\"{panel}\""), format!("{stretch:.3}"));
+    }
+    page.metric("lines", "gauge", "Lines by state.");
+    let lines = handles.buses.lines();
+    for state in LineState::ALL.into_iter().filter(|_| !lines.is_empty()) {
+        let count = lines.iter().filter(|line| line.status.state == state).count();
+        page.sample(&format!("state=\"{}\"", state.as_str()), count);
     }
 
     let position = handles.journal.position().borrow().clone();

@@ -2,10 +2,10 @@
 
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
-use super::{BusHandle, BusStatus, UnlockError, UnlockRefused};
+use super::{BusHandle, BusStatus, KnownLine, MeasureError, UnlockError, UnlockRefused, core::UnknownFlat};
 use crate::{
     clock,
-    domain::{Mono, Name, PanelStatus, event::UnlockedBy},
+    domain::{LineStatus, Mono, Name, PanelStatus, event::UnlockedBy},
 };
 
 /// The running buses; cheap to clone.
@@ -33,6 +33,21 @@ impl Buses {
     /// How each panel is, bus by bus in the order of the configuration.
     pub fn panels(&self) -> Vec<PanelStatus> {
         self.buses.iter().flat_map(|bus| bus.status.borrow().panels.clone()).collect()
+    }
+
+    /// How each line is, bus by bus and panel by panel in the order of the configuration.
+    pub fn lines(&self) -> Vec<KnownLine> {
+        self.buses.iter().flat_map(|bus| bus.lines.borrow().to_vec()).collect()
+    }
+
+    /// Measures the line of a flat, by its number on the door, and waits for what comes of it, at most 2 s.
+    ///
+    /// # Errors
+    /// [`MeasureError`]: nothing new is known of the line.
+    pub async fn measure(&self, intercom: u64, flat: u64) -> Result<LineStatus, MeasureError> {
+        let is_it = |line: &KnownLine| line.status.intercom == intercom && line.status.flat == flat;
+        let bus = self.buses.iter().find(|bus| bus.lines.borrow().iter().any(is_it));
+        bus.ok_or(UnknownFlat)?.measure(intercom, flat).await
     }
 
     /// The panels of an intercom that have a lock.

@@ -152,8 +152,8 @@ impl<'a> Info<'a> {
                 InfoPanel {
                     place,
                     model: device.map(|device| device.model.as_str()),
-                    firmware: device.map(|device| device.firmware.as_str()),
-                    serial: device.map(|device| device.serial.as_str()),
+                    firmware: device.and_then(|device| device.firmware.as_deref()),
+                    serial: device.and_then(|device| device.serial.as_deref()),
                 }
             })
             .collect();

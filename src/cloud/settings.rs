@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::{Confirm, Secrets, command::Performer, message::Building};
 use crate::{
     clock::Clock,
-    domain::{Name, PanelStatus, UplinkStatus},
+    domain::{LineStatus, Name, PanelStatus, UplinkStatus},
     store::{Cache, Journal},
 };
 
@@ -65,6 +65,8 @@ pub struct Handles {
     pub cache: Cache,
     /// How every panel of the configuration is.
     pub panels: watch::Receiver<Vec<PanelStatus>>,
+    /// How every line of the configuration is; it changes with the state of one.
+    pub lines: watch::Receiver<Vec<LineStatus>>,
     /// What the configuration has.
     pub building: watch::Receiver<Building>,
     /// Performs the commands that only the gateway can.

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::{LogFilter, doctor::Doctor};
 use crate::{
-    bus::{Buses, UnlockError},
+    bus::{Buses, MeasureError, UnlockError},
     cloud::command::{Command, ErrorCode, Order, Outcome, Performer, Unlock},
     domain::{
         Mono, Name,
         event::{UnlockId, UnlockKind, UnlockedBy},
     },
+    panel::Failure,
 };
 
 /// A bus withdraws an unlock after 2 s (contract §5). Only one whose thread hangs does not say so.
@@ -39,7 +40,7 @@ impl Commands {
                 let by = UnlockedBy { kind: UnlockKind::Command, id: Some(UnlockId::Text(id.to_string())) };
                 self.unlock(&unlock, by, caused).await
             }
-            Command::MeasureLine { intercom, flat } => self.measure_line(intercom, flat),
+            Command::MeasureLine { intercom, flat } => self.measure_line(intercom, flat).await,
             Command::Report => Outcome::Done(serde_json::json!(self.doctor.examine().await)),
             Command::LogLevel { filter, time } => match self.log.set_for(&filter, time) {
                 Ok(()) => Outcome::Done(serde_json::Value::Null),
@@ -94,10 +95,24 @@ impl Commands {
         }
     }
 
-    /// No panel of this gateway has lines, so no flat has one.
-    fn measure_line(&self, intercom: u64, flat: u64) -> Outcome {
-        let message = format!("flat {flat} of intercom {intercom} has no line at this gateway");
-        Outcome::failed(ErrorCode::UnknownFlat, message)
+    async fn measure_line(&self, intercom: u64, flat: u64) -> Outcome {
+        let what = format!("flat {flat} of intercom {intercom}");
+        let (code, message) = match tokio::time::timeout(BUS_HANGS, self.buses.measure(intercom, flat)).await
+        {
+            Ok(Ok(status)) => return Outcome::Done(serde_json::json!(status)),
+            Ok(Err(MeasureError::UnknownFlat(_))) => {
+                (ErrorCode::UnknownFlat, format!("{what} has no line at this gateway"))
+            }
+            Ok(Err(MeasureError::Busy)) => {
+                (ErrorCode::PanelOffline, format!("the bus of {what} takes no commands just now"))
+            }
+            Ok(Err(MeasureError::Failed(Failure::Offline))) => {
+                (ErrorCode::PanelOffline, format!("the panel with the line of {what} does not answer"))
+            }
+            Ok(Err(error @ MeasureError::Failed(_))) => (ErrorCode::Unconfirmed, format!("{what}: {error}")),
+            Err(_) => (ErrorCode::Unconfirmed, format!("the bus of {what} does not answer")),
+        };
+        Outcome::failed(code, message)
     }
 }
 

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::interval};
 
+use super::notify::Beat;
 use crate::{
     api::{self, Handles, Settings},
     config::{self, Config},
@@ -12,6 +13,8 @@ use crate::{
 
 /// How long to wait before another attempt to serve.
 const RETRY: Duration = Duration::from_secs(10);
+/// How often the watchdog is told that this loop turns, served or not.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// The endpoint as configured.
 ///
@@ -34,25 +37,30 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
     })
 }
 
-/// Serves until `stop`; `trouble` tells why it is not served, or not as it should be.
+/// Serves until `stop`; `trouble` tells why it is not served, or not as it should be. `beat` turns with the loop that
+/// takes connections, and while there is none with the attempts to serve.
 pub async fn serve(
     settings: Settings,
     handles: Handles,
     trouble: watch::Sender<Option<String>>,
+    beat: Beat,
     mut stop: watch::Receiver<bool>,
 ) {
+    let mut beats = interval(BEAT);
     while !*stop.borrow() {
         match api::bind(&settings).await {
             Ok(bound) => {
                 trouble.send_replace(None);
                 tracing::info!(address = %bound.address(), tls = bound.fingerprint().is_some(), "the endpoint is served");
                 let mut certificate = bound.certificate_trouble();
+                let turned = bound.beat();
                 let serving = bound.serve(handles.clone(), stop.clone());
                 tokio::pin!(serving);
                 loop {
                     tokio::select! {
                         () = &mut serving => return,
                         Ok(()) = certificate.changed() => drop(trouble.send_replace(certificate.borrow().clone())),
+                        _ = beats.tick() => beat.follow(&turned),
                     }
                 }
             }
@@ -63,7 +71,86 @@ pub async fn serve(
                 }
             }
         }
-        // An error: whoever could stop us is gone.
-        let _ = tokio::time::timeout(RETRY, stop.wait_for(|stop| *stop)).await;
+        let retry = tokio::time::sleep(RETRY);
+        tokio::pin!(retry);
+        loop {
+            tokio::select! {
+                // An error: whoever could stop us is gone.
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = &mut retry => break,
+                _ = beats.tick() => beat.stamp(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::TcpListener,
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
+    };
+
+    use crate::{
+        api::Tokens,
+        bus::Buses,
+        clock::{Clock, Trust},
+        domain::{Health, Name, UplinkStatus},
+        store::{Store, StoreOptions},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_loop_turns_while_the_port_is_taken_and_when_it_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Clock::system(Trust::Always));
+        let stamps = clock.clone();
+        let (store, _) = Store::open(StoreOptions {
+            dir: dir.path().to_path_buf(),
+            keep: Duration::ZERO,
+            max_events: 1000,
+            max_journal_bytes: None,
+            alone: true,
+            now: Arc::new(move || stamps.stamp()),
+        })
+        .unwrap();
+        let handles = Handles {
+            cache: store.cache(),
+            journal: store.journal(),
+            buses: Buses::default(),
+            health: watch::channel(Health::default()).1,
+            uplink: watch::channel(UplinkStatus::default()).1,
+            clock,
+            tokens: Tokens::open(&dir.path().join("tokens.json")).unwrap(),
+        };
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        for listen in [taken.local_addr().unwrap(), "127.0.0.1:0".parse().unwrap()] {
+            let settings = Settings {
+                listen,
+                tls: api::Tls::Off,
+                gateway: Name::new("building-7").unwrap(),
+                state_dir: dir.path().to_path_buf(),
+                intercoms: vec![1],
+                limits: api::Limits::default(),
+            };
+            let beaten = Arc::new(AtomicU64::new(0));
+            let (stop, stopped) = watch::channel(false);
+            let (trouble, troubles) = watch::channel(None);
+            let beat = Beat::of("the endpoint", beaten.clone());
+            let serving = tokio::spawn(serve(settings, handles.clone(), trouble, beat, stopped));
+            for _ in 0..2 {
+                beaten.store(0, Ordering::Relaxed);
+                while beaten.load(Ordering::Relaxed) == 0 {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+            assert_eq!(troubles.borrow().is_some(), listen.port() != 0);
+            stop.send_replace(true);
+            serving.await.unwrap();
+        }
     }
 }

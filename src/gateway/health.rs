@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
+use super::notify::Beat;
 use crate::{
     bus::Buses,
-    clock::Clock,
-    domain::{Health, PanelState, UplinkStatus},
+    clock::{self, Clock},
+    domain::{Health, Mono, PanelState, UplinkStatus},
     store::Journal,
 };
 
@@ -21,18 +22,28 @@ pub async fn watch_health(
     uplink: watch::Receiver<UplinkStatus>,
     endpoint: watch::Receiver<Option<String>>,
     clock: Arc<Clock>,
+    beats: Vec<Beat>,
 ) {
     let mut ticks = tokio::time::interval(PERIOD);
     loop {
         ticks.tick().await;
         let mut now = look(&journal, &buses, &uplink.borrow(), &clock);
         now.reasons.extend(endpoint.borrow().clone());
+        let hanging = hanging(&beats, clock::mono());
+        now.dead = !hanging.is_empty();
+        now.reasons.extend(hanging);
         health.send_if_modified(|before| {
             let changed = *before != now;
             *before = now;
             changed
         });
     }
+}
+
+/// A sentence for each vital loop that does not turn any more. The watchdog is not fed either: systemd ends the process.
+fn hanging(beats: &[Beat], now: Mono) -> Vec<String> {
+    let stuck = beats.iter().filter(|beat| !beat.is_fresh(now));
+    stuck.map(|beat| format!("{} hangs: the daemon is about to be restarted", beat.name())).collect()
 }
 
 fn look(journal: &Journal, buses: &Buses, uplink: &UplinkStatus, clock: &Clock) -> Health {
@@ -56,8 +67,12 @@ fn look(journal: &Journal, buses: &Buses, uplink: &UplinkStatus, clock: &Clock) 
         for panel in bus.panels {
             // A panel that was not heard yet, in the first seconds, has no error yet.
             let Some(error) = panel.error else { continue };
-            let state = if panel.state == PanelState::Insecure { "insecure" } else { "offline" };
-            reasons.push(format!("panel {} is {state}: {error}", panel.panel));
+            let state = match panel.state {
+                PanelState::Insecure => "is insecure",
+                PanelState::Online => "works, but with trouble",
+                PanelState::Offline | PanelState::Unconfigured => "is offline",
+            };
+            reasons.push(format!("panel {} {state}: {error}", panel.panel));
         }
     }
     if uplink.configured && !uplink.connected {
@@ -71,4 +86,19 @@ fn look(journal: &Journal, buses: &Buses, uplink: &UplinkStatus, clock: &Clock) 
             .push("the clock is not synchronised: expiry dates are judged by the last known time".to_owned());
     }
     Health { dead: false, reasons }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vital_loop_that_stands_still_is_dead_and_named() {
+        let beats = [Beat::new("bus street"), Beat::new("the endpoint")];
+        let now = clock::mono();
+        assert_eq!(hanging(&beats, now), Vec::<String>::new());
+        let later = now + Duration::from_secs(60);
+        beats[0].follow(&later.as_nanos().into());
+        assert_eq!(hanging(&beats, later), ["the endpoint hangs: the daemon is about to be restarted"]);
+    }
 }

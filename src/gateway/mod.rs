@@ -13,7 +13,9 @@ pub mod control;
 mod directory;
 pub mod doctor;
 mod endpoint;
+mod following;
 mod health;
+mod lines;
 mod log_filter;
 mod memory;
 mod notify;
@@ -109,12 +111,15 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     control::refuse_a_second(&config.gateway.control_socket())?;
     let store = open_store(&config, &clock)?;
     let journal = store.journal();
-    let keys = Keys::load(store.cache(), config.gateway.timezone.clone()).context("cannot load the keys")?;
+    let with_line = lines::configured(&config);
+    let keys = Keys::load(store.cache(), config.gateway.timezone.clone(), with_line.clone())
+        .context("cannot load the keys")?;
+    let kept_lines = lines::recall(&store.cache());
     let memory = PanelMemory::open(&config.gateway.state_dir).context("cannot open the panels' memory")?;
 
     let (reports, reports_receiver) = mpsc::channel(REPORTS);
     let lost = Arc::new(AtomicU64::new(0));
-    let shared = Shared { directory: keys.in_force(), clock: clock.clone(), reports, lost: lost.clone() };
+    let shared = Shared { in_force: keys.in_force(), clock: clock.clone(), reports, lost: lost.clone() };
     reports::append(
         &journal,
         Occurrence {
@@ -122,8 +127,9 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
             body: EventBody::GatewayStarted(GatewayStarted { version: VERSION.to_owned() }),
         },
     );
-    let buses = building::start_buses(&config, &memory, &shared)?;
+    let buses = building::start_buses(&config, &memory, &kept_lines, &shared)?;
     drop(shared);
+    let lines_memory = tokio::spawn(lines::remember(store.cache(), buses.clone(), kept_lines, with_line));
 
     // Told at the end, whatever ended us: `stop` is only a wish from outside.
     let (ending, ended) = watch::channel(false);
@@ -143,8 +149,19 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         clock: clock.clone(),
         tokens: tokens.clone(),
     };
-    let endpoint =
-        tokio::spawn(endpoint::serve(endpoint::settings(&config)?, handles, trouble_sender, ended.clone()));
+    let (runtime_beat, endpoint_beat, uplink_beat) =
+        (Beat::new("the runtime"), Beat::new("the endpoint"), Beat::new("the uplink"));
+    let mut beats: Vec<Beat> =
+        buses.handles().iter().map(|bus| Beat::of(&format!("bus {}", bus.name), bus.beat.clone())).collect();
+    beats.extend([runtime_beat.clone(), endpoint_beat.clone()]);
+    beats.extend(config.mqtt.is_some().then(|| uplink_beat.clone()));
+    let endpoint = tokio::spawn(endpoint::serve(
+        endpoint::settings(&config)?,
+        handles,
+        trouble_sender,
+        endpoint_beat,
+        ended.clone(),
+    ));
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
     let mut vital = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         tasks.spawn(async move {
@@ -171,6 +188,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
             uplink,
             trouble,
             clock.clone(),
+            beats.clone(),
         )),
     );
     let control = control::Control {
@@ -187,7 +205,6 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     let socket = control::listen(&config.gateway.control_socket())?;
     vital("the control socket", Box::pin(control.serve(socket)));
     let (end_uplink, uplink_ends) = watch::channel(false);
-    let uplink_beat = Beat::new("the uplink");
     let parts = uplink::Parts {
         store: &store,
         buses: &buses,
@@ -197,11 +214,6 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         perform: Commands { buses: buses.clone(), doctor, log }.performer(),
     };
     let uplink = uplink::start(&config, parts, uplink_ends);
-    let runtime_beat = Beat::new("the runtime");
-    let mut beats: Vec<Beat> =
-        buses.handles().iter().map(|bus| Beat::of(&format!("bus {}", bus.name), bus.beat.clone())).collect();
-    beats.push(runtime_beat.clone());
-    beats.extend(uplink.is_some().then_some(uplink_beat));
     let notifier = Notifier::start(beats, buses.clone()).context("cannot start the watchdog's thread")?;
     tracing::info!(
         gateway = %config.gateway.id,
@@ -225,6 +237,8 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     let joined = stop_buses(buses).await;
     // The buses have ended, so their reports end.
     let _ = pump.await;
+    // Likewise, and its last write is short.
+    let _ = lines_memory.await;
     // It gives its requests two seconds; one that was about to end by itself is told nothing.
     let _ = tokio::time::timeout(ENDPOINT_END, endpoint).await;
     // Last of all that speak: what the buses reported to the end goes up too, as far as a few seconds allow.

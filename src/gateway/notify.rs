@@ -1,7 +1,7 @@
 //! What systemd is told: ready, how it goes, that the vital loops turn, stopping.
 //!
 //! A plain thread feeds the watchdog, and only while every vital loop has turned lately: the threads of the buses,
-//! the runtime, the uplink ("turned", not "connected"). The store's writer is not among them: a disk that takes a
+//! the runtime, the endpoint and the uplink ("turned", not "served" or "connected"). The store's writer is not among them: a disk that takes a
 //! minute for a sync is no reason to leave the doors alone.
 
 use std::{
@@ -50,7 +50,18 @@ impl Beat {
         self.nanos.clone()
     }
 
-    fn is_fresh(&self, now: Mono) -> bool {
+    /// The loop has turned when the one that stamps `other` has.
+    pub fn follow(&self, other: &AtomicU64) {
+        self.nanos.store(other.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// What turns.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the loop has turned lately.
+    pub fn is_fresh(&self, now: Mono) -> bool {
         now.since(Mono::from_nanos(self.nanos.load(Ordering::Relaxed))) < STALE
     }
 }

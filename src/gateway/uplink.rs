@@ -5,12 +5,9 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use tokio::{
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-};
+use tokio::{sync::watch, task::JoinHandle};
 
-use super::VERSION;
+use super::{VERSION, following::follow};
 use crate::{
     bus::Buses,
     clock::Clock,
@@ -21,7 +18,7 @@ use crate::{
         signature::Signatures,
     },
     config::{self, Config, Mqtt},
-    domain::{Name, PanelStatus, UplinkStatus},
+    domain::{LineStatus, Name, UplinkStatus},
     store::Store,
 };
 
@@ -48,7 +45,8 @@ pub fn start(
     let handles = Handles {
         journal: parts.store.journal(),
         cache: parts.store.cache(),
-        panels: watch_panels(parts.buses.clone()),
+        panels: follow(parts.buses, |bus| bus.status.clone(), Buses::panels),
+        lines: follow(parts.buses, |bus| bus.lines.clone(), line_statuses),
         // The configuration does not change while the daemon runs; the receiver keeps the value.
         building: watch::channel(building(config)).1,
         perform: parts.perform,
@@ -149,19 +147,6 @@ fn building(config: &Config) -> Building {
     }
 }
 
-/// The panels of all buses as one value. Ends with the buses.
-fn watch_panels(buses: Buses) -> watch::Receiver<Vec<PanelStatus>> {
-    let (sender, receiver) = watch::channel(buses.panels());
-    let sender = Arc::new(sender);
-    let mut followers = JoinSet::new();
-    for bus in buses.handles() {
-        let (mut status, sender, buses) = (bus.status.clone(), sender.clone(), buses.clone());
-        followers.spawn(async move {
-            while status.changed().await.is_ok() {
-                sender.send_replace(buses.panels());
-            }
-        });
-    }
-    followers.detach_all();
-    receiver
+fn line_statuses(buses: &Buses) -> Vec<LineStatus> {
+    buses.lines().into_iter().map(|line| line.status).collect()
 }

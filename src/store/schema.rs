@@ -61,8 +61,10 @@ CREATE TABLE commands (
 /// `flats` is narrow, so digest and lists need not read the documents in `bodies`. `bodies.body` is what the
 /// endpoint answers, byte for byte, in a table with rowids: without them a search would read a whole document at
 /// each comparison that it makes. `flats.hash` is the SHA-256 of the canonical JSON. `keys` is in the order of
-/// flats, for the directory; a swipe before the directory is loaded finds its code by the index.
-pub(super) const CACHE: &[&str] = &["
+/// flats, for the directory; a swipe before the directory is loaded finds its code by the index. `lines` is by the
+/// flat's number on the door: a line is there before the cloud knows its flat.
+pub(super) const CACHE: &[&str] = &[
+    "
 CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     revision INTEGER,
@@ -105,7 +107,20 @@ CREATE TABLE keys (
     PRIMARY KEY (intercom, flat_id, position)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX keys_by_code ON keys (code);
-"];
+",
+    "
+CREATE TABLE lines (
+    intercom INTEGER NOT NULL,
+    flat INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    told TEXT NOT NULL,
+    raw INTEGER,
+    since_ms INTEGER NOT NULL,
+    measured_ms INTEGER,
+    PRIMARY KEY (intercom, flat)
+) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Brings the open database `file` to the newest schema; each migration is a transaction of its own. Returns
 /// whether the file was empty before.

@@ -2,10 +2,12 @@
 
 mod asyncapi;
 mod commands;
+mod delivery;
 mod directory;
 mod home_assistant;
 mod journal;
 mod libosdp_panels;
+mod modbus_panels;
 mod ports;
 mod signed;
 mod storage;

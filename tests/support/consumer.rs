@@ -69,6 +69,11 @@ impl Consumer {
     /// Connects as `id` with a session that the broker keeps, and subscribes to `{root}/#`. With `confirm`
     /// publishes `events/committed`.
     pub fn start(id: &str, port: u16, root: &str, confirm: bool) -> Self {
+        Self::with(Self::options(id, port), root, confirm)
+    }
+
+    /// How [`Consumer::start`] connects.
+    pub fn options(id: &str, port: u16) -> MqttOptions {
         let mut options = MqttOptions::new(id, ("127.0.0.1", port));
         options
             .set_clean_start(false)
@@ -76,12 +81,16 @@ impl Consumer {
             .set_max_packet_size(Some(1 << 20))
             .set_keep_alive(10)
             .set_request_channel_capacity(1000);
-        Self::with(options, root, confirm)
+        options
     }
 
     pub fn with(options: MqttOptions, root: &str, confirm: bool) -> Self {
+        Self::resume(options, root, confirm, Arc::default())
+    }
+
+    /// Comes back with what it had seen before.
+    pub fn resume(options: MqttOptions, root: &str, confirm: bool, seen: Arc<Mutex<Seen>>) -> Self {
         let (client, event_loop) = AsyncClient::builder(options).build();
-        let seen = Arc::<Mutex<Seen>>::default();
         let task =
             tokio::spawn(poll(event_loop, client.clone(), Arc::clone(&seen), root.to_owned(), confirm));
         Self { seen, client, root: root.to_owned(), task }
@@ -99,9 +108,10 @@ impl Consumer {
         self.seen.lock().unwrap()
     }
 
-    /// Goes away without a word.
-    pub fn cut(self) {
+    /// Goes away without a word; gives what it has seen.
+    pub fn cut(self) -> Arc<Mutex<Seen>> {
         self.task.abort();
+        Arc::clone(&self.seen)
     }
 }
 

@@ -14,6 +14,8 @@ pub mod flats;
 pub mod libosdp;
 pub mod lines;
 pub mod mosquitto;
+pub mod peers;
+pub mod pymodbus;
 pub mod simulated;
 pub mod site;
 

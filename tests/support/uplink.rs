@@ -15,7 +15,7 @@ use intercom_gateway::{
         message::Building,
     },
     domain::{
-        EventBody, Name, Occurrence, PanelState, PanelStatus, UplinkStatus,
+        EventBody, LineStatus, Name, Occurrence, PanelState, PanelStatus, UplinkStatus,
         event::{KeypadEntered, PanelAt},
     },
     store::{Journal, Store, StoreOptions},
@@ -29,6 +29,7 @@ pub struct Gateway {
     pub journal: Journal,
     pub clock: Arc<Clock>,
     pub panels: watch::Sender<Vec<PanelStatus>>,
+    pub lines: watch::Sender<Vec<LineStatus>>,
     pub building: watch::Sender<Building>,
     pub uplink: watch::Receiver<UplinkStatus>,
     pub beat: Arc<AtomicU64>,
@@ -90,6 +91,7 @@ impl Uplink {
         })
         .unwrap();
         let (panels, panels_seen) = watch::channel(self.panels);
+        let (lines, lines_seen) = watch::channel(Vec::new());
         let (building, building_seen) = watch::channel(Building::default());
         let (uplink, uplink_seen) = watch::channel(UplinkStatus::default());
         let (stop, stopped) = watch::channel(false);
@@ -98,6 +100,7 @@ impl Uplink {
             journal: store.journal(),
             cache: store.cache(),
             panels: panels_seen,
+            lines: lines_seen,
             building: building_seen,
             perform: self.perform,
             clock: Arc::clone(&clock),
@@ -121,6 +124,7 @@ impl Uplink {
             store: Some(store),
             clock,
             panels,
+            lines,
             building,
             uplink: uplink_seen,
             beat,

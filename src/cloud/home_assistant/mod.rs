@@ -126,8 +126,8 @@ impl Maker<'_> {
         let known = [
             ("suggested_area", area),
             ("model", device.map(|device| device.model.as_str())),
-            ("sw_version", device.map(|device| device.firmware.as_str())),
-            ("serial_number", device.map(|device| device.serial.as_str())),
+            ("sw_version", device.and_then(|device| device.firmware.as_deref())),
+            ("serial_number", device.and_then(|device| device.serial.as_deref())),
         ];
         for (member, text) in known {
             if let Some(text) = text {

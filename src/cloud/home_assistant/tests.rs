@@ -44,7 +44,11 @@ fn all() -> BTreeMap<String, Value> {
         tamper: None,
         power_failed: None,
         error: None,
-        device: Some(Device { model: "KM".into(), firmware: "1.2.3".into(), serial: "0A0B".into() }),
+        device: Some(Device {
+            model: "KM".into(),
+            firmware: Some("1.2.3".into()),
+            serial: Some("0A0B".into()),
+        }),
     };
     let messages = messages(&root, "0.1.0", &building(), &[status]);
     messages.into_iter().map(|(topic, message)| (root.full(&topic), message)).collect()

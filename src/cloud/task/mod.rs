@@ -53,8 +53,10 @@ pub async fn run(
     let mut uplink = Uplink::new(settings, handles, Desk::new(interrupted));
     let mut position = uplink.position.clone();
     let mut panels = uplink.handles.panels.clone();
+    let mut lines = uplink.handles.lines.clone();
     let mut building = uplink.handles.building.clone();
     uplink.show_panels();
+    uplink.show_lines();
     loop {
         uplink.turn();
         if uplink.session.is_done() {
@@ -73,6 +75,7 @@ pub async fn run(
             Some(done) = uplink.jobs.next() => uplink.done(done),
             () = changed(&mut position) => {}
             () = changed(&mut panels) => uplink.show_panels(),
+            () = changed(&mut lines) => uplink.show_lines(),
             () = changed(&mut building) => uplink.show_panels(),
             _ = shutdown.wait_for(|stop| *stop), if !uplink.closing => {
                 uplink.closing = true;

@@ -12,7 +12,7 @@ use crate::{
         session::Ack,
         topic::Topic,
     },
-    domain::{ClockQuality, PanelStatus, UplinkStatus},
+    domain::{ClockQuality, LineStatus, PanelStatus, UplinkStatus},
     sys::files::write_private,
 };
 
@@ -48,6 +48,18 @@ impl Uplink {
             self.board.set(topic, payload.clone(), payload);
         }
         self.board.remove(|topic| matches!(topic, Topic::Discovery(_)) && !topics.contains(topic));
+    }
+
+    /// Puts on the board what lines are now. Only the state is news: a line is measured every second.
+    pub(super) fn show_lines(&mut self) {
+        let lines = self.handles.lines.borrow().clone();
+        let topic = |status: &LineStatus| Topic::Line { intercom: status.intercom, flat: status.flat };
+        for status in &lines {
+            let of_state = LineStatus { raw: None, value: None, measured_at: None, ..status.clone() };
+            self.board.set(topic(status), message::to_json(status), message::to_json(&of_state));
+        }
+        let shown: BTreeSet<Topic> = lines.iter().map(topic).collect();
+        self.board.remove(|topic| matches!(topic, Topic::Line { .. }) && !shown.contains(topic));
     }
 
     pub(super) fn show_info(&mut self) {

@@ -1,4 +1,5 @@
 //! Samples and what is said about them.
+#![allow(dead_code, reason = "each bench uses its own part")]
 
 use std::time::Duration;
 

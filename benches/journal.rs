@@ -1,0 +1,362 @@
+//! What an event costs the disk: durable events a second of the store's writer beside bare loops of write and fdatasync
+//! on the same disk in the same run, and what a day of 2,000 swipes writes.
+//!
+//! `cargo bench --bench journal` takes about a minute; `-- --dir DIR` measures another disk.
+#![allow(clippy::disallowed_methods, reason = "a bench measures time")]
+
+#[path = "support/figures.rs"]
+mod figures;
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use intercom_gateway::{
+    clock::{Clock, Trust},
+    domain::{
+        EventBody, KeyCode, Name, Occurrence, StoredEvent,
+        event::{
+            Decision, DoorMoved, DoorUnlocked, FlatRef, InputChanged, InputState, KeySwiped, RawCredential,
+            Reason, UnlockId, UnlockKind, UnlockedBy,
+        },
+    },
+    store::{Journal, Store, StoreOptions},
+};
+use tokio::runtime::Runtime;
+
+use figures::{Samples, Table};
+
+/// Events in the journal before anything is measured: a week of the day below, so that its tree has its depth.
+const HISTORY: u64 = 84_000;
+/// Swipes of a building in a day.
+const SWIPES_A_DAY: u64 = 2000;
+/// Swipes that are measured; the day is so many times as much.
+const SWIPES: u64 = 200;
+/// Longer than the least distance of two commits: each event is a commit of its own, which is the most that they write. In
+/// life those of one report of a panel share one.
+const APART: Duration = Duration::from_millis(25);
+/// The cursor of what is delivered waits 5 s for an event to share its commit with.
+const CURSOR: Duration = Duration::from_millis(5500);
+/// Events in a commit of the writer at most, and of the bare loop's batch.
+const BATCH: usize = 1024;
+/// Events in one go of the flood, below the writer's queue.
+const FLOOD: usize = 4000;
+const MEGABYTE: f64 = 1e6;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Measure the disk of this directory
+    #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"))]
+    dir: PathBuf,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if !arguments.bench {
+        println!("run by: cargo bench --bench journal");
+        return Ok(());
+    }
+    fs::create_dir_all(&arguments.dir)?;
+    let dir = tempfile::tempdir_in(&arguments.dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let site = Site::open(dir.path())?;
+    site.fill(&runtime, HISTORY)?;
+
+    rates(&site, &runtime, dir.path())?;
+    let day = Day::measure(&site, dir.path())?;
+    day.print();
+    Ok(())
+}
+
+/// A store with its journal, and what happens at a door.
+struct Site {
+    /// Its writer lives as long as this.
+    _store: Store,
+    journal: Journal,
+    clock: Arc<Clock>,
+}
+
+impl Site {
+    fn open(dir: &Path) -> anyhow::Result<Self> {
+        let clock = Arc::new(Clock::system(Trust::Always));
+        let stamps = clock.clone();
+        let (store, _) = Store::open(StoreOptions {
+            dir: dir.to_owned(),
+            keep: Duration::from_secs(30 * 86_400),
+            max_events: 1_000_000,
+            max_journal_bytes: None,
+            alone: false,
+            now: Arc::new(move || stamps.stamp()),
+        })?;
+        Ok(Self { journal: store.journal(), _store: store, clock })
+    }
+
+    fn occurrence(&self, body: EventBody) -> Occurrence {
+        Occurrence { stamp: self.clock.stamp(), body }
+    }
+
+    fn append(&self, body: EventBody) -> anyhow::Result<()> {
+        Ok(self.journal.append(self.occurrence(body))?)
+    }
+
+    /// Everything that was appended is on disk.
+    fn wait_for(&self, runtime: &Runtime, last: u64) -> anyhow::Result<()> {
+        let mut position = self.journal.position();
+        runtime
+            .block_on(position.wait_for(|position| position.last >= last))
+            .context("the store has ended")?;
+        Ok(())
+    }
+
+    fn fill(&self, runtime: &Runtime, events: u64) -> anyhow::Result<()> {
+        while self.journal.last() < events {
+            self.flood(runtime)?;
+        }
+        self.journal.set_delivered(&self.journal.identity(), self.journal.last());
+        Ok(())
+    }
+
+    /// [`FLOOD`] events as fast as the writer takes them, until the last one is on disk.
+    fn flood(&self, runtime: &Runtime) -> anyhow::Result<Duration> {
+        let before = self.journal.last();
+        let events: Vec<_> = (0..FLOOD as u64).map(|number| self.occurrence(swiped(number))).collect();
+        let begun = Instant::now();
+        for event in events {
+            self.journal.append(event)?;
+        }
+        self.wait_for(runtime, before + FLOOD as u64)?;
+        Ok(begun.elapsed())
+    }
+}
+
+/// The panel, the reader, the key: whose swipe it is says `number`.
+fn swiped(number: u64) -> EventBody {
+    let code = 0x3042_0000 + number % 100_000;
+    EventBody::KeySwiped(KeySwiped {
+        panel: panel(),
+        intercom: 1,
+        reader: 0,
+        key: KeyCode::from_u64(code),
+        raw: RawCredential(format!("{code:08X}")),
+        bits: 32,
+        decision: Decision::Granted,
+        reason: Reason::KeyKnown,
+        flats: vec![FlatRef { id: number % 10_000 + 1, flat: number % 10_000 + 1 }],
+        key_id: Some(number),
+        user_id: Some(number),
+        reversed_known: false,
+        revision: Some(57),
+    })
+}
+
+fn panel() -> Name {
+    Name::new("entrance-1").expect("a name")
+}
+
+/// What becomes of a swipe at a door with a contact: read; the panel's word that it has opened; the contact, whose change
+/// is an event too; the contact again.
+fn happenings(number: u64) -> [EventBody; 6] {
+    let by = UnlockedBy { kind: UnlockKind::Key, id: Some(UnlockId::Number(number)) };
+    let moved = || DoorMoved { panel: panel(), intercom: 1, by: Some(by.clone()) };
+    let contact =
+        |from, to| EventBody::InputChanged(InputChanged { panel: panel(), intercom: 1, input: 0, from, to });
+    let unlocked = DoorUnlocked { panel: panel(), intercom: 1, by: by.clone(), duration: 3.0 };
+    [
+        swiped(number),
+        EventBody::DoorUnlocked(unlocked),
+        contact(InputState::Inactive, InputState::Active),
+        EventBody::DoorOpened(moved()),
+        contact(InputState::Active, InputState::Inactive),
+        EventBody::DoorClosed(moved()),
+    ]
+}
+
+/// Prints how many events a second become durable, and how long one alone takes.
+fn rates(site: &Site, runtime: &Runtime, dir: &Path) -> anyhow::Result<()> {
+    const ROUNDS: u32 = 5;
+    const ALONE: u32 = 100;
+    let stored = site.journal.read(1, BATCH)?;
+    let name = Name::new("building-7")?;
+    let lines: Vec<String> = stored.iter().map(|event: &StoredEvent| event.to_json(&name)).collect();
+    let mut bare = Bare::create(&dir.join("bare"))?;
+
+    let (mut flood, mut single, mut batches) = (Samples::default(), Samples::default(), Samples::default());
+    for _ in 0..ROUNDS {
+        flood.push(site.flood(runtime)? / FLOOD as u32);
+        let begun = Instant::now();
+        for line in lines.iter().take(500) {
+            bare.write(line.as_bytes())?;
+        }
+        single.push(begun.elapsed() / 500);
+        let batch = lines.concat();
+        let begun = Instant::now();
+        for _ in 0..FLOOD / BATCH {
+            bare.write(batch.as_bytes())?;
+        }
+        batches.push(begun.elapsed() / (FLOOD / BATCH * BATCH) as u32);
+    }
+    let (mut alone, mut bare_alone) = (Samples::default(), Samples::default());
+    for (number, line) in (0..ALONE).zip(lines.iter().cycle()) {
+        thread::sleep(APART);
+        let event = site.occurrence(swiped(u64::from(number)));
+        let begun = Instant::now();
+        runtime.block_on(site.journal.append_durable(event))?;
+        alone.push(begun.elapsed());
+        thread::sleep(APART);
+        let begun = Instant::now();
+        bare.write(line.as_bytes())?;
+        bare_alone.push(begun.elapsed());
+    }
+
+    println!(
+        "Durable events a second, median of {ROUNDS}; the time of one alone, p50/p95 of {ALONE} in ms:\n"
+    );
+    let mut table = Table::new(&["by", "events/s", "one alone"]);
+    let rate = |times: &Samples| {
+        times.quantile(0.5).map_or("–".to_owned(), |time| format!("{:.0}", 1.0 / time.as_secs_f64()))
+    };
+    table.row(vec!["the store, as they come".into(), rate(&flood), alone.pair()]);
+    table.row(vec!["write and fdatasync, one at a time".into(), rate(&single), bare_alone.pair()]);
+    table.row(vec![format!("write and fdatasync, {BATCH} at a time"), rate(&batches), "–".into()]);
+    table.print();
+    Ok(())
+}
+
+/// A file that grows by a write and a sync at a time.
+struct Bare(File);
+
+impl Bare {
+    fn create(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self(File::create(path)?))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.0.write_all(bytes)?;
+        Ok(self.0.sync_data()?)
+    }
+}
+
+/// What the store writes for a number of swipes.
+struct Day {
+    events: u64,
+    /// Frames of the WAL in all, in bytes, of the events' own commits.
+    wal: u64,
+    /// Of the commit that a moved cursor gets 5 s after the last event.
+    cursor: u64,
+    /// All that the process has written meanwhile: the WAL, and the copies of its pages in the database.
+    written: u64,
+    /// What of it went to the disk as the kernel counts it; 0 where the file system does not say.
+    to_disk: u64,
+}
+
+impl Day {
+    fn measure(site: &Site, dir: &Path) -> anyhow::Result<Self> {
+        let mut wal = Wal::of(dir)?;
+        let journal = site.journal.identity();
+        let deliver = || site.journal.set_delivered(&journal, u64::MAX);
+        thread::sleep(CURSOR);
+
+        let (first, before) = (site.journal.last(), Written::now()?);
+        wal.grown()?;
+        let mut own = 0;
+        for number in 0..SWIPES {
+            for body in happenings(number) {
+                site.append(body)?;
+                thread::sleep(APART);
+                own += wal.grown()?;
+                deliver();
+            }
+        }
+        let (events, after) = (site.journal.last() - first, Written::now()?);
+        ensure!(events == SWIPES * 6, "{events} events of {SWIPES} swipes");
+        thread::sleep(CURSOR);
+        let mut cursor = wal.grown()?;
+        for number in 0..2 {
+            site.append(swiped(number))?;
+            thread::sleep(APART);
+            wal.grown()?;
+            deliver();
+            thread::sleep(CURSOR);
+            cursor = cursor.max(wal.grown()?);
+        }
+        Ok(Self {
+            events,
+            wal: own,
+            cursor,
+            written: after.written - before.written,
+            to_disk: after.to_disk - before.to_disk,
+        })
+    }
+
+    fn print(&self) {
+        let a_day = |bytes: u64| format!("{:.1}", bytes as f64 * (SWIPES_A_DAY / SWIPES) as f64 / MEGABYTE);
+        let cursors = self.cursor * SWIPES;
+        println!(
+            "{SWIPES_A_DAY} swipes a day, {} events each, MB a day (measured: {SWIPES} swipes, each event a commit of its own):\n",
+            self.events / SWIPES
+        );
+        let mut table = Table::new(&["what is written", "MB a day"]);
+        table.row(vec!["WAL, the events' commits".into(), a_day(self.wal)]);
+        table.row(vec!["WAL, the cursor's own commit 5 s after each swipe".into(), a_day(cursors)]);
+        table.row(vec!["WAL in all (to reach: at most 150)".into(), a_day(self.wal + cursors)]);
+        table.row(vec!["all writes, with the copies into journal.db".into(), a_day(self.written + cursors)]);
+        table.row(vec!["the same as the kernel counts it".into(), a_day(self.to_disk + cursors)]);
+        table.print();
+    }
+}
+
+/// Counters of /proc/self/io, bytes.
+struct Written {
+    written: u64,
+    to_disk: u64,
+}
+
+impl Written {
+    fn now() -> anyhow::Result<Self> {
+        let text = fs::read_to_string("/proc/self/io")?;
+        let field = |name: &str| -> anyhow::Result<u64> {
+            let value = text.lines().find_map(|line| line.strip_prefix(name));
+            Ok(value.with_context(|| format!("no {name} in /proc/self/io"))?.trim().parse()?)
+        };
+        Ok(Self { written: field("wchar:")?, to_disk: field("write_bytes:")? })
+    }
+}
+
+/// How much the WAL has grown, by SQLite's own index of it.
+struct Wal {
+    index: PathBuf,
+    frames: u32,
+}
+
+impl Wal {
+    /// A frame: its header and a page.
+    const FRAME: u64 = 24 + 4096;
+
+    fn of(dir: &Path) -> anyhow::Result<Self> {
+        let mut wal = Self { index: dir.join("journal.db-shm"), frames: 0 };
+        wal.grown()?;
+        Ok(wal)
+    }
+
+    /// Bytes since the last call. Between two calls the WAL may have been begun anew at most once.
+    fn grown(&mut self) -> anyhow::Result<u64> {
+        // wal.c: WalIndexHdr.mxFrame, the last valid frame, in the machine's byte order.
+        const LAST_FRAME: std::ops::Range<usize> = 16..20;
+        let index = fs::read(&self.index)?;
+        let bytes = index.get(LAST_FRAME).context("the WAL's index is too short")?;
+        let frames = u32::from_ne_bytes(bytes.try_into()?);
+        let grown = if frames >= self.frames { frames - self.frames } else { frames };
+        self.frames = frames;
+        Ok(u64::from(grown) * Self::FRAME)
+    }
+}

@@ -1,0 +1,225 @@
+//! Everything is killed at random, SIGKILL, again and again, while people come and go: the gateway, the broker, the cloud's
+//! consumer. What a panel saw accepted is in the journal, but for the commit window; what is in the journal reaches the
+//! consumer, once.
+//!
+//! ```text
+//! simulated panels ──► intercom-gateway ──► mosquitto ──► consumer ──► a file
+//!  (this process)        ✂ (journal)          ✂             ✂
+//! ```
+//! `cargo test --release --test kills -- --release-proof` kills 1,000 times instead of 60; `--seed N` makes other choices.
+
+mod consumer;
+mod load;
+#[path = "../support/mosquitto.rs"]
+mod mosquitto;
+#[path = "../support/mod.rs"]
+mod support;
+mod verdict;
+
+use std::{path::PathBuf, time::Duration};
+
+use intercom_gateway::{clock, domain::Mono};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use self::{
+    consumer::Consumer,
+    load::Load,
+    mosquitto::Mosquitto,
+    support::{Daemon, Site, flats, lines::PATIENCE},
+    verdict::Verdict,
+};
+
+/// Where the daemon of a [`Site`] publishes.
+const ROOT: &str = "intercom/v1/test";
+const PANELS: [&str; 4] = ["street-0", "street-1", "street-2", "street-3"];
+const KEY: &str = "d459f02f6602e5651f3b553bc283d43e";
+/// Every third card opens, so that there are events of doors too.
+const KNOWN_CARDS: u32 = 3000;
+
+/// Kills of a scenario, of which there are two.
+const KILLS: u32 = 30;
+const RELEASE_KILLS: u32 = 500;
+
+/// What is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scenario {
+    /// `confirm = "cloud"`, and the broker forgets all that it had at each kill.
+    TheCloudsWord,
+    /// `confirm = "broker"`, and the broker writes down what it has as often as it can.
+    TheBrokersWord,
+}
+
+impl Scenario {
+    const ALL: [Self; 2] = [Self::TheCloudsWord, Self::TheBrokersWord];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::TheCloudsWord => "with_the_clouds_word_nothing_is_lost_whatever_dies",
+            Self::TheBrokersWord => "with_the_brokers_word_the_consumer_sees_every_gap",
+        }
+    }
+}
+
+/// A harness of its own, for the consumer is this program too; speaks as much of libtest's language as cargo and nextest
+/// need.
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((role, arguments)) = arguments.split_first()
+        && role == consumer::ROLE
+    {
+        return consumer::be_the_consumer(arguments);
+    }
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if has("--list") {
+        let tests = Scenario::ALL.iter().filter(|_| !has("--ignored"));
+        tests.for_each(|scenario| println!("{}: test", scenario.name()));
+        return Ok(());
+    }
+    let seed_at = arguments.iter().position(|argument| argument == "--seed").map(|flag| flag + 1);
+    let seed = seed_at.and_then(|at| arguments.get(at)).map_or(Ok(1), |seed| seed.parse())?;
+    let kills = if has("--release-proof") { RELEASE_KILLS } else { KILLS };
+    let is_filter = |at: usize| !arguments[at].starts_with("--") && Some(at) != seed_at;
+    let filters: Vec<&String> =
+        (0..arguments.len()).filter(|&at| is_filter(at)).map(|at| &arguments[at]).collect();
+    for scenario in Scenario::ALL {
+        if filters.is_empty() || filters.iter().any(|filter| scenario.name().contains(*filter)) {
+            println!("{}", scenario.name());
+            Stage::set(scenario).run(kills, seed).print();
+        }
+    }
+    Ok(())
+}
+
+/// All who may be killed.
+struct Stage {
+    scenario: Scenario,
+    site: Site,
+    broker: Mosquitto,
+    consumer: Option<Consumer>,
+    daemon: Option<Daemon>,
+    file: PathBuf,
+    /// When the gateway was killed.
+    gateway_kills: Vec<Mono>,
+    kills: u32,
+}
+
+impl Stage {
+    fn set(scenario: Scenario) -> Self {
+        let persistence = match scenario {
+            Scenario::TheCloudsWord => "",
+            Scenario::TheBrokersWord => {
+                "persistence true\npersistence_location DIR/\nautosave_on_changes true\nautosave_interval 1\n"
+            }
+        };
+        let broker = Mosquitto::with(&format!("allow_anonymous true\n{persistence}"));
+        let site = Site::new(&configuration(scenario, broker.port));
+        site.write("key", KEY);
+        let code = |card: u32| format!("{card:014X}");
+        let codes: Vec<String> = (0..KNOWN_CARDS).map(|card| code(card * 3)).collect();
+        let keys: Vec<(u64, &str)> = (1..).zip(codes.iter().map(String::as_str)).collect();
+        site.import(57, &[flats::flat(1, 11, 7, &keys)]).ok();
+        let file = site.path("consumed");
+        let mut stage = Self {
+            scenario,
+            site,
+            broker,
+            consumer: None,
+            daemon: None,
+            file,
+            gateway_kills: Vec::new(),
+            kills: 0,
+        };
+        stage.start_consumer();
+        stage.daemon = Some(Daemon::start(&stage.site));
+        stage
+    }
+
+    fn start_consumer(&mut self) {
+        let confirm = self.scenario == Scenario::TheCloudsWord;
+        self.consumer = Some(Consumer::start(self.broker.port, &self.file, confirm));
+    }
+
+    fn run(mut self, kills: u32, seed: u64) -> Verdict {
+        let mut random = StdRng::seed_from_u64(seed);
+        let load = Load::start(&self.site);
+        while self.kills < kills {
+            // People come through, and the kill comes at any moment of what that leads to.
+            let accepted = load.count() + random.random_range(1..40);
+            wait_until("cards are accepted", || load.count() >= accepted);
+            std::thread::sleep(Duration::from_micros(random.random_range(0..40_000)));
+            self.kill_somebody(&mut random);
+            if self.kills.is_multiple_of(10) {
+                let more = consumer::count(&self.file) + 20;
+                wait_until("the consumer gets on", || consumer::count(&self.file) >= more);
+            }
+        }
+        let (accepted, presented) = load.end();
+        self.settle();
+        let journal = self.journal();
+        Verdict::of(self.scenario, &accepted, presented, &self.gateway_kills, &journal, &self.file)
+    }
+
+    fn kill_somebody(&mut self, random: &mut StdRng) {
+        self.kills += 1;
+        match random.random_range(0..10) {
+            0..5 => {
+                let daemon = self.daemon.take().expect("it runs");
+                self.gateway_kills.push(clock::mono());
+                daemon.kill();
+                self.daemon = Some(Daemon::start(&self.site));
+            }
+            5..8 => {
+                self.broker.kill();
+                self.broker.start();
+            }
+            _ => {
+                self.consumer = None;
+                self.start_consumer();
+            }
+        }
+    }
+
+    /// Ends the gateway in order, and starts it once more, so that all that it has recorded until then goes up.
+    fn settle(&mut self) {
+        self.daemon.take().expect("it runs").stop();
+        let recorded = self.journal();
+        self.daemon = Some(Daemon::start(&self.site));
+        let last = recorded.last().expect("there are events");
+        let has_last = || consumer::committed(&self.file).values().any(|event| event == last);
+        let enough =
+            |scenario| scenario == Scenario::TheBrokersWord || consumer::count(&self.file) >= recorded.len();
+        wait_until("the last event has come", has_last);
+        wait_until("all events have come", || enough(self.scenario));
+        self.daemon.take().expect("it runs").stop();
+    }
+
+    fn journal(&self) -> Vec<String> {
+        self.site.run(["journal", "--json"]).ok().lines().map(str::to_owned).collect()
+    }
+}
+
+fn configuration(scenario: Scenario, port: u16) -> String {
+    let confirm = match scenario {
+        Scenario::TheCloudsWord => "cloud",
+        Scenario::TheBrokersWord => "broker",
+    };
+    let mut text = format!(
+        "[mqtt]\nurl = \"mqtt://127.0.0.1:{port}\"\nconfirm = \"{confirm}\"\n\n[[intercom]]\nid = 1\n\n\
+         [[bus]]\nname = \"street\"\nport = \"{{dir}}/street\"\nprotocol = \"osdp\"\nbaud = 230400\n"
+    );
+    for (address, panel) in PANELS.iter().enumerate() {
+        text.push_str(&format!(
+            "\n[[panel]]\nname = \"{panel}\"\nintercom = 1\nbus = \"street\"\naddress = {address}\n\
+             lock = {{ output = 0 }}\nsecure_channel = \"required\"\nsecure_key_file = \"{{dir}}/key\"\n"
+        ));
+    }
+    text
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = clock::mono() + PATIENCE;
+    while !holds() {
+        assert!(clock::mono() < deadline, "it did not come to this: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,102 @@
+//! What is left in the end, held against what was seen.
+
+use std::{collections::BTreeSet, path::Path, time::Duration};
+
+use intercom_gateway::domain::Mono;
+use serde_json::Value;
+
+use crate::{Scenario, consumer, load::Accepted};
+
+/// What may be lost in a kill (docs/architecture.md, the commit window): the events of the last 20 ms and of the commit under
+/// way, for which this leaves a busy disk a second.
+const WINDOW: Duration = Duration::from_millis(20 + 1000);
+
+/// Figures of a proof that has held.
+pub struct Verdict {
+    scenario: Scenario,
+    gateway_kills: usize,
+    presented: u32,
+    accepted: usize,
+    journalled: usize,
+    /// How long before the kill those were accepted that the journal lacks.
+    lost_to_kills: Vec<Duration>,
+    /// Sequences that the consumer lacks, and knows of.
+    gaps: usize,
+}
+
+impl Verdict {
+    /// # Panics
+    /// Something was lost or doubled that may not be.
+    pub fn of(
+        scenario: Scenario,
+        accepted: &[Accepted],
+        presented: u32,
+        gateway_kills: &[Mono],
+        journal: &[String],
+        file: &Path,
+    ) -> Self {
+        let events: Vec<Value> = journal.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let sequences =
+            events.iter().map(|event| event["sequence"].as_str().unwrap().parse::<u64>().unwrap());
+        assert!(sequences.eq(1..=journal.len() as u64), "the journal has a hole");
+
+        let mut cards = BTreeSet::new();
+        for event in events.iter().filter(|event| event["type"] == "intercom.key.swiped") {
+            let card = u32::from_str_radix(event["data"]["raw"].as_str().unwrap(), 16).unwrap();
+            assert!(cards.insert(card), "recorded twice: {event}");
+        }
+        let mut lost_to_kills = Vec::new();
+        for Accepted { card, at } in accepted.iter().filter(|accepted| !cards.contains(&accepted.card)) {
+            let kill = gateway_kills.iter().find(|kill| **kill >= *at);
+            let before = kill.expect("nobody was killed, but a swipe was lost").since(*at);
+            assert!(before <= WINDOW, "card {card} was accepted {before:?} before the kill, and is lost");
+            lost_to_kills.push(before);
+        }
+
+        let consumed = consumer::committed(file);
+        let identity = events[0]["data"]["journal"].as_str().unwrap();
+        assert!(consumed.keys().all(|(journal, _)| journal == identity), "one journal all along");
+        let of = |sequence: u64| consumed.get(&(identity.to_owned(), sequence));
+        let mut gaps = 0;
+        let seen = consumed.keys().map(|(_, sequence)| *sequence).max().unwrap_or(0);
+        for (sequence, event) in (1..).zip(journal) {
+            match of(sequence) {
+                Some(consumed) => assert_eq!(consumed, event, "the consumer has something else"),
+                // What the very end brought about goes up at the next start.
+                None => gaps += usize::from(sequence <= seen),
+            }
+        }
+        assert!(consumed.keys().all(|(_, sequence)| *sequence <= journal.len() as u64), "never recorded");
+        assert!(scenario == Scenario::TheBrokersWord || gaps == 0, "the consumer lacks {gaps} events");
+        Self {
+            scenario,
+            gateway_kills: gateway_kills.len(),
+            presented,
+            accepted: accepted.len(),
+            journalled: journal.len(),
+            lost_to_kills,
+            gaps,
+        }
+    }
+
+    pub fn print(&self) {
+        let Self { gateway_kills, presented, accepted, journalled, gaps, .. } = self;
+        println!(
+            "  {presented} cards, {accepted} seen accepted by their panels, {journalled} events recorded; the gateway was \
+             killed {gateway_kills} times"
+        );
+        let longest = self.lost_to_kills.iter().max().copied().unwrap_or_default();
+        println!(
+            "  {} swipes were accepted and not yet recorded when a kill came, at most {longest:.1?} before it",
+            self.lost_to_kills.len()
+        );
+        match self.scenario {
+            Scenario::TheCloudsWord => println!("  the consumer has every event, once"),
+            Scenario::TheBrokersWord => {
+                println!(
+                    "  the consumer has every event once, but for {gaps} of which it knows that they are missing"
+                )
+            }
+        }
+    }
+}

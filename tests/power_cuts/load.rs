@@ -1,0 +1,169 @@
+//! What is on its way when the power goes: events in shared commits, the cursor, deletions at the cap, checkpoints, a new
+//! journal, a restart, imports, tokens, a small file. Whatever the load is told goes into a file that is recorded in order
+//! with everything else; so does, before it begins, what may be undone or half done.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Write,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use intercom_gateway::{
+    api::Tokens,
+    clock::{Clock, Trust},
+    domain::{EventBody, Occurrence, event::SyncApplied},
+    store::{Cache, Store, StoreOptions},
+    sys::files,
+};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    flats::flat,
+    record::{DIR, TOLD},
+};
+
+/// Some megabytes of WAL: more than one checkpoint.
+const ROUNDS: u64 = 110;
+/// Events of a commit.
+const BATCH: u64 = 30;
+/// So that a commit takes many pages.
+const PADDING: usize = 1400;
+/// The cap: from a third of the rounds on, what is delivered makes room.
+const MOST_EVENTS: u64 = 1000;
+
+/// A small file that is replaced again and again, in a directory of its own.
+pub const NOTE: &str = "panels/entrance-1.json";
+
+pub fn options(dir: &Path) -> StoreOptions {
+    let clock = Arc::new(Clock::system(Trust::Always));
+    StoreOptions {
+        dir: dir.to_path_buf(),
+        keep: Duration::from_secs(30 * 86_400),
+        max_events: MOST_EVENTS,
+        max_journal_bytes: None,
+        alone: false,
+        now: Arc::new(move || clock.stamp()),
+    }
+}
+
+/// An event that can be told from all others by its number.
+pub fn event(number: u64) -> Occurrence {
+    let body = EventBody::SyncApplied(SyncApplied { revision: number, digest: "0".repeat(PADDING) });
+    Occurrence { stamp: Clock::system(Trust::Always).stamp(), body }
+}
+
+/// A hash of all that the cache would give.
+pub fn content(cache: &Cache) -> String {
+    let mut text = Vec::new();
+    cache.export(&mut text).unwrap();
+    hex::encode(Sha256::digest(text))
+}
+
+/// Without [`DIR`] it proves that the load itself is sound; in the recorder it is what is recorded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_finds_all_that_it_was_told_after_an_orderly_end() {
+    let place = tempfile::tempdir().unwrap();
+    let dir = std::env::var_os(DIR).map_or_else(|| place.path().to_path_buf(), Into::into);
+    let mut told = Told::create(&dir);
+    let last = run(&dir, &mut told).await;
+
+    let (store, report) = Store::open(options(&dir)).unwrap();
+    assert_eq!((report.salvage, report.cache_remade), (None, None));
+    let newest = store.journal().read(store.journal().last(), 1).unwrap().remove(0);
+    assert!(newest.data.contains(&format!("\"revision\":{last},")), "{}", newest.data);
+    assert!(store.journal().position().borrow().oldest > 1, "the cap was reached");
+    assert_ne!(store.cache().state().borrow().revision, None);
+    store.shutdown();
+}
+
+async fn run(dir: &Path, told: &mut Told) -> u64 {
+    let (mut store, _) = Store::open(options(dir)).unwrap();
+    told.tell(format_args!("journal {}", store.journal().identity()));
+    let tokens = Tokens::open(&dir.join("tokens.json")).unwrap();
+    files::private_dir(&dir.join("panels")).unwrap();
+    for round in 0..ROUNDS {
+        append(&store, round, told).await;
+        match round % 10 {
+            2 | 7 => {
+                told.tell(format_args!("delivering {}", (round + 1) * BATCH));
+                store.journal().set_delivered(&store.journal().identity(), store.journal().last());
+            }
+            4 => rename_tokens(&tokens, round, told),
+            5 => import(&store, round, told).await,
+            8 => {
+                told.tell(format_args!("noting {round}"));
+                files::write_private(&dir.join(NOTE), note(round).as_bytes()).unwrap();
+                told.tell(format_args!("noted {round}"));
+            }
+            _ => {}
+        }
+        if round == ROUNDS / 2 {
+            told.tell(format_args!("renewing"));
+            let identity = store.journal().begin_new("a test").await.unwrap();
+            told.tell(format_args!("journal {identity}"));
+        }
+        if round == ROUNDS * 3 / 4 {
+            tokio::task::spawn_blocking(move || store.shutdown()).await.unwrap();
+            store = Store::open(options(dir)).unwrap().0;
+        }
+    }
+    tokio::task::spawn_blocking(move || store.shutdown()).await.unwrap();
+    ROUNDS * BATCH
+}
+
+async fn append(store: &Store, round: u64, told: &mut Told) {
+    let journal = store.journal();
+    let numbers = round * BATCH + 1..=(round + 1) * BATCH;
+    let appended = numbers.clone().map(|number| journal.append_durable(event(number)));
+    for (number, sequence) in numbers.zip(join_all(appended).await) {
+        told.tell(format_args!("event {} {} {number}", journal.identity(), sequence.unwrap()));
+    }
+}
+
+async fn import(store: &Store, round: u64, told: &mut Told) {
+    let flats: Vec<_> =
+        (1..=40 + round).map(|id| flat(1, id, id + round, &[(id, "0000003042CAAC")])).collect();
+    let document = json!({"revision": round, "flats": flats}).to_string();
+    told.tell(format_args!("importing {round}"));
+    let cache = store.cache();
+    let importing = move || {
+        cache.import(document.as_bytes(), &[1]).unwrap();
+        content(&cache)
+    };
+    let content = tokio::task::spawn_blocking(importing).await.unwrap();
+    told.tell(format_args!("imported {round} {content}"));
+}
+
+/// A token comes, the last one but one goes.
+fn rename_tokens(tokens: &Tokens, round: u64, told: &mut Told) {
+    told.tell(format_args!("adding token-{round}"));
+    tokens.add(&format!("token-{round}"), true, jiff::Timestamp::UNIX_EPOCH).unwrap();
+    told.tell(format_args!("added token-{round}"));
+    if let Some(before) = round.checked_sub(20) {
+        told.tell(format_args!("revoking token-{before}"));
+        assert!(tokens.revoke(&format!("token-{before}")).unwrap());
+        told.tell(format_args!("revoked token-{before}"));
+    }
+}
+
+/// What the small file holds: longer than a sector.
+pub fn note(round: u64) -> String {
+    json!({"round": round, "padding": "x".repeat(1500)}).to_string()
+}
+
+/// The file of what the load was told.
+struct Told(File);
+
+impl Told {
+    fn create(dir: &Path) -> Self {
+        Self(OpenOptions::new().create(true).append(true).open(dir.join(TOLD)).unwrap())
+    }
+
+    fn tell(&mut self, line: std::fmt::Arguments<'_>) {
+        self.0.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+}

@@ -1,0 +1,172 @@
+//! What somebody had been told by the time of a cut, and whether a disk keeps it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    path::Path,
+};
+
+use intercom_gateway::{
+    api::Tokens,
+    domain::StoredEvent,
+    store::{Cache, Journal, Store},
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    load::{self, NOTE},
+    record::Op,
+};
+
+/// Everything told so far.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Identities that the journal has had.
+    journals: Vec<String>,
+    /// A new identity is on its way.
+    renewing: bool,
+    /// (journal, sequence) and the number of the event.
+    events: BTreeMap<(String, u64), u64>,
+    /// Numbers of events that are on disk, they say.
+    kept: BTreeSet<u64>,
+    /// Events up to this number may be deleted.
+    delivered: u64,
+    /// Revisions of the cache that may be there.
+    revisions: BTreeSet<u64>,
+    /// Names of tokens, and whether the file must have them; absent: either may be.
+    tokens: BTreeMap<String, bool>,
+    undecided: Option<String>,
+    /// What the small file holds, or is about to hold.
+    noted: Option<u64>,
+    noting: Option<u64>,
+}
+
+/// A hash of the cache's content by its revision, from the whole record.
+pub fn contents(record: &[Op]) -> HashMap<u64, String> {
+    let told = record.iter().filter_map(|op| match op {
+        Op::Told(line) => line.strip_prefix("imported ")?.split_once(' '),
+        _ => None,
+    });
+    told.map(|(revision, content)| (revision.parse().unwrap(), content.to_owned())).collect()
+}
+
+impl Told {
+    pub fn hear(&mut self, line: &str) {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["journal", identity] => {
+                self.journals.push(identity.to_owned());
+                self.renewing = false;
+            }
+            ["renewing"] => self.renewing = true,
+            ["event", journal, sequence, number] => {
+                let number = number.parse().unwrap();
+                self.events.insert((journal.to_owned(), sequence.parse().unwrap()), number);
+                self.kept.insert(number);
+            }
+            ["delivering", number] => self.delivered = number.parse().unwrap(),
+            ["importing", revision] => drop(self.revisions.insert(revision.parse().unwrap())),
+            ["imported", ..] => {}
+            ["adding" | "revoking", name] => self.undecided = Some(name.to_owned()),
+            ["added", name] => self.decide(name, true),
+            ["revoked", name] => self.decide(name, false),
+            ["noting", round] => self.noting = Some(round.parse().unwrap()),
+            ["noted", _] => self.noted = self.noting.take(),
+            _ => panic!("the load and this file disagree about {line:?}"),
+        }
+    }
+
+    fn decide(&mut self, name: &str, there: bool) {
+        self.tokens.insert(name.to_owned(), there);
+        self.undecided = None;
+    }
+
+    /// How many events are said to be on disk.
+    pub fn count(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Opens what a cut has left, as the daemon does, and holds it against what was told.
+    pub fn check(&self, dir: &Path, contents: &HashMap<u64, String>, runtime: &Runtime) {
+        let (store, report) = Store::open(load::options(dir)).unwrap();
+        assert_eq!(report.salvage, None, "the journal is damaged");
+        assert_eq!(report.cache_remade, None, "the cache is damaged");
+        self.check_journal(&store.journal(), runtime);
+        self.check_cache(&store.cache(), contents);
+        store.shutdown();
+        for database in ["journal.db", "cache.db"] {
+            let connection = rusqlite::Connection::open(dir.join(database)).unwrap();
+            let verdict: String =
+                connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+            assert_eq!(verdict, "ok", "{database}");
+        }
+        self.check_tokens(&Tokens::open(&dir.join("tokens.json")).unwrap());
+        self.check_note(&dir.join(NOTE));
+    }
+
+    fn check_journal(&self, journal: &Journal, runtime: &Runtime) {
+        let events = journal.read(0, usize::MAX).unwrap();
+        let identity = journal.identity();
+        let last = self.journals.last().is_none_or(|told| **told == *identity);
+        let earlier = self.journals.iter().any(|told| **told == *identity);
+        assert!(last || (self.renewing && !earlier), "{identity} is not the journal of {:?}", self.journals);
+
+        let first = events.first().map_or(1, |event| event.sequence);
+        let sequences = events.iter().map(|event| event.sequence);
+        assert!(sequences.eq(first..first + events.len() as u64), "a hole in the sequence");
+        let numbers: Vec<u64> = events.iter().filter_map(number).collect();
+        let first = numbers.first().copied().unwrap_or(1);
+        assert!(numbers.iter().copied().eq(first..first + numbers.len() as u64), "a hole in what happened");
+        for number in self.kept.range(self.delivered + 1..) {
+            assert!(numbers.binary_search(number).is_ok(), "event {number} is lost");
+        }
+        for event in &events {
+            if let Some(told) = self.events.get(&(identity.to_string(), event.sequence)) {
+                assert_eq!(number(event), Some(*told), "sequence {} was another event's", event.sequence);
+            }
+        }
+        let next = runtime.block_on(journal.append_durable(load::event(u64::MAX >> 12))).unwrap();
+        let used = self.events.keys().filter(|(journal, _)| **journal == *identity);
+        assert!(used.map(|(_, sequence)| *sequence).max().is_none_or(|used| used < next));
+    }
+
+    fn check_cache(&self, cache: &Cache, contents: &HashMap<u64, String>) {
+        let state = cache.state().borrow().clone();
+        match state.revision {
+            None => assert_eq!(state.flats, 0),
+            Some(revision) => {
+                assert!(self.revisions.contains(&revision));
+                assert_eq!(load::content(cache), contents[&revision], "revision {revision} is half there");
+            }
+        }
+    }
+
+    fn check_tokens(&self, tokens: &Tokens) {
+        let listed: BTreeSet<String> =
+            tokens.list().into_iter().map(|token| token.name.to_string()).collect();
+        for (name, there) in &self.tokens {
+            let decided = self.undecided.as_ref() != Some(name);
+            assert!(!decided || listed.contains(name) == *there, "token {name} must be there: {there}");
+        }
+        let known = |name: &String| self.tokens.contains_key(name) || self.undecided.as_ref() == Some(name);
+        assert!(listed.iter().all(known), "{listed:?}");
+    }
+
+    fn check_note(&self, path: &Path) {
+        let text = fs::read_to_string(path).ok();
+        let may_be = [self.noted, self.noting].into_iter().flatten().map(load::note);
+        let nothing = self.noted.is_none();
+        assert!(
+            text.as_ref().map_or(nothing, |text| may_be.into_iter().any(|note| note == *text)),
+            "{} holds {text:?}, but {:?} was noted",
+            path.display(),
+            self.noted
+        );
+    }
+}
+
+/// Which event of the load's it is; `None` for the store's own.
+fn number(event: &StoredEvent) -> Option<u64> {
+    let data: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+    data["revision"].as_u64().filter(|_| event.kind == "gateway.sync.applied")
+}
