@@ -202,7 +202,7 @@ fn what_is_retained_is_as_documented() {
         }],
         panels: vec![place],
     };
-    let device = Device { model: "m".into(), firmware: "f".into(), serial: "s".into() };
+    let device = Device { model: "m".into(), firmware: Some("f".into()), serial: None };
     let states = [PanelState::Online, PanelState::Offline, PanelState::Insecure, PanelState::Unconfigured];
     for (state, device) in states.into_iter().zip([Some(device), None, None, None]) {
         let status = PanelStatus {
