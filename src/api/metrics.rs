@@ -15,7 +15,7 @@ use axum::{
 };
 
 use super::routes::Api;
-use crate::domain::{LineState, PanelState};
+use crate::domain::{LineState, PanelState, SyncCode};
 
 /// Counted since the start.
 #[derive(Default)]
@@ -141,6 +141,16 @@ fn text(api: &Api) -> String {
     page.metric("uplink_commands_total", "counter", "Commands performed, and messages that were not obeyed.");
     for (kind, value) in [("performed", uplink.commands), ("refused", uplink.commands_refused)] {
         page.sample(&format!("kind=\"{kind}\""), value);
+    }
+
+    let sync = handles.sync.borrow().clone();
+    page.metric("sync_requests_total", "counter", "Times that the cloud was asked for its flats.");
+    page.sample("", sync.requests);
+    page.metric("sync_applied_total", "counter", "Revisions from the cloud brought into force.");
+    page.sample("", sync.applied);
+    page.metric("sync_rejected_total", "counter", "Messages with flats from the cloud that were refused.");
+    for (code, count) in SyncCode::ALL.iter().zip(sync.rejected) {
+        page.sample(&format!("code=\"{}\"", code.as_str()), count);
     }
 
     page.metric("clock_synchronized", "gauge", "1 while the wall clock can be believed.");

@@ -40,7 +40,7 @@ pub use self::{
 use crate::{
     bus::Buses,
     clock::Clock,
-    domain::{Health, Name, UplinkStatus},
+    domain::{Health, Name, SyncStatus, UplinkStatus},
     store::{Cache, Journal},
 };
 
@@ -130,6 +130,8 @@ pub struct Handles {
     pub health: watch::Receiver<Health>,
     /// How the connection to the cloud is.
     pub uplink: watch::Receiver<UplinkStatus>,
+    /// How the copying of the cloud's flats goes.
+    pub sync: watch::Receiver<SyncStatus>,
     /// The clocks.
     pub clock: Arc<Clock>,
     /// Who may ask.

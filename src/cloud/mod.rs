@@ -21,6 +21,7 @@ mod retained;
 pub mod session;
 mod settings;
 pub mod signature;
+pub mod sync;
 mod task;
 pub mod topic;
 

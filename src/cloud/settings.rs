@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::{Confirm, Secrets, command::Performer, message::Building};
 use crate::{
     clock::Clock,
-    domain::{LineStatus, Name, PanelStatus, UplinkStatus},
+    domain::{LineStatus, Name, PanelStatus, SyncStatus, UplinkStatus},
     store::{Cache, Journal},
 };
 
@@ -43,6 +43,8 @@ pub struct Settings {
     /// A file that remembers which retained topics the broker has of us, so that those of panels that are gone can
     /// be cleared. Created when needed; losing it only leaves such topics behind.
     pub retained_file: PathBuf,
+    /// Where the parts of an unfinished snapshot wait: a file that is made when needed and has no name afterwards.
+    pub parts_file: PathBuf,
 }
 
 impl fmt::Debug for Settings {
@@ -71,10 +73,14 @@ pub struct Handles {
     pub building: watch::Receiver<Building>,
     /// Performs the commands that only the gateway can.
     pub perform: Performer,
+    /// Brings what `cache` holds into force at the doors, and ends when it is. Blocks; an error is a sentence.
+    pub in_force: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// Tells the time and how far to believe it.
     pub clock: Arc<Clock>,
     /// How the uplink is, for `/healthz`.
     pub uplink: watch::Sender<UplinkStatus>,
+    /// How the copying of flats goes, for `/healthz`.
+    pub sync: watch::Sender<SyncStatus>,
     /// Nanoseconds of `clock::mono()` at the last turn of the loop: it turned, not "it is connected".
     pub beat: Arc<AtomicU64>,
 }

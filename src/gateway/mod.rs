@@ -54,7 +54,7 @@ use crate::{
     clock::{Clock, Trust},
     config::{ClockMode, Config},
     domain::{
-        EventBody, Health, Occurrence, UplinkStatus,
+        EventBody, Health, Occurrence, SyncStatus, UplinkStatus,
         event::{GatewayStarted, GatewayStopping},
     },
     store::{Store, StoreOptions},
@@ -137,6 +137,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     let (health_sender, health) = watch::channel(Health::default());
     let (uplink_sender, uplink) =
         watch::channel(UplinkStatus { configured: config.mqtt.is_some(), ..Default::default() });
+    let (sync_sender, sync) = watch::channel(SyncStatus::default());
     let pump =
         tokio::spawn(reports::pump(reports_receiver, journal.clone(), Arc::new(memory), clock.clone(), lost));
     let (trouble_sender, trouble) = watch::channel(None);
@@ -146,6 +147,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         buses: buses.clone(),
         health,
         uplink: uplink.clone(),
+        sync: sync.clone(),
         clock: clock.clone(),
         tokens: tokens.clone(),
     };
@@ -183,12 +185,15 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         "health",
         Box::pin(health::watch_health(
             health_sender,
-            journal.clone(),
-            buses.clone(),
-            uplink,
-            trouble,
-            clock.clone(),
-            beats.clone(),
+            health::Watched {
+                journal: journal.clone(),
+                buses: buses.clone(),
+                uplink,
+                sync,
+                endpoint: trouble,
+                clock: clock.clone(),
+                beats: beats.clone(),
+            },
         )),
     );
     let control = control::Control {
@@ -196,7 +201,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         intercoms: config.intercoms.iter().map(|intercom| intercom.id).collect(),
         journal: journal.clone(),
         cache: store.cache(),
-        keys,
+        keys: keys.clone(),
         clock: clock.clone(),
         buses: buses.clone(),
         tokens,
@@ -209,7 +214,9 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         store: &store,
         buses: &buses,
         clock: &clock,
+        keys,
         uplink: uplink_sender,
+        sync: sync_sender,
         beat: uplink_beat.cell(),
         perform: Commands { buses: buses.clone(), doctor, log }.performer(),
     };

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{VERSION, following::follow};
+use super::{VERSION, directory::Keys, following::follow};
 use crate::{
     bus::Buses,
     clock::Clock,
@@ -18,19 +18,24 @@ use crate::{
         signature::Signatures,
     },
     config::{self, Config, Mqtt},
-    domain::{LineStatus, Name, UplinkStatus},
+    domain::{LineStatus, Name, SyncStatus, UplinkStatus},
     store::Store,
 };
 
 /// Which retained topics the broker has of us, in the state directory.
 const RETAINED: &str = "retained.json";
 
+/// Parts of an unfinished snapshot; the file has no name while it is in use.
+const PARTS: &str = "sync.parts";
+
 /// What the uplink shares with the rest.
 pub struct Parts<'a> {
     pub store: &'a Store,
     pub buses: &'a Buses,
     pub clock: &'a Arc<Clock>,
+    pub keys: Keys,
     pub uplink: watch::Sender<UplinkStatus>,
+    pub sync: watch::Sender<SyncStatus>,
     pub beat: Arc<AtomicU64>,
     pub perform: Performer,
 }
@@ -45,6 +50,7 @@ pub fn start(
     let handles = Handles {
         journal: parts.store.journal(),
         cache: parts.store.cache(),
+        in_force: Arc::new(move || parts.keys.refresh().map_err(|error| error.to_string())),
         panels: follow(parts.buses, |bus| bus.status.clone(), Buses::panels),
         lines: follow(parts.buses, |bus| bus.lines.clone(), line_statuses),
         // The configuration does not change while the daemon runs; the receiver keeps the value.
@@ -52,6 +58,7 @@ pub fn start(
         perform: parts.perform,
         clock: parts.clock.clone(),
         uplink: parts.uplink,
+        sync: parts.sync,
         beat: parts.beat,
     };
     Some(tokio::spawn(cloud::run(settings(config, mqtt), handles, stop)))
@@ -73,6 +80,7 @@ fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
         home_assistant: mqtt.home_assistant,
         version: VERSION.to_owned(),
         retained_file: config.gateway.state_dir.join(RETAINED),
+        parts_file: config.gateway.state_dir.join(PARTS),
     }
 }
 

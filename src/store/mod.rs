@@ -38,7 +38,7 @@ use std::{
 };
 
 pub use cache::{Cache, CacheError, CacheReader, CacheState, ExportError, FlatRow, KeyRow};
-pub use change::Delta;
+pub use change::{Delta, Snapshot};
 pub use commands::{Begun, UnfinishedCommand};
 pub use events::{JournalReader, Position};
 pub use health::StoreHealth;

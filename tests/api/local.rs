@@ -2,7 +2,7 @@
 
 use intercom_gateway::{
     api::ROUTES,
-    domain::{Health, UplinkStatus},
+    domain::{Health, SyncCode, SyncError, UplinkStatus},
 };
 use serde_json::{Value, json};
 
@@ -81,6 +81,18 @@ async fn sync_and_panels_are_told() {
     let state = site.store.cache().state().borrow().clone();
     assert_eq!((&sync["revision"], &sync["digest"]), (&json!(57), &json!(state.digest)));
     assert_eq!((&sync["flats"], &sync["keys"], &sync["users"]), (&json!(1), &json!(3), &json!(2)));
+    assert_eq!(sync["error"], json!(null));
+    let refused = SyncError::new(SyncCode::Digest, "another").of(Some(58)).at("digest");
+    site.sync.send_modify(|sync| {
+        sync.error = Some(refused);
+        sync.rejected[1] = 3;
+    });
+    let told = json!({
+        "code": "digest", "message": "another", "revision": 58, "intercom": null, "id": null, "field": "digest",
+    });
+    assert_eq!(site.get("/api/local/v1/sync").await.json()["error"], told);
+    let metrics = site.get("/metrics").await.body;
+    assert!(metrics.contains("intercom_gateway_sync_rejected_total{code=\"digest\"} 3\n"), "{metrics}");
     assert_eq!(site.get("/api/local/v1/panels").await.json(), json!({"data": []}));
 }
 

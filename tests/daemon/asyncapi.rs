@@ -64,6 +64,7 @@ secure_channel = "off"
         ("measure_line", json!({"intercom": 1, "flat": 7})),
         ("replay", json!({"journal": journal, "from": 1, "to": 5})),
         ("report", json!({})),
+        ("resync", json!({})),
         ("log_level", json!({"filter": "info", "for": 1})),
     ] {
         let message = message(Uuid::new_v4(), command, args, &session, 30);

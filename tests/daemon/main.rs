@@ -1,6 +1,9 @@
 //! The running daemon: the binary itself, beside panels, on lines of its own.
 
 mod asyncapi;
+#[allow(dead_code, reason = "the example uses the rest")]
+#[path = "../../examples/cloud/building.rs"]
+mod building;
 mod commands;
 mod delivery;
 mod directory;
@@ -13,4 +16,5 @@ mod signed;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;
+mod sync;
 mod systemd;

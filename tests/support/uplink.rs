@@ -12,13 +12,13 @@ use intercom_gateway::{
     cloud::{
         self, Confirm, Handles, SecretReader, Secrets, Settings,
         command::{ErrorCode, Outcome, Performer},
-        message::Building,
+        message::{Building, Intercom},
     },
     domain::{
-        EventBody, LineStatus, Name, Occurrence, PanelState, PanelStatus, UplinkStatus,
+        EventBody, LineStatus, Name, Occurrence, PanelState, PanelStatus, SyncStatus, UplinkStatus,
         event::{KeypadEntered, PanelAt},
     },
-    store::{Journal, Store, StoreOptions},
+    store::{Cache, Journal, Store, StoreOptions},
 };
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -27,11 +27,13 @@ pub const ROOT: &str = "intercom/v1/building-7";
 pub struct Gateway {
     store: Option<Store>,
     pub journal: Journal,
+    pub cache: Cache,
     pub clock: Arc<Clock>,
     pub panels: watch::Sender<Vec<PanelStatus>>,
     pub lines: watch::Sender<Vec<LineStatus>>,
     pub building: watch::Sender<Building>,
     pub uplink: watch::Receiver<UplinkStatus>,
+    pub sync: watch::Receiver<SyncStatus>,
     pub beat: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
     task: Option<JoinHandle<anyhow::Result<()>>>,
@@ -92,19 +94,23 @@ impl Uplink {
         .unwrap();
         let (panels, panels_seen) = watch::channel(self.panels);
         let (lines, lines_seen) = watch::channel(Vec::new());
-        let (building, building_seen) = watch::channel(Building::default());
+        let intercoms = vec![Intercom { id: 1, name: "Entrance 1".into() }];
+        let (building, building_seen) = watch::channel(Building { intercoms, ..Building::default() });
         let (uplink, uplink_seen) = watch::channel(UplinkStatus::default());
+        let (sync, sync_seen) = watch::channel(SyncStatus::default());
         let (stop, stopped) = watch::channel(false);
         let beat = Arc::new(AtomicU64::new(0));
         let handles = Handles {
             journal: store.journal(),
             cache: store.cache(),
+            in_force: Arc::new(|| Ok(())),
             panels: panels_seen,
             lines: lines_seen,
             building: building_seen,
             perform: self.perform,
             clock: Arc::clone(&clock),
             uplink,
+            sync,
             beat: Arc::clone(&beat),
         };
         let settings = Settings {
@@ -118,15 +124,18 @@ impl Uplink {
             home_assistant: false,
             version: "0.1.0".into(),
             retained_file: retained_file(dir),
+            parts_file: dir.join("sync.parts"),
         };
         Gateway {
             journal: store.journal(),
+            cache: store.cache(),
             store: Some(store),
             clock,
             panels,
             lines,
             building,
             uplink: uplink_seen,
+            sync: sync_seen,
             beat,
             stop,
             task: Some(tokio::spawn(cloud::run(settings, handles, stopped))),

@@ -124,11 +124,11 @@ impl Uplink {
                     self.desk.performed(id, Outcome::failed(code, refused.to_string()));
                 }
             },
-            Command::Unlock(_)
-            | Command::MeasureLine { .. }
-            | Command::Report
-            | Command::Resync
-            | Command::LogLevel { .. } => {
+            Command::Resync => {
+                self.syncing.core.resync(clock::mono());
+                self.desk.performed(id, Outcome::Done(serde_json::Value::Null));
+            }
+            Command::Unlock(_) | Command::MeasureLine { .. } | Command::Report | Command::LogLevel { .. } => {
                 let outcome = (Arc::clone(&self.handles.perform))(order);
                 self.jobs
                     .push(Box::pin(async move { Done::Command(CommandDone::Performed(id, outcome.await)) }));

@@ -6,6 +6,7 @@
 mod commands;
 mod connection;
 mod show;
+mod sync;
 
 use std::{collections::BTreeMap, future::Future, mem::Discriminant, pin::Pin, sync::Arc, time::Duration};
 
@@ -29,6 +30,7 @@ use crate::{
     domain::{Mono, StoredEvent},
     store::Position,
 };
+use sync::{SyncDone, Syncing};
 
 /// The loop turns at least so often.
 const TURN: Duration = Duration::from_secs(1);
@@ -55,8 +57,10 @@ pub async fn run(
     let mut panels = uplink.handles.panels.clone();
     let mut lines = uplink.handles.lines.clone();
     let mut building = uplink.handles.building.clone();
+    let mut cache = uplink.handles.cache.state();
     uplink.show_panels();
     uplink.show_lines();
+    uplink.show_sync_state();
     loop {
         uplink.turn();
         if uplink.session.is_done() {
@@ -65,7 +69,7 @@ pub async fn run(
         }
         let wait = uplink.wait();
         tokio::select! {
-            event = next_event(&mut uplink.connection) => uplink.happened(event),
+            event = next_event(&mut uplink.connection), if uplink.syncing.has_room() => uplink.happened(event),
             Some(came) = uplink.answers.next() => {
                 uplink.came(came);
                 while let Some(Some(came)) = uplink.answers.next().now_or_never() {
@@ -77,6 +81,7 @@ pub async fn run(
             () = changed(&mut panels) => uplink.show_panels(),
             () = changed(&mut lines) => uplink.show_lines(),
             () = changed(&mut building) => uplink.show_panels(),
+            () = changed(&mut cache) => {}
             _ = shutdown.wait_for(|stop| *stop), if !uplink.closing => {
                 uplink.closing = true;
                 uplink.desk.disconnected();
@@ -94,6 +99,8 @@ enum Came {
     Status(Ack),
     Result(command::Token, Ack),
     Retained(Topic, Ack),
+    /// To a `sync/request`.
+    Asked(Ack),
     /// Topics that it does not let us subscribe to.
     Subscribed(Vec<String>),
     /// The connection ended first.
@@ -107,6 +114,7 @@ enum Done {
     Renewed(Result<(), String>),
     Saved(Result<(), String>),
     Command(CommandDone),
+    Sync(SyncDone),
 }
 
 struct Uplink {
@@ -120,6 +128,7 @@ struct Uplink {
     signatures: Signatures,
     /// Commands that wait for the end of a replay.
     replays: BTreeMap<ReplayId, Uuid>,
+    syncing: Syncing,
     board: Board,
     /// What `info` says of the clock.
     shown_clock: Option<bool>,
@@ -157,6 +166,8 @@ impl Uplink {
         let remembered = std::fs::read_to_string(&settings.retained_file).unwrap_or_default();
         let position = handles.journal.position();
         let Position { journal, last, .. } = position.borrow().clone();
+        let in_force = handles.cache.state().borrow().clone();
+        let syncing = Syncing::new(in_force, settings.parts_file.clone(), random_seed());
         let session = Session::new(
             settings.confirm,
             journal,
@@ -176,6 +187,7 @@ impl Uplink {
             desk,
             signatures: Signatures::default(),
             replays: BTreeMap::new(),
+            syncing,
             shown_clock: None,
             saving: false,
             connection: None,
@@ -216,13 +228,21 @@ impl Uplink {
                 break;
             }
         }
+        self.sync_turn(now);
         self.announce();
         self.tell();
     }
 
     fn wait(&self) -> Duration {
         let now = clock::mono();
-        self.session.deadline(now).min(self.desk.deadline(now)).min(self.drop_at).since(now).min(TURN)
+        let syncing = self.syncing.deadline();
+        self.session
+            .deadline(now)
+            .min(self.desk.deadline(now))
+            .min(syncing)
+            .min(self.drop_at)
+            .since(now)
+            .min(TURN)
     }
 
     fn look_at_journal(&mut self) {
@@ -241,7 +261,7 @@ impl Uplink {
                 self.blocking(move || secrets(), Done::Secrets);
             }
             Effect::Subscribe => {
-                let topics = [Topic::Status, Topic::Committed, Topic::Commands]
+                let topics = [Topic::Status, Topic::Committed, Topic::Commands, Topic::SyncFlats]
                     .map(|topic| self.root.full(&topic))
                     .to_vec();
                 self.with_connection(|connection| {
@@ -309,25 +329,29 @@ impl Uplink {
             }
             client::Event::Received(received) => {
                 self.look_at_journal();
-                self.received(&received, now);
+                self.received(received, now);
             }
             client::Event::Closed(failure) => self.closed(failure),
         }
     }
 
-    fn received(&mut self, received: &Received, now: Mono) {
+    fn received(&mut self, received: Received, now: Mono) {
         let topic = self.root.parse(&received.topic);
         if topic == Some(Topic::Status) {
             // Ours, and unsigned; what is no status is to be replaced like that of another session.
             let status: StatusSeen = serde_json::from_slice(&received.payload).unwrap_or_default();
             return self.session.status_seen(&status, now);
         }
+        if topic == Some(Topic::SyncFlats) {
+            // As much as it is, it is opened beside the loop.
+            return self.flats_received(received, now);
+        }
         let signatures = self.signatures.clone();
         let opened = signatures.open(&received.payload);
         let opened = opened.as_deref().map_err(|refused| *refused);
         match topic {
             Some(Topic::Committed) => self.committed_received(opened, now),
-            Some(Topic::Commands) => self.command_received(received, opened, now),
+            Some(Topic::Commands) => self.command_received(&received, opened, now),
             _ => tracing::debug!(topic = received.topic, retain = received.retain, "a message of no use"),
         }
     }
@@ -358,10 +382,11 @@ impl Uplink {
                     self.board.done(&topic);
                 }
             }
+            Came::Asked(ack) => drop(self.note_forbidden(&Topic::SyncRequest, &ack)),
             Came::Subscribed(refused) => {
                 if let Some(topic) = refused.first() {
                     self.forbid(format!(
-                        "the broker does not let this gateway subscribe to {topic}: let it read its topics `status`, `commands` and `events/committed`"
+                        "the broker does not let this gateway subscribe to {topic}: let it read its topics `status`, `commands`, `events/committed` and `sync/flats`"
                     ));
                 }
                 self.session.subscribed(now);
@@ -392,6 +417,7 @@ impl Uplink {
                     Err(error) => tracing::error!(error, "no new journal can be begun; tried again"),
                 }
             }
+            Done::Sync(done) => self.sync_done(done, now),
             Done::Saved(saved) => {
                 self.saving = false;
                 if let Err(error) = saved {
