@@ -14,7 +14,7 @@ use intercom_gateway::{
     },
     domain::{
         ClockQuality, Device, EventBody, LineState, LineStatus, Name, PanelState, PanelStatus, Stamp,
-        StoredEvent, event::*, line::Thresholds,
+        StoredEvent, SyncCode, SyncError, event::*, line::Thresholds,
     },
 };
 use serde_json::{Value, json};
@@ -132,6 +132,18 @@ fn bodies() -> Vec<EventBody> {
     ]
 }
 
+fn sync_error(code: SyncCode) -> SyncError {
+    let known = code == SyncCode::Invalid;
+    SyncError {
+        code,
+        message: "why".into(),
+        revision: known.then_some(57),
+        intercom: known.then_some(1),
+        id: known.then_some(12),
+        field: known.then(|| "flats[3].keys[0].key".into()),
+    }
+}
+
 fn published(body: &EventBody) -> Value {
     let (kind, data) = body.to_parts();
     let stored = StoredEvent {
@@ -149,7 +161,9 @@ fn published(body: &EventBody) -> Value {
 #[test]
 fn events_of_every_type_are_as_documented_and_no_member_is_superfluous() {
     let document = Document::read();
-    let bodies = bodies();
+    let rejected =
+        SyncCode::ALL.map(|code| EventBody::SyncRejected(SyncRejected { error: sync_error(code) }));
+    let bodies: Vec<EventBody> = bodies().into_iter().chain(rejected).collect();
     for body in &bodies {
         let event = published(body);
         document.accepts("events", &event);

@@ -308,10 +308,7 @@ fn mistakes_in_panels() {
 
 #[test]
 fn features_that_are_not_built_yet_are_refused() {
-    let uplink = "[gateway]\nid = \"b\"\n[mqtt]\nurl = \"mqtts://h\"\n";
     let texts = [
-        ("signing keys", format!("{uplink}signing_key_file = \"keys.pem\"")),
-        ("Home Assistant", format!("{uplink}home_assistant = true")),
         ("a rate that is found", building("protocol = \"osdp\"", "protocol = \"osdp\"\nbaud = \"auto\"")),
         ("a trace", building("protocol = \"osdp\"", "protocol = \"osdp\"\ntrace_file = \"trace\"")),
     ]

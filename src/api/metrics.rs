@@ -138,6 +138,10 @@ fn text(api: &Api) -> String {
     {
         page.sample(&format!("kind=\"{kind}\""), value);
     }
+    page.metric("uplink_commands_total", "counter", "Commands performed, and messages that were not obeyed.");
+    for (kind, value) in [("performed", uplink.commands), ("refused", uplink.commands_refused)] {
+        page.sample(&format!("kind=\"{kind}\""), value);
+    }
 
     let sync = handles.sync.borrow().clone();
     page.metric("sync_requests_total", "counter", "Times that the cloud was asked for its flats.");

@@ -28,4 +28,8 @@ pub struct UplinkStatus {
     pub confirmed: u64,
     /// Events sent back: nobody subscribed, or refused.
     pub refused: u64,
+    /// Commands performed since the start.
+    pub commands: u64,
+    /// Messages on `commands` that were not obeyed since the start.
+    pub commands_refused: u64,
 }

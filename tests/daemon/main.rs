@@ -1,5 +1,6 @@
 //! The running daemon: the binary itself, beside panels, on lines of its own.
 
+mod asyncapi;
 #[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../../examples/cloud/building.rs"]
 mod building;
@@ -11,6 +12,7 @@ mod journal;
 mod libosdp_panels;
 mod modbus_panels;
 mod ports;
+mod signed;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;

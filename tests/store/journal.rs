@@ -269,6 +269,7 @@ fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     for file in ["journal.db", "cache.db"] {
         let path = dir.path().join(file);
         let connection = rusqlite::Connection::open(&path).unwrap();
+        let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
         connection.pragma_update(None, "user_version", 99).unwrap();
         for error in [
             Store::open(options(dir.path())).err().unwrap(),
@@ -277,7 +278,7 @@ fn a_file_of_a_newer_version_is_refused_and_left_alone() {
             assert!(matches!(&error, StoreError::TooNew { found: 99, .. }), "{error}");
             assert!(error.to_string().contains(file) && error.to_string().contains("newer version"));
         }
-        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection.pragma_update(None, "user_version", version).unwrap();
     }
 }
 

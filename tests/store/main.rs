@@ -2,6 +2,7 @@
 //! nothing.
 
 mod cache;
+mod commands;
 mod damage;
 mod full;
 mod import;

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
+pub mod asyncapi;
 pub mod bridge;
 pub mod cloud;
 pub mod consumer;

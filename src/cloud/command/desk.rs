@@ -210,10 +210,12 @@ impl Desk {
     }
 
     /// A message came.
-    pub fn received(&mut self, incoming: Incoming, time: Believed, now: Mono) {
+    pub fn received(&mut self, mut incoming: Incoming, time: Believed, now: Mono) {
         if self.online {
             self.judge(&incoming, time, now);
         } else if self.early.len() < EARLY {
+            // Longer ones are refused for their length.
+            incoming.payload.truncate(super::request::LONGEST + 1);
             self.early.push_back(incoming);
         } else {
             self.counts.refused += 1;

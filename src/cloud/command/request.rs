@@ -13,7 +13,7 @@ use super::{ErrorCode, Failure};
 pub const KINDS: &[&str] = &["unlock", "measure_line", "resync", "replay", "report", "log_level"];
 
 /// Longest payload, bytes. The longest command, a `log_level`, needs a fiftieth.
-const LONGEST: usize = 64 << 10;
+pub(super) const LONGEST: usize = 64 << 10;
 
 /// Longest name of an unknown command that is given back.
 const LONGEST_NAME: usize = 64;
@@ -191,7 +191,7 @@ struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     fn read(payload: &'a [u8]) -> Result<Self, String> {
         if payload.len() > LONGEST {
-            return Err(format!("the message has {} bytes; a command has at most {LONGEST}", payload.len()));
+            return Err(format!("the message is longer than a command ever is, {LONGEST} bytes"));
         }
         // An array would do as well for serde.
         if payload.trim_ascii_start().first() != Some(&b'{') {

@@ -127,7 +127,7 @@ impl Uplink {
     /// Tells how the uplink is.
     pub(super) fn tell(&mut self) {
         let online = self.online_since.is_some();
-        let counts = self.session.counts();
+        let (counts, commands) = (self.session.counts(), self.desk.counts());
         let rival = self.session.has_rival().then(|| self.target().rival());
         let trouble = || self.session.trouble().filter(|_| online).map(ToString::to_string);
         let status = UplinkStatus {
@@ -138,6 +138,8 @@ impl Uplink {
             published: counts.published,
             confirmed: counts.confirmed,
             refused: counts.refused,
+            commands: commands.obeyed,
+            commands_refused: commands.refused,
         };
         self.handles.uplink.send_if_modified(|shown| {
             let changed = *shown != status;

@@ -1,0 +1,109 @@
+//! With `signing_key_file` only the cloud's own messages are obeyed.
+
+use base64::{Engine, engine::general_purpose};
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{
+    Daemon, Site,
+    cloud::{Cloud, message, verdict},
+    mosquitto::Mosquitto,
+    site::binary,
+};
+
+fn pair(seed: u8) -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()
+}
+
+/// As `openssl pkey -pubout` writes it.
+fn pem(seed: u8) -> String {
+    let mut der = hex::decode("302a300506032b6570032100").unwrap();
+    der.extend(pair(seed).public_key().as_ref());
+    let text = general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n")
+}
+
+fn sign(object: &Value, seed: u8) -> String {
+    let encode = |bytes: &[u8]| general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    let signed =
+        format!("{}.{}", encode(br#"{"alg":"EdDSA","kid":"1"}"#), encode(object.to_string().as_bytes()));
+    format!("{signed}.{}", encode(pair(seed).sign(signed.as_bytes()).as_ref()))
+}
+
+fn site(broker: &Mosquitto) -> Site {
+    Site::new(&format!(
+        "[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"\nconfirm = \"cloud\"\nsigning_key_file = \"{{dir}}/cloud.pem\"\n\n\
+         [[intercom]]\nid = 1\n",
+        broker.port
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_signed_messages_for_this_gateway_are_obeyed() {
+    let broker = Mosquitto::open();
+    let site = site(&broker);
+    site.write("cloud.pem", &(pem(1) + &pem(2)));
+    let cloud = Cloud::connect(broker.port).await;
+    let daemon = Daemon::start(&site);
+    let session = cloud.online(None).await;
+    let report = |gateway: Value| {
+        let mut report = message(Uuid::new_v4(), "report", json!({}), &session, 30);
+        report["gateway"] = gateway;
+        report
+    };
+    for seed in [1, 2] {
+        let good = report(json!("test"));
+        cloud.send_raw(&sign(&good, seed), false).await;
+        let id = good["id"].as_str().unwrap().parse().unwrap();
+        assert_eq!(verdict(&cloud.result(id, 0).await), ("done", ""));
+    }
+    let plain = report(json!("test"));
+    assert_eq!(verdict(&cloud.ask_message(&plain).await), ("rejected", "unsigned"));
+    for (message, seed, expected) in [
+        (report(json!("test")), 3, "unsigned"),
+        (report(json!("other")), 1, "wrong_gateway"),
+        (report(Value::Null), 1, "wrong_gateway"),
+    ] {
+        cloud.send_raw(&sign(&message, seed), false).await;
+        let id = message["id"].as_str().unwrap().parse().unwrap();
+        assert_eq!(verdict(&cloud.result(id, 0).await), ("rejected", expected));
+    }
+
+    // Confirmations too: an unsigned one delivers nothing.
+    let journal = cloud.consumer.lock().status()["journal"].clone();
+    let last = cloud
+        .until("events", |cloud| cloud.consumer.lock().sequences(journal.as_str().unwrap()).last().copied())
+        .await;
+    let committed = json!({"journal": journal, "through": last, "gateway": "test"});
+    cloud.consumer.publish("events/committed", &committed.to_string(), false).await;
+    let delivered = |cloud: &Cloud| {
+        let report = cloud.all_results().into_iter().rev().find(|result| result["status"] == "done");
+        report.unwrap()["data"].to_string().contains(" 0 not delivered")
+    };
+    let again = report(json!("test"));
+    cloud.send_raw(&sign(&again, 1), false).await;
+    cloud.result(again["id"].as_str().unwrap().parse().unwrap(), 0).await;
+    assert!(!delivered(&cloud));
+    cloud.consumer.publish("events/committed", &sign(&committed, 2), true).await;
+    let last = report(json!("test"));
+    cloud.send_raw(&sign(&last, 1), false).await;
+    cloud.result(last["id"].as_str().unwrap().parse().unwrap(), 0).await;
+    assert!(delivered(&cloud), "{:?}", cloud.all_results().last());
+    daemon.stop();
+}
+
+#[test]
+fn a_file_without_keys_is_found_by_check() {
+    let broker = Mosquitto::open();
+    let site = site(&broker);
+    let check = |text: &str| {
+        site.write("cloud.pem", text);
+        let output = binary().arg("--config").arg(site.config_path()).arg("check").output().unwrap();
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(check("").contains("holds no public key in PEM"));
+    let other = pem(1).replace("MCowBQYDK2Vw", "MCowBQYDK2Vu");
+    assert!(check(&(pem(2) + &other)).contains("not of Ed25519"));
+    assert!(!check(&pem(1)).contains("signing_key_file"));
+}
