@@ -1,8 +1,9 @@
 //! What dead panels cost the others, and how soon a lifted handset is told, beside a plain tokio-modbus loop and
 //! pymodbus's client on lines of their own.
 //!
-//! `cargo bench --bench lines` takes about six minutes and prints the tables of docs/benchmarks.md; `-- --quick`
-//! takes 75 s and is less exact; `-- --alone` leaves the peers out.
+//! `cargo bench --bench lines` takes about five minutes and prints the tables of docs/benchmarks.md; `-- --quick`
+//! takes a minute and a half and is less exact; `-- --alone` leaves the peers out,
+//! `-- --dead 1,3` settings.
 //!
 //! ```text
 //!  this process                                         a process of its own
@@ -31,23 +32,23 @@ use self::{
 
 /// How many of the eight panels are dead.
 const DEAD: [u8; 3] = [0, 1, 3];
-/// A panel that is away is asked ever more seldom, every ten seconds at last: what is steady takes its time to begin.
 const QUICK: Times = Times {
-    settling: Duration::from_secs(30),
-    polling: Duration::from_secs(10),
-    changing: Duration::from_secs(25),
+    settling: Duration::from_secs(10),
+    polling: Duration::from_secs(5),
+    changing: Duration::from_secs(10),
 };
+/// A panel that is away is asked ever more seldom, every ten seconds at last: what is steady takes its time to begin.
 const THOROUGH: Times = Times {
-    settling: Duration::from_secs(100),
-    polling: Duration::from_secs(40),
-    changing: Duration::from_secs(180),
+    settling: Duration::from_secs(30),
+    polling: Duration::from_secs(15),
+    changing: Duration::from_secs(35),
 };
 /// How to get the peer.
 const INSTALL: &str = "tools/peers-venv (or set PEERS_PYTHON to a Python with pymodbus==3.16.1 and pyserial)";
 
 #[derive(Parser)]
 struct Arguments {
-    /// 75 s: shorter times
+    /// A minute and a half: shorter times
     #[arg(long)]
     quick: bool,
     /// Without the peers
@@ -112,9 +113,10 @@ fn main() -> anyhow::Result<()> {
     let times = if arguments.quick { QUICK } else { THOROUGH };
     machine::describe();
     let awake = awake::keep_cores_awake();
-    let settings =
-        arguments.dead.iter().flat_map(|&dead| kinds.iter().map(move |kind| Setting { kind: *kind, dead }));
-    let results = side_by_side(settings, times)?;
+    let mut results = Vec::new();
+    for dead in arguments.dead {
+        results.extend(side_by_side(&kinds, dead, times)?);
+    }
     drop(awake);
     println!(
         "Eight commutators of {} lines at {} baud, 8N1; change → published, p50/p95 in ms; handsets are lifted for {} ms:\n",
@@ -141,11 +143,15 @@ fn kinds(alone: bool) -> Vec<Kind> {
     kinds
 }
 
-/// Every client on a line of its own: waiting for slow lines needs little of a core.
-fn side_by_side(settings: impl Iterator<Item = Setting>, times: Times) -> anyhow::Result<Vec<Measured>> {
+/// Every client on a line of its own: waiting for slow lines needs little of a core. More at a time than that would
+/// measure the cores.
+fn side_by_side(kinds: &[Kind], dead: u8, times: Times) -> anyhow::Result<Vec<Measured>> {
     thread::scope(|scope| {
-        let runs: Vec<_> =
-            settings.map(|setting| scope.spawn(move || rig::measure(setting, times))).collect();
+        let start = |kind: &Kind| {
+            let setting = Setting { kind: *kind, dead };
+            scope.spawn(move || rig::measure(setting, times))
+        };
+        let runs: Vec<_> = kinds.iter().map(start).collect();
         let ended = |run: thread::ScopedJoinHandle<'_, anyhow::Result<Measured>>| {
             run.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a run has panicked")))
         };

@@ -2,13 +2,15 @@
 //! broker, and a stand-in for the cloud.
 //!
 //! `cargo run --release --example demo` prints what there is to try and goes on until Ctrl-C;
-//! `… -- --for 20s` presents keys by itself for that time and exits 0 only if the right ones opened.
+//! `… -- --for 20s` presents keys and disturbs lines by itself for that time, and exits 0 only if the right doors opened
+//! and every line was found to be what it was.
 
 #[allow(dead_code, reason = "the example `cloud` uses the rest")]
 #[path = "../cloud/building.rs"]
 mod building;
 mod cloud;
 mod https;
+mod lines;
 mod selfcheck;
 mod show;
 mod stage;

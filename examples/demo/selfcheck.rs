@@ -1,7 +1,8 @@
-//! Presents keys and checks what comes of it: at the panels, in the journal, at the endpoint, in the cloud.
+//! Presents keys, disturbs lines, and checks what comes of it: at the panels, in the journal, at the endpoint, in the
+//! cloud.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::mpsc::{self, Receiver},
     time::Duration,
 };
@@ -18,10 +19,10 @@ use intercom_gateway::{
 };
 use serde_json::Value;
 
-use super::{https, stage::Stage};
+use super::{https, lines, stage::Stage};
 
 /// How long anything may take before it counts as not happening: far longer than it takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Panel, tag, whether it opens, the journal's reason.
 const SWIPES: [(&str, [u8; 4], bool, &str); 7] = [
@@ -50,7 +51,8 @@ pub fn run(stage: &Stage, time: Duration) -> anyhow::Result<bool> {
     let sightings = stage.sightings.lock().expect("not poisoned");
     let mut check = Check { stage, events, sightings: &sightings, opened: HashMap::new() };
     check.wait_for_panels()?;
-    let (mut opened, mut refused, mut wrong) = (0_u32, 0_u32, 0_u32);
+    let mut wrong = lines::judge(&mut check)?;
+    let (mut opened, mut refused) = (0_u32, 0_u32);
     for &(panel, tag, opens, reason) in SWIPES.iter().cycle() {
         if clock::mono() >= until {
             break;
@@ -75,8 +77,8 @@ pub fn run(stage: &Stage, time: Duration) -> anyhow::Result<bool> {
     Ok(passed)
 }
 
-struct Check<'a> {
-    stage: &'a Stage,
+pub struct Check<'a> {
+    pub stage: &'a Stage,
     events: Receiver<Value>,
     sightings: &'a Receiver<Sighting>,
     /// Unlocks seen at the panels.
@@ -102,7 +104,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn event(&self, kind: &str) -> anyhow::Result<Value> {
+    /// The next event of a type; passes over others.
+    pub fn event(&self, kind: &str) -> anyhow::Result<Value> {
         loop {
             let event = self.next_event().with_context(|| format!("waiting for {kind}"))?;
             if event["type"] == kind {
@@ -202,7 +205,8 @@ fn judge_endpoint(stage: &Stage) -> anyhow::Result<u32> {
     Ok(wrong)
 }
 
-/// What the cloud consumed, each event once, is the journal. Gives the number of events missing or too many.
+/// What the cloud consumed, each event once, is the journal, and it was told of the lines. Gives the number of events
+/// missing and of lines told wrongly.
 fn judge_cloud(stage: &Stage) -> anyhow::Result<u32> {
     let mut missing = BTreeSet::new();
     for event in stage.journal(false)? {
@@ -210,17 +214,22 @@ fn judge_cloud(stage: &Stage) -> anyhow::Result<u32> {
     }
     let total = missing.len();
     let consumed = stage.consumed.lock().expect("not poisoned");
+    let mut topics: BTreeMap<String, Vec<String>> = BTreeMap::new();
     while !missing.is_empty() {
         let Ok((topic, payload)) = consumed.recv_timeout(PATIENCE) else { break };
         if topic.ends_with("/events") {
             missing.remove(&event_id(&payload)?);
+        } else if let Some(line) = topic.find("lines/").and_then(|at| topic.get(at..)) {
+            let payload: Value = serde_json::from_slice(&payload)?;
+            let state = payload["state"].as_str().unwrap_or_default();
+            topics.entry(line.to_owned()).or_default().push(state.to_owned());
         }
     }
     for id in &missing {
         println!("WRONG: event {id} never reached the cloud");
     }
     println!("{} of {total} events of the journal reached the cloud", total - missing.len());
-    Ok(u32::try_from(missing.len())?)
+    Ok(u32::try_from(missing.len())? + lines::judge_topics(&topics))
 }
 
 fn event_id(event: &[u8]) -> anyhow::Result<String> {

@@ -8,7 +8,7 @@ use intercom_gateway::simulate::panel::Observation;
 /// What there is, and lines to copy.
 pub fn introduce(stage: &Stage) {
     let config = stage.config_file.display();
-    println!("A building with two buses and three panels:");
+    println!("A building with three buses and four panels:");
     for panel in &stage.config.panels {
         println!("  {:<11} intercom {}, bus {}", panel.name.as_str(), panel.intercom, panel.bus);
     }
@@ -18,6 +18,12 @@ pub fn introduce(stage: &Stage) {
     println!("  card garage 5566AA77 32 0         opens the garage, and only that");
     println!("  key entrance-1 123#               digits at the keypad");
     println!("  input entrance-1 1 0 0 0          the door is opened (0 0 0 0: closed)");
+    println!(
+        "  line risers 3 lifted              the handset of flat 3 is lifted (hung, button, short, cut)"
+    );
+    println!(
+        "  row risers 2 dead on              a wire of the cabinet breaks: flats 11 to 20 (off: it is whole)"
+    );
     println!("  gone entrance-2 on                a panel dies (off: it is back)");
     println!("\nIn another terminal:");
     for command in ["journal --follow", "flat 2 41 --number", "check"] {
@@ -26,6 +32,10 @@ pub fn introduce(stage: &Stage) {
     let (certificate, port, token) = (stage.certificate(), stage.https_port, &stage.token);
     println!(
         "  curl --cacert {} -H 'Authorization: Bearer {token}' https://localhost:{port}/api/admin/v1/intercoms/1/flats/1",
+        certificate.display()
+    );
+    println!(
+        "  curl --cacert {} -H 'Authorization: Bearer {token}' https://localhost:{port}/api/local/v1/lines?intercom=1",
         certificate.display()
     );
     println!("  mosquitto_sub -V 5 -p {} -t '{EVERYTHING}' -v", stage.broker.port);
@@ -62,7 +72,10 @@ fn in_words(event: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let data = &event["data"];
     let mut line = format!("{}  {}", text(&event["time"]), text(&event["type"]));
-    for key in ["panel", "decision", "reason", "digits", "cause", "input", "to", "duration"] {
+    for key in [
+        "panel", "decision", "reason", "digits", "cause", "input", "flat", "from", "to", "duration", "lines",
+        "state", "cleared",
+    ] {
         match &data[key] {
             Value::Null => {}
             Value::String(text) => line.push_str(&format!(" {text}")),
