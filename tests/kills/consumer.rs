@@ -75,15 +75,26 @@ pub fn be_the_consumer(arguments: &[String]) -> anyhow::Result<()> {
     runtime.block_on(consume(port.parse()?, Ledger::open(Path::new(file))?, confirm.parse()?))
 }
 
+/// Connects again and again, each time by a new client: what one had under way belongs to its connection.
 async fn consume(port: u16, mut ledger: Ledger, confirm: bool) -> anyhow::Result<()> {
     let mut options = MqttOptions::new("cloud", ("127.0.0.1", port));
     options
-        .set_clean_start(false)
-        .set_session_expiry_interval(Some(3600))
+        // Whoever confirms needs nothing kept: the gateway sends again what is not confirmed. Else the broker keeps what
+        // is not acknowledged.
+        .set_clean_start(confirm)
+        .set_session_expiry_interval(Some(if confirm { 0 } else { 3600 }))
         .set_keep_alive(10)
         // An acknowledgement for each message that the broker may have under way, and a confirmation.
         .set_request_channel_capacity(1000)
         .set_ack_mode(AckMode::Manual);
+    loop {
+        serve_connection(options.clone(), &mut ledger, confirm).await?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Takes events until the connection breaks.
+async fn serve_connection(options: MqttOptions, ledger: &mut Ledger, confirm: bool) -> anyhow::Result<()> {
     let (client, mut event_loop) = AsyncClient::builder(options).build();
     loop {
         match event_loop.poll().await {
@@ -101,7 +112,7 @@ async fn consume(port: u16, mut ledger: Ledger, confirm: bool) -> anyhow::Result
                 }
             }
             Ok(_) => {}
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) => return Ok(()),
         }
     }
 }

@@ -111,7 +111,8 @@ impl Stage {
                 "persistence true\npersistence_location DIR/\nautosave_on_changes true\nautosave_interval 1\n"
             }
         };
-        let broker = Mosquitto::with(&format!("allow_anonymous true\n{persistence}"));
+        let broker =
+            Mosquitto::with(&format!("allow_anonymous true\n{persistence}max_inflight_messages 100\n"));
         let site = Site::new(&configuration(scenario, broker.port));
         site.write("key", KEY);
         let code = |card: u32| format!("{card:014X}");
