@@ -11,7 +11,10 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use rumqttc::{AckMode, AsyncClient, Event, Incoming, MqttOptions, Publish, PublishOptions, QoS};
+use rumqttc::{
+    AckMode, AsyncClient, BrokerSessionResumePolicy, Event, Incoming, MqttOptions, Publish, PublishOptions,
+    QoS,
+};
 use serde_json::{Value, json};
 
 use crate::ROOT;
@@ -83,6 +86,8 @@ async fn consume(port: u16, mut ledger: Ledger, confirm: bool) -> anyhow::Result
         // is not acknowledged.
         .set_clean_start(confirm)
         .set_session_expiry_interval(Some(if confirm { 0 } else { 3600 }))
+        // A new client takes up what the broker has kept for the last one.
+        .set_broker_session_resume_policy(BrokerSessionResumePolicy::AllowBrokerOnly)
         .set_keep_alive(10)
         // An acknowledgement for each message that the broker may have under way, and a confirmation.
         .set_request_channel_capacity(1000)
@@ -98,7 +103,8 @@ async fn serve_connection(options: MqttOptions, ledger: &mut Ledger, confirm: bo
     let (client, mut event_loop) = AsyncClient::builder(options).build();
     loop {
         match event_loop.poll().await {
-            Ok(Event::Incoming(Incoming::ConnAck(_))) => {
+            // In a session that was kept the subscription is as well.
+            Ok(Event::Incoming(Incoming::ConnAck(connected))) if !connected.session_present => {
                 client.try_subscribe(format!("{ROOT}/events"), QoS::AtLeastOnce)?;
             }
             Ok(Event::Incoming(Incoming::Publish(publish))) => {
