@@ -15,6 +15,7 @@ mod mosquitto;
 #[path = "../support/mod.rs"]
 mod support;
 mod verdict;
+mod witness;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -26,7 +27,8 @@ use self::{
     load::Load,
     mosquitto::Mosquitto,
     support::{Daemon, Site, flats, lines::PATIENCE},
-    verdict::Verdict,
+    verdict::{Seen, Verdict},
+    witness::Witness,
 };
 
 /// Where the daemon of a [`Site`] publishes.
@@ -140,39 +142,57 @@ impl Stage {
 
     fn run(mut self, kills: u32, seed: u64) -> Verdict {
         let mut random = StdRng::seed_from_u64(seed);
-        let load = Load::start(&self.site);
+        let (load, witness) = (Load::start(&self.site), Witness::start(&self.site.path("")));
         while self.kills < kills {
             // People come through, and the kill comes at any moment of what that leads to.
-            let accepted = load.count() + random.random_range(1..40);
-            wait_until("cards are accepted", || load.count() >= accepted);
+            load.go_on(random.random_range(1..40));
             std::thread::sleep(Duration::from_micros(random.random_range(0..40_000)));
-            self.kill_somebody(&mut random);
-            if self.kills.is_multiple_of(10) {
-                let more = consumer::count(&self.file) + 20;
-                wait_until("the consumer gets on", || consumer::count(&self.file) >= more);
-            }
+            self.kill_somebody(&load, &mut random);
         }
         let (accepted, presented) = load.end();
+        let slow_syncs = witness.end();
         self.settle();
         let journal = self.journal();
-        Verdict::of(self.scenario, &accepted, presented, &self.gateway_kills, &journal, &self.file)
+        let gateway_kills = std::mem::take(&mut self.gateway_kills);
+        let seen = Seen { accepted, presented, gateway_kills, slow_syncs };
+        Verdict::of(self.scenario, &seen, &journal, &self.file)
     }
 
-    fn kill_somebody(&mut self, random: &mut StdRng) {
+    /// Waits until so many more events have come to the consumer: the way to it is open.
+    fn arrive(&self, more: usize) {
+        let enough = consumer::count(&self.file) + more;
+        wait_until("the consumer gets on", || consumer::count(&self.file) >= enough);
+    }
+
+    fn kill_somebody(&mut self, load: &Load, random: &mut StdRng) {
         self.kills += 1;
+        if random.random_ratio(1, 3) {
+            self.arrive(random.random_range(1..20));
+        }
         match random.random_range(0..10) {
             0..5 => {
                 let daemon = self.daemon.take().expect("it runs");
-                self.gateway_kills.push(clock::mono());
                 daemon.kill();
+                // Behind it: nothing that is accepted later can be lost to this one.
+                self.gateway_kills.push(clock::mono());
                 self.daemon = Some(Daemon::start(&self.site));
             }
-            5..8 => {
+            5..7 => {
                 self.broker.kill();
                 self.broker.start();
             }
-            _ => {
+            7..9 => {
                 self.consumer = None;
+                self.start_consumer();
+            }
+            // What the broker has taken for a consumer that is away, and not written down, is lost with it.
+            _ => {
+                self.arrive(1);
+                self.consumer = None;
+                load.go_on(20);
+                self.broker.kill();
+                self.kills += 1;
+                self.broker.start();
                 self.start_consumer();
             }
         }

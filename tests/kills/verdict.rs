@@ -8,14 +8,37 @@ use serde_json::Value;
 use crate::{Scenario, consumer, load::Accepted};
 
 /// What may be lost in a kill (docs/architecture.md, the commit window): the events of the last 20 ms and of the commit under
-/// way, for which this leaves a busy disk a second.
+/// way. A busy machine has a second to begin and end a commit, and the disk besides as long as it was seen to take.
 const WINDOW: Duration = Duration::from_millis(20 + 1000);
+
+/// What was seen while everything was killed.
+pub struct Seen {
+    pub accepted: Vec<Accepted>,
+    /// Cards in all.
+    pub presented: u32,
+    pub gateway_kills: Vec<Mono>,
+    /// Syncs that the disk took long for, from when to when.
+    pub slow_syncs: Vec<(Mono, Mono)>,
+}
+
+impl Seen {
+    /// How long before the kill that may have lost it a swipe was accepted; how long that may be.
+    fn before_a_kill(&self, at: Mono) -> (Duration, Duration) {
+        let kill = self.gateway_kills.iter().find(|kill| **kill >= at);
+        let kill = *kill.expect("nobody was killed, but a swipe was lost");
+        let meanwhile = self.slow_syncs.iter().filter(|(begun, ended)| *begun <= kill && *ended >= at);
+        let syncs: Duration = meanwhile.map(|(begun, ended)| ended.since(*begun)).sum();
+        (kill.since(at), WINDOW + syncs)
+    }
+}
 
 /// Figures of a proof that has held.
 pub struct Verdict {
     scenario: Scenario,
     gateway_kills: usize,
     presented: u32,
+    /// The slowest sync of the disk; `None`: none was slow.
+    slowest_sync: Option<Duration>,
     accepted: usize,
     journalled: usize,
     /// How long before the kill those were accepted that the journal lacks.
@@ -27,14 +50,8 @@ pub struct Verdict {
 impl Verdict {
     /// # Panics
     /// Something was lost or doubled that may not be.
-    pub fn of(
-        scenario: Scenario,
-        accepted: &[Accepted],
-        presented: u32,
-        gateway_kills: &[Mono],
-        journal: &[String],
-        file: &Path,
-    ) -> Self {
+    pub fn of(scenario: Scenario, seen: &Seen, journal: &[String], file: &Path) -> Self {
+        let Seen { accepted, presented, gateway_kills, slow_syncs } = seen;
         let events: Vec<Value> = journal.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         let sequences =
             events.iter().map(|event| event["sequence"].as_str().unwrap().parse::<u64>().unwrap());
@@ -47,9 +64,11 @@ impl Verdict {
         }
         let mut lost_to_kills = Vec::new();
         for Accepted { card, at } in accepted.iter().filter(|accepted| !cards.contains(&accepted.card)) {
-            let kill = gateway_kills.iter().find(|kill| **kill >= *at);
-            let before = kill.expect("nobody was killed, but a swipe was lost").since(*at);
-            assert!(before <= WINDOW, "card {card} was accepted {before:?} before the kill, and is lost");
+            let (before, window) = seen.before_a_kill(*at);
+            assert!(
+                before <= window,
+                "card {card} was accepted {before:?} before the kill, and is lost; to be accounted for: {window:?}"
+            );
             lost_to_kills.push(before);
         }
 
@@ -58,12 +77,12 @@ impl Verdict {
         assert!(consumed.keys().all(|(journal, _)| journal == identity), "one journal all along");
         let of = |sequence: u64| consumed.get(&(identity.to_owned(), sequence));
         let mut gaps = 0;
-        let seen = consumed.keys().map(|(_, sequence)| *sequence).max().unwrap_or(0);
+        let highest = consumed.keys().map(|(_, sequence)| *sequence).max().unwrap_or(0);
         for (sequence, event) in (1..).zip(journal) {
             match of(sequence) {
                 Some(consumed) => assert_eq!(consumed, event, "the consumer has something else"),
                 // What the very end brought about goes up at the next start.
-                None => gaps += usize::from(sequence <= seen),
+                None => gaps += usize::from(sequence <= highest),
             }
         }
         assert!(consumed.keys().all(|(_, sequence)| *sequence <= journal.len() as u64), "never recorded");
@@ -71,7 +90,8 @@ impl Verdict {
         Self {
             scenario,
             gateway_kills: gateway_kills.len(),
-            presented,
+            presented: *presented,
+            slowest_sync: slow_syncs.iter().map(|(begun, ended)| ended.since(*begun)).max(),
             accepted: accepted.len(),
             journalled: journal.len(),
             lost_to_kills,
@@ -87,8 +107,10 @@ impl Verdict {
         );
         let longest = self.lost_to_kills.iter().max().copied().unwrap_or_default();
         println!(
-            "  {} swipes were accepted and not yet recorded when a kill came, at most {longest:.1?} before it",
-            self.lost_to_kills.len()
+            "  {} swipes were accepted and not yet recorded when a kill came, at most {longest:.1?} before it; the disk's \
+             slowest sync took {:.1?}",
+            self.lost_to_kills.len(),
+            self.slowest_sync.unwrap_or_default()
         );
         match self.scenario {
             Scenario::TheCloudsWord => println!("  the consumer has every event, once"),
