@@ -19,7 +19,7 @@ use intercom_gateway::{
     api::{self, Handles, Limits, Settings, Tls, Tokens},
     bus::Buses,
     clock::{Clock, Trust},
-    domain::{Health, Name, UplinkStatus},
+    domain::{Health, Name, SyncStatus, UplinkStatus},
     store::{Cache, Store, StoreOptions},
 };
 use tokio::{
@@ -79,6 +79,7 @@ fn main() {
             buses: Buses::default(),
             health: watch::channel(Health::default()).1,
             uplink: watch::channel(UplinkStatus::default()).1,
+            sync: watch::channel(SyncStatus::default()).1,
             clock: Arc::new(Clock::system(Trust::Always)),
             tokens: tokens.clone(),
         };

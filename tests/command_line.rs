@@ -6,24 +6,8 @@ mod support;
 use support::{
     Site,
     flats::flat,
-    site::{Ran, binary},
+    site::{ENTRANCE, Ran, binary},
 };
-
-const BUILDING: &str = r#"
-[[intercom]]
-id = 1
-
-[[bus]]
-name = "street"
-port = "{dir}/street"
-protocol = "osdp"
-
-[[panel]]
-name = "entrance-1"
-intercom = 1
-bus = "street"
-address = 0
-"#;
 
 /// Every command, with what it needs to be well used.
 const COMMANDS: [&[&str]; 14] = [
@@ -78,7 +62,7 @@ fn help_is_on_everything() {
 
 #[test]
 fn wrong_usage_is_status_2() {
-    let site = Site::new(BUILDING);
+    let site = Site::new(ENTRANCE);
     insta::assert_snapshot!(told(
         &site,
         [
@@ -99,7 +83,7 @@ fn wrong_usage_is_status_2() {
 
 #[test]
 fn a_wrong_configuration_is_status_2_for_every_command() {
-    let site = Site::new(BUILDING);
+    let site = Site::new(ENTRANCE);
     let text = std::fs::read_to_string(site.config_path()).unwrap();
     site.write("gateway.toml", &text.replace("address = 0", "address = 127"));
     let expected = site.anonymous(&site.run(["check"]).failed(2));
@@ -116,7 +100,7 @@ fn a_wrong_configuration_is_status_2_for_every_command() {
 
 #[test]
 fn what_fails_is_status_1_and_says_what_would_help() {
-    let site = Site::new(BUILDING);
+    let site = Site::new(ENTRANCE);
     let nothing_yet = told(
         &site,
         [
@@ -149,7 +133,7 @@ fn what_fails_is_status_1_and_says_what_would_help() {
 
 #[test]
 fn a_closed_output_is_no_failure() {
-    let site = Site::new(BUILDING);
+    let site = Site::new(ENTRANCE);
     site.import(7, &[flat(1, 11, 7, &[])]).ok();
     for words in [["journal"].as_slice(), &["flat", "1", "11"], &["export", "-"]] {
         let (reader, writer) = std::io::pipe().unwrap();

@@ -309,16 +309,11 @@ fn mistakes_in_panels() {
 #[test]
 fn features_that_are_not_built_yet_are_refused() {
     let uplink = "[gateway]\nid = \"b\"\n[mqtt]\nurl = \"mqtts://h\"\n";
-    let modbus = building("protocol = \"osdp\"", "protocol = \"modbus\"").replace(
-        "address = 0",
-        "address = 12\nprofile = \"commutator-100\"\nlines = { first_flat = 1, count = 100 }",
-    );
     let texts = [
         ("signing keys", format!("{uplink}signing_key_file = \"keys.pem\"")),
         ("Home Assistant", format!("{uplink}home_assistant = true")),
         ("a rate that is found", building("protocol = \"osdp\"", "protocol = \"osdp\"\nbaud = \"auto\"")),
         ("a trace", building("protocol = \"osdp\"", "protocol = \"osdp\"\ntrace_file = \"trace\"")),
-        ("a commutator", modbus),
     ]
     .map(|(what, text)| (what.to_owned(), refusal(&text)));
     for (text, said) in &texts {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A room and the rooms that it may use. `lines` comes with the commutators.
+/// A room and the rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
     ("access", &["domain"]),
     ("api", &["bus", "clock", "domain", "store", "sys"]),

@@ -53,7 +53,7 @@ async fn a_wrong_password_is_told_and_a_new_one_is_taken_up_without_a_restart() 
     write_private(&file, "wrong");
     let mut uplink = Uplink::to(broker.port).secrets(move || {
         let password = std::fs::read_to_string(&file).map_err(|error| error.to_string())?;
-        Ok(Secrets { password: Some(Zeroizing::new(password)), tls: None })
+        Ok(Secrets { password: Some(Zeroizing::new(password)), tls: None, ..Secrets::default() })
     });
     uplink.username = Some("building-7".into());
     let dir = tempfile::tempdir().unwrap();
@@ -112,8 +112,9 @@ async fn rules_that_forbid_events_lose_none() {
     let mut options = rumqttc::MqttOptions::new("cloud", ("127.0.0.1", broker.port));
     options.set_credentials("cloud", "p");
     let cloud = Consumer::with(options, ROOT, false);
-    let mut uplink = Uplink::to(broker.port)
-        .secrets(|| Ok(Secrets { password: Some(Zeroizing::new("p".into())), tls: None }));
+    let mut uplink = Uplink::to(broker.port).secrets(|| {
+        Ok(Secrets { password: Some(Zeroizing::new("p".into())), tls: None, ..Secrets::default() })
+    });
     uplink.username = Some("building-7".into());
     let dir = tempfile::tempdir().unwrap();
     let gateway = uplink.start(dir.path());
@@ -192,7 +193,11 @@ fn tls_uplink(broker: &Mosquitto, host: &str, roots: &str, client: Option<&Signe
             chain: certificate.as_bytes().to_vec(),
             key: Zeroizing::new(key.as_bytes().to_vec()),
         });
-        Ok(Secrets { password: None, tls: Some(Tls { roots: Some(roots.clone()), client }) })
+        Ok(Secrets {
+            password: None,
+            tls: Some(Tls { roots: Some(roots.clone()), client }),
+            ..Secrets::default()
+        })
     });
     Uplink { host: host.into(), ..uplink }
 }

@@ -29,9 +29,8 @@ const SETTLING: Duration = Duration::from_secs(60);
 const CALM: Duration = Duration::from_secs(2);
 /// A card that has brought about nothing for so long is counted as missed.
 const MISSED: Duration = Duration::from_secs(5);
-/// At 115200 baud the line's thread spins before characters are due: an idle core wakes as late as a character is long.
+/// The line's thread spins before characters are due: an idle core wakes as late as a character at 115200 baud is long.
 const SPIN: Duration = Duration::from_micros(120);
-const SPIN_FROM_BAUD: u32 = 57_600;
 /// Transmissions that nobody has looked at: two minutes at 115200 baud. Full: the newest are dropped and counted.
 const TRAFFIC: usize = 1 << 17;
 /// RAW with a 4-byte card in a secure channel, with its mark; every other answer to a poll is shorter here.
@@ -82,7 +81,7 @@ impl Rig {
         let bus = Name::new("street")?;
         let (tap, traffic) = sync_channel(TRAFFIC);
         let line = LineSpec {
-            spin: if baud >= SPIN_FROM_BAUD { SPIN } else { Duration::ZERO },
+            spin: SPIN,
             tap: Some(tap),
             ..LineSpec::new(bus.clone(), LineSettings::clean(Some(LineRate::osdp(baud))))
         };

@@ -17,8 +17,8 @@ use anyhow::Context;
 use intercom_gateway::{
     access::{DirectoryBuilder, DirectoryEntry, KeyOrder},
     bus::{
-        self, BusSettings, LockSettings, PanelSettings, Parity, PortAddress, PortSettings, Report, Shared,
-        StationSettings,
+        self, BusSettings, InForce, LockSettings, PanelSettings, Parity, PortAddress, PortSettings, Protocol,
+        Report, Shared, StationSettings,
     },
     clock::{self, Clock, Trust},
     domain::{EventBody, KeyCode, Mono, Name, OutputActive, event::Decision},
@@ -144,7 +144,10 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8) -> anyhow::Result<()> {
     // Full: the bus counts and goes on; nothing here is slower than a line.
     let (reports, mut received) = tokio::sync::mpsc::channel(1024);
     let shared = Shared {
-        directory: Arc::new(arc_swap::ArcSwap::from_pointee(directory()?)),
+        in_force: Arc::new(arc_swap::ArcSwap::from_pointee(InForce {
+            directory: directory()?,
+            ..InForce::default()
+        })),
         clock: Arc::new(Clock::system(Trust::Always)),
         reports,
         lost: Arc::default(),
@@ -177,13 +180,14 @@ fn panel(address: u8, key: &Scbk) -> anyhow::Result<PanelSettings> {
             feedback: true,
             key_order: KeyOrder::AsRead,
         },
-        protocol: osdp::Settings {
+        protocol: Protocol::Osdp(osdp::Settings {
             address,
             security: osdp::Security::Required,
             fixed_key: Some(key.clone()),
             kept_key: None,
             known_serial: None,
-        },
+        }),
+        lines: None,
     })
 }
 

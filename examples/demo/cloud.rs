@@ -1,4 +1,4 @@
-//! A broker, and a stand-in for the cloud that takes what the gateway publishes.
+//! A broker, and a stand-in for the cloud that takes what the gateway publishes and gives it its flats.
 
 use std::{
     fs,
@@ -14,7 +14,9 @@ use std::{
 
 use anyhow::Context;
 use nix::unistd::geteuid;
-use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, QoS};
+use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, PublishOptions, QoS};
+
+use super::building::{Building, read_flats};
 
 /// Messages that nobody has looked at yet; when it is full the stand-in waits, as a slow consumer would.
 const MESSAGES: usize = 16_384;
@@ -89,19 +91,28 @@ pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// Consumes everything below `topic`, for as long as the broker lives.
+/// Consumes everything below `topic`, and answers requests for flats, for as long as the broker lives.
 pub fn consume(port: u16, topic: &'static str) -> anyhow::Result<Receiver<Message>> {
+    let document: serde_json::Value = serde_json::from_str(include_str!("flats.json"))?;
+    let revision = document["revision"].as_u64().context("the flats have no revision")?;
+    let building = Building::new(revision, read_flats(&document)?);
     let (sender, messages) = mpsc::sync_channel(MESSAGES);
     let (subscribed, ready) = mpsc::sync_channel(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new()
         .name("cloud".into())
-        .spawn(move || runtime.block_on(take(port, topic, sender, subscribed)))?;
+        .spawn(move || runtime.block_on(take(port, topic, &building, sender, subscribed)))?;
     ready.recv_timeout(Duration::from_secs(10)).context("the broker does not accept the cloud's stand-in")?;
     Ok(messages)
 }
 
-async fn take(port: u16, topic: &str, messages: SyncSender<Message>, subscribed: SyncSender<()>) {
+async fn take(
+    port: u16,
+    topic: &str,
+    building: &Building,
+    messages: SyncSender<Message>,
+    subscribed: SyncSender<()>,
+) {
     let mut options = MqttOptions::new("demo-cloud", ("127.0.0.1", port));
     options.set_clean_start(true);
     let Ok((client, mut events)) = AsyncClient::builder(options).try_build() else { return };
@@ -116,6 +127,14 @@ async fn take(port: u16, topic: &str, messages: SyncSender<Message>, subscribed:
             Ok(Event::Incoming(Incoming::SubAck(_))) => drop(subscribed.try_send(())),
             Ok(Event::Incoming(Incoming::Publish(publish))) => {
                 let topic = String::from_utf8_lossy(&publish.topic).into_owned();
+                if let Some(root) = topic.strip_suffix("/sync/request") {
+                    let request = serde_json::from_slice(&publish.payload).unwrap_or_default();
+                    for answer in building.answer(&request) {
+                        let options = PublishOptions::new(QoS::AtLeastOnce);
+                        // The gateway asks again where an answer is lost.
+                        let _ = client.try_publish(format!("{root}/sync/flats"), answer, options);
+                    }
+                }
                 if messages.send((topic, publish.payload.to_vec())).is_err() {
                     return;
                 }

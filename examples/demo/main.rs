@@ -4,6 +4,9 @@
 //! `cargo run --release --example demo` prints what there is to try and goes on until Ctrl-C;
 //! `… -- --for 20s` presents keys by itself for that time and exits 0 only if the right ones opened.
 
+#[allow(dead_code, reason = "the example `cloud` uses the rest")]
+#[path = "../cloud/building.rs"]
+mod building;
 mod cloud;
 mod https;
 mod selfcheck;

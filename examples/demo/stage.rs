@@ -52,7 +52,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Writes a configuration, builds the building, starts the daemon on it, imports flats.
+    /// Writes a configuration, builds the building, starts the daemon on it, waits for the cloud's flats.
     pub fn set() -> anyhow::Result<Self> {
         let dir =
             tempfile::Builder::new().prefix("intercom-demo-").tempdir().context("making a directory")?;
@@ -76,7 +76,7 @@ impl Stage {
         let for_daemon = config.clone();
         let daemon = std::thread::Builder::new()
             .name("daemon".into())
-            .spawn(move || gateway::run(for_daemon, stopped))?;
+            .spawn(move || gateway::run(for_daemon, stopped, gateway::LogFilter::fixed()))?;
         let mut stage = Self {
             config,
             config_file,
@@ -90,12 +90,22 @@ impl Stage {
             daemon: Mutex::new(Some(daemon)),
             dir,
         };
-        let flats = stage.dir.path().join("flats.json");
-        fs::write(&flats, include_str!("flats.json"))?;
-        stage.client()?.ask_with(&Request::Import, &mut fs::File::open(&flats)?)?;
+        stage.wait_for_flats()?;
         let token = Request::TokenAdd { name: Name::new("demo")?, read_only: false };
         stage.token = stage.client()?.ask(&token)?.value.as_str().unwrap_or_default().to_owned();
         Ok(stage)
+    }
+
+    /// The cloud gives its flats when it is asked, which is as soon as there is a connection.
+    fn wait_for_flats(&self) -> anyhow::Result<()> {
+        let begun = clock::mono();
+        while let Err(error) = self.client()?.ask(&Request::Flat { intercom: 1, flat: 1, by_number: false }) {
+            if clock::mono().since(begun) > START {
+                return Err(error).context("the cloud's flats did not come into force");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 
     /// The certificate that the gateway has made for itself.

@@ -43,7 +43,8 @@ pub struct Credential {
 ///
 /// With 26, 34, 37 or 58 bits in [`CredentialFormat::Raw`] it is Wiegand: an even parity bit before and an
 /// odd one after the payload, each over its half, the middle bit of 37 in both. Lengths of 1 to 7 whole bytes
-/// are the code itself. `None`: unreadable (wrong parity, any other length): to be reported raw, never cut.
+/// are the code itself. `None`: unreadable (wrong parity, any other length, or more or less data than the bits need): to
+/// be reported raw, never cut.
 pub fn read_credential(
     format: CredentialFormat,
     bits: u16,
@@ -51,7 +52,7 @@ pub fn read_credential(
     order: KeyOrder,
 ) -> Option<Credential> {
     let bits = usize::from(bits);
-    if bits == 0 || bits > data.len() * 8 {
+    if bits == 0 || data.len() != bits.div_ceil(8) {
         return None;
     }
     match (format, bits) {
@@ -174,6 +175,9 @@ mod tests {
 
     #[test]
     fn other_lengths_are_unreadable_never_cut() {
+        for data in [&[1, 2, 3][..], &[1, 2, 3, 4, 5]] {
+            assert_eq!(read_credential(CredentialFormat::Raw, 32, data, KeyOrder::AsRead), None);
+        }
         for (bits, bytes) in [(0, 0), (1, 1), (25, 4), (35, 5), (64, 8), (80, 10), (256, 32), (32, 3)] {
             let data = vec![0xA5; bytes];
             for format in [CredentialFormat::Raw, CredentialFormat::Uid] {

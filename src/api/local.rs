@@ -15,7 +15,7 @@ use super::{
     query::Parameters,
     routes::Api,
 };
-use crate::domain::{Device, PanelStatus, UplinkStatus, document::MAX_INTEGER, time::rfc3339};
+use crate::domain::{Device, PanelStatus, SyncError, UplinkStatus, document::MAX_INTEGER, time::rfc3339};
 
 /// Events of an answer: by default, and at most.
 const EVENTS: (u64, u64) = (100, 1000);
@@ -110,6 +110,7 @@ pub(super) async fn sync(State(api): State<Arc<Api>>) -> Response<Body> {
         keys: u64,
         users: u64,
         applied_at: Option<String>,
+        error: Option<SyncError>,
     }
     let state = api.handles.cache.state().borrow().clone();
     ok(&Shape {
@@ -119,6 +120,7 @@ pub(super) async fn sync(State(api): State<Arc<Api>>) -> Response<Body> {
         keys: state.keys,
         users: state.users,
         applied_at: state.applied_at.map(rfc3339),
+        error: api.handles.sync.borrow().error.clone(),
     })
 }
 

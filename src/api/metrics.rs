@@ -15,7 +15,7 @@ use axum::{
 };
 
 use super::routes::Api;
-use crate::domain::PanelState;
+use crate::domain::{LineState, PanelState, SyncCode};
 
 /// Counted since the start.
 #[derive(Default)]
@@ -82,6 +82,21 @@ fn text(api: &Api) -> String {
         page.sample(&labels, u8::from(panel.state == PanelState::Online));
     }
 
+    page.metric(
+        "lines_stretch_ratio",
+        "gauge",
+        "How much more seldom than in their period a panel's lines are read: 1 is as it should be.",
+    );
+    for (panel, stretch) in statuses.iter().flat_map(|(_, bus)| &bus.stretches) {
+        page.sample(&format!("panel=\"{panel}\""), format!("{stretch:.3}"));
+    }
+    page.metric("lines", "gauge", "Lines by state.");
+    let lines = handles.buses.lines();
+    for state in LineState::ALL.into_iter().filter(|_| !lines.is_empty()) {
+        let count = lines.iter().filter(|line| line.status.state == state).count();
+        page.sample(&format!("state=\"{}\"", state.as_str()), count);
+    }
+
     let position = handles.journal.position().borrow().clone();
     let delivered = handles.journal.delivered().min(position.last);
     page.metric("journal_last_sequence", "gauge", "Sequence of the newest event.");
@@ -122,6 +137,16 @@ fn text(api: &Api) -> String {
         [("published", uplink.published), ("confirmed", uplink.confirmed), ("refused", uplink.refused)]
     {
         page.sample(&format!("kind=\"{kind}\""), value);
+    }
+
+    let sync = handles.sync.borrow().clone();
+    page.metric("sync_requests_total", "counter", "Times that the cloud was asked for its flats.");
+    page.sample("", sync.requests);
+    page.metric("sync_applied_total", "counter", "Revisions from the cloud brought into force.");
+    page.sample("", sync.applied);
+    page.metric("sync_rejected_total", "counter", "Messages with flats from the cloud that were refused.");
+    for (code, count) in SyncCode::ALL.iter().zip(sync.rejected) {
+        page.sample(&format!("code=\"{}\"", code.as_str()), count);
     }
 
     page.metric("clock_synchronized", "gauge", "1 while the wall clock can be believed.");

@@ -2,19 +2,20 @@
 //!
 //! ```text
 //! accept (≤ 256) ─► TLS ─► hyper ─► token? ─► router ─► handler ─► cache.db, journal.db (read), watches
-//!                             │        └ 401, 429                └► a bus (open-door only, ≤ 3 s)
+//!                             │        └ 401, 429                └► a bus (open-door and measure, ≤ 3 s)
 //!                             └ its own 4xx, given a JSON body on the way out (`stream`)
 //! ```
 //! Invariants:
 //! - Whether a token is good is decided before anything else is looked at; only `/healthz` is open.
 //! - Every error has a JSON body. Nothing is answered with 500: what cannot be read just now is a 503.
-//! - No request waits for a bus (but `open-door`), for the broker, or for a writer of the databases.
+//! - No request waits for a bus (but `open-door` and `measure`), for the broker, or for a writer of the databases.
 //! - A client holds a connection only while it gets on: headers, bodies and answers have deadlines.
 
 mod age;
 mod error;
 mod flat;
 mod guard;
+mod lines;
 mod lists;
 mod local;
 mod metrics;
@@ -39,7 +40,7 @@ pub use self::{
 use crate::{
     bus::Buses,
     clock::Clock,
-    domain::{Health, Name, UplinkStatus},
+    domain::{Health, Name, SyncStatus, UplinkStatus},
     store::{Cache, Journal},
 };
 
@@ -129,6 +130,8 @@ pub struct Handles {
     pub health: watch::Receiver<Health>,
     /// How the connection to the cloud is.
     pub uplink: watch::Receiver<UplinkStatus>,
+    /// How the copying of the cloud's flats goes.
+    pub sync: watch::Receiver<SyncStatus>,
     /// The clocks.
     pub clock: Arc<Clock>,
     /// Who may ask.

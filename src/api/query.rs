@@ -14,7 +14,7 @@ use crate::{domain::document::MAX_INTEGER, store::Page};
 /// Default of `per_page`, and its highest (contract §3).
 const PER_PAGE: (u64, u64) = (25, 1000);
 
-/// Where a path below `/api/admin/v1/intercoms/{intercom}/flats/{flat}` has its ids: name, and segment from 0.
+/// Where a path like `/api/admin/v1/intercoms/{intercom}/flats/{flat}` has its ids: name, and segment from 0.
 pub(super) const INTERCOM: (&str, usize) = ("intercom", 4);
 /// As [`INTERCOM`].
 pub(super) const FLAT: (&str, usize) = ("flat", 6);

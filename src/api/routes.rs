@@ -15,7 +15,7 @@ use super::{
     Handles, Limits, Settings,
     age::Age,
     error::{Invalid, json_response, not_found, problem, too_large},
-    flat, lists, local,
+    flat, lines, lists, local,
     metrics::{self, Counters},
     open_door,
 };
@@ -27,6 +27,8 @@ pub const ROUTES: &[(&str, &[&str])] = &[
     ("/api/admin/v1/intercoms/{intercom}/keys", &["get"]),
     ("/api/admin/v1/intercoms/{intercom}/open-door", &["post"]),
     ("/api/local/v1/panels", &["get"]),
+    ("/api/local/v1/lines", &["get"]),
+    ("/api/local/v1/intercoms/{intercom}/lines/{flat}/measure", &["post"]),
     ("/api/local/v1/events", &["get"]),
     ("/api/local/v1/outbox", &["get"]),
     ("/api/local/v1/sync", &["get"]),
@@ -82,6 +84,8 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .route("/api/admin/v1/intercoms/{intercom}/keys", get(lists::keys))
         .route("/api/admin/v1/intercoms/{intercom}/open-door", post(open_door::post))
         .route("/api/local/v1/panels", get(local::panels))
+        .route("/api/local/v1/lines", get(lines::list))
+        .route("/api/local/v1/intercoms/{intercom}/lines/{flat}/measure", post(lines::measure))
         .route("/api/local/v1/events", get(local::events))
         .route("/api/local/v1/outbox", get(local::outbox))
         .route("/api/local/v1/sync", get(local::sync))

@@ -2,8 +2,11 @@
 
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
-use super::{BusHandle, BusStatus, UnlockError, UnlockRefused};
-use crate::domain::{Name, PanelStatus, event::UnlockedBy};
+use super::{BusHandle, BusStatus, KnownLine, MeasureError, UnlockError, UnlockRefused, core::UnknownFlat};
+use crate::{
+    clock,
+    domain::{LineStatus, Mono, Name, PanelStatus, event::UnlockedBy},
+};
 
 /// The running buses; cheap to clone.
 #[derive(Clone, Default)]
@@ -32,10 +35,30 @@ impl Buses {
         self.buses.iter().flat_map(|bus| bus.status.borrow().panels.clone()).collect()
     }
 
+    /// How each line is, bus by bus and panel by panel in the order of the configuration.
+    pub fn lines(&self) -> Vec<KnownLine> {
+        self.buses.iter().flat_map(|bus| bus.lines.borrow().to_vec()).collect()
+    }
+
+    /// Measures the line of a flat, by its number on the door, and waits for what comes of it, at most 2 s.
+    ///
+    /// # Errors
+    /// [`MeasureError`]: nothing new is known of the line.
+    pub async fn measure(&self, intercom: u64, flat: u64) -> Result<LineStatus, MeasureError> {
+        let is_it = |line: &KnownLine| line.status.intercom == intercom && line.status.flat == flat;
+        let bus = self.buses.iter().find(|bus| bus.lines.borrow().iter().any(is_it));
+        bus.ok_or(UnknownFlat)?.measure(intercom, flat).await
+    }
+
     /// The panels of an intercom that have a lock.
     pub fn locks(&self, intercom: u64) -> Vec<Name> {
         let locks = self.buses.iter().flat_map(|bus| bus.locks.iter());
         locks.filter(|(_, of)| *of == intercom).map(|(panel, _)| panel.clone()).collect()
+    }
+
+    /// The panels that have a lock.
+    pub fn all_locks(&self) -> Vec<Name> {
+        self.buses.iter().flat_map(|bus| &bus.locks).map(|(panel, _)| panel.clone()).collect()
     }
 
     /// Unlocks and waits until the panel has taken it, at most 2 s. `tenths`: units of 100 ms, by default as the
@@ -49,8 +72,22 @@ impl Buses {
         tenths: Option<NonZeroU16>,
         by: UnlockedBy,
     ) -> Result<(), UnlockError> {
+        self.unlock_caused(panel, tenths, by, clock::mono()).await
+    }
+
+    /// As [`Buses::unlock`], for what was asked for at `caused`: the two seconds are counted from then.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn unlock_caused(
+        &self,
+        panel: &Name,
+        tenths: Option<NonZeroU16>,
+        by: UnlockedBy,
+        caused: Mono,
+    ) -> Result<(), UnlockError> {
         let bus = self.bus_of(panel).ok_or(UnlockError::Refused(UnlockRefused::UnknownPanel))?;
-        bus.unlock(panel, tenths, by).await
+        bus.unlock(panel, tenths, by, caused).await
     }
 
     /// Lets a swapped panel in by the default key for `time`. `None`: no such panel; `false`: it has no secure

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  bytes ─► Line ─► panel events ─► Station ─► decision ─► unlock request ─► back to the panel, before the next turn
-//!                                      └──────► Output::Event, Keep, Changed …  (the shell performs them)
+//!                      │               └──────► Output::Event, Keep, Changed …  (the shell performs them)
+//!                      └► lines: Boards ─► Output::Event, LinesChanged …, and back to the panel: read again
 //! ```
 //! Invariant: what a reply leads to is done before the next turn is chosen, so an unlock waits for nobody's poll.
 
@@ -12,78 +13,27 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
-
+pub use super::effects::{Keep, Moment, Output};
 use super::{
+    boards::{self, Boards, KnownLine},
     line::{Line, LineStats, Timing},
     station::{Station, StationSettings, Want},
 };
 use crate::{
-    access::{Directory, Now},
     domain::{
         EventBody, Mono, Name, PanelStatus,
         event::{DoorUnlockFailed, DoorUnlocked, UnlockedBy},
     },
+    lines::{Board, FlatLines},
     panel::{self, Driver, Failure, Request, Token},
-    wire::osdp::Scbk,
 };
 
 /// An unlock that its panel has not taken within this time of its cause is withdrawn (contract §5).
 pub const UNLOCK_EXPIRES: Duration = Duration::from_secs(2);
+/// A measurement that its panel has not made within this time of being asked for is withdrawn.
+pub const MEASURE_EXPIRES: Duration = Duration::from_secs(2);
 /// Light and sound are worth nothing later.
 const FEEDBACK_EXPIRES: Duration = Duration::from_secs(2);
-
-/// The present, in all the ways that a bus needs it.
-#[derive(Clone, Copy)]
-pub struct Moment<'a> {
-    /// For deadlines.
-    pub mono: Mono,
-    /// For `since` and `last_seen`.
-    pub wall: Timestamp,
-    /// For expiry dates.
-    pub now: Now,
-    /// The keys in force.
-    pub directory: &'a Directory,
-}
-
-/// What has to be remembered of a panel across restarts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// Its key. Not proven: it must be on disk, synced, before [`Core::key_stored`] is called.
-    Key {
-        /// The key.
-        key: Scbk,
-        /// Serial number of the device.
-        serial: Option<u32>,
-        /// Whether a handshake has proven it.
-        proven: bool,
-    },
-    /// Its serial number.
-    Serial(u32),
-}
-
-/// What the shell has to do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    /// Something happened.
-    Event(EventBody),
-    /// Something has to be remembered.
-    Keep {
-        /// The panel's number on the bus.
-        panel: usize,
-        /// What.
-        keep: Keep,
-    },
-    /// A remote unlock is over.
-    Unlocked {
-        /// The caller's number of the request.
-        request: u64,
-        /// What became of it.
-        result: Result<(), Failure>,
-    },
-    /// A panel's status has changed.
-    Changed,
-}
 
 /// Why a remote unlock was not even tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,8 +46,31 @@ pub enum UnlockRefused {
     NoLock,
 }
 
+/// No panel of this bus has a line of that flat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no panel on this bus has a line of that flat")]
+pub struct UnknownFlat;
+
+/// A panel on the line.
+pub struct Member {
+    /// What hangs on it.
+    pub station: StationSettings,
+    /// Its protocol.
+    pub driver: Driver,
+    /// Its lines, where it has some.
+    pub board: Option<Board>,
+}
+
+/// A panel without lines.
+impl From<(StationSettings, Driver)> for Member {
+    fn from((station, driver): (StationSettings, Driver)) -> Self {
+        Self { station, driver, board: None }
+    }
+}
+
 enum Pending {
     Unlock { station: usize, by: UnlockedBy, tenths: NonZeroU16, request: Option<u64> },
+    Measure { request: u64 },
     Feedback,
 }
 
@@ -105,6 +78,7 @@ enum Pending {
 pub struct Core {
     line: Line,
     stations: Vec<Station>,
+    boards: Boards,
     pending: BTreeMap<Token, Pending>,
     next_token: u64,
     outputs: VecDeque<Output>,
@@ -112,11 +86,17 @@ pub struct Core {
 
 impl Core {
     /// A bus whose panels have not been heard yet.
-    pub fn new(timing: Timing, panels: Vec<(StationSettings, Driver)>, moment: &Moment<'_>) -> Self {
-        let (settings, drivers): (Vec<_>, Vec<_>) = panels.into_iter().unzip();
+    pub fn new(timing: Timing, panels: Vec<impl Into<Member>>, moment: &Moment<'_>) -> Self {
+        let (mut stations, mut drivers, mut boards) = (Vec::new(), Vec::new(), Vec::new());
+        for Member { station, driver, board } in panels.into_iter().map(Into::into) {
+            stations.push(Station::new(station, moment.wall));
+            drivers.push(driver);
+            boards.push(board);
+        }
         Self {
             line: Line::new(timing, drivers, moment.mono),
-            stations: settings.into_iter().map(|settings| Station::new(settings, moment.wall)).collect(),
+            stations,
+            boards: Boards::new(boards),
             pending: BTreeMap::new(),
             next_token: 0,
             outputs: VecDeque::new(),
@@ -145,13 +125,14 @@ impl Core {
                 self.fulfil(moment, number, wants);
             }
         }
+        self.boards.advance(moment.mono);
         self.settle(moment);
     }
 
     /// When something is to be done next, if nothing is received before.
     pub fn next_time(&self) -> Mono {
         let stations = self.stations.iter().map(Station::next_time).min().unwrap_or(Mono::NEVER);
-        stations.min(self.line.next_time())
+        stations.min(self.line.next_time()).min(self.boards.next_time())
     }
 
     /// The next thing for the shell to do.
@@ -179,6 +160,48 @@ impl Core {
         self.request_unlock(moment, number, tenths.unwrap_or(lock.open), by, Some(request), caused);
         self.settle(moment);
         Ok(())
+    }
+
+    /// Measures the line of a flat, by its number on the door; ends in [`Output::Measured`] with `request`. `caused`:
+    /// when it was asked for, which its two seconds count from.
+    ///
+    /// # Errors
+    /// No panel here has a line of that flat.
+    pub fn measure(
+        &mut self,
+        moment: &Moment<'_>,
+        (intercom, flat): (u64, u64),
+        request: u64,
+        caused: Mono,
+    ) -> Result<(), UnknownFlat> {
+        let is_of = |number: usize| {
+            self.stations.get(number).is_some_and(|station| station.settings.intercom == intercom)
+        };
+        let (number, line) = self.boards.find(flat, is_of).ok_or(UnknownFlat)?;
+        let token = self.token(Pending::Measure { request });
+        let until = caused + MEASURE_EXPIRES;
+        self.boards.measure(request, number, line, until);
+        if let Some(driver) = self.line.driver(number) {
+            driver.request(moment.mono, token, &Request::Measure { line }, until);
+        }
+        self.settle(moment);
+        Ok(())
+    }
+
+    /// What the cloud says of flats now. Gives the panels and flats whose own resistances cannot be used because
+    /// thresholds would not ascend; the panel's stay in force there.
+    pub fn set_flats(&mut self, moment: &Moment<'_>, flats: &FlatLines) -> Vec<(Name, u64)> {
+        let mut unusable = Vec::new();
+        for (number, station) in self.stations.iter().enumerate() {
+            let StationSettings { panel, intercom, .. } = &station.settings;
+            let flats = self.boards.set_flats(moment, number, *intercom, flats);
+            unusable.extend(flats.into_iter().map(|flat| (panel.clone(), flat)));
+            if let Some(driver) = self.line.driver(number) {
+                driver.set_enables(self.boards.enables(number));
+            }
+        }
+        self.settle(moment);
+        unusable
     }
 
     /// The answer to [`Keep::Key`] that is not proven.
@@ -222,6 +245,23 @@ impl Core {
         statuses
     }
 
+    /// What is known of every line.
+    pub fn lines(&self) -> Vec<KnownLine> {
+        self.boards.lines().collect()
+    }
+
+    /// By how much the lines of each panel that has some are read less often than they should be: 1 is as they should.
+    pub fn stretches(&mut self) -> Vec<(Name, f64)> {
+        let mut stretches = Vec::new();
+        for (number, station) in
+            self.stations.iter().enumerate().filter(|(number, _)| self.boards.has(*number))
+        {
+            let stretch = self.line.driver(number).and_then(|driver| driver.stretch());
+            stretches.extend(stretch.map(|stretch| (station.settings.panel.clone(), stretch)));
+        }
+        stretches
+    }
+
     /// The name of a panel by its number.
     pub fn panel_name(&self, number: usize) -> Option<Name> {
         self.stations.get(number).map(|station| station.settings.panel.clone())
@@ -235,15 +275,38 @@ impl Core {
     fn settle(&mut self, moment: &Moment<'_>) {
         for number in 0..self.stations.len() {
             while let Some(event) = self.line.driver(number).and_then(Driver::poll_event) {
-                if let panel::Event::Done { token, result } = event {
-                    self.request_done(moment, token, result);
-                    continue;
+                match event {
+                    panel::Event::Done { token, result } => self.request_done(moment, token, result),
+                    panel::Event::Lines { first, raws } => self.boards.sampled(moment, number, first, &raws),
+                    panel::Event::LinesMissing { first, count } => {
+                        self.boards.missing(moment, number, first, count);
+                    }
+                    event => {
+                        let mut wants = Vec::new();
+                        if let Some(station) = self.stations.get_mut(number) {
+                            station.handle(moment, event, &mut wants);
+                        }
+                        self.fulfil(moment, number, wants);
+                    }
                 }
-                let mut wants = Vec::new();
-                if let Some(station) = self.stations.get_mut(number) {
-                    station.handle(moment, event, &mut wants);
+            }
+        }
+        self.fulfil_boards(moment.mono);
+    }
+
+    fn fulfil_boards(&mut self, now: Mono) {
+        while let Some(want) = self.boards.poll_want(now) {
+            match want {
+                boards::Want::Event(body) => self.outputs.push_back(Output::Event(body)),
+                boards::Want::Changed => self.outputs.push_back(Output::LinesChanged),
+                boards::Want::ReadAgain { panel, line, at } => {
+                    if let Some(driver) = self.line.driver(panel) {
+                        driver.read_again(line, at);
+                    }
                 }
-                self.fulfil(moment, number, wants);
+                boards::Want::Measured { request, result } => {
+                    self.outputs.push_back(Output::Measured { request, result });
+                }
             }
         }
     }
@@ -293,9 +356,10 @@ impl Core {
     }
 
     fn request_done(&mut self, moment: &Moment<'_>, token: Token, result: Result<(), Failure>) {
-        let Some(Pending::Unlock { station: number, by, tenths, request }) = self.pending.remove(&token)
-        else {
-            return;
+        let (number, by, tenths, request) = match self.pending.remove(&token) {
+            Some(Pending::Unlock { station, by, tenths, request }) => (station, by, tenths, request),
+            Some(Pending::Measure { request }) => return self.boards.measured(request, result),
+            Some(Pending::Feedback) | None => return,
         };
         let Some(station) = self.stations.get_mut(number) else { return };
         let (panel, intercom) = (station.settings.panel.clone(), station.settings.intercom);

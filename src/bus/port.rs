@@ -128,6 +128,22 @@ pub enum Port {
     Tcp(TcpStream),
 }
 
+impl Port {
+    /// Drops what has come in and was not read yet. Modbus answers name no request: one that comes late must be gone
+    /// before the next is asked for.
+    pub fn discard_input(&self) -> io::Result<()> {
+        match self {
+            Self::Tty(tty) => Ok(tty.clear(tokio_serial::ClearBuffer::Input)?),
+            Self::Tcp(tcp) => {
+                let mut dropped = [0; 256];
+                // The end of the connection is the reader's to find.
+                while matches!(tcp.try_read(&mut dropped), Ok(length) if length > 0) {}
+                Ok(())
+            }
+        }
+    }
+}
+
 impl AsyncRead for Port {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -151,5 +167,38 @@ impl AsyncWrite for Port {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    async fn drops_what_came_before(mut far: impl AsyncWrite + Unpin, mut near: Port) {
+        far.write_all(b"a late answer").await.unwrap();
+        match &near {
+            Port::Tty(tty) => tty.readable().await.unwrap(),
+            Port::Tcp(tcp) => tcp.readable().await.unwrap(),
+        }
+        near.discard_input().unwrap();
+        far.write_all(b"the answer").await.unwrap();
+        let mut answer = [0; 10];
+        near.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"the answer");
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_request_is_dropped() {
+        let (far, near) = SerialStream::pair().unwrap();
+        drops_what_came_before(far, Port::Tty(near)).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        drops_what_came_before(far, Port::Tcp(near)).await;
     }
 }

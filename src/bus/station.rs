@@ -6,8 +6,8 @@ use std::num::NonZeroU16;
 use jiff::Timestamp;
 
 use super::{
-    core::{Keep, Moment},
     door::{Door, DoorEvent, DoorSettings},
+    effects::{Keep, Moment},
     keypad::Keypad,
 };
 use crate::{
@@ -152,11 +152,9 @@ impl Station {
             panel::Event::KeyProven { key, serial } => {
                 wants.push(Want::Keep(Keep::Key { key, serial, proven: true }));
             }
-            // The core knows what was asked, and has the board of the lines.
-            panel::Event::Done { .. }
-            | panel::Event::Lines { .. }
-            | panel::Event::LinesMissing { .. }
-            | panel::Event::Model { .. } => {}
+            panel::Event::Model { found, expected } => self.identified(found, expected.as_deref(), wants),
+            // The core knows what was asked, and has the boards of the lines.
+            panel::Event::Done { .. } | panel::Event::Lines { .. } | panel::Event::LinesMissing { .. } => {}
         }
     }
 
@@ -202,6 +200,17 @@ impl Station {
             (PanelState::Offline, _) => wants.push(Want::Event(EventBody::PanelOnline(self.at()))),
             _ => {}
         }
+        wants.push(Want::Changed);
+    }
+
+    /// A Modbus panel told who it is. Another one than its profile is for works as far as it can (contract §2).
+    fn identified(&mut self, found: String, expected: Option<&str>, wants: &mut Vec<Want>) {
+        self.status.error = expected.filter(|expected| *expected != found).map(|expected| {
+            format!(
+                "it says that it is {found:?}, and its profile is for {expected:?}: is the address right, and the profile?"
+            )
+        });
+        self.status.device = Some(Device { model: found, firmware: None, serial: None });
         wants.push(Want::Changed);
     }
 
@@ -302,8 +311,8 @@ fn device(identity: &Identity) -> Device {
     let [major, minor, build] = identity.firmware;
     Device {
         model: format!("{a:02X}-{b:02X}-{c:02X} model {model} version {version}"),
-        firmware: format!("{major}.{minor}.{build}"),
-        serial: serial_text(identity.serial),
+        firmware: Some(format!("{major}.{minor}.{build}")),
+        serial: Some(serial_text(identity.serial)),
     }
 }
 

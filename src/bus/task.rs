@@ -6,32 +6,35 @@
 
 use std::{
     io,
-    num::NonZeroU16,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{mpsc, oneshot, watch},
 };
 
 use super::{
-    core::{Core, Keep, Moment, Output, UnlockRefused},
-    line::{LineStats, Timing},
+    boards::KnownLine,
+    complaints::Complaints,
+    core::Core,
+    effects::{Keep, Moment, Output},
+    handle::{
+        BusHandle, BusSettings, BusStatus, Command, MeasureError, PanelSettings, Report, Shared, UnlockError,
+    },
+    members,
     port::{Port, PortSettings},
-    station::StationSettings,
 };
 use crate::{
-    access::{Directory, Now},
-    clock::{self, Clock},
-    domain::{Mono, Name, Occurrence, PanelState, PanelStatus, event::UnlockedBy},
-    panel::{Driver, Failure, OsEntropy, osdp},
+    access::Now,
+    clock,
+    domain::{LineStatus, Mono, Name, Occurrence},
+    lines::FlatLines,
     sys::{self, Timer},
 };
 
@@ -51,166 +54,11 @@ const PUNCTUAL: Duration = Duration::from_micros(50);
 /// Commands that may wait for a bus: each is answered within a turn. A full queue refuses the caller at once.
 const COMMANDS: usize = 64;
 
-/// A bus as configured.
-pub struct BusSettings {
-    /// Its name.
-    pub name: Name,
-    /// Its port.
-    pub port: PortSettings,
-    /// Its panels.
-    pub panels: Vec<PanelSettings>,
-}
-
-/// A panel as configured.
-pub struct PanelSettings {
-    /// What hangs on it.
-    pub station: StationSettings,
-    /// Its protocol.
-    pub protocol: osdp::Settings,
-}
-
-/// What a bus shares with the rest.
-#[derive(Clone)]
-pub struct Shared {
-    /// The keys in force; swapped whole.
-    pub directory: Arc<ArcSwap<Directory>>,
-    /// The clocks.
-    pub clock: Arc<Clock>,
-    /// Where reports go. Bounded; when it is full, events are counted in `lost` and a key counts as not stored.
-    pub reports: mpsc::Sender<Report>,
-    /// Events that found `reports` full.
-    pub lost: Arc<AtomicU64>,
-}
-
-/// What a bus tells.
-#[derive(Debug)]
-pub enum Report {
-    /// Something happened.
-    Event(Occurrence),
-    /// Something has to be remembered of a panel. `stored` is to be answered where it is `Some`.
-    Keep {
-        /// The panel.
-        panel: Name,
-        /// What.
-        keep: Keep,
-        /// Told `true` once it is on disk.
-        stored: Option<oneshot::Sender<bool>>,
-    },
-}
-
-/// How a bus is.
-#[derive(Clone, Debug, Default)]
-pub struct BusStatus {
-    /// Whether the port is open.
-    pub open: bool,
-    /// Why it is not.
-    pub error: Option<String>,
-    /// Counters since the start.
-    pub stats: LineStats,
-    /// All its panels.
-    pub panels: Vec<PanelStatus>,
-}
-
-/// Why a remote unlock failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnlockError {
-    /// It was not tried.
-    #[error(transparent)]
-    Refused(#[from] UnlockRefused),
-    /// The panel did not do it.
-    #[error("the panel did not open: {}", .0.code())]
-    Failed(Failure),
-    /// The bus has too much to do, or is ending.
-    #[error("the bus takes no commands just now")]
-    Busy,
-}
-
-enum Command {
-    Unlock {
-        panel: Name,
-        tenths: Option<NonZeroU16>,
-        by: UnlockedBy,
-        caused: Mono,
-        done: oneshot::Sender<Result<(), UnlockError>>,
-    },
-    Pair {
-        panel: Name,
-        until: Mono,
-        done: oneshot::Sender<Option<bool>>,
-    },
-    KeyStored {
-        panel: usize,
-        stored: bool,
-    },
-    Stop,
-}
-
-/// The way to a running bus.
-pub struct BusHandle {
-    /// Its name.
-    pub name: Name,
-    /// Its panels.
-    pub panels: Vec<Name>,
-    /// Those of them that have a lock, with their intercoms.
-    pub locks: Vec<(Name, u64)>,
-    /// How it is, as of the last change or second.
-    pub status: watch::Receiver<BusStatus>,
-    /// When its loop last turned, on the monotonic clock, in nanoseconds.
-    pub beat: Arc<AtomicU64>,
-    commands: mpsc::Sender<Command>,
-    thread: Mutex<Option<thread::JoinHandle<io::Result<()>>>>,
-}
-
-impl BusHandle {
-    /// Unlocks and waits until the panel has taken it. `tenths`: units of 100 ms, by default as configured.
-    pub async fn unlock(
-        &self,
-        panel: &Name,
-        tenths: Option<NonZeroU16>,
-        by: UnlockedBy,
-    ) -> Result<(), UnlockError> {
-        let (done, result) = oneshot::channel();
-        let unlock = Command::Unlock { panel: panel.clone(), tenths, by, caused: clock::mono(), done };
-        self.commands.try_send(unlock).map_err(|_| UnlockError::Busy)?;
-        result.await.map_err(|_| UnlockError::Busy)?
-    }
-
-    /// Lets a swapped panel in by the default key for a time. `None`: no such panel on this bus; `false`: it has
-    /// no secure channel.
-    pub async fn pair(&self, panel: &Name, time: Duration) -> Option<bool> {
-        let (done, result) = oneshot::channel();
-        let until = clock::mono() + time;
-        self.commands.send(Command::Pair { panel: panel.clone(), until, done }).await.ok()?;
-        result.await.ok()?
-    }
-
-    /// Asks the bus to end after the transaction on the wire.
-    pub async fn stop(&self) {
-        // A closed channel: it has ended already.
-        let _ = self.commands.send(Command::Stop).await;
-    }
-
-    /// Waits for the thread, which ends by itself only by a panic. Blocks: for use outside the runtime's threads.
-    pub fn join(&self) -> io::Result<()> {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match thread.map(thread::JoinHandle::join) {
-            Some(Err(_)) => Err(io::Error::other(format!("the thread of bus {} has panicked", self.name))),
-            Some(Ok(result)) => result,
-            None => Ok(()),
-        }
-    }
-
-    /// Whether the thread has ended.
-    pub fn is_finished(&self) -> bool {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
-    }
-}
-
 /// Starts the thread of a bus.
 pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let (status_sender, status) = watch::channel(BusStatus::default());
+    let (lines_sender, lines) = watch::channel(members::lines(&settings.panels, shared.clock.wall()).into());
     let beat = Arc::new(AtomicU64::new(clock::mono().as_nanos()));
     let name = settings.name.clone();
     let shell = Shell {
@@ -220,11 +68,16 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         commands: receiver,
         own_commands: commands.downgrade(),
         status: status_sender,
+        lines: lines_sender,
+        flats: Arc::default(),
         beat: beat.clone(),
         pending: Vec::new(),
+        measuring: Vec::new(),
         next_request: 0,
         told_at: Mono::ZERO,
         changed: true,
+        lines_changed: true,
+        complaints: Complaints::default(),
         stopping: false,
     };
     let stations: Vec<_> = settings.panels.iter().map(|panel| &panel.station).collect();
@@ -233,10 +86,20 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
     let locks = with_lock.map(|station| (station.panel.clone(), station.intercom)).collect();
     let panels = settings.panels;
     let thread = thread::Builder::new().name(format!("bus-{name}")).spawn(move || shell.run(panels))?;
-    Ok(BusHandle { name, panels: names, locks, status, beat, commands, thread: Mutex::new(Some(thread)) })
+    Ok(BusHandle {
+        name,
+        panels: names,
+        locks,
+        status,
+        lines,
+        beat,
+        commands,
+        thread: Mutex::new(Some(thread)),
+    })
 }
 
 type PendingUnlock = (u64, oneshot::Sender<Result<(), UnlockError>>);
+type PendingMeasurement = (u64, oneshot::Sender<Result<LineStatus, MeasureError>>);
 
 struct Shell {
     name: Name,
@@ -245,11 +108,17 @@ struct Shell {
     commands: mpsc::Receiver<Command>,
     own_commands: mpsc::WeakSender<Command>,
     status: watch::Sender<BusStatus>,
+    lines: watch::Sender<Arc<[KnownLine]>>,
+    /// The flats that the core knows of.
+    flats: Arc<FlatLines>,
     beat: Arc<AtomicU64>,
     pending: Vec<PendingUnlock>,
+    measuring: Vec<PendingMeasurement>,
     next_request: u64,
     told_at: Mono,
     changed: bool,
+    lines_changed: bool,
+    complaints: Complaints,
     stopping: bool,
 }
 
@@ -279,15 +148,10 @@ impl Shell {
 
     async fn serve(mut self, panels: Vec<PanelSettings>) -> io::Result<()> {
         let timer = Timer::new()?;
-        let timing = Timing::new(self.port.baud, self.port.character_bits(), self.port.is_buffered());
-        let mut panels: Vec<_> = panels
-            .into_iter()
-            .map(|panel| {
-                let driver = osdp::Panel::new(panel.protocol, Box::new(OsEntropy));
-                (panel.station, Driver::Osdp(Box::new(driver)))
-            })
-            .collect();
-        let mut core = self.at_moment(|moment| Core::new(timing, std::mem::take(&mut panels), moment));
+        let timing = members::timing(&self.port, &panels);
+        let is_modbus = members::is_modbus(&panels);
+        let members = members::members(panels, timing, self.shared.clock.wall());
+        let mut core = self.at_moment(|moment| Core::new(timing, members, moment));
         let mut backoff = REOPEN_BACKOFF.0;
         let mut silent_for = SILENT_REOPEN;
         loop {
@@ -297,7 +161,7 @@ impl Shell {
                     self.tell_port(None);
                     self.at_moment(|moment| core.reopened(moment));
                     let opened = clock::mono();
-                    let ended = self.talk(&mut core, port, &timer, silent_for).await;
+                    let ended = self.talk(&mut core, port, is_modbus, &timer, silent_for).await;
                     if core.last_heard() > opened {
                         (backoff, silent_for) = (REOPEN_BACKOFF.0, SILENT_REOPEN);
                     }
@@ -330,7 +194,14 @@ impl Shell {
     }
 
     /// The loop over an open port.
-    async fn talk(&mut self, core: &mut Core, mut port: Port, timer: &Timer, silent_for: Duration) -> Ended {
+    async fn talk(
+        &mut self,
+        core: &mut Core,
+        mut port: Port,
+        is_modbus: bool,
+        timer: &Timer,
+        silent_for: Duration,
+    ) -> Ended {
         let mut buffer = [0; 512];
         let mut frame = Vec::new();
         let mut idle_after_stop = false;
@@ -338,6 +209,9 @@ impl Shell {
             self.perform(core);
             frame.clear();
             if !self.stopping && core.poll_transmit(clock::mono(), &mut frame) {
+                if is_modbus && let Err(error) = port.discard_input() {
+                    return Ended::PortLost(error);
+                }
                 match tokio::time::timeout(WRITE_TIMEOUT, port.write_all(&frame)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return Ended::PortLost(error),
@@ -406,6 +280,14 @@ impl Shell {
                     Err(refused) => drop(done.send(Err(refused.into()))),
                 }
             }
+            Some(Command::Measure { intercom, flat, caused, done }) => {
+                let request = self.next_request;
+                self.next_request += 1;
+                match self.at_moment(|moment| core.measure(moment, (intercom, flat), request, caused)) {
+                    Ok(()) => self.measuring.push((request, done)),
+                    Err(unknown) => drop(done.send(Err(unknown.into()))),
+                }
+            }
             Some(Command::Pair { panel, until, done }) => drop(done.send(core.arm_pairing(&panel, until))),
             Some(Command::KeyStored { panel, stored }) => {
                 self.at_moment(|moment| core.key_stored(moment, panel, stored));
@@ -415,6 +297,7 @@ impl Shell {
 
     /// Does what the core asks for, and tells how the bus is.
     fn perform(&mut self, core: &mut Core) {
+        self.follow_flats(core);
         while let Some(output) = core.poll_output() {
             match output {
                 Output::Event(body) => {
@@ -430,31 +313,53 @@ impl Shell {
                         let _ = done.send(result.map_err(UnlockError::Failed));
                     }
                 }
+                Output::Measured { request, result } => {
+                    if let Some(position) = self.measuring.iter().position(|(number, _)| *number == request) {
+                        let (_, done) = self.measuring.swap_remove(position);
+                        let _ = done.send(result.map(|status| *status).map_err(MeasureError::Failed));
+                    }
+                }
                 Output::Changed => self.changed = true,
+                Output::LinesChanged => self.lines_changed = true,
             }
         }
         let now = clock::mono();
         self.beat.store(now.as_nanos(), Ordering::Relaxed);
-        if std::mem::take(&mut self.changed) || now >= self.told_at + HEARTBEAT {
+        let is_time = now >= self.told_at + HEARTBEAT;
+        if self.lines_changed || is_time {
+            let lines = core.lines().into();
+            let changed = std::mem::take(&mut self.lines_changed);
+            self.lines.send_if_modified(|shown| {
+                *shown = lines;
+                changed
+            });
+        }
+        if std::mem::take(&mut self.changed) || is_time {
             self.told_at = now;
             let panels = self.at_moment(|moment| core.statuses(moment));
             let stats = core.stats();
-            self.log_insecure(&panels);
-            self.status.send_modify(|status| (status.panels, status.stats) = (panels, stats));
+            let stretches = core.stretches();
+            self.complaints.panels(&panels);
+            self.complaints.stretches(&stretches);
+            self.status.send_modify(|status| {
+                (status.panels, status.stats, status.stretches) = (panels, stats, stretches);
+            });
         }
     }
 
-    /// No event tells why a panel is insecure, and somebody has to do something about it.
-    fn log_insecure(&self, panels: &[PanelStatus]) {
-        let before = self.status.borrow();
-        for panel in panels.iter().filter(|panel| panel.state == PanelState::Insecure) {
-            let told = before.panels.iter().find(|told| told.panel == panel.panel);
-            if let Some(error) = &panel.error
-                && told.is_none_or(|told| told.error.as_ref() != Some(error))
-            {
-                tracing::warn!(panel = %panel.panel, "the panel is insecure: {error}");
-            }
+    /// What the cloud says of the lines, where it says something new.
+    fn follow_flats(&mut self, core: &mut Core) {
+        let flats = self.shared.in_force.load().lines.clone();
+        if Arc::ptr_eq(&flats, &self.flats) {
+            return;
         }
+        for (panel, flat) in self.at_moment(|moment| core.set_flats(moment, &flats)) {
+            tracing::warn!(
+                %panel, flat,
+                "the flat's own resistances are not in the order of the thresholds: the profile's are used"
+            );
+        }
+        self.flats = flats;
     }
 
     /// Hands over what has to be remembered. A key that is not proven waits for the disk: its answer comes back
@@ -490,12 +395,12 @@ impl Shell {
     }
 
     fn at_moment<T>(&self, act: impl FnOnce(&Moment<'_>) -> T) -> T {
-        let directory = self.shared.directory.load();
+        let in_force = self.shared.in_force.load();
         act(&Moment {
             mono: clock::mono(),
             wall: self.shared.clock.wall(),
             now: self.shared.clock.trusted_seconds().map_or(Now::Unknown, Now::At),
-            directory: &directory,
+            directory: &in_force.directory,
         })
     }
 }

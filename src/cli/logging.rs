@@ -9,16 +9,19 @@ use tracing_subscriber::{
     EnvFilter,
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     registry::LookupSpan,
+    reload,
 };
+
+use crate::gateway::LogFilter;
 
 /// What is logged unless `RUST_LOG` says otherwise.
 const DEFAULT_FILTER: &str = "info";
 
-/// Logs to stderr from now on.
+/// Logs to stderr from now on; gives what changes the filter while the program runs.
 ///
 /// # Errors
 /// `RUST_LOG` is no filter, or there is a subscriber already.
-pub fn start() -> anyhow::Result<()> {
+pub fn start() -> anyhow::Result<LogFilter> {
     let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
         Ok(text) => EnvFilter::try_new(&text).with_context(|| {
             format!(
@@ -27,14 +30,31 @@ pub fn start() -> anyhow::Result<()> {
         })?,
         Err(_) => EnvFilter::new(DEFAULT_FILTER),
     };
+    let usual = filter.to_string();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // systemd sets it where stderr is connected to the journal.
-    let started = if std::env::var_os("JOURNAL_STREAM").is_some() {
-        builder.event_format(ForJournal).try_init()
+    let (started, filter) = if std::env::var_os("JOURNAL_STREAM").is_some() {
+        let builder = builder.event_format(ForJournal).with_filter_reloading();
+        let filter = reloading(builder.reload_handle(), usual);
+        (builder.try_init(), filter)
     } else {
-        builder.with_target(false).with_ansi(false).try_init()
+        let builder = builder.with_target(false).with_ansi(false).with_filter_reloading();
+        let filter = reloading(builder.reload_handle(), usual);
+        (builder.try_init(), filter)
     };
-    started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+    started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
+    Ok(filter)
+}
+
+/// Another filter in place of the `usual` one.
+fn reloading<S: Subscriber>(handle: reload::Handle<EnvFilter, S>, usual: String) -> LogFilter
+where
+    reload::Handle<EnvFilter, S>: Send + Sync + 'static,
+{
+    LogFilter::new(move |filter| {
+        let filter = EnvFilter::try_new(filter.unwrap_or(&usual)).map_err(|error| error.to_string())?;
+        handle.reload(filter).map_err(|error| error.to_string())
+    })
 }
 
 /// `<6>target: message fields`: sd-daemon(3) priorities.

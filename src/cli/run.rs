@@ -20,10 +20,10 @@ impl Run {
     /// The configuration is invalid, the daemon cannot start, or a vital part of it has ended.
     pub fn run(&self, config: &Path) -> anyhow::Result<()> {
         let config = Config::load(config)?;
-        logging::start()?;
+        let log = logging::start()?;
         let (stop, stopped) = watch::channel(false);
         watch_signals(Arc::new(stop))?;
-        gateway::run(config, stopped)
+        gateway::run(config, stopped, log)
     }
 }
 

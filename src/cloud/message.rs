@@ -5,9 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{ClockQuality, Device, EventBody, Name, PanelStatus, time::as_rfc3339};
 
-/// Commands that this version obeys (contract §4).
-pub const COMMANDS: &[&str] = &[];
-
 /// Whether a gateway is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -104,6 +101,15 @@ pub struct Place {
     pub bus: Name,
     /// Its address on the bus.
     pub address: u8,
+    /// It has a reader: swipes are to be expected.
+    #[serde(skip)]
+    pub has_reader: bool,
+    /// It has a door contact.
+    #[serde(skip)]
+    pub has_contact: bool,
+    /// Flats, by their numbers on the door, whose lines it measures.
+    #[serde(skip)]
+    pub lines: Vec<u64>,
 }
 
 /// Payload of `info`.
@@ -146,8 +152,8 @@ impl<'a> Info<'a> {
                 InfoPanel {
                     place,
                     model: device.map(|device| device.model.as_str()),
-                    firmware: device.map(|device| device.firmware.as_str()),
-                    serial: device.map(|device| device.serial.as_str()),
+                    firmware: device.and_then(|device| device.firmware.as_deref()),
+                    serial: device.and_then(|device| device.serial.as_deref()),
                 }
             })
             .collect();
@@ -158,7 +164,7 @@ impl<'a> Info<'a> {
             panels,
             clock,
             events: EventBody::KINDS,
-            commands: COMMANDS,
+            commands: super::command::KINDS,
         }
     }
 }
@@ -206,6 +212,9 @@ mod tests {
             intercom: 1,
             bus: Name::new("street").unwrap(),
             address: 0,
+            has_reader: true,
+            has_contact: false,
+            lines: vec![],
         };
         let building = Building {
             intercoms: vec![Intercom { id: 1, name: "Entrance 1".into() }],

@@ -14,10 +14,14 @@
 //! - `client` alone knows the MQTT library, so that it can be exchanged.
 
 mod client;
+pub mod command;
+mod home_assistant;
 pub mod message;
 mod retained;
 pub mod session;
 mod settings;
+pub mod signature;
+pub mod sync;
 mod task;
 pub mod topic;
 

@@ -99,7 +99,7 @@ impl Board {
 }
 
 fn is_named_by_configuration(topic: &Topic) -> bool {
-    matches!(topic, Topic::Panel(_) | Topic::Line { .. })
+    matches!(topic, Topic::Panel(_) | Topic::Line { .. } | Topic::Discovery(_))
 }
 
 #[cfg(test)]

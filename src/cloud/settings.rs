@@ -8,10 +8,10 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Confirm, Secrets, message::Building};
+use super::{Confirm, Secrets, command::Performer, message::Building};
 use crate::{
     clock::Clock,
-    domain::{Name, PanelStatus, UplinkStatus},
+    domain::{LineStatus, Name, PanelStatus, SyncStatus, UplinkStatus},
     store::{Cache, Journal},
 };
 
@@ -36,11 +36,15 @@ pub struct Settings {
     pub topic_prefix: String,
     /// When an event counts as delivered.
     pub confirm: Confirm,
+    /// Whether Home Assistant is told of what is here.
+    pub home_assistant: bool,
     /// This program's version.
     pub version: String,
     /// A file that remembers which retained topics the broker has of us, so that those of panels that are gone can
     /// be cleared. Created when needed; losing it only leaves such topics behind.
     pub retained_file: PathBuf,
+    /// Where the parts of an unfinished snapshot wait: a file that is made when needed and has no name afterwards.
+    pub parts_file: PathBuf,
 }
 
 impl fmt::Debug for Settings {
@@ -63,12 +67,20 @@ pub struct Handles {
     pub cache: Cache,
     /// How every panel of the configuration is.
     pub panels: watch::Receiver<Vec<PanelStatus>>,
+    /// How every line of the configuration is; it changes with the state of one.
+    pub lines: watch::Receiver<Vec<LineStatus>>,
     /// What the configuration has.
     pub building: watch::Receiver<Building>,
+    /// Performs the commands that only the gateway can.
+    pub perform: Performer,
+    /// Brings what `cache` holds into force at the doors, and ends when it is. Blocks; an error is a sentence.
+    pub in_force: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// Tells the time and how far to believe it.
     pub clock: Arc<Clock>,
     /// How the uplink is, for `/healthz`.
     pub uplink: watch::Sender<UplinkStatus>,
+    /// How the copying of flats goes, for `/healthz`.
+    pub sync: watch::Sender<SyncStatus>,
     /// Nanoseconds of `clock::mono()` at the last turn of the loop: it turned, not "it is connected".
     pub beat: Arc<AtomicU64>,
 }

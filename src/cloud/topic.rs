@@ -34,16 +34,59 @@ pub enum Topic {
     Commands,
     /// What became of commands.
     Results,
+    /// Tells Home Assistant of an entity; retained, and below `homeassistant/` rather than below our own root.
+    Discovery(Discovery),
+}
+
+/// An entity of Home Assistant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Discovery {
+    /// Its kind.
+    pub component: Component,
+    /// Its name, unique within this gateway: of `a-z 0-9 - _`.
+    pub object: String,
+}
+
+/// The kinds of entities; none that acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    /// On or off.
+    BinarySensor,
+    /// Something happens.
+    Event,
+    /// A state among several.
+    Sensor,
+}
+
+impl Component {
+    const ALL: [Self; 3] = [Self::BinarySensor, Self::Event, Self::Sensor];
+
+    /// Home Assistant's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BinarySensor => "binary_sensor",
+            Self::Event => "event",
+            Self::Sensor => "sensor",
+        }
+    }
 }
 
 impl Topic {
     /// Whether the broker keeps the last message (contract §4).
     pub fn is_retained(&self) -> bool {
-        matches!(self, Self::Status | Self::Info | Self::Panel(_) | Self::Line { .. } | Self::SyncState)
+        match self {
+            Self::Status | Self::Info | Self::Panel(_) | Self::Line { .. } => true,
+            Self::SyncState | Self::Discovery(_) => true,
+            Self::Events | Self::Committed | Self::SyncRequest | Self::SyncFlats => false,
+            Self::Commands | Self::Results => false,
+        }
     }
 }
 
-/// The part of the topic below `{topic_prefix}/{gateway id}/`.
+/// The first level of Home Assistant's discovery topics, its default.
+const DISCOVERY: &str = "homeassistant";
+
+/// The part of the topic below `{topic_prefix}/{gateway id}/`; of a discovery topic, what tells it from others.
 ///
 /// ```
 /// use intercom_gateway::{cloud::topic::Topic, domain::Name};
@@ -65,6 +108,9 @@ impl fmt::Display for Topic {
             Self::SyncFlats => f.write_str("sync/flats"),
             Self::Commands => f.write_str("commands"),
             Self::Results => f.write_str("results"),
+            Self::Discovery(Discovery { component, object }) => {
+                write!(f, "{DISCOVERY}/{}/{object}", component.as_str())
+            }
         }
     }
 }
@@ -102,6 +148,18 @@ impl std::str::FromStr for Topic {
                     let (intercom, flat) = line.split_once('/').ok_or(UnknownTopic)?;
                     Self::Line { intercom: number(intercom)?, flat: number(flat)? }
                 }
+                Some((DISCOVERY, entity)) => {
+                    let (component, object) = entity.split_once('/').ok_or(UnknownTopic)?;
+                    let component = Component::ALL.into_iter().find(|known| known.as_str() == component);
+                    let allowed = |byte: u8| {
+                        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+                    };
+                    if object.is_empty() || !object.bytes().all(allowed) {
+                        return Err(UnknownTopic);
+                    }
+                    let component = component.ok_or(UnknownTopic)?;
+                    Self::Discovery(Discovery { component, object: object.to_owned() })
+                }
                 _ => return Err(UnknownTopic),
             },
         })
@@ -125,27 +183,47 @@ fn number(text: &str) -> Result<u64, UnknownTopic> {
 /// assert_eq!(root.parse("intercom/v1/building-7events"), None);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Root(String);
+pub struct Root {
+    text: String,
+    gateway: Name,
+}
 
 impl Root {
     /// The root below `topic_prefix` (contract §2: no `+ # $`, no slash at either end).
     pub fn new(topic_prefix: &str, gateway: &Name) -> Self {
-        Self(format!("{topic_prefix}/{gateway}"))
+        Self { text: format!("{topic_prefix}/{gateway}"), gateway: gateway.clone() }
     }
 
     /// The whole topic as MQTT has it.
+    ///
+    /// ```
+    /// # use intercom_gateway::{cloud::topic::{Component, Discovery, Root, Topic}, domain::Name};
+    /// let root = Root::new("intercom/v1", &Name::new("building-7").unwrap());
+    /// let entity = Discovery { component: Component::Event, object: "entrance-1_swipe".into() };
+    /// assert_eq!(root.full(&Topic::Discovery(entity)), "homeassistant/event/building-7/entrance-1_swipe/config");
+    /// ```
     pub fn full(&self, topic: &Topic) -> String {
-        format!("{}/{topic}", self.0)
+        match topic {
+            Topic::Discovery(Discovery { component, object }) => {
+                format!("{DISCOVERY}/{}/{}/{object}/config", component.as_str(), self.gateway)
+            }
+            topic => format!("{}/{topic}", self.text),
+        }
     }
 
-    /// The topic of ours that a whole one is; `None`: none of ours.
+    /// The topic below our own root that a whole one is; `None`: none of ours.
     pub fn parse(&self, full: &str) -> Option<Topic> {
-        full.strip_prefix(&self.0)?.strip_prefix('/')?.parse().ok()
+        full.strip_prefix(&self.text)?.strip_prefix('/')?.parse().ok()
     }
 
     /// The root as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The gateway's id.
+    pub fn gateway(&self) -> &Name {
+        &self.gateway
     }
 }
 
@@ -179,7 +257,13 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_is_written_the_same(text in "(panels|lines|sync|events|x)(/[a-z0-9+]{0,3}){0,3}") {
+        fn what_is_remembered_of_an_entity_is_read_again(object in "[a-z0-9_-]{1,64}", kind in 0_usize..3) {
+            let topic = Topic::Discovery(Discovery { component: Component::ALL[kind], object });
+            prop_assert_eq!(topic.to_string().parse(), Ok(topic));
+        }
+
+        #[test]
+        fn what_is_read_is_written_the_same(text in "(panels|lines|sync|events|homeassistant|homeassistant/event|x)(/[a-z0-9+]{0,3}){0,3}") {
             if let Ok(topic) = text.parse::<Topic>() {
                 prop_assert_eq!(topic.to_string(), text);
             }

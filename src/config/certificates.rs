@@ -1,6 +1,6 @@
-//! Certificates and their private keys, read from PEM files.
+//! Certificates, private keys and signing keys, read from PEM files.
 
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer, pem::PemObject};
 use tokio_rustls::rustls::{self, RootCertStore, sign::CertifiedKey};
 
 use super::{CertificateFiles, SecretError, SecretFile};
@@ -8,7 +8,29 @@ use super::{CertificateFiles, SecretError, SecretFile};
 /// A chain (own certificate first) and its private key, ready for rustls.
 pub type ChainAndKey = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
+/// What stands before the 32 bytes of an Ed25519 public key (RFC 8410 §10.1).
+const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
 impl SecretFile {
+    /// All Ed25519 public keys of a PEM file, at least one. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`SecretFile::read`], or where the file holds no public key in PEM, or one of another kind.
+    pub fn read_signing_keys(&self) -> Result<Vec<[u8; 32]>, SecretError> {
+        let bytes = self.read()?;
+        let keys: Result<Vec<_>, _> = SubjectPublicKeyInfoDer::pem_slice_iter(&bytes).collect();
+        let keys = keys.ok().filter(|keys| !keys.is_empty()).ok_or_else(|| {
+            self.form(
+                "holds no public key in PEM (-----BEGIN PUBLIC KEY-----; openssl pkey -pubout makes one)",
+            )
+        })?;
+        let raw = |key: SubjectPublicKeyInfoDer<'_>| key.strip_prefix(&ED25519)?.try_into().ok();
+        keys.into_iter()
+            .map(raw)
+            .collect::<Option<_>>()
+            .ok_or_else(|| self.form("holds a public key that is not of Ed25519"))
+    }
+
     /// All certificates of a PEM file, at least one. Blocks on the disk.
     ///
     /// # Errors

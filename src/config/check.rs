@@ -151,6 +151,9 @@ impl Check<'_> {
         if let Some(files) = &mqtt.client_certificate {
             self.certificate("mqtt", files);
         }
+        if let Some(keys) = &mqtt.signing_key_file {
+            self.outcome("mqtt.signing_key_file", keys.read_signing_keys());
+        }
     }
 
     fn buses(&mut self) {

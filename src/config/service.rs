@@ -127,8 +127,8 @@ pub(super) fn mqtt(mut section: Section<'_>) -> Option<Mqtt> {
     let confirm = section
         .get("confirm", choice(&[("broker", Confirm::Broker), ("cloud", Confirm::Cloud)]))
         .unwrap_or_default();
-    section.get("signing_key_file", secret_file);
-    section.get("home_assistant", truth);
+    let signing_key_file = section.get("signing_key_file", secret_file);
+    let home_assistant = section.get("home_assistant", truth).unwrap_or(false);
 
     for (key, other) in [("cert_file", "key_file"), ("key_file", "cert_file")] {
         if section.has(key) && !section.has(other) {
@@ -159,6 +159,8 @@ pub(super) fn mqtt(mut section: Section<'_>) -> Option<Mqtt> {
         client_certificate: certificate(cert_file, key_file),
         topic_prefix,
         confirm,
+        signing_key_file,
+        home_assistant,
     })
 }
 

@@ -153,6 +153,10 @@ pub struct Mqtt {
     pub topic_prefix: String,
     /// `confirm`.
     pub confirm: Confirm,
+    /// `signing_key_file`: PEM; `None`: messages from below need no signature.
+    pub signing_key_file: Option<SecretFile>,
+    /// `home_assistant`.
+    pub home_assistant: bool,
 }
 
 /// Where the broker is.

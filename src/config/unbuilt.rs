@@ -6,15 +6,7 @@ use config::{Value, ValueKind};
 use super::{place::without_numbers, read::Reader};
 
 /// A setting by its path without the numbers of lists, and the value that is refused; `None`: any.
-const UNBUILT: &[(&str, Option<&str>)] = &[
-    ("mqtt.signing_key_file", None),
-    ("mqtt.home_assistant", Some("true")),
-    ("bus.baud", Some("auto")),
-    ("bus.trace_file", None),
-    ("bus.protocol", Some("modbus")),
-    ("panel.profile", None),
-    ("panel.lines", None),
-];
+const UNBUILT: &[(&str, Option<&str>)] = &[("bus.baud", Some("auto")), ("bus.trace_file", None)];
 
 /// Refuses what is not built yet, anywhere below `value` at `path`.
 pub(super) fn refuse(reader: &Reader<'_>, path: &str, value: &Value) {
@@ -49,7 +41,6 @@ pub(super) fn refuse(reader: &Reader<'_>, path: &str, value: &Value) {
 fn other(key: &str) -> &'static str {
     match key {
         "bus.baud" => "write the rate that the panels are set to, like 9600",
-        "bus.protocol" => r#"only "osdp" is"#,
         _ => "remove it",
     }
 }
@@ -57,7 +48,6 @@ fn other(key: &str) -> &'static str {
 fn word_of(kind: &ValueKind) -> &str {
     match kind {
         ValueKind::String(text) => text,
-        ValueKind::Boolean(true) => "true",
         _ => "",
     }
 }

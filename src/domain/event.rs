@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyCode, LineState, Name, Stamp};
+use super::{KeyCode, LineState, Name, Stamp, SyncError};
 
 /// The type of an event and its own data; `serde` writes the data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,6 +52,8 @@ pub enum EventBody {
     ClockStepped(ClockStepped),
     /// A new revision of flats, keys and users is in force.
     SyncApplied(SyncApplied),
+    /// Flats from the cloud were refused; the last good revision stays in force.
+    SyncRejected(SyncRejected),
     /// Undelivered events had to go (contract §5), or were lost before they could be written.
     JournalPruned(JournalPruned),
 }
@@ -343,6 +345,13 @@ pub struct SyncApplied {
     pub digest: String,
 }
 
+/// Data of `gateway.sync.rejected`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct SyncRejected {
+    pub error: SyncError,
+}
+
 /// Data of `gateway.journal.pruned`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct JournalPruned {
@@ -404,6 +413,7 @@ kinds! {
     GatewayStopping = "gateway.stopping",
     ClockStepped = "gateway.clock.stepped",
     SyncApplied = "gateway.sync.applied",
+    SyncRejected = "gateway.sync.rejected",
     JournalPruned = "gateway.journal.pruned",
 }
 
@@ -430,6 +440,7 @@ impl EventBody {
             | Self::GatewayStopping(_)
             | Self::ClockStepped(_)
             | Self::SyncApplied(_)
+            | Self::SyncRejected(_)
             | Self::JournalPruned(_) => None,
         }
     }

@@ -12,6 +12,7 @@ pub mod name;
 pub mod panel;
 pub mod profile;
 pub mod stored;
+pub mod sync;
 pub mod time;
 
 pub use document::{FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord};
@@ -23,4 +24,5 @@ pub use name::Name;
 pub use panel::{Device, OutputActive, PanelState, PanelStatus};
 pub use profile::Profile;
 pub use stored::StoredEvent;
+pub use sync::{SyncCode, SyncError, SyncStatus};
 pub use time::{ClockQuality, Mono, Stamp};

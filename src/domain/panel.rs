@@ -63,8 +63,8 @@ pub struct PanelStatus {
 pub struct Device {
     /// Maker, model and version.
     pub model: String,
-    /// Firmware version.
-    pub firmware: String,
-    /// Serial number, upper-case hex.
-    pub serial: String,
+    /// Firmware version; `None`: the device does not tell.
+    pub firmware: Option<String>,
+    /// Serial number, upper-case hex; `None`: the device does not tell.
+    pub serial: Option<String>,
 }

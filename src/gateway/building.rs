@@ -4,14 +4,15 @@ use std::{num::NonZeroU16, time::Duration};
 
 use anyhow::Context;
 
-use super::memory::PanelMemory;
+use super::{lines::KeptLines, memory::PanelMemory};
 use crate::{
     access::KeyOrder,
     bus::{
-        self, BusSettings, Buses, DoorSettings, LockSettings, PanelSettings, PortAddress, PortSettings,
-        Shared, StationSettings,
+        self, BusSettings, Buses, DoorSettings, LinesSettings, LockSettings, ModbusSettings, PanelSettings,
+        PortAddress, PortSettings, Protocol, Shared, StationSettings,
     },
     config::{self, Config},
+    lines::BoardSettings,
     panel::osdp,
 };
 
@@ -20,15 +21,19 @@ use crate::{
 /// # Errors
 /// A panel's key file cannot be read, or a thread cannot be started. Ports that cannot be opened are no error: a
 /// bus tries until it can.
-pub fn start_buses(config: &Config, memory: &PanelMemory, shared: &Shared) -> anyhow::Result<Buses> {
+pub fn start_buses(
+    config: &Config,
+    memory: &PanelMemory,
+    kept: &KeptLines,
+    shared: &Shared,
+) -> anyhow::Result<Buses> {
     let mut buses = Vec::new();
     for bus in &config.buses {
-        let panels = config.panels_on(&bus.name);
-        let settings = BusSettings {
-            name: bus.name.clone(),
-            port: port(bus),
-            panels: panels.map(|panel| panel_settings(panel, memory)).collect::<anyhow::Result<_>>()?,
-        };
+        let panels = config
+            .panels_on(&bus.name)
+            .map(|panel| panel_settings(panel, memory, kept))
+            .collect::<anyhow::Result<_>>();
+        let settings = BusSettings { name: bus.name.clone(), port: port(bus), panels: panels? };
         let handle = bus::spawn(settings, shared.clone())
             .with_context(|| format!("cannot start the thread of bus {}", bus.name))?;
         buses.push(handle);
@@ -53,46 +58,77 @@ fn port(bus: &config::Bus) -> PortSettings {
     }
 }
 
-fn panel_settings(panel: &config::Panel, memory: &PanelMemory) -> anyhow::Result<PanelSettings> {
+fn panel_settings(
+    panel: &config::Panel,
+    memory: &PanelMemory,
+    kept: &KeptLines,
+) -> anyhow::Result<PanelSettings> {
+    let protocol = match &panel.modbus {
+        Some(modbus) => {
+            Protocol::Modbus(ModbusSettings { unit: panel.address, profile: modbus.profile.clone() })
+        }
+        None => Protocol::Osdp(osdp_settings(panel, memory)?),
+    };
+    Ok(PanelSettings { station: station_settings(panel), protocol, lines: lines_settings(panel, kept) })
+}
+
+fn station_settings(panel: &config::Panel) -> StationSettings {
+    StationSettings {
+        panel: panel.name.clone(),
+        intercom: panel.intercom,
+        lock: panel.lock.map(|lock| LockSettings {
+            output: lock.output,
+            open: tenths(lock.open),
+            active: lock.active,
+        }),
+        door: panel.door.map(|door| DoorSettings {
+            contact: door.input,
+            open_when_active: door.open_when == config::OpenWhen::Active,
+            held_after: door.held_after,
+            exit: door.exit_input,
+            exit_unlocks: door.exit_unlocks,
+            exit_grace: door.exit_grace,
+        }),
+        feedback: panel.feedback,
+        key_order: match panel.key_order {
+            config::KeyOrder::AsRead => KeyOrder::AsRead,
+            config::KeyOrder::Reversed => KeyOrder::Reversed,
+        },
+    }
+}
+
+fn osdp_settings(panel: &config::Panel, memory: &PanelMemory) -> anyhow::Result<osdp::Settings> {
     let fixed_key = match &panel.secure_key_file {
         Some(file) => Some(file.read_key().with_context(|| format!("the key of panel {}", panel.name))?),
         None => None,
     };
     let fixed_key = fixed_key.map(|key| crate::wire::osdp::Scbk::new(*key));
     let remembered = memory.recall(&panel.name, fixed_key.as_ref());
-    Ok(PanelSettings {
-        station: StationSettings {
+    Ok(osdp::Settings {
+        address: panel.address,
+        security: match panel.secure_channel {
+            config::SecureChannel::Required => osdp::Security::Required,
+            config::SecureChannel::Install => osdp::Security::Install,
+            config::SecureChannel::Off => osdp::Security::Off,
+        },
+        fixed_key,
+        kept_key: remembered.key,
+        known_serial: remembered.serial,
+    })
+}
+
+/// The lines of a panel that has some, and at least one that is a flat's.
+fn lines_settings(panel: &config::Panel, kept: &KeptLines) -> Option<LinesSettings> {
+    let modbus = panel.modbus.as_ref()?;
+    let profile = modbus.profile.lines.clone().filter(|_| !modbus.lines.is_empty())?;
+    let kept_of = |(_, flat): &(u16, u64)| Some((*flat, *kept.get(&(panel.intercom, *flat))?));
+    Some(LinesSettings {
+        kept: modbus.lines.iter().filter_map(kept_of).collect(),
+        board: BoardSettings {
             panel: panel.name.clone(),
             intercom: panel.intercom,
-            lock: panel.lock.map(|lock| LockSettings {
-                output: lock.output,
-                open: tenths(lock.open),
-                active: lock.active,
-            }),
-            door: panel.door.map(|door| DoorSettings {
-                contact: door.input,
-                open_when_active: door.open_when == config::OpenWhen::Active,
-                held_after: door.held_after,
-                exit: door.exit_input,
-                exit_unlocks: door.exit_unlocks,
-                exit_grace: door.exit_grace,
-            }),
-            feedback: panel.feedback,
-            key_order: match panel.key_order {
-                config::KeyOrder::AsRead => KeyOrder::AsRead,
-                config::KeyOrder::Reversed => KeyOrder::Reversed,
-            },
-        },
-        protocol: osdp::Settings {
-            address: panel.address,
-            security: match panel.secure_channel {
-                config::SecureChannel::Required => osdp::Security::Required,
-                config::SecureChannel::Install => osdp::Security::Install,
-                config::SecureChannel::Off => osdp::Security::Off,
-            },
-            fixed_key,
-            kept_key: remembered.key,
-            known_serial: remembered.serial,
+            profile,
+            map: modbus.lines.clone(),
         },
     })
 }

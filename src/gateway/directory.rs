@@ -1,12 +1,15 @@
-//! Keeps the directory that doors are decided by equal to the cache.
+//! Keeps what buses need of the cache equal to it: the directory that doors are decided by, and the lines of flats.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 
+use super::lines::Flats;
 use crate::{
-    access::{Directory, DirectoryBuilder, DirectoryEntry},
+    access::{DirectoryBuilder, DirectoryEntry},
+    bus::InForce,
+    lines::{FlatLine, FlatLines},
     store::{Cache, CacheState, StoreError},
     sys,
 };
@@ -14,22 +17,26 @@ use crate::{
 /// The directory in force and where it comes from; cheap to clone.
 #[derive(Clone)]
 pub struct Keys {
-    in_force: Arc<ArcSwap<Directory>>,
+    in_force: Arc<ArcSwap<InForce>>,
     cache: Cache,
     zone: TimeZone,
+    /// Those that have a line here.
+    with_line: Arc<Flats>,
     loaded: Arc<Mutex<Option<CacheState>>>,
 }
 
 impl Keys {
-    /// Loads the directory. `zone`: in which the cloud's zoneless dates are meant. Blocks.
-    pub fn load(cache: Cache, zone: TimeZone) -> Result<Self, StoreError> {
-        let keys = Self { in_force: Arc::default(), cache, zone, loaded: Arc::default() };
+    /// Loads the directory. `zone`: in which the cloud's zoneless dates are meant; `with_line`: the flats that have a
+    /// line here. Blocks.
+    pub fn load(cache: Cache, zone: TimeZone, with_line: Flats) -> Result<Self, StoreError> {
+        let with_line = Arc::new(with_line);
+        let keys = Self { in_force: Arc::default(), cache, zone, with_line, loaded: Arc::default() };
         keys.refresh()?;
         Ok(keys)
     }
 
-    /// The directory that swipes are decided by.
-    pub fn in_force(&self) -> Arc<ArcSwap<Directory>> {
+    /// The directory that swipes are decided by, and what the cloud says of lines.
+    pub fn in_force(&self) -> Arc<ArcSwap<InForce>> {
         self.in_force.clone()
     }
 
@@ -46,8 +53,21 @@ impl Keys {
             usize::try_from(current.flats).unwrap_or(0),
             usize::try_from(current.keys).unwrap_or(0),
         ));
+        let mut lines = Vec::new();
         let state = self.cache.load(
-            |flat| builder.borrow_mut().add_flat(flat.intercom, flat.flat_id, flat.flat),
+            |flat| {
+                builder.borrow_mut().add_flat(flat.intercom, flat.flat_id, flat.flat);
+                if self.with_line.contains(&(flat.intercom, flat.flat)) {
+                    let line = FlatLine {
+                        flat_id: flat.flat_id,
+                        enabled: flat.analog_line,
+                        own_resistances: flat.own_thresholds,
+                        answer: flat.answer_resistance,
+                        quiescent: flat.quiescent_resistance,
+                    };
+                    lines.push((flat.intercom, flat.flat, line));
+                }
+            },
             |key| {
                 builder.borrow_mut().add(&DirectoryEntry {
                     intercom: key.intercom,
@@ -60,7 +80,11 @@ impl Keys {
                 });
             },
         )?;
-        self.in_force.store(Arc::new(builder.into_inner().build(state.revision)));
+        let lines: FlatLines = lines.into_iter().collect();
+        let before = self.in_force.load().lines.clone();
+        let lines = if *before == lines { before } else { Arc::new(lines) };
+        let directory = builder.into_inner().build(state.revision);
+        self.in_force.store(Arc::new(InForce { directory, lines }));
         *loaded = Some(state);
         // Loading takes three times what the directory does.
         sys::give_memory_back();

@@ -98,7 +98,7 @@ mod tests {
         api::Tokens,
         bus::Buses,
         clock::{Clock, Trust},
-        domain::{Health, Name, UplinkStatus},
+        domain::{Health, Name, SyncStatus, UplinkStatus},
         store::{Store, StoreOptions},
     };
 
@@ -124,6 +124,7 @@ mod tests {
             buses: Buses::default(),
             health: watch::channel(Health::default()).1,
             uplink: watch::channel(UplinkStatus::default()).1,
+            sync: watch::channel(SyncStatus::default()).1,
             clock,
             tokens: Tokens::open(&dir.path().join("tokens.json")).unwrap(),
         };

@@ -8,26 +8,35 @@ use super::notify::Beat;
 use crate::{
     bus::Buses,
     clock::{self, Clock},
-    domain::{Health, Mono, PanelState, UplinkStatus},
+    domain::{Health, Mono, PanelState, SyncStatus, UplinkStatus},
     store::Journal,
 };
 
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// What is looked at.
+pub struct Watched {
+    pub journal: Journal,
+    pub buses: Buses,
+    pub uplink: watch::Receiver<UplinkStatus>,
+    pub sync: watch::Receiver<SyncStatus>,
+    /// Why the endpoint does not serve.
+    pub endpoint: watch::Receiver<Option<String>>,
+    pub clock: Arc<Clock>,
+    /// The vital loops.
+    pub beats: Vec<Beat>,
+}
+
 /// Looks around once a second, for the life of the daemon.
-pub async fn watch_health(
-    health: watch::Sender<Health>,
-    journal: Journal,
-    buses: Buses,
-    uplink: watch::Receiver<UplinkStatus>,
-    endpoint: watch::Receiver<Option<String>>,
-    clock: Arc<Clock>,
-    beats: Vec<Beat>,
-) {
+pub async fn watch_health(health: watch::Sender<Health>, watched: Watched) {
+    let Watched { journal, buses, uplink, sync, endpoint, clock, beats } = watched;
     let mut ticks = tokio::time::interval(PERIOD);
     loop {
         ticks.tick().await;
         let mut now = look(&journal, &buses, &uplink.borrow(), &clock);
+        let refused =
+            |error| format!("flats from the cloud were refused, the last good ones stay in force ({error})");
+        now.reasons.extend(sync.borrow().error.as_ref().map(refused));
         now.reasons.extend(endpoint.borrow().clone());
         let hanging = hanging(&beats, clock::mono());
         now.dead = !hanging.is_empty();
@@ -67,8 +76,12 @@ fn look(journal: &Journal, buses: &Buses, uplink: &UplinkStatus, clock: &Clock) 
         for panel in bus.panels {
             // A panel that was not heard yet, in the first seconds, has no error yet.
             let Some(error) = panel.error else { continue };
-            let state = if panel.state == PanelState::Insecure { "insecure" } else { "offline" };
-            reasons.push(format!("panel {} is {state}: {error}", panel.panel));
+            let state = match panel.state {
+                PanelState::Insecure => "is insecure",
+                PanelState::Online => "works, but with trouble",
+                PanelState::Offline | PanelState::Unconfigured => "is offline",
+            };
+            reasons.push(format!("panel {} {state}: {error}", panel.panel));
         }
     }
     if uplink.configured && !uplink.connected {

@@ -8,10 +8,15 @@
 //! end of any long-lived task is the end of the process, which systemd starts again.
 
 mod building;
+mod commands;
 pub mod control;
 mod directory;
+pub mod doctor;
 mod endpoint;
+mod following;
 mod health;
+mod lines;
+mod log_filter;
 mod memory;
 mod notify;
 mod reports;
@@ -34,9 +39,12 @@ use tokio::{
 };
 
 pub use building::tenths;
+pub use log_filter::LogFilter;
 
 use self::{
+    commands::Commands,
     directory::Keys,
+    doctor::Doctor,
     memory::PanelMemory,
     notify::{Beat, Notifier},
 };
@@ -46,7 +54,7 @@ use crate::{
     clock::{Clock, Trust},
     config::{ClockMode, Config},
     domain::{
-        EventBody, Health, Occurrence, UplinkStatus,
+        EventBody, Health, Occurrence, SyncStatus, UplinkStatus,
         event::{GatewayStarted, GatewayStopping},
     },
     store::{Store, StoreOptions},
@@ -69,11 +77,11 @@ const ENDPOINT_END: Duration = Duration::from_secs(3);
 const UPLINK_END: Duration = Duration::from_secs(4);
 const SECONDS_PER_DAY: u64 = 86_400;
 
-/// Runs the daemon until `stop` becomes true. Blocks.
+/// Runs the daemon until `stop` becomes true; `log` is what the cloud may change for a while. Blocks.
 ///
 /// # Errors
 /// It could not start (the message says what to do), or a vital part of it has ended.
-pub fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+pub fn run(config: Config, stop: watch::Receiver<bool>, log: LogFilter) -> anyhow::Result<()> {
     // Everything below state_dir is its owner's alone (contract §2).
     umask(Mode::from_bits_truncate(0o077));
     make_state_dir(&config.gateway.state_dir)?;
@@ -83,7 +91,7 @@ pub fn run(config: Config, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(config, stop))
+    runtime.block_on(serve(config, stop, log))
 }
 
 fn make_state_dir(dir: &Path) -> anyhow::Result<()> {
@@ -94,7 +102,7 @@ fn make_state_dir(dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the state directory {} (gateway.state_dir)", dir.display()))
 }
 
-async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) -> anyhow::Result<()> {
     let clock = Arc::new(Clock::system(match config.gateway.clock {
         ClockMode::Auto => Trust::Auto,
         ClockMode::Trusted => Trust::Always,
@@ -103,12 +111,15 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     control::refuse_a_second(&config.gateway.control_socket())?;
     let store = open_store(&config, &clock)?;
     let journal = store.journal();
-    let keys = Keys::load(store.cache(), config.gateway.timezone.clone()).context("cannot load the keys")?;
+    let with_line = lines::configured(&config);
+    let keys = Keys::load(store.cache(), config.gateway.timezone.clone(), with_line.clone())
+        .context("cannot load the keys")?;
+    let kept_lines = lines::recall(&store.cache());
     let memory = PanelMemory::open(&config.gateway.state_dir).context("cannot open the panels' memory")?;
 
     let (reports, reports_receiver) = mpsc::channel(REPORTS);
     let lost = Arc::new(AtomicU64::new(0));
-    let shared = Shared { directory: keys.in_force(), clock: clock.clone(), reports, lost: lost.clone() };
+    let shared = Shared { in_force: keys.in_force(), clock: clock.clone(), reports, lost: lost.clone() };
     reports::append(
         &journal,
         Occurrence {
@@ -116,8 +127,9 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
             body: EventBody::GatewayStarted(GatewayStarted { version: VERSION.to_owned() }),
         },
     );
-    let buses = building::start_buses(&config, &memory, &shared)?;
+    let buses = building::start_buses(&config, &memory, &kept_lines, &shared)?;
     drop(shared);
+    let lines_memory = tokio::spawn(lines::remember(store.cache(), buses.clone(), kept_lines, with_line));
 
     // Told at the end, whatever ended us: `stop` is only a wish from outside.
     let (ending, ended) = watch::channel(false);
@@ -125,6 +137,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     let (health_sender, health) = watch::channel(Health::default());
     let (uplink_sender, uplink) =
         watch::channel(UplinkStatus { configured: config.mqtt.is_some(), ..Default::default() });
+    let (sync_sender, sync) = watch::channel(SyncStatus::default());
     let pump =
         tokio::spawn(reports::pump(reports_receiver, journal.clone(), Arc::new(memory), clock.clone(), lost));
     let (trouble_sender, trouble) = watch::channel(None);
@@ -134,6 +147,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         buses: buses.clone(),
         health,
         uplink: uplink.clone(),
+        sync: sync.clone(),
         clock: clock.clone(),
         tokens: tokens.clone(),
     };
@@ -157,18 +171,29 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
             name
         });
     };
+    let doctor = Arc::new(Doctor {
+        config: config.clone(),
+        buses: buses.clone(),
+        clock: clock.clone(),
+        journal: journal.clone(),
+        cache: store.cache(),
+        uplink: uplink.clone(),
+    });
     vital("the directory", Box::pin(keys.clone().follow()));
     vital("timekeeping", Box::pin(timekeeping::keep_time(clock.clone(), journal.clone())));
     vital(
         "health",
         Box::pin(health::watch_health(
             health_sender,
-            journal.clone(),
-            buses.clone(),
-            uplink,
-            trouble,
-            clock.clone(),
-            beats.clone(),
+            health::Watched {
+                journal: journal.clone(),
+                buses: buses.clone(),
+                uplink,
+                sync,
+                endpoint: trouble,
+                clock: clock.clone(),
+                beats: beats.clone(),
+            },
         )),
     );
     let control = control::Control {
@@ -176,7 +201,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         intercoms: config.intercoms.iter().map(|intercom| intercom.id).collect(),
         journal: journal.clone(),
         cache: store.cache(),
-        keys,
+        keys: keys.clone(),
         clock: clock.clone(),
         buses: buses.clone(),
         tokens,
@@ -189,8 +214,11 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
         store: &store,
         buses: &buses,
         clock: &clock,
+        keys,
         uplink: uplink_sender,
+        sync: sync_sender,
         beat: uplink_beat.cell(),
+        perform: Commands { buses: buses.clone(), doctor, log }.performer(),
     };
     let uplink = uplink::start(&config, parts, uplink_ends);
     let notifier = Notifier::start(beats, buses.clone()).context("cannot start the watchdog's thread")?;
@@ -216,6 +244,8 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>) -> anyhow::Resul
     let joined = stop_buses(buses).await;
     // The buses have ended, so their reports end.
     let _ = pump.await;
+    // Likewise, and its last write is short.
+    let _ = lines_memory.await;
     // It gives its requests two seconds; one that was about to end by itself is told nothing.
     let _ = tokio::time::timeout(ENDPOINT_END, endpoint).await;
     // Last of all that speak: what the buses reported to the end goes up too, as far as a few seconds allow.

@@ -65,7 +65,7 @@ pub fn append(journal: &Journal, occurrence: Occurrence) {
 /// What an installer looks for in the log. Everything else is in the journal alone: swipes and digits are personal
 /// data.
 fn is_notable(kind: &str) -> bool {
-    kind.starts_with("intercom.panel.") || kind.starts_with("gateway.")
+    ["intercom.panel.", "intercom.line.wiring", "gateway."].iter().any(|notable| kind.starts_with(notable))
 }
 
 /// A key that could not be written before KEYSET is the bus's to ask for again; a proof is only told once, so it is

@@ -5,34 +5,39 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use tokio::{
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-};
+use tokio::{sync::watch, task::JoinHandle};
 
-use super::VERSION;
+use super::{VERSION, directory::Keys, following::follow};
 use crate::{
     bus::Buses,
     clock::Clock,
     cloud::{
         self, Certificate, Confirm, Handles, Secrets, Settings, Tls,
+        command::Performer,
         message::{Building, Bus, Intercom, Place},
+        signature::Signatures,
     },
     config::{self, Config, Mqtt},
-    domain::{PanelStatus, UplinkStatus},
+    domain::{LineStatus, Name, SyncStatus, UplinkStatus},
     store::Store,
 };
 
 /// Which retained topics the broker has of us, in the state directory.
 const RETAINED: &str = "retained.json";
 
+/// Parts of an unfinished snapshot; the file has no name while it is in use.
+const PARTS: &str = "sync.parts";
+
 /// What the uplink shares with the rest.
 pub struct Parts<'a> {
     pub store: &'a Store,
     pub buses: &'a Buses,
     pub clock: &'a Arc<Clock>,
+    pub keys: Keys,
     pub uplink: watch::Sender<UplinkStatus>,
+    pub sync: watch::Sender<SyncStatus>,
     pub beat: Arc<AtomicU64>,
+    pub perform: Performer,
 }
 
 /// Starts the uplink where the configuration has one; it ends after `stop`.
@@ -45,38 +50,48 @@ pub fn start(
     let handles = Handles {
         journal: parts.store.journal(),
         cache: parts.store.cache(),
-        panels: watch_panels(parts.buses.clone()),
+        in_force: Arc::new(move || parts.keys.refresh().map_err(|error| error.to_string())),
+        panels: follow(parts.buses, |bus| bus.status.clone(), Buses::panels),
+        lines: follow(parts.buses, |bus| bus.lines.clone(), line_statuses),
         // The configuration does not change while the daemon runs; the receiver keeps the value.
         building: watch::channel(building(config)).1,
+        perform: parts.perform,
         clock: parts.clock.clone(),
         uplink: parts.uplink,
+        sync: parts.sync,
         beat: parts.beat,
     };
     Some(tokio::spawn(cloud::run(settings(config, mqtt), handles, stop)))
 }
 
 fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
-    let secrets = mqtt.clone();
+    let (secrets, gateway) = (mqtt.clone(), config.gateway.id.clone());
     Settings {
         gateway: config.gateway.id.clone(),
         host: mqtt.broker.host.clone(),
         port: mqtt.broker.port,
         username: mqtt.username.clone(),
-        secrets: Arc::new(move || read_secrets(&secrets).map_err(|error| format!("{error:#}"))),
+        secrets: Arc::new(move || read_secrets(&secrets, &gateway).map_err(|error| format!("{error:#}"))),
         topic_prefix: mqtt.topic_prefix.clone(),
         confirm: match mqtt.confirm {
             config::Confirm::Broker => Confirm::Broker,
             config::Confirm::Cloud => Confirm::Cloud,
         },
+        home_assistant: mqtt.home_assistant,
         version: VERSION.to_owned(),
         retained_file: config.gateway.state_dir.join(RETAINED),
+        parts_file: config.gateway.state_dir.join(PARTS),
     }
 }
 
-fn read_secrets(mqtt: &Mqtt) -> anyhow::Result<Secrets> {
+fn read_secrets(mqtt: &Mqtt, gateway: &Name) -> anyhow::Result<Secrets> {
+    let signatures = match &mqtt.signing_key_file {
+        Some(file) => Signatures::required(file.read_signing_keys()?, gateway.clone()),
+        None => Signatures::default(),
+    };
     let password = mqtt.password_file.as_ref().map(config::SecretFile::read_text).transpose()?;
     if !mqtt.broker.tls {
-        return Ok(Secrets { password, tls: None });
+        return Ok(Secrets { password, tls: None, signatures });
     }
     let roots = mqtt.ca_file.as_ref().map(config::SecretFile::read).transpose()?;
     let client = match &mqtt.client_certificate {
@@ -87,7 +102,8 @@ fn read_secrets(mqtt: &Mqtt) -> anyhow::Result<Secrets> {
         }
         None => None,
     };
-    Ok(Secrets { password, tls: Some(Tls { roots: roots.map(|roots| roots.to_vec()), client }) })
+    let tls = Some(Tls { roots: roots.map(|roots| roots.to_vec()), client });
+    Ok(Secrets { password, tls, signatures })
 }
 
 fn building(config: &Config) -> Building {
@@ -121,24 +137,24 @@ fn building(config: &Config) -> Building {
                 intercom: panel.intercom,
                 bus: panel.bus.clone(),
                 address: panel.address,
+                has_reader: match &panel.modbus {
+                    Some(modbus) => modbus.profile.keys.is_some(),
+                    None => true,
+                },
+                has_contact: match &panel.modbus {
+                    Some(modbus) => modbus.profile.door.is_some_and(|door| door.contact.is_some()),
+                    None => panel.door.is_some_and(|door| door.input.is_some()),
+                },
+                lines: panel
+                    .modbus
+                    .iter()
+                    .flat_map(|modbus| modbus.lines.iter().map(|(_, flat)| *flat))
+                    .collect(),
             })
             .collect(),
     }
 }
 
-/// The panels of all buses as one value. Ends with the buses.
-fn watch_panels(buses: Buses) -> watch::Receiver<Vec<PanelStatus>> {
-    let (sender, receiver) = watch::channel(buses.panels());
-    let sender = Arc::new(sender);
-    let mut followers = JoinSet::new();
-    for bus in buses.handles() {
-        let (mut status, sender, buses) = (bus.status.clone(), sender.clone(), buses.clone());
-        followers.spawn(async move {
-            while status.changed().await.is_ok() {
-                sender.send_replace(buses.panels());
-            }
-        });
-    }
-    followers.detach_all();
-    receiver
+fn line_statuses(buses: &Buses) -> Vec<LineStatus> {
+    buses.lines().into_iter().map(|line| line.status).collect()
 }

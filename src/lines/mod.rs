@@ -10,10 +10,12 @@
 
 mod board;
 mod debounce;
+mod flats;
 mod judge;
 mod wiring;
 
 pub use board::{Board, BoardSettings, FlatLine, KeptLine, Output};
+pub use flats::FlatLines;
 pub use judge::{Judge, NotAscending};
 
 /// A differing sample is read again no sooner than this: a panel needs time to measure anew.

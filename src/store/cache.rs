@@ -277,6 +277,14 @@ pub enum CacheError {
         /// What is in force.
         ours: Option<u64>,
     },
+    /// Two flats of an intercom have the same record id.
+    #[error("intercom {intercom} has two flats with the id {id}")]
+    SameId {
+        /// The intercom.
+        intercom: u64,
+        /// The record id.
+        id: u64,
+    },
     /// Two flats of an intercom would have the same number.
     #[error("intercom {intercom} would have two flats with the number {flat}")]
     SameFlat {

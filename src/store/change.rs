@@ -55,7 +55,47 @@ pub struct Delta {
     pub may_empty: bool,
 }
 
+/// What is to come out of a snapshot (contract §4, "Snapshot").
+pub struct Snapshot {
+    /// The revision that it is.
+    pub revision: u64,
+    /// The digest that must come out.
+    pub digest: String,
+    /// Whether it may leave no flats where there were some.
+    pub may_empty: bool,
+}
+
 impl Cache {
+    /// Replaces everything by the flats that `flats` hands over, validated ones, one by one; all of it comes into
+    /// force, or nothing. Memory is bounded by a few flats and the identities of all. Blocks: an async caller uses a
+    /// blocking thread.
+    ///
+    /// # Errors
+    /// What `flats` says, or [`CacheError`].
+    pub fn apply_snapshot<E: From<CacheError>>(
+        &self,
+        snapshot: Snapshot,
+        flats: impl FnOnce(&mut dyn FnMut(FlatRecord) -> Result<(), CacheError>) -> Result<(), E>,
+    ) -> Result<CacheState, E> {
+        let mut change = self.change()?;
+        let mut keep = HashSet::new();
+        flats(&mut |flat| {
+            let (intercom, id) = (flat.intercom, flat.document.id);
+            if !keep.insert((intercom, id)) {
+                return Err(CacheError::SameId { intercom, id });
+            }
+            change.put(flat)
+        })?;
+        let (state, ..) = change.commit(Finish {
+            keep: Some(keep),
+            base: None,
+            revision: Some(snapshot.revision),
+            digest: Some(snapshot.digest),
+            may_empty: snapshot.may_empty,
+        })?;
+        Ok(state)
+    }
+
     /// Applies a delta: removals first, then the rest; all of it comes into force, or nothing. Blocks: an async caller
     /// uses a blocking thread.
     pub fn apply_delta(&self, delta: Delta) -> Result<CacheState, CacheError> {

@@ -16,11 +16,13 @@
 
 mod cache;
 mod change;
+mod commands;
 mod connect;
 mod events;
 mod health;
 mod import;
 mod journal;
+mod lines;
 mod lists;
 mod open;
 mod readers;
@@ -36,11 +38,13 @@ use std::{
 };
 
 pub use cache::{Cache, CacheError, CacheReader, CacheState, ExportError, FlatRow, KeyRow};
-pub use change::Delta;
+pub use change::{Delta, Snapshot};
+pub use commands::{Begun, UnfinishedCommand};
 pub use events::{JournalReader, Position};
 pub use health::StoreHealth;
 pub use import::{FlatProblem, ImportError, ImportReport, RefusedFlat};
 pub use journal::{AppendError, Journal};
+pub use lines::{LineChanges, LineRecord};
 pub use lists::{KeyFilter, Page};
 pub use open::{OpenReport, ReadOnlyStore};
 pub use salvage::Salvage;

@@ -190,6 +190,7 @@ fn fill(path: &Path, damaged: &Path, salvage: &mut Salvage, now: &Now) -> rusqli
     insert(&new, next, &row)?;
     new.execute("UPDATE journal SET delivered = ?1", [sql(delivered_now)])?;
     copy_time_floor(&old, &new);
+    copy_commands(&old, &new)?;
     new.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
@@ -215,6 +216,29 @@ fn copy_time_floor(old: &Connection, new: &Connection) {
         let _ =
             new.execute("INSERT INTO time_floor VALUES (1, ?1, ?2, ?3)", params![time_ms, boot, uptime_ms]);
     }
+}
+
+/// What of the commands' ids can be read, so that none of them is obeyed again.
+fn copy_commands(old: &Connection, new: &Connection) -> rusqlite::Result<()> {
+    type Command = (i64, Vec<u8>, String, i64, bool, i64, Option<String>);
+    let read = || {
+        let mut statement = old.prepare(
+            "SELECT n, id, command, seen_ms, synchronized, expires_ms, result FROM commands ORDER BY n",
+        )?;
+        let rows = statement.query_map([], |row| {
+            let result: Option<String> = row.get(6)?;
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, result))
+        })?;
+        Ok::<Vec<Command>, rusqlite::Error>(rows.map_while(Result::ok).collect())
+    };
+    // An older schema has none, and a damaged table gives what it can.
+    let commands = read().unwrap_or_default();
+    new.execute_batch("BEGIN IMMEDIATE")?;
+    for (n, id, command, seen_ms, synchronized, expires_ms, result) in commands {
+        new.prepare_cached("INSERT OR IGNORE INTO commands VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .execute(params![n, id, command, seen_ms, synchronized, expires_ms, result])?;
+    }
+    new.execute_batch("COMMIT")
 }
 
 /// An event as it lies in the file.

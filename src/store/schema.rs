@@ -13,8 +13,10 @@ use super::StoreError;
 ///
 /// `events.seq` is the sequence. It has no second index: one event a commit then writes one or two pages, and an
 /// SD card lives on that. `journal.delivered`: every event up to it is delivered; `journal.pruned`: every event up
-/// to it has been deleted.
-pub(super) const JOURNAL: &[&str] = &["
+/// to it has been deleted. `commands.n` is the order in which commands came; one without a `result` was begun and has
+/// not ended.
+pub(super) const JOURNAL: &[&str] = &[
+    "
 CREATE TABLE journal (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     id TEXT NOT NULL,
@@ -40,15 +42,29 @@ CREATE TABLE time_floor (
     boot TEXT NOT NULL,
     uptime_ms INTEGER NOT NULL
 ) STRICT;
-"];
+",
+    "
+CREATE TABLE commands (
+    n INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    command TEXT NOT NULL,
+    seen_ms INTEGER NOT NULL,
+    synchronized INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    result TEXT
+) STRICT;
+",
+];
 
 /// `cache.db`: the copy of what the cloud knows; may be deleted.
 ///
 /// `flats` is narrow, so digest and lists need not read the documents in `bodies`. `bodies.body` is what the
 /// endpoint answers, byte for byte, in a table with rowids: without them a search would read a whole document at
 /// each comparison that it makes. `flats.hash` is the SHA-256 of the canonical JSON. `keys` is in the order of
-/// flats, for the directory; a swipe before the directory is loaded finds its code by the index.
-pub(super) const CACHE: &[&str] = &["
+/// flats, for the directory; a swipe before the directory is loaded finds its code by the index. `lines` is by the
+/// flat's number on the door: a line is there before the cloud knows its flat.
+pub(super) const CACHE: &[&str] = &[
+    "
 CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     revision INTEGER,
@@ -91,7 +107,20 @@ CREATE TABLE keys (
     PRIMARY KEY (intercom, flat_id, position)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX keys_by_code ON keys (code);
-"];
+",
+    "
+CREATE TABLE lines (
+    intercom INTEGER NOT NULL,
+    flat INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    told TEXT NOT NULL,
+    raw INTEGER,
+    since_ms INTEGER NOT NULL,
+    measured_ms INTEGER,
+    PRIMARY KEY (intercom, flat)
+) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Brings the open database `file` to the newest schema; each migration is a transaction of its own. Returns
 /// whether the file was empty before.

@@ -2,7 +2,7 @@
 
 use intercom_gateway::{
     api::ROUTES,
-    domain::{Health, UplinkStatus},
+    domain::{Health, SyncCode, SyncError, UplinkStatus},
 };
 use serde_json::{Value, json};
 
@@ -81,7 +81,41 @@ async fn sync_and_panels_are_told() {
     let state = site.store.cache().state().borrow().clone();
     assert_eq!((&sync["revision"], &sync["digest"]), (&json!(57), &json!(state.digest)));
     assert_eq!((&sync["flats"], &sync["keys"], &sync["users"]), (&json!(1), &json!(3), &json!(2)));
+    assert_eq!(sync["error"], json!(null));
+    let refused = SyncError::new(SyncCode::Digest, "another").of(Some(58)).at("digest");
+    site.sync.send_modify(|sync| {
+        sync.error = Some(refused);
+        sync.rejected[1] = 3;
+    });
+    let told = json!({
+        "code": "digest", "message": "another", "revision": 58, "intercom": null, "id": null, "field": "digest",
+    });
+    assert_eq!(site.get("/api/local/v1/sync").await.json()["error"], told);
+    let metrics = site.get("/metrics").await.body;
+    assert!(metrics.contains("intercom_gateway_sync_rejected_total{code=\"digest\"} 3\n"), "{metrics}");
     assert_eq!(site.get("/api/local/v1/panels").await.json(), json!({"data": []}));
+}
+
+#[tokio::test]
+async fn lines_are_asked_for_by_intercom_and_measured_by_the_number_on_the_door() {
+    let site = start().await;
+    for path in ["/api/local/v1/lines", "/api/local/v1/lines?intercom=2"] {
+        assert_eq!(site.get(path).await.json(), json!({"data": []}));
+    }
+    for bad in ["3", "0", "x", "-1"] {
+        assert_eq!(site.get(&format!("/api/local/v1/lines?intercom={bad}")).await.fields(), ["intercom"]);
+    }
+    let measure =
+        |intercom: &str, flat: &str| format!("/api/local/v1/intercoms/{intercom}/lines/{flat}/measure");
+    assert_eq!(site.ask("POST", &measure("x", "0"), "").await.fields(), ["flat", "intercom"]);
+    assert_eq!(site.ask("POST", &measure("3", "1"), "").await.fields(), ["intercom"]);
+    // One that may only read is not refused: measuring opens nothing.
+    let reader = site.tokens.add("reader", true, jiff::Timestamp::UNIX_EPOCH).unwrap();
+    let header = format!("authorization: Bearer {}\r\n", *reader);
+    let answer = site.ask_with("POST", &measure("1", "1"), &header, "[]").await;
+    assert_eq!((answer.status, &answer.json()["code"]), (422, &json!("unknown_flat")));
+    assert_eq!(answer.fields(), ["flat"]);
+    assert_eq!(site.ask("POST", &measure("1", "1"), &"x".repeat(70_000)).await.error().0, 413);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use intercom_gateway::{
     api::{self, Handles, Limits, Settings, Tls, Tokens},
     bus::Buses,
     clock::{Clock, Trust},
-    domain::{EventBody, Health, Name, Occurrence, UplinkStatus, event::GatewayStopping},
+    domain::{EventBody, Health, Name, Occurrence, SyncStatus, UplinkStatus, event::GatewayStopping},
     store::{Store, StoreOptions},
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -25,6 +25,7 @@ pub struct Site {
     pub store: Store,
     pub health: watch::Sender<Health>,
     pub uplink: watch::Sender<UplinkStatus>,
+    pub sync: watch::Sender<SyncStatus>,
     pub stop: watch::Sender<bool>,
     pub serving: JoinHandle<()>,
     dir: tempfile::TempDir,
@@ -62,6 +63,7 @@ pub async fn start_with(tls: Tls, limits: Limits) -> Site {
     let (address, fingerprint) = (bound.address(), bound.fingerprint().map(ToOwned::to_owned));
     let (health, health_of) = watch::channel(Health::default());
     let (uplink, uplink_of) = watch::channel(UplinkStatus::default());
+    let (sync, sync_of) = watch::channel(SyncStatus::default());
     let (stop, stopped) = watch::channel(false);
     let handles = Handles {
         cache: store.cache(),
@@ -69,11 +71,12 @@ pub async fn start_with(tls: Tls, limits: Limits) -> Site {
         buses: Buses::default(),
         health: health_of,
         uplink: uplink_of,
+        sync: sync_of,
         clock,
         tokens: tokens.clone(),
     };
     let serving = tokio::spawn(bound.serve(handles, stopped));
-    let site = Site { address, fingerprint, tokens, token, store, health, uplink, stop, serving, dir };
+    let site = Site { address, fingerprint, tokens, token, store, health, uplink, sync, stop, serving, dir };
     site.import(&format!(r#"{{"revision":57,"flats":[{}]}}"#, in_intercom(1, PUBLISHED))).await;
     site
 }

@@ -14,16 +14,14 @@ use intercom_gateway::{clock, simulate::panel::Observation};
 use rumqttc::MqttOptions;
 use serde_json::Value;
 
-use crate::{
+use crate::support::{
+    Daemon, Events, Site,
     consumer::Consumer,
+    flats::{self, KNOWN},
+    libosdp::{self, Panels},
+    lines::PATIENCE,
     mosquitto::Mosquitto,
-    support::{
-        Daemon, Events, Site,
-        flats::{self, KNOWN},
-        libosdp::{self, Panels},
-        lines::PATIENCE,
-        simulated,
-    },
+    simulated,
 };
 
 const ROOT: &str = "intercom/v1/test";

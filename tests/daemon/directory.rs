@@ -6,34 +6,16 @@ use crate::support::{
     Daemon, Events, Site,
     flats::{self, KNOWN, KNOWN_KEY, UNKNOWN, flat},
     simulated::Panels,
+    site::ENTRANCE,
 };
 
 const SWIPED: &str = "intercom.key.swiped";
 const UNKNOWN_KEY: &str = "000000DEADBEEF";
 
 fn site() -> Site {
-    Site::new(
-        r#"
-[[intercom]]
-id = 1
-
-[[intercom]]
-id = 2
-
-[[bus]]
-name = "street"
-port = "{dir}/street"
-protocol = "osdp"
-
-[[panel]]
-name = "entrance-1"
-intercom = 1
-bus = "street"
-address = 0
-lock = { output = 0 }
-secure_channel = "off"
-"#,
-    )
+    Site::new(&format!(
+        "{ENTRANCE}lock = {{ output = 0 }}\nsecure_channel = \"off\"\n\n[[intercom]]\nid = 2\n"
+    ))
 }
 
 /// What becomes of a card at the entrance.

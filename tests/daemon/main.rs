@@ -1,15 +1,18 @@
 //! The running daemon: the binary itself, beside panels, on lines of its own.
 
-#[path = "../support/consumer.rs"]
-mod consumer;
+#[allow(dead_code, reason = "the example uses the rest")]
+#[path = "../../examples/cloud/building.rs"]
+mod building;
+mod commands;
 mod delivery;
 mod directory;
+mod home_assistant;
 mod journal;
 mod libosdp_panels;
-#[path = "../support/mosquitto.rs"]
-mod mosquitto;
+mod modbus_panels;
 mod ports;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;
+mod sync;
 mod systemd;

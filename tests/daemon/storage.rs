@@ -12,30 +12,13 @@ use crate::support::{
     flats::{self, KNOWN},
     lines::PATIENCE,
     simulated::Panels,
+    site::ENTRANCE,
 };
 
 const SWIPED: &str = "intercom.key.swiped";
 
 fn site() -> Site {
-    let site = Site::new(
-        r#"
-[[intercom]]
-id = 1
-
-[[bus]]
-name = "street"
-port = "{dir}/street"
-protocol = "osdp"
-
-[[panel]]
-name = "entrance-1"
-intercom = 1
-bus = "street"
-address = 0
-lock = { output = 0 }
-secure_channel = "off"
-"#,
-    );
+    let site = Site::new(&format!("{ENTRANCE}lock = {{ output = 0 }}\nsecure_channel = \"off\"\n"));
     std::fs::create_dir(site.state_dir()).unwrap();
     site
 }

@@ -4,7 +4,7 @@ use std::{os::unix::net::UnixDatagram, time::Duration};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Daemon, Site};
+use crate::support::{Daemon, Site, site::ENTRANCE};
 
 /// Longer than anything here takes: the watchdog's thread turns every second where the interval is three.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,24 +38,7 @@ impl Manager {
 
 #[test]
 fn systemd_hears_of_start_state_life_and_end() {
-    let site = Site::new(
-        r#"
-[[intercom]]
-id = 1
-
-[[bus]]
-name = "street"
-port = "{dir}/street"
-protocol = "osdp"
-
-[[panel]]
-name = "entrance-1"
-intercom = 1
-bus = "street"
-address = 0
-secure_channel = "off"
-"#,
-    );
+    let site = Site::new(&format!("{ENTRANCE}secure_channel = \"off\"\n"));
     let mut manager = Manager::listen(&site);
     let mut command = site.command(["run"]);
     command

@@ -10,8 +10,6 @@
 
 mod consumer;
 mod load;
-#[path = "../support/mosquitto.rs"]
-mod mosquitto;
 #[path = "../support/mod.rs"]
 mod support;
 mod verdict;
@@ -25,8 +23,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use self::{
     consumer::Consumer,
     load::Load,
-    mosquitto::Mosquitto,
-    support::{Daemon, Site, flats, lines::PATIENCE},
+    support::{Daemon, Site, flats, lines::PATIENCE, mosquitto::Mosquitto},
     verdict::{Seen, Verdict},
     witness::Witness,
 };

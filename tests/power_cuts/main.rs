@@ -6,7 +6,6 @@
 
 mod disk;
 #[path = "../support/flats.rs"]
-#[allow(dead_code, reason = "the daemon's tests use the rest")]
 mod flats;
 mod load;
 mod record;

@@ -6,6 +6,7 @@ mod damage;
 mod full;
 mod import;
 mod journal;
+mod lines;
 
 use std::{
     path::Path,

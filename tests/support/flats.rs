@@ -1,4 +1,5 @@
 //! Flats as the cloud would send them.
+#![allow(dead_code, reason = "each user takes its own part")]
 
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::Write,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::sync_channel,
     time::Duration,
@@ -17,11 +17,7 @@ use intercom_gateway::{
 };
 use serde_json::Value;
 
-use super::Events;
-
-/// Where `tools/peers-venv` puts the environment unless told otherwise.
-const ENVIRONMENT: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../peers-venv");
-const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/osdp_pd.py");
+use super::{Events, peers};
 
 /// Panels on a line; killed at the end.
 pub struct Panels {
@@ -34,8 +30,8 @@ pub struct Panels {
 impl Panels {
     /// Starts panels at `addresses` (separated by commas) on the far end of a line.
     pub fn start(port: &Path, baud: u32, addresses: &str, options: &[&str]) -> Self {
-        let mut child = Command::new(python())
-            .arg(PROGRAM)
+        let mut child = Command::new(peers::python())
+            .arg(peers::program("osdp_pd.py"))
             .args(["--baud", &baud.to_string(), "--addr", addresses, "--dev"])
             .arg(port)
             .args(options)
@@ -103,15 +99,4 @@ pub fn line(link: &Path, baud: u32) -> RunningLine {
     // Nobody is on the line itself to be seen.
     let (sightings, _) = sync_channel(1);
     RunningLine::start(&spec, Vec::new(), sightings).unwrap()
-}
-
-fn python() -> PathBuf {
-    let place = std::env::var_os("INTERCOM_GATEWAY_PEERS").map_or_else(|| ENVIRONMENT.into(), PathBuf::from);
-    let python = place.join("bin/python");
-    assert!(
-        python.exists() && place.join("requirements.txt").exists(),
-        "the libosdp panels have no Python environment in {}: run tools/peers-venv, or ./check, which does",
-        place.display()
-    );
-    python
 }

@@ -6,10 +6,15 @@
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
 pub mod bridge;
+pub mod cloud;
+pub mod consumer;
 pub mod daemon;
 pub mod flats;
 pub mod libosdp;
 pub mod lines;
+pub mod mosquitto;
+pub mod peers;
+pub mod pymodbus;
 pub mod simulated;
 pub mod site;
 

@@ -74,6 +74,11 @@ impl Mosquitto {
         self.child = Some(child);
     }
 
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// SIGKILL: what it had in memory is gone.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -8,6 +8,23 @@ use std::{
 use intercom_gateway::config::Config;
 use serde_json::{Value, json};
 
+/// One intercom with one panel on one line; what follows is the panel's.
+pub const ENTRANCE: &str = r#"
+[[intercom]]
+id = 1
+
+[[bus]]
+name = "street"
+port = "{dir}/street"
+protocol = "osdp"
+
+[[panel]]
+name = "entrance-1"
+intercom = 1
+bus = "street"
+address = 0
+"#;
+
 /// A directory with a configuration; removed at the end.
 pub struct Site {
     dir: tempfile::TempDir,

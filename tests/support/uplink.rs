@@ -9,12 +9,16 @@ use std::{
 
 use intercom_gateway::{
     clock::{Clock, Trust},
-    cloud::{self, Confirm, Handles, SecretReader, Secrets, Settings, message::Building},
+    cloud::{
+        self, Confirm, Handles, SecretReader, Secrets, Settings,
+        command::{ErrorCode, Outcome, Performer},
+        message::{Building, Intercom},
+    },
     domain::{
-        EventBody, Name, Occurrence, PanelState, PanelStatus, UplinkStatus,
+        EventBody, LineStatus, Name, Occurrence, PanelState, PanelStatus, SyncStatus, UplinkStatus,
         event::{KeypadEntered, PanelAt},
     },
-    store::{Journal, Store, StoreOptions},
+    store::{Cache, Journal, Store, StoreOptions},
 };
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -23,10 +27,13 @@ pub const ROOT: &str = "intercom/v1/building-7";
 pub struct Gateway {
     store: Option<Store>,
     pub journal: Journal,
+    pub cache: Cache,
     pub clock: Arc<Clock>,
     pub panels: watch::Sender<Vec<PanelStatus>>,
+    pub lines: watch::Sender<Vec<LineStatus>>,
     pub building: watch::Sender<Building>,
     pub uplink: watch::Receiver<UplinkStatus>,
+    pub sync: watch::Receiver<SyncStatus>,
     pub beat: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
     task: Option<JoinHandle<anyhow::Result<()>>>,
@@ -41,6 +48,7 @@ pub struct Uplink {
     pub username: Option<String>,
     pub secrets: SecretReader,
     pub panels: Vec<PanelStatus>,
+    pub perform: Performer,
 }
 
 impl Uplink {
@@ -52,6 +60,10 @@ impl Uplink {
             username: None,
             secrets: Arc::new(|| Ok(Secrets::default())),
             panels: vec![panel("entrance-1")],
+            // There are no buses.
+            perform: Arc::new(|_| {
+                Box::pin(async { Outcome::failed(ErrorCode::UnknownPanel, "this gateway has no panels") })
+            }),
         }
     }
 
@@ -81,17 +93,24 @@ impl Uplink {
         })
         .unwrap();
         let (panels, panels_seen) = watch::channel(self.panels);
-        let (building, building_seen) = watch::channel(Building::default());
+        let (lines, lines_seen) = watch::channel(Vec::new());
+        let intercoms = vec![Intercom { id: 1, name: "Entrance 1".into() }];
+        let (building, building_seen) = watch::channel(Building { intercoms, ..Building::default() });
         let (uplink, uplink_seen) = watch::channel(UplinkStatus::default());
+        let (sync, sync_seen) = watch::channel(SyncStatus::default());
         let (stop, stopped) = watch::channel(false);
         let beat = Arc::new(AtomicU64::new(0));
         let handles = Handles {
             journal: store.journal(),
             cache: store.cache(),
+            in_force: Arc::new(|| Ok(())),
             panels: panels_seen,
+            lines: lines_seen,
             building: building_seen,
+            perform: self.perform,
             clock: Arc::clone(&clock),
             uplink,
+            sync,
             beat: Arc::clone(&beat),
         };
         let settings = Settings {
@@ -102,16 +121,21 @@ impl Uplink {
             secrets: self.secrets,
             topic_prefix: "intercom/v1".into(),
             confirm: self.confirm,
+            home_assistant: false,
             version: "0.1.0".into(),
             retained_file: retained_file(dir),
+            parts_file: dir.join("sync.parts"),
         };
         Gateway {
             journal: store.journal(),
+            cache: store.cache(),
             store: Some(store),
             clock,
             panels,
+            lines,
             building,
             uplink: uplink_seen,
+            sync: sync_seen,
             beat,
             stop,
             task: Some(tokio::spawn(cloud::run(settings, handles, stopped))),

@@ -351,7 +351,7 @@ impl World {
                     self.told.push((self.now, Told::Unlocked { request, result }));
                 }
                 Output::Keep { panel, keep } => self.keep(panel, keep),
-                Output::Changed => {}
+                Output::Changed | Output::LinesChanged | Output::Measured { .. } => {}
             }
         }
     }

@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 pub(super) use failure::{Failure, Target};
 pub use tls::{Certificate, Tls};
 
-use super::session::Ack;
+use super::{session::Ack, signature::Signatures};
 
 /// Largest packet that we take (contract §4), and largest payload that we send.
 pub(super) const MAX_PACKET: u32 = 1 << 20;
@@ -52,13 +52,15 @@ const WRITE_BATCH: usize = 128;
 /// What came that nobody has looked at. Full: the event loop waits, and so does the broker.
 const EVENTS: usize = 64;
 
-/// Password and certificates, fresh for each connection.
+/// Password, certificates and keys, fresh for each connection.
 #[derive(Default)]
 pub struct Secrets {
     /// Goes with [`Settings::username`](super::Settings::username).
     pub password: Option<Zeroizing<String>>,
     /// `None`: a plain connection.
     pub tls: Option<Tls>,
+    /// Which messages are the cloud's.
+    pub signatures: Signatures,
 }
 
 impl fmt::Debug for Secrets {

@@ -19,11 +19,14 @@ impl Backoff {
 
     /// The next wait.
     pub fn wait(&mut self) -> Duration {
-        let full = self.first.saturating_mul(1 << self.doublings.min(20)).min(self.cap);
-        if full < self.cap {
-            self.doublings += 1;
-        }
+        let full = self.next();
         full / 2 + (full / 2).mul_f64(self.fraction())
+    }
+
+    /// The next wait, lengthened at random by up to a quarter instead of shortened.
+    pub fn stretched(&mut self) -> Duration {
+        let full = self.next();
+        full + (full / 4).mul_f64(self.fraction())
     }
 
     /// Begins again with the shortest wait.
@@ -34,6 +37,14 @@ impl Backoff {
     /// Goes back to at most `doublings` of the shortest wait.
     pub fn ease(&mut self, doublings: u32) {
         self.doublings = self.doublings.min(doublings);
+    }
+
+    fn next(&mut self) -> Duration {
+        let full = self.first.saturating_mul(1 << self.doublings.min(20)).min(self.cap);
+        if full < self.cap {
+            self.doublings += 1;
+        }
+        full
     }
 
     /// A number from 0 to 1: the upper bits of splitmix64.

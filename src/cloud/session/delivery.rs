@@ -16,6 +16,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use super::{
     Ack, Backoff, Confirm, Effect, Event, Token, Trouble,
     reader::{ReadId, Reader},
+    replay::{ReplayId, ReplayRefused, Replays},
 };
 use crate::domain::Mono;
 
@@ -42,10 +43,20 @@ const ROUND: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Open {
     sequence: u64,
-    /// Sent again for want of the cloud's confirmation; says nothing about the floor.
-    again: bool,
+    purpose: Purpose,
     sent: Mono,
     acknowledged: bool,
+}
+
+/// Why an event is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// It is the next one.
+    Live,
+    /// For want of the cloud's confirmation; says nothing about the floor.
+    Again,
+    /// The cloud wants it once more; nor does this.
+    Replay,
 }
 
 /// Decides what to publish next, and how far the journal is delivered.
@@ -61,6 +72,7 @@ pub(super) struct Delivery {
     window: usize,
     live: Reader,
     again: Reader,
+    replays: Replays,
     /// Requests made of the store.
     reads: u64,
     open: VecDeque<Open>,
@@ -102,6 +114,7 @@ impl Delivery {
             window: 0,
             live: Reader::new(delivered + 1),
             again: Reader::idle(),
+            replays: Replays::new(),
             reads: 0,
             open: VecDeque::new(),
             first_token: 0,
@@ -153,6 +166,15 @@ impl Delivery {
         (self.journal, self.last) = (Arc::clone(journal), last);
         (self.cursor, self.told, self.floor) = (0, 0, 0);
         self.live.rewind(1);
+        self.replays.end_all();
+    }
+
+    /// The cloud wants these events of `journal` once more.
+    pub(super) fn replay(&mut self, journal: &str, from: u64, to: u64) -> Result<ReplayId, ReplayRefused> {
+        if *journal != *self.journal {
+            return Err(ReplayRefused::UnknownJournal(self.journal.to_string()));
+        }
+        self.replays.add(from, to)
     }
 
     /// A connection is up: everything undelivered is sent, `window` at a time.
@@ -171,6 +193,7 @@ impl Delivery {
         self.floor = self.cursor;
         self.live.rewind(self.cursor + 1);
         self.again.stop();
+        self.replays.again();
         self.stamps.clear();
         self.again_not_before = Mono::ZERO;
         self.rounds.reset();
@@ -204,6 +227,7 @@ impl Delivery {
             return;
         }
         self.unacknowledged -= 1;
+        let purpose = open.purpose;
         let refusal = match ack {
             Ack::Accepted => None,
             Ack::NoSubscribers => Some(Trouble::NoSubscribers),
@@ -217,23 +241,30 @@ impl Delivery {
             let refused = self.refused_from.get_or_insert(open.sequence);
             *refused = (*refused).min(open.sequence);
             self.trouble = refusal;
-        } else if self.refused_from.is_none() && !matches!(self.trouble, Some(Trouble::Unconfirmed { .. })) {
-            self.trouble = None;
-            self.refusals.reset();
+        } else {
+            if purpose == Purpose::Replay {
+                self.replays.acknowledged();
+            }
+            if self.refused_from.is_none() && !matches!(self.trouble, Some(Trouble::Unconfirmed { .. })) {
+                self.trouble = None;
+                self.refusals.reset();
+            }
         }
         self.close_acknowledged();
         if self.unacknowledged == 0 && self.refused_from.take().is_some() {
             self.hold = now + self.refusals.wait();
             self.live.rewind(self.floor + 1);
             self.again.stop();
+            self.replays.again();
             self.again_not_before = now;
         }
     }
 
     /// Events that were asked for.
     pub(super) fn read(&mut self, id: ReadId, events: Vec<Event>) {
-        if let Some(events) = self.live.got(id, events) {
-            self.again.got(id, events);
+        let events = self.live.got(id, events).and_then(|events| self.again.got(id, events));
+        if let Some(events) = events {
+            self.replays.got(id, events);
         }
     }
 
@@ -241,6 +272,7 @@ impl Delivery {
     pub(super) fn read_failed(&mut self, id: ReadId, reason: String, until: Mono) {
         self.live.failed(id);
         self.again.failed(id);
+        self.replays.failed(id);
         self.hold = self.hold.max(until);
         self.trouble = Some(Trouble::Unreadable { reason });
     }
@@ -250,6 +282,9 @@ impl Delivery {
         if let Some(delivered) = self.poll_delivered() {
             return Some(delivered);
         }
+        if let Some((id, end)) = self.replays.poll_ended(self.last) {
+            return Some(Effect::Replayed { id, end });
+        }
         if self.window == 0 || now < self.hold || self.refused_from.is_some() {
             return None;
         }
@@ -257,14 +292,16 @@ impl Delivery {
             self.begin_round(now);
         }
         if self.unacknowledged < self.width() {
-            let again = self.again.take();
-            let is_again = again.is_some();
-            if let Some(event) = again.or_else(|| self.live.take()) {
-                return Some(self.publish(event, is_again, now));
+            let next = self.again.take().map(|event| (event, Purpose::Again));
+            let next = next.or_else(|| Some((self.live.take()?, Purpose::Live)));
+            let next = next.or_else(|| Some((self.replay_next()?, Purpose::Replay)));
+            if let Some((event, purpose)) = next {
+                return Some(self.publish(event, purpose, now));
             }
         }
         let again = self.again.ask(self.live.next() - 1, &mut self.reads);
         let ask = again.or_else(|| self.live.ask(self.last, &mut self.reads));
+        let ask = ask.or_else(|| self.replays.ask(self.last, &mut self.reads));
         ask.map(|(id, from, limit)| Effect::Read { id, from, limit })
     }
 
@@ -293,11 +330,18 @@ impl Delivery {
         self.open.front().map_or(Mono::NEVER, |open| open.sent + ACKNOWLEDGE)
     }
 
-    fn publish(&mut self, event: Event, again: bool, now: Mono) -> Effect {
-        if !again {
+    /// Half of the window is left to live events, which would else wait behind a replay.
+    fn replay_next(&mut self) -> Option<Event> {
+        let caught_up = self.live.next() > self.last;
+        let room = self.unacknowledged < self.width().div_ceil(2);
+        if caught_up && room { self.replays.take() } else { None }
+    }
+
+    fn publish(&mut self, event: Event, purpose: Purpose, now: Mono) -> Effect {
+        if purpose == Purpose::Live {
             self.stamp(event.sequence, now);
         }
-        self.open.push_back(Open { sequence: event.sequence, again, sent: now, acknowledged: false });
+        self.open.push_back(Open { sequence: event.sequence, purpose, sent: now, acknowledged: false });
         self.unacknowledged += 1;
         self.counts.published += 1;
         Effect::Publish { token: Token(self.first_token + self.open.len() as u64 - 1), event }
@@ -315,7 +359,8 @@ impl Delivery {
         while self.open.front().is_some_and(|open| open.acknowledged) {
             let Some(open) = self.open.pop_front() else { return };
             self.first_token += 1;
-            if !open.again && self.refused_from.is_none_or(|refused| open.sequence < refused) {
+            let live = open.purpose == Purpose::Live;
+            if live && self.refused_from.is_none_or(|refused| open.sequence < refused) {
                 self.floor = self.floor.max(open.sequence);
             }
         }

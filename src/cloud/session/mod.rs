@@ -17,6 +17,7 @@
 mod backoff;
 mod delivery;
 mod reader;
+mod replay;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use backoff::Backoff;
 pub use delivery::Counts;
 use delivery::Delivery;
 pub use reader::ReadId;
+pub use replay::{ReplayEnd, ReplayId, ReplayRefused};
 pub use words::{Ack, Confirm, Effect, Event, Token, Trouble};
 
 use super::message::{Committed, StatusSeen};
@@ -260,6 +262,15 @@ impl Session {
     pub fn status_acknowledged(&mut self, now: Mono) {
         self.status_open = self.status_open.saturating_sub(1);
         self.close(now);
+    }
+
+    /// The cloud wants the events `from..=to` of `journal` once more; they are published after those that it has never
+    /// seen, on whatever connection there is, and [`Effect::Replayed`] tells the end.
+    ///
+    /// # Errors
+    /// [`ReplayRefused`].
+    pub fn replay(&mut self, journal: &str, from: u64, to: u64) -> Result<ReplayId, ReplayRefused> {
+        self.delivery.replay(journal, from, to)
     }
 
     /// Say good-bye: no event is sent any more, and what is in flight is waited for, for 1.5 s at most.

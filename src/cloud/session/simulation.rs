@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     sync::Arc,
     time::Duration,
 };
@@ -29,6 +29,7 @@ enum Action {
     Read(ReadId, u64, usize),
     Renewed,
     Append,
+    Replay,
     Consumer(bool),
     Rules(bool),
     Restart,
@@ -65,6 +66,9 @@ struct World {
     published: u64,
     refused: u64,
     renewals: u32,
+    /// Replays under way: the journal, and sequences that the broker has not taken since.
+    replays: BTreeMap<ReplayId, (u32, BTreeSet<u64>)>,
+    replayed: u64,
     /// The disk is an old copy, and nobody has noticed yet.
     copy: bool,
 }
@@ -101,6 +105,8 @@ impl World {
             published: 0,
             refused: 0,
             renewals: 0,
+            replays: BTreeMap::new(),
+            replayed: 0,
             copy: false,
         };
         for _ in 0..world.random.random_range(20..120) {
@@ -119,6 +125,9 @@ impl World {
         world.at(CALM, Action::Rules(true));
         for _ in 0..world.random.random_range(0..3) {
             world.some_time(CALM.as_nanos(), Action::Restart);
+        }
+        for _ in 0..world.random.random_range(0..4) {
+            world.some_time(CALM.as_nanos(), Action::Replay);
         }
         if world.random.random_bool(0.3) {
             world.some_time(CALM.as_nanos(), Action::OldCopy);
@@ -182,6 +191,7 @@ impl World {
         self.session.is_online()
             && self.delivered == self.last
             && self.open == 0
+            && self.replays.is_empty()
             && !self
                 .agenda
                 .iter()
@@ -254,6 +264,15 @@ impl World {
                 }
                 self.session.journal_is(&Arc::clone(&self.journal), self.last);
             }
+            Action::Replay => {
+                let from = self.random.random_range(1..=self.last.max(1));
+                let to = self.random.random_range(from..=self.last.max(1) + 10);
+                let journal = self.journal.to_string();
+                assert!(self.session.replay("another", from, to).is_err());
+                let id = self.session.replay(&journal, from, to).unwrap();
+                let wanted = self.events.range(from..=to).map(|(sequence, _)| *sequence).collect();
+                self.replays.insert(id, (self.journals, wanted));
+            }
             Action::Consumer(subscribed) => self.subscribed = subscribed,
             Action::Rules(allowed) => self.allowed = allowed,
             // What a copy did before its restart looks like the journal's own past.
@@ -275,6 +294,8 @@ impl World {
 
     fn restart(&mut self) {
         self.line_down();
+        // What was not replayed then is for the cloud to ask for again.
+        self.replays.clear();
         self.connection += 1;
         let seed = self.random.random();
         let journal = Arc::clone(&self.journal);
@@ -369,6 +390,7 @@ impl World {
                 Effect::Publish { token, event } => self.publish(token, &event),
                 Effect::Read { id, from, limit } => self.soon(20, Action::Read(id, from, limit)),
                 Effect::Delivered { journal, through } => self.keep_cursor(&journal, through),
+                Effect::Replayed { id, end } => self.replay_ended(id, &end),
                 Effect::BeginNewJournal { .. } => self.soon(100, Action::Renewed),
                 Effect::Disconnect => {
                     self.line_down();
@@ -393,6 +415,9 @@ impl World {
             (true, true) => {
                 let key = (self.journals, event.sequence);
                 let what = event.payload.parse().unwrap();
+                for (_, wanted) in self.replays.values_mut() {
+                    wanted.remove(&event.sequence);
+                }
                 // With confirm = "cloud" even an acknowledged event may get lost on the way to the consumer.
                 if self.confirm == Confirm::Broker || !self.fault(0.1) {
                     let before = self.accepted.insert(key, what);
@@ -405,6 +430,19 @@ impl World {
         self.soon(300, Action::Ack(connection, token, code));
         if self.calm() || self.random.random_bool(0.5) {
             self.soon(3000, Action::Commit(connection));
+        }
+    }
+
+    fn replay_ended(&mut self, id: ReplayId, end: &ReplayEnd) {
+        let (journal, mut wanted) = self.replays.remove(&id).expect("it was asked for");
+        match end {
+            ReplayEnd::Sent { events } => {
+                // The oldest events may have gone meanwhile.
+                wanted.retain(|sequence| self.events.contains_key(sequence));
+                assert!(journal == self.journals && wanted.is_empty(), "not replayed: {wanted:?}");
+                self.replayed += events;
+            }
+            ReplayEnd::JournalEnded => assert_ne!(journal, self.journals),
         }
     }
 
@@ -421,7 +459,7 @@ impl World {
 }
 
 fn simulate(seeds: std::ops::Range<u64>, confirm: Confirm) {
-    let (mut happened, mut published, mut refused, mut renewals) = (0, 0, 0, 0);
+    let (mut happened, mut published, mut refused, mut renewals, mut replayed) = (0, 0, 0, 0, 0);
     for seed in seeds {
         let run = std::panic::catch_unwind(|| {
             let mut world = World::new(seed, confirm);
@@ -436,9 +474,10 @@ fn simulate(seeds: std::ops::Range<u64>, confirm: Confirm) {
         published += world.published;
         refused += world.refused;
         renewals += world.renewals;
+        replayed += world.replayed;
     }
     // The faults did happen.
-    assert!(published > happened && happened > 0 && refused > 0 && renewals > 0);
+    assert!(published > happened && happened > 0 && refused > 0 && renewals > 0 && replayed > 0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::ReadId;
+use super::{ReadId, ReplayEnd, ReplayId};
 
 /// When an event counts as delivered (contract §4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +93,13 @@ pub enum Effect {
         journal: Arc<str>,
         /// The last sequence.
         through: u64,
+    },
+    /// A replay is over.
+    Replayed {
+        /// Which one.
+        id: ReplayId,
+        /// How.
+        end: ReplayEnd,
     },
     /// Begin a new journal.
     BeginNewJournal {

@@ -22,7 +22,8 @@ use crate::{
 pub(super) const FORGET_LOGGED: Duration = Duration::from_secs(60);
 
 impl Uplink {
-    pub(super) fn open(&mut self, secrets: Secrets, last: u64) -> Result<(), String> {
+    pub(super) fn open(&mut self, mut secrets: Secrets, last: u64) -> Result<(), String> {
+        self.signatures = std::mem::take(&mut secrets.signatures);
         self.tls = secrets.tls.is_some();
         self.identity = Uuid::new_v4();
         self.since = self.handles.clock.wall();
@@ -35,6 +36,7 @@ impl Uplink {
             will: self.status(Presence::Offline, last),
         })?;
         self.connection = Some(connection);
+        self.desk.connected(self.identity);
         Ok(())
     }
 
@@ -48,6 +50,7 @@ impl Uplink {
         self.announcing = 0;
         self.forbidden = None;
         self.handles.journal.set_online(false);
+        self.desk.disconnected();
         match failure {
             Some(failure) if !self.closing => self.failed(failure.explain(&self.target())),
             _ => self.online_since = None,
@@ -77,6 +80,7 @@ impl Uplink {
 
     pub(super) fn went_online(&mut self) {
         self.handles.journal.set_online(true);
+        self.obey_from_now_on();
         if self.online_since.is_none() {
             self.online_since = Some(clock::mono());
             self.connections += 1;

@@ -3,11 +3,14 @@
 //! One loop owns everything. What takes time runs beside it, as an answer of the broker or as a job of the store, and
 //! comes back as a value; nothing in the loop waits for anything else.
 
+mod commands;
 mod connection;
 mod show;
+mod sync;
 
-use std::{future::Future, mem::Discriminant, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, mem::Discriminant, pin::Pin, sync::Arc, time::Duration};
 
+use commands::CommandDone;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;
@@ -15,9 +18,11 @@ use uuid::Uuid;
 use super::{
     Handles, Secrets, Settings,
     client::{self, Connection, Message, Received},
+    command::{self, Desk},
     message::{Committed, Presence, StatusSeen},
     retained::Board,
-    session::{Ack, Effect, Event, ReadId, Session, Token, Trouble},
+    session::{Ack, Effect, Event, ReadId, ReplayId, Session, Token, Trouble},
+    signature::{self, Signatures},
     topic::{Root, Topic},
 };
 use crate::{
@@ -25,6 +30,7 @@ use crate::{
     domain::{Mono, StoredEvent},
     store::Position,
 };
+use sync::{SyncDone, Syncing};
 
 /// The loop turns at least so often.
 const TURN: Duration = Duration::from_secs(1);
@@ -45,11 +51,16 @@ pub async fn run(
     handles: Handles,
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let mut uplink = Uplink::new(settings, handles);
+    let interrupted = commands::interrupted(&handles.journal).await;
+    let mut uplink = Uplink::new(settings, handles, Desk::new(interrupted));
     let mut position = uplink.position.clone();
     let mut panels = uplink.handles.panels.clone();
+    let mut lines = uplink.handles.lines.clone();
     let mut building = uplink.handles.building.clone();
+    let mut cache = uplink.handles.cache.state();
     uplink.show_panels();
+    uplink.show_lines();
+    uplink.show_sync_state();
     loop {
         uplink.turn();
         if uplink.session.is_done() {
@@ -58,7 +69,7 @@ pub async fn run(
         }
         let wait = uplink.wait();
         tokio::select! {
-            event = next_event(&mut uplink.connection) => uplink.happened(event),
+            event = next_event(&mut uplink.connection), if uplink.syncing.has_room() => uplink.happened(event),
             Some(came) = uplink.answers.next() => {
                 uplink.came(came);
                 while let Some(Some(came)) = uplink.answers.next().now_or_never() {
@@ -68,9 +79,12 @@ pub async fn run(
             Some(done) = uplink.jobs.next() => uplink.done(done),
             () = changed(&mut position) => {}
             () = changed(&mut panels) => uplink.show_panels(),
+            () = changed(&mut lines) => uplink.show_lines(),
             () = changed(&mut building) => uplink.show_panels(),
+            () = changed(&mut cache) => {}
             _ = shutdown.wait_for(|stop| *stop), if !uplink.closing => {
                 uplink.closing = true;
+                uplink.desk.disconnected();
                 uplink.look_at_journal();
                 uplink.session.shut_down(clock::mono());
             }
@@ -83,7 +97,10 @@ pub async fn run(
 enum Came {
     Event(Token, Ack),
     Status(Ack),
+    Result(command::Token, Ack),
     Retained(Topic, Ack),
+    /// To a `sync/request`.
+    Asked(Ack),
     /// Topics that it does not let us subscribe to.
     Subscribed(Vec<String>),
     /// The connection ended first.
@@ -96,6 +113,8 @@ enum Done {
     Secrets(Result<Secrets, String>),
     Renewed(Result<(), String>),
     Saved(Result<(), String>),
+    Command(CommandDone),
+    Sync(SyncDone),
 }
 
 struct Uplink {
@@ -104,6 +123,12 @@ struct Uplink {
     position: watch::Receiver<Position>,
     root: Root,
     session: Session,
+    desk: Desk,
+    /// Which messages from below are the cloud's.
+    signatures: Signatures,
+    /// Commands that wait for the end of a replay.
+    replays: BTreeMap<ReplayId, Uuid>,
+    syncing: Syncing,
     board: Board,
     /// What `info` says of the clock.
     shown_clock: Option<bool>,
@@ -136,11 +161,13 @@ struct Uplink {
 }
 
 impl Uplink {
-    fn new(settings: Settings, handles: Handles) -> Self {
+    fn new(settings: Settings, handles: Handles, desk: Desk) -> Self {
         let root = Root::new(&settings.topic_prefix, &settings.gateway);
         let remembered = std::fs::read_to_string(&settings.retained_file).unwrap_or_default();
         let position = handles.journal.position();
         let Position { journal, last, .. } = position.borrow().clone();
+        let in_force = handles.cache.state().borrow().clone();
+        let syncing = Syncing::new(in_force, settings.parts_file.clone(), random_seed());
         let session = Session::new(
             settings.confirm,
             journal,
@@ -157,6 +184,10 @@ impl Uplink {
             position,
             root,
             session,
+            desk,
+            signatures: Signatures::default(),
+            replays: BTreeMap::new(),
+            syncing,
             shown_clock: None,
             saving: false,
             connection: None,
@@ -187,16 +218,31 @@ impl Uplink {
             self.closed(None);
         }
         self.look_at_journal();
-        while let Some(effect) = self.session.poll(now) {
-            self.perform(effect);
+        // Each may give the other something to do.
+        loop {
+            if let Some(effect) = self.session.poll(now) {
+                self.perform(effect);
+            } else if let Some(effect) = self.desk.poll(now) {
+                self.obey(effect);
+            } else {
+                break;
+            }
         }
+        self.sync_turn(now);
         self.announce();
         self.tell();
     }
 
     fn wait(&self) -> Duration {
         let now = clock::mono();
-        self.session.deadline(now).min(self.drop_at).since(now).min(TURN)
+        let syncing = self.syncing.deadline();
+        self.session
+            .deadline(now)
+            .min(self.desk.deadline(now))
+            .min(syncing)
+            .min(self.drop_at)
+            .since(now)
+            .min(TURN)
     }
 
     fn look_at_journal(&mut self) {
@@ -215,7 +261,9 @@ impl Uplink {
                 self.blocking(move || secrets(), Done::Secrets);
             }
             Effect::Subscribe => {
-                let topics = [Topic::Status, Topic::Committed].map(|topic| self.root.full(&topic)).to_vec();
+                let topics = [Topic::Status, Topic::Committed, Topic::Commands, Topic::SyncFlats]
+                    .map(|topic| self.root.full(&topic))
+                    .to_vec();
                 self.with_connection(|connection| {
                     let answer = connection.subscribe(topics)?;
                     Ok(Box::pin(async { answer.await.map_or(Came::Nothing, Came::Subscribed) }))
@@ -252,6 +300,7 @@ impl Uplink {
                 self.blocking(read, move |read| Done::Read(id, read));
             }
             Effect::Delivered { journal, through } => self.handles.journal.set_delivered(&journal, through),
+            Effect::Replayed { id, end } => self.replayed(id, &end),
             Effect::BeginNewJournal { reason } => {
                 if !std::mem::replace(&mut self.renewing, true) {
                     let journal = self.handles.journal.clone();
@@ -280,24 +329,40 @@ impl Uplink {
             }
             client::Event::Received(received) => {
                 self.look_at_journal();
-                self.received(&received, now);
+                self.received(received, now);
             }
             client::Event::Closed(failure) => self.closed(failure),
         }
     }
 
-    fn received(&mut self, received: &Received, now: Mono) {
-        match self.root.parse(&received.topic) {
-            Some(Topic::Status) => {
-                // What is no status of ours is to be replaced like that of another session.
-                let status: StatusSeen = serde_json::from_slice(&received.payload).unwrap_or_default();
-                self.session.status_seen(&status, now);
-            }
-            Some(Topic::Committed) => match serde_json::from_slice::<Committed>(&received.payload) {
-                Ok(committed) => self.session.committed_seen(&committed, now),
-                Err(error) => tracing::warn!(%error, "events/committed is not understood, and ignored"),
-            },
+    fn received(&mut self, received: Received, now: Mono) {
+        let topic = self.root.parse(&received.topic);
+        if topic == Some(Topic::Status) {
+            // Ours, and unsigned; what is no status is to be replaced like that of another session.
+            let status: StatusSeen = serde_json::from_slice(&received.payload).unwrap_or_default();
+            return self.session.status_seen(&status, now);
+        }
+        if topic == Some(Topic::SyncFlats) {
+            // As much as it is, it is opened beside the loop.
+            return self.flats_received(received, now);
+        }
+        let signatures = self.signatures.clone();
+        let opened = signatures.open(&received.payload);
+        let opened = opened.as_deref().map_err(|refused| *refused);
+        match topic {
+            Some(Topic::Committed) => self.committed_received(opened, now),
+            Some(Topic::Commands) => self.command_received(&received, opened, now),
             _ => tracing::debug!(topic = received.topic, retain = received.retain, "a message of no use"),
+        }
+    }
+
+    fn committed_received(&mut self, opened: Result<&[u8], signature::Refused>, now: Mono) {
+        let committed = opened.map_err(|refused| refused.to_string()).and_then(|payload| {
+            serde_json::from_slice::<Committed>(payload).map_err(|error| error.to_string())
+        });
+        match committed {
+            Ok(committed) => self.session.committed_seen(&committed, now),
+            Err(error) => tracing::warn!(error, "events/committed is not understood, and ignored"),
         }
     }
 
@@ -310,16 +375,18 @@ impl Uplink {
                 self.note_forbidden(&Topic::Status, &ack);
                 self.session.status_acknowledged(now);
             }
+            Came::Result(token, ack) => self.result_acknowledged(token, &ack, now),
             Came::Retained(topic, ack) => {
                 self.announcing = self.announcing.saturating_sub(1);
                 if !self.note_forbidden(&topic, &ack) {
                     self.board.done(&topic);
                 }
             }
+            Came::Asked(ack) => drop(self.note_forbidden(&Topic::SyncRequest, &ack)),
             Came::Subscribed(refused) => {
                 if let Some(topic) = refused.first() {
                     self.forbid(format!(
-                        "the broker does not let this gateway subscribe to {topic}: let it read its topics `status` and `events/committed`"
+                        "the broker does not let this gateway subscribe to {topic}: let it read its topics `status`, `commands`, `events/committed` and `sync/flats`"
                     ));
                 }
                 self.session.subscribed(now);
@@ -341,6 +408,7 @@ impl Uplink {
                     self.session.disconnected(false, now);
                 }
             }
+            Done::Command(done) => self.command_done(done, now),
             Done::Renewed(renewed) => {
                 self.renewing = false;
                 self.look_at_journal();
@@ -349,6 +417,7 @@ impl Uplink {
                     Err(error) => tracing::error!(error, "no new journal can be begun; tried again"),
                 }
             }
+            Done::Sync(done) => self.sync_done(done, now),
             Done::Saved(saved) => {
                 self.saving = false;
                 if let Err(error) = saved {

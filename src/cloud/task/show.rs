@@ -1,15 +1,18 @@
 //! What the uplink shows: retained topics to the cloud, its own state to `/healthz` and the log.
 
+use std::collections::BTreeSet;
+
 use super::{Came, Done, Uplink, connection::FORGET_LOGGED};
 use crate::{
     clock,
     cloud::{
         client::Message,
+        home_assistant,
         message::{self, Info},
         session::Ack,
         topic::Topic,
     },
-    domain::{ClockQuality, PanelStatus, UplinkStatus},
+    domain::{ClockQuality, LineStatus, PanelStatus, UplinkStatus},
     sys::files::write_private,
 };
 
@@ -28,6 +31,35 @@ impl Uplink {
             |topic| matches!(topic, Topic::Panel(name) if !panels.iter().any(|status| status.panel == *name)),
         );
         self.show_info();
+        if self.settings.home_assistant {
+            self.show_discovery();
+        }
+    }
+
+    /// Tells Home Assistant what there is.
+    fn show_discovery(&mut self) {
+        let messages = {
+            let (building, panels) = (self.handles.building.borrow(), self.handles.panels.borrow());
+            home_assistant::messages(&self.root, &self.settings.version, &building, &panels)
+        };
+        let topics: BTreeSet<Topic> = messages.iter().map(|(topic, _)| topic.clone()).collect();
+        for (topic, message) in messages {
+            let payload = message.to_string();
+            self.board.set(topic, payload.clone(), payload);
+        }
+        self.board.remove(|topic| matches!(topic, Topic::Discovery(_)) && !topics.contains(topic));
+    }
+
+    /// Puts on the board what lines are now. Only the state is news: a line is measured every second.
+    pub(super) fn show_lines(&mut self) {
+        let lines = self.handles.lines.borrow().clone();
+        let topic = |status: &LineStatus| Topic::Line { intercom: status.intercom, flat: status.flat };
+        for status in &lines {
+            let of_state = LineStatus { raw: None, value: None, measured_at: None, ..status.clone() };
+            self.board.set(topic(status), message::to_json(status), message::to_json(&of_state));
+        }
+        let shown: BTreeSet<Topic> = lines.iter().map(topic).collect();
+        self.board.remove(|topic| matches!(topic, Topic::Line { .. }) && !shown.contains(topic));
     }
 
     pub(super) fn show_info(&mut self) {

@@ -205,7 +205,7 @@ impl Control {
         match self.buses.pair(panel, PAIRING_TIME).await {
             Some(true) => Reply::Ok(PAIRING_TIME.as_secs().into()),
             Some(false) => Reply::Error(format!(
-                "panel {panel} has secure_channel = \"off\": set it to \"install\" or \"required\" to give it a key"
+                "panel {panel} has no secure channel: it is a Modbus panel, or has secure_channel = \"off\"; \"install\" or \"required\" would give it a key"
             )),
             None => {
                 Reply::Error(format!("there is no panel {panel} in the configuration of the running daemon"))

@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     domain::{FlatRecord, document},
-    store::{CacheError, CacheState, cache, sql, unsigned},
+    store::{CacheError, CacheState, LineChanges, cache, lines, sql, unsigned},
 };
 
 /// Identity of a flat: intercom and record id.
@@ -27,6 +27,8 @@ pub(in crate::store) enum CacheMessage {
     Commit(Commit, oneshot::Sender<Result<Changed, CacheError>>),
     /// Gives it up.
     Abort,
+    /// Keeps states of lines, once no change is under way.
+    Lines(LineChanges, oneshot::Sender<Result<(), CacheError>>),
 }
 
 /// How a change ends.
@@ -75,6 +77,8 @@ impl FlatRow {
 pub(super) struct CacheFile {
     connection: Connection,
     change: Option<Change>,
+    /// What came while a change was under way, which may yet be given up.
+    lines: Vec<(LineChanges, oneshot::Sender<Result<(), CacheError>>)>,
 }
 
 #[derive(Default)]
@@ -86,7 +90,7 @@ struct Change {
 
 impl CacheFile {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, change: None }
+        Self { connection, change: None, lines: Vec::new() }
     }
 
     /// Carries a message out, and tells what is in force then before it tells the one who asked: who reads after an
@@ -115,6 +119,10 @@ impl CacheFile {
                 let _ = reply.send(result);
             }
             CacheMessage::Abort => self.roll_back(),
+            CacheMessage::Lines(changes, reply) => self.lines.push((changes, reply)),
+        }
+        if self.change.is_none() {
+            self.keep_lines();
         }
     }
 
@@ -122,6 +130,13 @@ impl CacheFile {
     pub(super) fn close(&mut self) -> rusqlite::Result<()> {
         self.roll_back();
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
+    fn keep_lines(&mut self) {
+        for (changes, reply) in self.lines.drain(..) {
+            // Whoever no longer waits has its lines kept all the same.
+            let _ = reply.send(lines::write(&self.connection, &changes).map_err(CacheError::from));
+        }
     }
 
     /// A step of the open change. After a failed one the rest is left out, and the commit says why.

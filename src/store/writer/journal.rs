@@ -38,15 +38,17 @@ pub(in crate::store) struct Entry {
 
 /// The writing side of `journal.db`.
 pub(super) struct JournalFile {
-    connection: Connection,
+    pub(super) connection: Connection,
     position: Position,
     boots: HashMap<Arc<str>, i64>,
     /// The cap, events.
     max_events: u64,
     /// The cap, pages.
-    max_pages: i64,
+    pub(super) max_pages: i64,
     /// Where deletion by age goes on looking; `None`: at the oldest event.
     age_scan: Option<u64>,
+    /// Rows of `commands`.
+    pub(super) commands: u64,
 }
 
 /// Where the cursor goes.
@@ -68,7 +70,9 @@ impl JournalFile {
     pub(super) fn new(connection: Connection, max_events: u64) -> rusqlite::Result<Self> {
         let position = events::position(&connection)?;
         let max_pages = connection.query_row("PRAGMA max_page_count", [], |row| row.get(0))?;
-        Ok(Self { connection, position, boots: HashMap::new(), max_events, max_pages, age_scan: None })
+        let commands = super::commands::count(&connection)?;
+        let boots = HashMap::new();
+        Ok(Self { connection, position, boots, max_events, max_pages, age_scan: None, commands })
     }
 
     pub(super) fn position(&self) -> &Position {

@@ -16,6 +16,7 @@
 
 mod ballast;
 mod cache;
+mod commands;
 mod journal;
 
 use std::{sync::Arc, time::Duration};
@@ -30,7 +31,7 @@ pub(super) use cache::{CacheMessage, Changed, Commit, FlatId, FlatRow};
 use journal::{Cursor, JournalFile};
 pub(super) use journal::{Entry, found};
 
-use super::{AppendError, Now, StoreError, connect, health::Shared};
+use super::{AppendError, Begun, Now, StoreError, commands::NewCommand, connect, health::Shared};
 use crate::domain::{ClockQuality, EventBody, Occurrence, Stamp, event::JournalPruned};
 
 /// Least time between two commits of events, unless a batch is full.
@@ -67,6 +68,10 @@ pub(super) enum JournalMessage {
     BeginNew(String, oneshot::Sender<Result<(), StoreError>>),
     /// The wall clock was right at this stamp.
     TimeFloor(Stamp),
+    /// The id of a command is to be committed, unless it is known.
+    BeginCommand(NewCommand, oneshot::Sender<Result<Begun, StoreError>>),
+    /// The result of a command is to be committed.
+    EndCommand(uuid::Uuid, String, oneshot::Sender<Result<(), StoreError>>),
 }
 
 /// What the writer thread needs.
@@ -199,6 +204,15 @@ impl Writer {
                     tracing::warn!(%error, "journal.db: the last synchronised time could not be kept");
                 }
             }
+            JournalMessage::BeginCommand(command, reply) => {
+                let begun = self.with_room(|journal, now| journal.begin_command(&command, now));
+                // Whoever no longer waits does not act on it either.
+                let _ = reply.send(begun);
+            }
+            JournalMessage::EndCommand(id, result, reply) => {
+                let ended = self.with_room(|journal, _| journal.end_command(id, &result));
+                let _ = reply.send(ended);
+            }
         }
     }
 
@@ -270,6 +284,32 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Writes at once, beside the events; on a full disk the oldest of them make room.
+    fn with_room<T>(
+        &mut self,
+        mut write: impl FnMut(&mut JournalFile, &Stamp) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let now = (self.now)();
+        let mut tries = 0;
+        let written = loop {
+            match write(&mut self.journal, &now) {
+                Err(error) if connect::is_full(&error) && tries < ROOM_TRIES => {
+                    tries += 1;
+                    match self.make_room(&now) {
+                        Ok(true) => {}
+                        Ok(false) | Err(_) => break Err(error),
+                    }
+                }
+                result => break result,
+            }
+        };
+        if tries > 0 {
+            self.publish();
+            self.tell_health();
+        }
+        written.map_err(|source| StoreError::Write { file: "journal.db".into(), source })
     }
 
     /// On a full disk: first the ballast, then the oldest events; `false` where there is nothing left to give.

@@ -34,9 +34,9 @@ pub enum Reply {
         reader: u8,
         /// 0 raw, 1 Wiegand, 2 UID, 3 OSS-SID.
         format: u8,
-        /// How many bits `data` holds.
+        /// How many bits `data` is said to hold.
         bits: u16,
-        /// ⌈bits / 8⌉ bytes, most significant bit first, left-justified.
+        /// Most significant bit first, left-justified. Where it is not ⌈bits / 8⌉ bytes, nobody knows what was read.
         data: Sensitive,
     },
     /// A card, as characters (deprecated).
@@ -332,12 +332,7 @@ impl Reply {
             (code::OSTATR, states) => Ok(Self::OStatR(states.to_vec())),
             (code::RSTATR, states) => Ok(Self::RStatR(states.to_vec())),
             (code::RAW, &[reader, format, low, high, ref data @ ..]) => {
-                let bits = u16::from_le_bytes([low, high]);
-                if data.len() == usize::from(bits.div_ceil(8)) {
-                    Ok(Self::Raw { reader, format, bits, data: data.into() })
-                } else {
-                    Err(wrong("4 and as many as hold the bits"))
-                }
+                Ok(Self::Raw { reader, format, bits: u16::from_le_bytes([low, high]), data: data.into() })
             }
             (code::RAW, _) => Err(wrong("at least 4")),
             (code::FMT, [reader, direction, count, data @ ..]) if data.len() == usize::from(*count) => {

@@ -360,9 +360,22 @@ fn a_reply_that_cannot_be_read_is_passed_over() {
     let mut rig = Rig::plain();
     let _ = rig.next();
     let mut bytes = Vec::new();
-    emit(&header(rig.sequence), None, 0x50, &[0, 0, 200, 0, 1], &mut bytes).unwrap();
+    emit(&header(rig.sequence), None, 0x50, &[0, 0, 200], &mut bytes).unwrap();
     assert!(matches!(rig.hear(&bytes[1..]), Heard::Done(_)));
     assert_eq!(rig.events(), []);
     let number = rig.sequence;
     assert_eq!((rig.next(), rig.sequence), ("POLL", number % 3 + 1));
+}
+
+#[test]
+fn a_card_whose_length_is_wrong_is_a_card_all_the_same() {
+    let mut rig = Rig::plain();
+    let _ = rig.next();
+    let data = crate::wire::osdp::Sensitive(vec![1]);
+    rig.reply(&Reply::Raw { reader: 0, format: 0, bits: 200, data: data.clone() });
+    let events = rig.events();
+    assert!(
+        matches!(&events[..], [Event::Credential { bits: 200, data: read, .. }] if *read == data),
+        "{events:?}"
+    );
 }

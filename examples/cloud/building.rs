@@ -1,0 +1,120 @@
+//! A sync server's side of a building (contract §4): its flats, their digest, and the messages that bring them to the
+//! gateway. It knows no network; whoever uses it publishes what it gives on `sync/flats`.
+
+use std::collections::BTreeMap;
+
+use intercom_gateway::domain::{
+    FlatRecord,
+    document::{DigestBuilder, InvalidFlat, canonical_hash, parse_flat},
+};
+use serde_json::{Value, json};
+
+/// Most bytes of flats in a part: with what is around them still below the contract's 512 KiB.
+pub const PART: usize = 500 << 10;
+
+/// Flats by intercom and record id.
+pub type Flats = BTreeMap<(u64, u64), FlatRecord>;
+
+/// A building as the cloud has it.
+pub struct Building {
+    revision: u64,
+    flats: Flats,
+    digest: String,
+}
+
+impl Building {
+    /// A building with these flats as its revision.
+    pub fn new(revision: u64, flats: Flats) -> Self {
+        let digest = digest(&flats);
+        Self { revision, flats, digest }
+    }
+
+    /// What a gateway that has this revision says in `sync/state`: revision and digest.
+    pub fn state(&self) -> (u64, &str) {
+        (self.revision, &self.digest)
+    }
+
+    /// Its flats.
+    pub fn flats(&self) -> &Flats {
+        &self.flats
+    }
+
+    /// The answer to a `sync/request`: `current` to a gateway that has these very flats, else a snapshot.
+    pub fn answer(&self, request: &Value) -> Vec<String> {
+        let id = request["request"].as_str();
+        if request["revision"] == self.revision && request["digest"] == *self.digest {
+            let current =
+                json!({"kind": "current", "request": id, "revision": self.revision, "digest": self.digest});
+            return vec![current.to_string()];
+        }
+        self.snapshot(id, PART)
+    }
+
+    /// The whole building in parts of at most `most` bytes of flats; a larger flat has a part of its own.
+    pub fn snapshot(&self, request: Option<&str>, most: usize) -> Vec<String> {
+        let mut parts = vec![String::new()];
+        for flat in self.flats.values() {
+            let flat = to_json(flat);
+            match parts.last_mut() {
+                Some(part) if part.is_empty() => *part = flat,
+                Some(part) if part.len() + flat.len() < most => {
+                    part.push(',');
+                    part.push_str(&flat);
+                }
+                _ => parts.push(flat),
+            }
+        }
+        let (count, empty) = (parts.len(), self.flats.is_empty());
+        let request = request.map(|id| format!("\"request\":\"{id}\",")).unwrap_or_default();
+        let (revision, digest) = (self.revision, &self.digest);
+        let message = |(part, flats): (usize, String)| {
+            format!(
+                r#"{{"kind":"snapshot",{request}"revision":{revision},"part":{part},"parts":{count},"digest":"{digest}","empty":{empty},"flats":[{flats}]}}"#
+            )
+        };
+        (1..).zip(parts).map(message).collect()
+    }
+
+    /// The building becomes these flats as the next revision; gives the delta that tells a gateway so.
+    pub fn become_these(&mut self, flats: Flats) -> String {
+        let base = self.revision;
+        let before = std::mem::replace(self, Self::new(base + 1, flats)).flats;
+        let changed = self.flats.iter().filter(|(place, flat)| before.get(place) != Some(flat));
+        let upsert: Vec<String> = changed.map(|(_, flat)| to_json(flat)).collect();
+        let gone = before.keys().filter(|place| !self.flats.contains_key(place));
+        let remove: Vec<Value> = gone.map(|(intercom, id)| json!({"intercom": intercom, "id": id})).collect();
+        format!(
+            r#"{{"kind":"delta","base":{base},"revision":{},"digest":"{}","empty":{},"upsert":[{}],"remove":{}}}"#,
+            self.revision,
+            self.digest,
+            self.flats.is_empty(),
+            upsert.join(","),
+            Value::from(remove)
+        )
+    }
+}
+
+/// Reads `{"flats":[{"intercom":1,…}]}`, the form of `intercom-gateway export`.
+///
+/// # Errors
+/// The flat that is none, and why; a document without flats has none.
+pub fn read_flats(document: &Value) -> Result<Flats, InvalidFlat> {
+    let flats = document["flats"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let flat = |flat: &Value| {
+        let flat = parse_flat(&flat.to_string())?;
+        Ok(((flat.intercom, flat.document.id), flat))
+    };
+    flats.iter().map(flat).collect()
+}
+
+fn digest(flats: &Flats) -> String {
+    let mut digest = DigestBuilder::default();
+    for ((intercom, id), flat) in flats {
+        digest.add(*intercom, *id, &canonical_hash(flat));
+    }
+    digest.finish()
+}
+
+fn to_json(flat: &FlatRecord) -> String {
+    serde_json::to_string(flat).expect("flats have only JSON types")
+}

@@ -1,0 +1,99 @@
+//! Lines: how each is, and measuring one now.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{Response, Uri},
+};
+use serde::Serialize;
+
+use super::{
+    error::{Invalid, ok},
+    query::{FLAT, INTERCOM, Parameters, ids},
+    routes::{Api, read_body},
+};
+use crate::{
+    bus::MeasureError,
+    domain::{LineStatus, Name, document::MAX_INTEGER},
+};
+
+/// A bus withdraws a measurement after 2 s. Only one whose thread hangs does not say so.
+const BUS_HANGS: Duration = Duration::from_secs(3);
+
+/// A line as in the contract's `lines/{intercom}/{flat number}`, with where it is connected.
+#[derive(Serialize)]
+struct Row {
+    #[serde(flatten)]
+    status: LineStatus,
+    panel: Name,
+    line: u16,
+}
+
+impl From<LineStatus> for Row {
+    fn from(status: LineStatus) -> Self {
+        Self { panel: status.panel.clone(), line: status.line, status }
+    }
+}
+
+/// `GET /api/local/v1/lines`: `{"data":[…]}`, of one intercom where `intercom` names it.
+pub(super) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Shape {
+        data: Vec<Row>,
+    }
+    let mut parameters = Parameters::of(&uri);
+    let intercom = parameters.number("intercom", 1, MAX_INTEGER);
+    let known = parameters.finish().and_then(|()| intercom.map_or(Ok(()), |id| api.known_intercom(id)));
+    if let Err(invalid) = known {
+        return Invalid::response(invalid);
+    }
+    let lines = api.handles.buses.lines().into_iter().map(|line| line.status);
+    let asked = lines.filter(|status| intercom.is_none_or(|intercom| status.intercom == intercom));
+    ok(&Shape { data: asked.map(Row::from).collect() })
+}
+
+/// `POST /api/local/v1/intercoms/{intercom}/lines/{flat number}/measure`: measures one line, answers with it. Changes
+/// nothing in the building, so a token that may only read may ask for it.
+pub(super) async fn measure(State(api): State<Arc<Api>>, uri: Uri, body: Body) -> Response<Body> {
+    if let Err(refused) = read_body(body, &api.settings.limits).await {
+        return refused;
+    }
+    let asked = || {
+        let [intercom, flat] = ids(&uri, [INTERCOM, FLAT])?;
+        api.known_intercom(intercom)?;
+        Ok((intercom, flat))
+    };
+    let (intercom, flat) = match asked() {
+        Ok(asked) => asked,
+        Err(invalid) => return Invalid::response(invalid),
+    };
+    let measured = tokio::time::timeout(BUS_HANGS, api.handles.buses.measure(intercom, flat)).await;
+    let (code, message) = match measured {
+        Ok(Ok(status)) => return ok(&Row::from(status)),
+        Ok(Err(error)) => cause(intercom, flat, error),
+        Err(_) => ("unconfirmed", "The line was not measured: its bus does not answer.".to_owned()),
+    };
+    Invalid::field("flat", format!("{code}: {message}")).response_with_code(code, &message)
+}
+
+fn cause(intercom: u64, flat: u64, error: MeasureError) -> (&'static str, String) {
+    match error {
+        MeasureError::UnknownFlat(_) => (
+            "unknown_flat",
+            format!(
+                "No panel has a line of flat {flat} of intercom {intercom} (the path takes the number on the door; see `lines` of [[panel]] in the configuration)."
+            ),
+        ),
+        MeasureError::Busy => ("panel_offline", "The bus of the line takes no commands just now.".to_owned()),
+        MeasureError::Failed(failure) => {
+            let message = match failure.code() {
+                "panel_offline" => "The panel of the line does not answer.",
+                "unconfirmed" => "The panel of the line did not answer in time.",
+                _ => "The panel has no register for this line, or refused to read it.",
+            };
+            (failure.code(), message.to_owned())
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The way to a running bus: what it is made of, what it tells, what it can be asked for.
+
+use std::{
+    collections::HashMap,
+    io,
+    num::NonZeroU16,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    thread,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    boards::KnownLine,
+    core::{UnknownFlat, UnlockRefused},
+    effects::Keep,
+    line::LineStats,
+    port::PortSettings,
+    station::StationSettings,
+};
+use crate::{
+    access::Directory,
+    clock::{self, Clock},
+    domain::{LineStatus, Mono, Name, Occurrence, PanelStatus, Profile, event::UnlockedBy},
+    lines::{BoardSettings, FlatLines, KeptLine},
+    panel::{Failure, osdp},
+};
+
+/// A bus as configured.
+pub struct BusSettings {
+    /// Its name.
+    pub name: Name,
+    /// Its port.
+    pub port: PortSettings,
+    /// Its panels.
+    pub panels: Vec<PanelSettings>,
+}
+
+/// A panel as configured.
+pub struct PanelSettings {
+    /// What hangs on it.
+    pub station: StationSettings,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its lines, where it has some.
+    pub lines: Option<LinesSettings>,
+}
+
+/// What a panel speaks; the same for all panels of a bus.
+pub enum Protocol {
+    /// OSDP.
+    Osdp(osdp::Settings),
+    /// Modbus RTU.
+    Modbus(ModbusSettings),
+}
+
+/// A Modbus panel as configured.
+pub struct ModbusSettings {
+    /// 1–247.
+    pub unit: u8,
+    /// What its registers mean.
+    pub profile: Arc<Profile>,
+}
+
+/// The lines of a panel, and what an earlier run knew of them, by flat number.
+pub struct LinesSettings {
+    /// What the configuration says.
+    pub board: BoardSettings,
+    /// What is remembered.
+    pub kept: HashMap<u64, KeptLine>,
+}
+
+/// What the cloud has of the building, as far as buses need it; swapped whole.
+#[derive(Debug, Default)]
+pub struct InForce {
+    /// The keys.
+    pub directory: Directory,
+    /// The lines of flats.
+    pub lines: Arc<FlatLines>,
+}
+
+/// What a bus shares with the rest.
+#[derive(Clone)]
+pub struct Shared {
+    /// The keys and lines in force.
+    pub in_force: Arc<ArcSwap<InForce>>,
+    /// The clocks.
+    pub clock: Arc<Clock>,
+    /// Where reports go. Bounded; when it is full, events are counted in `lost` and a key counts as not stored.
+    pub reports: mpsc::Sender<Report>,
+    /// Events that found `reports` full.
+    pub lost: Arc<AtomicU64>,
+}
+
+/// What a bus tells.
+#[derive(Debug)]
+pub enum Report {
+    /// Something happened.
+    Event(Occurrence),
+    /// Something has to be remembered of a panel. `stored` is to be answered where it is `Some`.
+    Keep {
+        /// The panel.
+        panel: Name,
+        /// What.
+        keep: Keep,
+        /// Told `true` once it is on disk.
+        stored: Option<oneshot::Sender<bool>>,
+    },
+}
+
+/// How a bus is.
+#[derive(Clone, Debug, Default)]
+pub struct BusStatus {
+    /// Whether the port is open.
+    pub open: bool,
+    /// Why it is not.
+    pub error: Option<String>,
+    /// Counters since the start.
+    pub stats: LineStats,
+    /// All its panels.
+    pub panels: Vec<PanelStatus>,
+    /// By how much the lines of each panel that has some are read less often than they should be.
+    pub stretches: Vec<(Name, f64)>,
+}
+
+/// Why a remote unlock failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnlockError {
+    /// It was not tried.
+    #[error(transparent)]
+    Refused(#[from] UnlockRefused),
+    /// The panel did not do it.
+    #[error("the panel did not open: {}", .0.code())]
+    Failed(Failure),
+    /// The bus has too much to do, or is ending.
+    #[error("the bus takes no commands just now")]
+    Busy,
+}
+
+/// Why a line could not be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MeasureError {
+    /// Nobody has a line of that flat.
+    #[error(transparent)]
+    UnknownFlat(#[from] UnknownFlat),
+    /// The panel did not do it.
+    #[error("the panel did not measure: {}", .0.code())]
+    Failed(Failure),
+    /// The bus has too much to do, or is ending.
+    #[error("the bus takes no commands just now")]
+    Busy,
+}
+
+pub(super) enum Command {
+    Unlock {
+        panel: Name,
+        tenths: Option<NonZeroU16>,
+        by: UnlockedBy,
+        caused: Mono,
+        done: oneshot::Sender<Result<(), UnlockError>>,
+    },
+    Measure {
+        intercom: u64,
+        flat: u64,
+        caused: Mono,
+        done: oneshot::Sender<Result<LineStatus, MeasureError>>,
+    },
+    Pair {
+        panel: Name,
+        until: Mono,
+        done: oneshot::Sender<Option<bool>>,
+    },
+    KeyStored {
+        panel: usize,
+        stored: bool,
+    },
+    Stop,
+}
+
+/// The way to a running bus.
+pub struct BusHandle {
+    /// Its name.
+    pub name: Name,
+    /// Its panels.
+    pub panels: Vec<Name>,
+    /// Those of them that have a lock, with their intercoms.
+    pub locks: Vec<(Name, u64)>,
+    /// How it is, as of the last change or second.
+    pub status: watch::Receiver<BusStatus>,
+    /// Its lines, panel by panel. A change of one of their states is a change; that they were measured again is not,
+    /// though it is to be seen here within a second.
+    pub lines: watch::Receiver<Arc<[KnownLine]>>,
+    /// When its loop last turned, on the monotonic clock, in nanoseconds.
+    pub beat: Arc<AtomicU64>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) thread: Mutex<Option<thread::JoinHandle<io::Result<()>>>>,
+}
+
+impl BusHandle {
+    /// Unlocks and waits until the panel has taken it, at most 2 s from `caused` on. `tenths`: units of 100 ms, by
+    /// default as configured.
+    pub async fn unlock(
+        &self,
+        panel: &Name,
+        tenths: Option<NonZeroU16>,
+        by: UnlockedBy,
+        caused: Mono,
+    ) -> Result<(), UnlockError> {
+        let (done, result) = oneshot::channel();
+        let unlock = Command::Unlock { panel: panel.clone(), tenths, by, caused, done };
+        self.commands.try_send(unlock).map_err(|_| UnlockError::Busy)?;
+        result.await.map_err(|_| UnlockError::Busy)?
+    }
+
+    /// Measures the line of a flat, by its number on the door, and waits for what comes of it: at most 2 s.
+    ///
+    /// # Errors
+    /// [`MeasureError`]: nothing new is known of the line.
+    pub async fn measure(&self, intercom: u64, flat: u64) -> Result<LineStatus, MeasureError> {
+        let (done, result) = oneshot::channel();
+        let measure = Command::Measure { intercom, flat, caused: clock::mono(), done };
+        self.commands.try_send(measure).map_err(|_| MeasureError::Busy)?;
+        result.await.map_err(|_| MeasureError::Busy)?
+    }
+
+    /// Lets a swapped panel in by the default key for a time. `None`: no such panel on this bus; `false`: it has
+    /// no secure channel.
+    pub async fn pair(&self, panel: &Name, time: Duration) -> Option<bool> {
+        let (done, result) = oneshot::channel();
+        let until = clock::mono() + time;
+        self.commands.send(Command::Pair { panel: panel.clone(), until, done }).await.ok()?;
+        result.await.ok()?
+    }
+
+    /// Asks the bus to end after the transaction on the wire.
+    pub async fn stop(&self) {
+        // A closed channel: it has ended already.
+        let _ = self.commands.send(Command::Stop).await;
+    }
+
+    /// Waits for the thread, which ends by itself only by a panic. Blocks: for use outside the runtime's threads.
+    pub fn join(&self) -> io::Result<()> {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match thread.map(thread::JoinHandle::join) {
+            Some(Err(_)) => Err(io::Error::other(format!("the thread of bus {} has panicked", self.name))),
+            Some(Ok(result)) => result,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_finished(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
+    }
+}

@@ -1,0 +1,180 @@
+//! Ranges of the journal that the cloud wants once more (contract §4, `replay`).
+//!
+//! Invariants: one batch is under way at a time, and the next one begins when the broker has taken all of it; what a
+//! refusal or a lost connection takes is sent again from that batch on. Live events go first: [`Replays::take`] is
+//! only asked where none waits.
+
+use std::collections::VecDeque;
+
+use super::{
+    Event,
+    reader::{ReadId, Reader},
+};
+
+/// Events of a batch.
+const BATCH: u64 = 50;
+
+/// Ranges that wait or are under way.
+const RANGES: usize = 16;
+
+/// Names one replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReplayId(u64);
+
+/// How a replay ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplayEnd {
+    /// The broker has taken all that was there.
+    Sent {
+        /// So many events.
+        events: u64,
+    },
+    /// A new journal was begun.
+    JournalEnded,
+}
+
+/// Why a replay is not begun.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayRefused {
+    /// The journal is not ours.
+    #[error("the journal of this gateway is {0}")]
+    UnknownJournal(String),
+    /// [`RANGES`] of them wait.
+    #[error("{RANGES} replays are under way")]
+    TooMany,
+}
+
+impl ReplayRefused {
+    /// Whether it is the journal that is unknown.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::UnknownJournal(_))
+    }
+}
+
+#[derive(Debug)]
+struct Range {
+    id: ReplayId,
+    /// The next sequence to send, and the last one.
+    from: u64,
+    to: u64,
+    sent: u64,
+}
+
+/// The ranges, in the order in which they were asked for.
+#[derive(Debug)]
+pub(super) struct Replays {
+    ranges: VecDeque<Range>,
+    ids: u64,
+    reader: Reader,
+    /// A batch is being read or is under way.
+    begun: bool,
+    /// The last sequence of the batch that was handed out, and how many are not acknowledged.
+    handed_out: Option<u64>,
+    count: u64,
+    open: usize,
+    ended: VecDeque<(ReplayId, ReplayEnd)>,
+}
+
+impl Replays {
+    pub(super) fn new() -> Self {
+        Self {
+            ranges: VecDeque::new(),
+            ids: 0,
+            reader: Reader::idle(),
+            begun: false,
+            handed_out: None,
+            count: 0,
+            open: 0,
+            ended: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, from: u64, to: u64) -> Result<ReplayId, ReplayRefused> {
+        if self.ranges.len() >= RANGES {
+            return Err(ReplayRefused::TooMany);
+        }
+        self.ids += 1;
+        let id = ReplayId(self.ids);
+        self.ranges.push_back(Range { id, from, to, sent: 0 });
+        Ok(id)
+    }
+
+    /// The next event to publish.
+    pub(super) fn take(&mut self) -> Option<Event> {
+        let to = self.ranges.front()?.to;
+        let event = self.reader.take()?;
+        if event.sequence > to {
+            // A gap where the range ended: what lies behind it was read for nothing.
+            self.reader.stop();
+            return None;
+        }
+        self.handed_out = Some(event.sequence);
+        self.count += 1;
+        self.open += 1;
+        Some(event)
+    }
+
+    /// What to read now, where the journal ends at `last`.
+    pub(super) fn ask(&mut self, last: u64, ids: &mut u64) -> Option<(ReadId, u64, usize)> {
+        self.settle(last);
+        if !self.begun {
+            let range = self.ranges.front()?;
+            let wanted = (range.to.min(last) - range.from).saturating_add(1).min(BATCH);
+            self.reader.begin(range.from, usize::try_from(wanted).unwrap_or(usize::MAX));
+            (self.begun, self.handed_out, self.count) = (true, None, 0);
+        }
+        self.reader.ask(last, ids)
+    }
+
+    /// As [`Reader::got`].
+    pub(super) fn got(&mut self, id: ReadId, events: Vec<Event>) -> Option<Vec<Event>> {
+        self.reader.got(id, events)
+    }
+
+    pub(super) fn failed(&mut self, id: ReadId) {
+        self.reader.failed(id);
+    }
+
+    /// The broker took one.
+    pub(super) fn acknowledged(&mut self) {
+        self.open = self.open.saturating_sub(1);
+    }
+
+    /// What was under way is to be sent again.
+    pub(super) fn again(&mut self) {
+        self.reader.stop();
+        (self.begun, self.handed_out, self.count, self.open) = (false, None, 0, 0);
+    }
+
+    /// There is another journal.
+    pub(super) fn end_all(&mut self) {
+        self.again();
+        self.ended.extend(self.ranges.drain(..).map(|range| (range.id, ReplayEnd::JournalEnded)));
+    }
+
+    /// The next replay that is over.
+    pub(super) fn poll_ended(&mut self, last: u64) -> Option<(ReplayId, ReplayEnd)> {
+        self.settle(last);
+        self.ended.pop_front()
+    }
+
+    /// Ends the batch that is acknowledged, and ranges of which nothing is left.
+    fn settle(&mut self, last: u64) {
+        while let Some(range) = self.ranges.front_mut() {
+            if self.begun {
+                if self.open > 0 || !self.reader.is_idle() {
+                    return;
+                }
+                range.sent += self.count;
+                // Nothing came: nothing of it is left in the journal.
+                range.from = self.handed_out.map_or(range.to, |last| last).saturating_add(1);
+                self.begun = false;
+            }
+            if range.from <= range.to.min(last) {
+                return;
+            }
+            self.ended.push_back((range.id, ReplayEnd::Sent { events: range.sent }));
+            self.ranges.pop_front();
+        }
+    }
+}

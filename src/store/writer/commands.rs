@@ -1,0 +1,112 @@
+//! The table of commands as the writer sees it: an id goes in synced, before anybody acts on it.
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use uuid::Uuid;
+
+use super::journal::JournalFile;
+use crate::{
+    domain::{ClockQuality, Stamp},
+    store::{Begun, commands::NewCommand, unsigned},
+};
+
+/// How long ids are kept (contract §4).
+const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Most ids, and least; between them one for each 4 pages that the journal may have, so that they cannot take the room
+/// of events: with its result one has some 300 bytes.
+const MOST: u64 = 50_000;
+const LEAST: u64 = 1024;
+const PAGES_EACH: u64 = 4;
+
+/// Longest result that is kept whole, bytes; a repetition gets a longer one without its `data`.
+const LONGEST_RESULT: usize = 8192;
+
+/// Ids that one deletion looks at: more than come between two.
+const STEP: u32 = 64;
+
+/// Rows of the table.
+pub(super) fn count(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.query_row("SELECT count(*) FROM commands", [], |row| row.get(0).map(unsigned))
+}
+
+impl JournalFile {
+    /// Commits a new id, after room was made for it.
+    pub(super) fn begin_command(&mut self, new: &NewCommand, now: &Stamp) -> rusqlite::Result<Begun> {
+        let most = (unsigned(self.max_pages) / PAGES_EACH).clamp(LEAST, MOST);
+        let before = self.commands;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let known = transaction
+            .prepare_cached("SELECT result FROM commands WHERE id = ?1")?
+            .query_row([new.id.as_bytes()], |row| row.get(0))
+            .optional()?;
+        if let Some(result) = known {
+            return Ok(Begun::Known(result));
+        }
+        let synchronized = now.clock == ClockQuality::Synchronized;
+        let mut count = before;
+        if synchronized {
+            count -= forget_old(&transaction, now.time)?;
+            if count >= most {
+                count -= forget_expired(&transaction, now.time)?;
+            }
+        }
+        if count >= most {
+            return Ok(Begun::Full);
+        }
+        transaction
+            .prepare_cached(
+                "INSERT INTO commands (id, command, seen_ms, synchronized, expires_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                new.id.as_bytes(),
+                new.command,
+                now.time.as_millisecond(),
+                synchronized,
+                new.expires_at.as_millisecond()
+            ])?;
+        transaction.commit()?;
+        self.commands = count + 1;
+        Ok(Begun::New)
+    }
+
+    /// Commits a result.
+    pub(super) fn end_command(&mut self, id: Uuid, result: &str) -> rusqlite::Result<()> {
+        let short = if result.len() > LONGEST_RESULT { without_data(result) } else { None };
+        self.connection
+            .prepare_cached("UPDATE commands SET result = ?2 WHERE id = ?1")?
+            .execute(params![id.as_bytes(), short.as_deref().unwrap_or(result)])?;
+        Ok(())
+    }
+}
+
+/// Deletes ids older than [`KEPT`], some at a time, and never by a clock that nobody vouches for: one that came while
+/// it was not synchronised is as old as the next one that came when it was.
+fn forget_old(connection: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
+    let before = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
+    let deleted = connection
+        .prepare_cached(
+            "DELETE FROM commands WHERE n <= (
+                 SELECT max(n) FROM (SELECT n, synchronized, seen_ms FROM commands ORDER BY n LIMIT ?2)
+                 WHERE synchronized AND seen_ms < ?1)",
+        )?
+        .execute(params![before.as_millisecond(), STEP])?;
+    Ok(deleted as u64)
+}
+
+/// Deletes some of the oldest ids whose time is over: a repetition of theirs is `expired`.
+fn forget_expired(connection: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
+    let deleted = connection
+        .prepare_cached(
+            "DELETE FROM commands WHERE n IN (
+                 SELECT n FROM commands WHERE result IS NOT NULL AND expires_ms < ?1 ORDER BY n LIMIT ?2)",
+        )?
+        .execute(params![now.as_millisecond(), STEP])?;
+    Ok(deleted as u64)
+}
+
+fn without_data(result: &str) -> Option<String> {
+    let mut result: serde_json::Value = serde_json::from_str(result).ok()?;
+    *result.get_mut("data")? = serde_json::Value::Null;
+    Some(result.to_string())
+}

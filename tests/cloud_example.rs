@@ -1,0 +1,147 @@
+//! The pieces of `examples/cloud`: what is consumed, once; what is served, by the published digest.
+
+#[allow(dead_code, reason = "the program uses the rest")]
+#[path = "../examples/cloud/building.rs"]
+mod building;
+#[path = "../examples/cloud/events.rs"]
+mod events;
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use building::{Building, read_flats};
+use events::{Consumer, Replay, Taken};
+use intercom_gateway::{
+    cloud::sync::{Content, Header, read},
+    domain::Mono,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn event(sequence: u64) -> Value {
+    json!({"id": format!("9f3c2a41-{sequence}"), "type": "intercom.key.swiped", "data": {"journal": "9f3c2a41"}})
+}
+
+fn id() -> (String, String) {
+    ("g".to_owned(), "9f3c2a41".to_owned())
+}
+
+fn at(seconds: u64) -> Mono {
+    Mono::ZERO + Duration::from_secs(seconds)
+}
+
+#[test]
+fn a_hole_is_asked_for_after_a_minute_and_given_up_after_three_replays() {
+    let mut consumer = Consumer::default();
+    for sequence in [1, 2, 5, 6] {
+        assert_eq!(consumer.take("g", &event(sequence)).unwrap(), Taken::New);
+    }
+    assert_eq!(consumer.take("g", &event(5)).unwrap(), Taken::Known);
+    assert_eq!(consumer.committed(), [(id(), 2)]);
+    assert_eq!(consumer.committed(), []);
+    assert_eq!(consumer.replays(at(0)), []);
+    assert_eq!(consumer.replays(at(59)), []);
+    let hole = || [Replay { journal: id(), range: 3..=4 }];
+    assert_eq!(consumer.replays(at(60)), hole());
+    assert_eq!(consumer.take("g", &event(4)).unwrap(), Taken::New);
+    let rest = || [Replay { journal: id(), range: 3..=3 }];
+    assert_eq!(consumer.replays(at(120)), rest());
+    assert_eq!(consumer.replays(at(180)), rest());
+    assert_eq!(consumer.replays(at(240)), []);
+    assert_eq!((consumer.committed(), consumer.lost()), (vec![(id(), 6)], 1));
+}
+
+#[test]
+fn what_the_gateway_says_is_gone_is_not_waited_for() {
+    let mut consumer = Consumer::default();
+    consumer.take("g", &event(9)).unwrap();
+    let pruned = json!({
+        "id": "9f3c2a41-10", "type": "gateway.journal.pruned", "data": {"journal": "9f3c2a41", "from": 1, "to": 8},
+    });
+    consumer.take("g", &pruned).unwrap();
+    assert_eq!((consumer.committed(), consumer.lost()), (vec![(id(), 10)], 8));
+    consumer.resume(("g".into(), "other".into()), 40);
+    assert_eq!(consumer.committed(), []);
+    assert!(consumer.take("g", &json!({"id": 5})).is_err());
+}
+
+proptest! {
+    #[test]
+    fn every_event_is_new_once_and_all_are_confirmed(sequences in prop::collection::vec(1..40_u64, 0..200)) {
+        let mut consumer = Consumer::default();
+        let mut seen = std::collections::BTreeSet::new();
+        for sequence in sequences {
+            let expected = if seen.insert(sequence) { Taken::New } else { Taken::Known };
+            prop_assert_eq!(consumer.take("g", &event(sequence)).unwrap(), expected);
+        }
+        let through = (1..).find(|sequence| !seen.contains(sequence)).unwrap() - 1;
+        let told = consumer.committed().first().map_or(0, |(_, through)| *through);
+        prop_assert_eq!(told, through);
+    }
+}
+
+#[test]
+fn the_server_has_the_published_digest_and_its_messages_are_valid() {
+    let vector: Value = serde_json::from_str(include_str!("data/digest-vector.json")).unwrap();
+    let flats = read_flats(&vector).unwrap();
+    let intercoms: Vec<u64> = flats.keys().map(|(intercom, _)| *intercom).collect();
+    let mut building = Building::new(57, flats.clone());
+    assert_eq!(building.state(), (57, vector["digest"].as_str().unwrap()));
+    assert_eq!(building.flats(), &flats);
+
+    let id = "6f1c1c36-3b0a-4a52-9d2b-0c8f5a9f8a11";
+    let header = |message: &str| read(message.as_bytes(), &intercoms).unwrap().header;
+    let same = json!({"request": id, "revision": 57, "digest": building.state().1});
+    assert!(
+        matches!(building.answer(&same).as_slice(), [current] if matches!(header(current), Header::Current(_)))
+    );
+    let none = json!({"request": id, "revision": null, "digest": null});
+    assert!(building.answer(&none).iter().all(|part| matches!(header(part), Header::Part(_))));
+    let parts = building.snapshot(None, 1);
+    assert_eq!(parts.len(), flats.len());
+
+    let fewer = flats.into_iter().skip(1).collect();
+    let delta = read(building.become_these(fewer).as_bytes(), &intercoms).unwrap();
+    let Content::Changes { upsert, remove } = delta.content else { panic!() };
+    assert_eq!((upsert.len(), remove.len(), building.state().0), (0, 1, 58));
+}
+
+/// The Python of docs/cloud.md is run as it stands there: digest of the published vector, and valid messages.
+#[test]
+fn the_twenty_lines_of_the_documentation_work() {
+    let document = include_str!("../docs/cloud.md");
+    let code = document.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let vector: Value = serde_json::from_str(include_str!("data/digest-vector.json")).unwrap();
+    let mut flats = vector["flats"].clone();
+    for flat in flats.as_array_mut().unwrap() {
+        // As the text says: the resistances only where they are not null.
+        flat.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    }
+    let script = format!(
+        "{code}\nimport sys\nflats = {{(f['intercom'], f['id']): f for f in json.load(sys.stdin)}}\n\
+         request = {{'request': '6f1c1c36-3b0a-4a52-9d2b-0c8f5a9f8a11', 'revision': None, 'digest': None}}\n\
+         for message in answer(request, 57, flats): print(json.dumps(message))\n\
+         request.update(revision=57, digest=digest(flats))\n\
+         for message in answer(request, 57, flats): print(json.dumps(message))\n"
+    );
+    let mut child = Command::new("python3")
+        .args(["-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is needed by this test");
+    child.stdin.take().unwrap().write_all(flats.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let intercoms: Vec<u64> =
+        vector["flats"].as_array().unwrap().iter().map(|flat| flat["intercom"].as_u64().unwrap()).collect();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let headers: Vec<Header> =
+        text.lines().map(|line| read(line.as_bytes(), &intercoms).unwrap().header).collect();
+    let [Header::Part(part), Header::Current(current)] = headers.as_slice() else { panic!("{text}") };
+    assert_eq!(part.head.digest, vector["digest"].as_str().unwrap());
+    assert_eq!(current.head.digest, part.head.digest);
+}
