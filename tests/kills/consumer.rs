@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Write,
+    ops::RangeInclusive,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -17,7 +18,7 @@ use rumqttc::{
 };
 use serde_json::{Value, json};
 
-use crate::ROOT;
+use crate::support::cloud::ROOT;
 
 /// The first argument that makes this program the consumer.
 pub const ROLE: &str = "be-the-consumer";
@@ -53,6 +54,19 @@ pub fn committed(file: &Path) -> BTreeMap<(String, u64), String> {
     events
 }
 
+/// The journal, and its holes below the highest sequence that a consumer has committed.
+pub fn gaps(file: &Path) -> (String, Vec<RangeInclusive<u64>>) {
+    let (mut gaps, mut next) = (Vec::new(), 1);
+    let mut journal = String::new();
+    for (identity, sequence) in committed(file).into_keys() {
+        if sequence > next {
+            gaps.push(next..=sequence - 1);
+        }
+        (journal, next) = (identity, sequence + 1);
+    }
+    (journal, gaps)
+}
+
 /// How many events a consumer has committed.
 pub fn count(file: &Path) -> usize {
     fs::read(file).map_or(0, |bytes| bytes.iter().filter(|&&byte| byte == b'\n').count())
@@ -80,7 +94,7 @@ pub fn be_the_consumer(arguments: &[String]) -> anyhow::Result<()> {
 
 /// Connects again and again, each time by a new client: what one had under way belongs to its connection.
 async fn consume(port: u16, mut ledger: Ledger, confirm: bool) -> anyhow::Result<()> {
-    let mut options = MqttOptions::new("cloud", ("127.0.0.1", port));
+    let mut options = MqttOptions::new("consumer", ("127.0.0.1", port));
     options
         // Whoever confirms needs nothing kept: the gateway sends again what is not confirmed. Else the broker keeps what
         // is not acknowledged.

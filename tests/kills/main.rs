@@ -1,6 +1,6 @@
 //! Everything is killed at random, SIGKILL, again and again, while people come and go: the gateway, the broker, the cloud's
 //! consumer. What a panel saw accepted is in the journal, but for the commit window; what is in the journal reaches the
-//! consumer, once.
+//! consumer, once; where the broker has lost something, the consumer knows it and has it replayed.
 //!
 //! ```text
 //! simulated panels ──► intercom-gateway ──► mosquitto ──► consumer ──► a file
@@ -19,17 +19,22 @@ use std::{path::PathBuf, time::Duration};
 
 use intercom_gateway::{clock, domain::Mono};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::json;
 
 use self::{
     consumer::Consumer,
     load::Load,
-    support::{Daemon, Site, flats, lines::PATIENCE, mosquitto::Mosquitto},
+    support::{
+        Daemon, Site,
+        cloud::{Cloud, verdict as verdict_of},
+        flats,
+        lines::PATIENCE,
+        mosquitto::Mosquitto,
+    },
     verdict::{Seen, Verdict},
     witness::Witness,
 };
 
-/// Where the daemon of a [`Site`] publishes.
-const ROOT: &str = "intercom/v1/test";
 const PANELS: [&str; 4] = ["street-0", "street-1", "street-2", "street-3"];
 const KEY: &str = "d459f02f6602e5651f3b553bc283d43e";
 /// Every third card opens, so that there are events of doors too.
@@ -54,7 +59,7 @@ impl Scenario {
     fn name(self) -> &'static str {
         match self {
             Self::TheCloudsWord => "with_the_clouds_word_nothing_is_lost_whatever_dies",
-            Self::TheBrokersWord => "with_the_brokers_word_the_consumer_sees_every_gap",
+            Self::TheBrokersWord => "with_the_brokers_word_the_consumer_sees_every_gap_and_has_it_filled",
         }
     }
 }
@@ -148,11 +153,11 @@ impl Stage {
         }
         let (accepted, presented) = load.end();
         let slow_syncs = witness.end();
-        self.settle();
+        let gaps = self.settle();
         let journal = self.journal();
         let gateway_kills = std::mem::take(&mut self.gateway_kills);
-        let seen = Seen { accepted, presented, gateway_kills, slow_syncs };
-        Verdict::of(self.scenario, &seen, &journal, &self.file)
+        let seen = Seen { accepted, presented, gateway_kills, slow_syncs, gaps };
+        Verdict::of(&seen, &journal, &self.file)
     }
 
     /// Waits until so many more events have come to the consumer: the way to it is open.
@@ -195,18 +200,38 @@ impl Stage {
         }
     }
 
-    /// Ends the gateway in order, and starts it once more, so that all that it has recorded until then goes up.
-    fn settle(&mut self) {
+    /// Ends the gateway in order, and starts it once more, so that all that it has recorded until then goes up; and has what
+    /// the consumer then knows to lack replayed. Gives how much that was.
+    fn settle(&mut self) -> usize {
         self.daemon.take().expect("it runs").stop();
         let recorded = self.journal();
         self.daemon = Some(Daemon::start(&self.site));
         let last = recorded.last().expect("there are events");
         let has_last = || consumer::committed(&self.file).values().any(|event| event == last);
-        let enough =
-            |scenario| scenario == Scenario::TheBrokersWord || consumer::count(&self.file) >= recorded.len();
         wait_until("the last event has come", has_last);
-        wait_until("all events have come", || enough(self.scenario));
+        let gaps = match self.scenario {
+            Scenario::TheCloudsWord => 0,
+            Scenario::TheBrokersWord => self.heal(),
+        };
+        wait_until("all events have come", || consumer::count(&self.file) >= recorded.len());
         self.daemon.take().expect("it runs").stop();
+        gaps
+    }
+
+    /// Has every hole in what the consumer has replayed; gives how many events were missing.
+    fn heal(&self) -> usize {
+        let (journal, gaps) = consumer::gaps(&self.file);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let cloud = Cloud::connect(self.broker.port).await;
+            let session = cloud.online(None).await;
+            for gap in &gaps {
+                let args = json!({"journal": journal, "from": gap.start(), "to": gap.end()});
+                let result = cloud.ask("replay", args, &session).await;
+                assert_eq!(verdict_of(&result), ("done", ""), "{result}");
+            }
+        });
+        gaps.into_iter().map(Iterator::count).sum()
     }
 
     fn journal(&self) -> Vec<String> {
