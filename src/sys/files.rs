@@ -25,21 +25,30 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(making, path)?;
+    sync_parent(path)
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
+        // A bare name is in the current directory.
+        Some(dir) if dir.as_os_str().is_empty() => File::open(".")?.sync_all(),
         Some(dir) => File::open(dir)?.sync_all(),
         None => Ok(()),
     }
 }
 
-/// Makes a directory of mode 0700 where there is none.
+/// Makes a directory of mode 0700 where there is none, so that it outlives a power cut: else all that is synced in it
+/// would go with its name. Blocks on the disk.
 ///
 /// # Errors
 /// As the system says; that there is one is none.
 pub fn private_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
+    // Also of one that is there: whoever made it may have been killed before this.
+    sync_parent(path)
 }
 
 #[cfg(test)]

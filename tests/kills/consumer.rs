@@ -5,16 +5,20 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Write,
+    ops::RangeInclusive,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context, ensure};
-use rumqttc::{AckMode, AsyncClient, Event, Incoming, MqttOptions, Publish, PublishOptions, QoS};
+use rumqttc::{
+    AckMode, AsyncClient, BrokerSessionResumePolicy, Event, Incoming, MqttOptions, Publish, PublishOptions,
+    QoS,
+};
 use serde_json::{Value, json};
 
-use crate::ROOT;
+use crate::support::cloud::ROOT;
 
 /// The first argument that makes this program the consumer.
 pub const ROLE: &str = "be-the-consumer";
@@ -50,6 +54,19 @@ pub fn committed(file: &Path) -> BTreeMap<(String, u64), String> {
     events
 }
 
+/// The journal, and its holes below the highest sequence that a consumer has committed.
+pub fn gaps(file: &Path) -> (String, Vec<RangeInclusive<u64>>) {
+    let (mut gaps, mut next) = (Vec::new(), 1);
+    let mut journal = String::new();
+    for (identity, sequence) in committed(file).into_keys() {
+        if sequence > next {
+            gaps.push(next..=sequence - 1);
+        }
+        (journal, next) = (identity, sequence + 1);
+    }
+    (journal, gaps)
+}
+
 /// How many events a consumer has committed.
 pub fn count(file: &Path) -> usize {
     fs::read(file).map_or(0, |bytes| bytes.iter().filter(|&&byte| byte == b'\n').count())
@@ -75,19 +92,33 @@ pub fn be_the_consumer(arguments: &[String]) -> anyhow::Result<()> {
     runtime.block_on(consume(port.parse()?, Ledger::open(Path::new(file))?, confirm.parse()?))
 }
 
+/// Connects again and again, each time by a new client: what one had under way belongs to its connection.
 async fn consume(port: u16, mut ledger: Ledger, confirm: bool) -> anyhow::Result<()> {
-    let mut options = MqttOptions::new("cloud", ("127.0.0.1", port));
+    let mut options = MqttOptions::new("consumer", ("127.0.0.1", port));
     options
-        .set_clean_start(false)
-        .set_session_expiry_interval(Some(3600))
+        // Whoever confirms needs nothing kept: the gateway sends again what is not confirmed. Else the broker keeps what
+        // is not acknowledged.
+        .set_clean_start(confirm)
+        .set_session_expiry_interval(Some(if confirm { 0 } else { 3600 }))
+        // A new client takes up what the broker has kept for the last one.
+        .set_broker_session_resume_policy(BrokerSessionResumePolicy::AllowBrokerOnly)
         .set_keep_alive(10)
         // An acknowledgement for each message that the broker may have under way, and a confirmation.
         .set_request_channel_capacity(1000)
         .set_ack_mode(AckMode::Manual);
+    loop {
+        serve_connection(options.clone(), &mut ledger, confirm).await?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Takes events until the connection breaks.
+async fn serve_connection(options: MqttOptions, ledger: &mut Ledger, confirm: bool) -> anyhow::Result<()> {
     let (client, mut event_loop) = AsyncClient::builder(options).build();
     loop {
         match event_loop.poll().await {
-            Ok(Event::Incoming(Incoming::ConnAck(_))) => {
+            // In a session that was kept the subscription is as well.
+            Ok(Event::Incoming(Incoming::ConnAck(connected))) if !connected.session_present => {
                 client.try_subscribe(format!("{ROOT}/events"), QoS::AtLeastOnce)?;
             }
             Ok(Event::Incoming(Incoming::Publish(publish))) => {
@@ -101,7 +132,7 @@ async fn consume(port: u16, mut ledger: Ledger, confirm: bool) -> anyhow::Result
                 }
             }
             Ok(_) => {}
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) => return Ok(()),
         }
     }
 }

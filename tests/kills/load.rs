@@ -19,6 +19,7 @@ use intercom_gateway::{
 use crate::{
     PANELS,
     support::{Site, simulated::Panels},
+    wait_until,
 };
 
 /// From one card to the next.
@@ -47,9 +48,11 @@ impl Load {
         Self { accepted, stop, thread }
     }
 
-    /// How many cards were accepted so far.
-    pub fn count(&self) -> usize {
-        self.accepted.lock().unwrap().len()
+    /// Waits until so many more cards are accepted.
+    pub fn go_on(&self, more: usize) {
+        let accepted = || self.accepted.lock().unwrap().len();
+        let enough = accepted() + more;
+        wait_until("cards are accepted", || accepted() >= enough);
     }
 
     /// Presents no more, and waits until all that were presented have become something; gives those that were accepted and

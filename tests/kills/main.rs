@@ -1,6 +1,6 @@
 //! Everything is killed at random, SIGKILL, again and again, while people come and go: the gateway, the broker, the cloud's
 //! consumer. What a panel saw accepted is in the journal, but for the commit window; what is in the journal reaches the
-//! consumer, once.
+//! consumer, once; where the broker has lost something, the consumer knows it and has it replayed.
 //!
 //! ```text
 //! simulated panels ──► intercom-gateway ──► mosquitto ──► consumer ──► a file
@@ -13,21 +13,28 @@ mod load;
 #[path = "../support/mod.rs"]
 mod support;
 mod verdict;
+mod witness;
 
 use std::{path::PathBuf, time::Duration};
 
 use intercom_gateway::{clock, domain::Mono};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::json;
 
 use self::{
     consumer::Consumer,
     load::Load,
-    support::{Daemon, Site, flats, lines::PATIENCE, mosquitto::Mosquitto},
-    verdict::Verdict,
+    support::{
+        Daemon, Site,
+        cloud::{Cloud, verdict as verdict_of},
+        flats,
+        lines::PATIENCE,
+        mosquitto::Mosquitto,
+    },
+    verdict::{Seen, Verdict},
+    witness::Witness,
 };
 
-/// Where the daemon of a [`Site`] publishes.
-const ROOT: &str = "intercom/v1/test";
 const PANELS: [&str; 4] = ["street-0", "street-1", "street-2", "street-3"];
 const KEY: &str = "d459f02f6602e5651f3b553bc283d43e";
 /// Every third card opens, so that there are events of doors too.
@@ -42,7 +49,7 @@ const RELEASE_KILLS: u32 = 500;
 enum Scenario {
     /// `confirm = "cloud"`, and the broker forgets all that it had at each kill.
     TheCloudsWord,
-    /// `confirm = "broker"`, and the broker writes down what it has as often as it can.
+    /// `confirm = "broker"`, and the broker writes down once a second what it has.
     TheBrokersWord,
 }
 
@@ -52,7 +59,7 @@ impl Scenario {
     fn name(self) -> &'static str {
         match self {
             Self::TheCloudsWord => "with_the_clouds_word_nothing_is_lost_whatever_dies",
-            Self::TheBrokersWord => "with_the_brokers_word_the_consumer_sees_every_gap",
+            Self::TheBrokersWord => "with_the_brokers_word_the_consumer_sees_every_gap_and_has_it_filled",
         }
     }
 }
@@ -104,11 +111,10 @@ impl Stage {
     fn set(scenario: Scenario) -> Self {
         let persistence = match scenario {
             Scenario::TheCloudsWord => "",
-            Scenario::TheBrokersWord => {
-                "persistence true\npersistence_location DIR/\nautosave_on_changes true\nautosave_interval 1\n"
-            }
+            Scenario::TheBrokersWord => "persistence true\npersistence_location DIR/\nautosave_interval 1\n",
         };
-        let broker = Mosquitto::with(&format!("allow_anonymous true\n{persistence}"));
+        let broker =
+            Mosquitto::with(&format!("allow_anonymous true\n{persistence}max_inflight_messages 100\n"));
         let site = Site::new(&configuration(scenario, broker.port));
         site.write("key", KEY);
         let code = |card: u32| format!("{card:014X}");
@@ -138,56 +144,94 @@ impl Stage {
 
     fn run(mut self, kills: u32, seed: u64) -> Verdict {
         let mut random = StdRng::seed_from_u64(seed);
-        let load = Load::start(&self.site);
+        let (load, witness) = (Load::start(&self.site), Witness::start(&self.site.path("")));
         while self.kills < kills {
             // People come through, and the kill comes at any moment of what that leads to.
-            let accepted = load.count() + random.random_range(1..40);
-            wait_until("cards are accepted", || load.count() >= accepted);
+            load.go_on(random.random_range(1..40));
             std::thread::sleep(Duration::from_micros(random.random_range(0..40_000)));
-            self.kill_somebody(&mut random);
-            if self.kills.is_multiple_of(10) {
-                let more = consumer::count(&self.file) + 20;
-                wait_until("the consumer gets on", || consumer::count(&self.file) >= more);
-            }
+            self.kill_somebody(&load, &mut random);
         }
         let (accepted, presented) = load.end();
-        self.settle();
+        let slow_syncs = witness.end();
+        let gaps = self.settle();
         let journal = self.journal();
-        Verdict::of(self.scenario, &accepted, presented, &self.gateway_kills, &journal, &self.file)
+        let gateway_kills = std::mem::take(&mut self.gateway_kills);
+        let seen = Seen { accepted, presented, gateway_kills, slow_syncs, gaps };
+        Verdict::of(&seen, &journal, &self.file)
     }
 
-    fn kill_somebody(&mut self, random: &mut StdRng) {
+    /// Waits until so many more events have come to the consumer: the way to it is open.
+    fn arrive(&self, more: usize) {
+        let enough = consumer::count(&self.file) + more;
+        wait_until("the consumer gets on", || consumer::count(&self.file) >= enough);
+    }
+
+    fn kill_somebody(&mut self, load: &Load, random: &mut StdRng) {
         self.kills += 1;
+        if random.random_ratio(1, 3) {
+            self.arrive(random.random_range(1..20));
+        }
         match random.random_range(0..10) {
             0..5 => {
                 let daemon = self.daemon.take().expect("it runs");
-                self.gateway_kills.push(clock::mono());
                 daemon.kill();
+                // Behind it: nothing that is accepted later can be lost to this one.
+                self.gateway_kills.push(clock::mono());
                 self.daemon = Some(Daemon::start(&self.site));
             }
-            5..8 => {
+            5..7 => {
                 self.broker.kill();
                 self.broker.start();
             }
-            _ => {
+            7..9 => {
                 self.consumer = None;
+                self.start_consumer();
+            }
+            // What the broker has taken for a consumer that is away, and not written down, is lost with it.
+            _ => {
+                self.arrive(1);
+                self.consumer = None;
+                load.go_on(20);
+                self.broker.kill();
+                self.kills += 1;
+                self.broker.start();
                 self.start_consumer();
             }
         }
     }
 
-    /// Ends the gateway in order, and starts it once more, so that all that it has recorded until then goes up.
-    fn settle(&mut self) {
+    /// Ends the gateway in order, and starts it once more, so that all that it has recorded until then goes up; and has what
+    /// the consumer then knows to lack replayed. Gives how much that was.
+    fn settle(&mut self) -> usize {
         self.daemon.take().expect("it runs").stop();
         let recorded = self.journal();
         self.daemon = Some(Daemon::start(&self.site));
         let last = recorded.last().expect("there are events");
         let has_last = || consumer::committed(&self.file).values().any(|event| event == last);
-        let enough =
-            |scenario| scenario == Scenario::TheBrokersWord || consumer::count(&self.file) >= recorded.len();
         wait_until("the last event has come", has_last);
-        wait_until("all events have come", || enough(self.scenario));
+        let gaps = match self.scenario {
+            Scenario::TheCloudsWord => 0,
+            Scenario::TheBrokersWord => self.heal(),
+        };
+        wait_until("all events have come", || consumer::count(&self.file) >= recorded.len());
         self.daemon.take().expect("it runs").stop();
+        gaps
+    }
+
+    /// Has every hole in what the consumer has replayed; gives how many events were missing.
+    fn heal(&self) -> usize {
+        let (journal, gaps) = consumer::gaps(&self.file);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let cloud = Cloud::connect(self.broker.port).await;
+            let session = cloud.online(None).await;
+            for gap in &gaps {
+                let args = json!({"journal": journal, "from": gap.start(), "to": gap.end()});
+                let result = cloud.ask("replay", args, &session).await;
+                assert_eq!(verdict_of(&result), ("done", ""), "{result}");
+            }
+        });
+        gaps.into_iter().map(Iterator::count).sum()
     }
 
     fn journal(&self) -> Vec<String> {

@@ -92,9 +92,9 @@ async fn run(dir: &Path, told: &mut Told) -> u64 {
                 told.tell(format_args!("delivering {}", (round + 1) * BATCH));
                 store.journal().set_delivered(&store.journal().identity(), store.journal().last());
             }
-            4 => rename_tokens(&tokens, round, told),
+            8 => rename_tokens(&tokens, round, told),
             5 => import(&store, round, told).await,
-            8 => {
+            0 => {
                 told.tell(format_args!("noting {round}"));
                 files::write_private(&dir.join(NOTE), note(round).as_bytes()).unwrap();
                 told.tell(format_args!("noted {round}"));
