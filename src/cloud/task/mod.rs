@@ -6,6 +6,7 @@
 mod connection;
 mod show;
 mod sync;
+mod worker;
 
 use std::{future::Future, mem::Discriminant, pin::Pin, sync::Arc, time::Duration};
 
@@ -41,13 +42,13 @@ type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// published, what is in flight is waited for, at most 2 s in all.
 ///
 /// # Errors
-/// None at present: whatever the broker does is told in [`UplinkStatus`] and tried again.
+/// A thread cannot be started. Whatever the broker does is told in [`UplinkStatus`] and tried again.
 pub async fn run(
     settings: Settings,
     handles: Handles,
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let mut uplink = Uplink::new(settings, handles);
+    let mut uplink = Uplink::new(settings, handles)?;
     let mut position = uplink.position.clone();
     let mut panels = uplink.handles.panels.clone();
     let mut building = uplink.handles.building.clone();
@@ -145,13 +146,13 @@ struct Uplink {
 }
 
 impl Uplink {
-    fn new(settings: Settings, handles: Handles) -> Self {
+    fn new(settings: Settings, handles: Handles) -> anyhow::Result<Self> {
         let root = Root::new(&settings.topic_prefix, &settings.gateway);
         let remembered = std::fs::read_to_string(&settings.retained_file).unwrap_or_default();
         let position = handles.journal.position();
         let Position { journal, last, .. } = position.borrow().clone();
         let in_force = handles.cache.state().borrow().clone();
-        let syncing = Syncing::new(in_force, settings.parts_file.clone(), random_seed());
+        let syncing = Syncing::new(in_force, settings.parts_file.clone(), random_seed())?;
         let session = Session::new(
             settings.confirm,
             journal,
@@ -160,7 +161,7 @@ impl Uplink {
             random_seed(),
             clock::mono(),
         );
-        Self {
+        Ok(Self {
             board: Board::new(root.clone(), &remembered),
             since: handles.clock.wall(),
             settings,
@@ -188,7 +189,7 @@ impl Uplink {
             logged_failure: None,
             logged_trouble: None,
             logged_rival: false,
-        }
+        })
     }
 
     /// Everything that is to be done now.
