@@ -93,7 +93,7 @@ async fn secrets_that_cannot_be_read_are_told() {
 async fn rules_that_forbid_events_lose_none() {
     let rules = |events: &str| {
         format!(
-            "user building-7\ntopic readwrite {ROOT}/status\ntopic read {ROOT}/events/committed\ntopic write {ROOT}/info\n{events}\nuser cloud\ntopic read {ROOT}/#\n"
+            "user building-7\ntopic readwrite {ROOT}/status\ntopic read {ROOT}/events/committed\ntopic write {ROOT}/info\ntopic write {ROOT}/sync/request\ntopic write {ROOT}/sync/state\ntopic read {ROOT}/sync/flats\n{events}\nuser cloud\ntopic read {ROOT}/#\n"
         )
     };
     let broker = Mosquitto::prepared(

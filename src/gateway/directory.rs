@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
+use tokio::sync::oneshot;
 
 use super::lines::Flats;
 use crate::{
@@ -96,9 +97,19 @@ impl Keys {
         let mut state = self.cache.state();
         while state.changed().await.is_ok() {
             let keys = self.clone();
-            let refreshed = tokio::task::spawn_blocking(move || keys.refresh()).await;
-            if let Ok(Err(error)) = refreshed {
-                tracing::error!(%error, "new keys could not be loaded; the old ones stay in force");
+            // Whoever has changed the cache waits for its own refresh; this one is for changes that nobody waits for.
+            let (done, refreshed) = oneshot::channel();
+            // Where no thread can be started, `done` is dropped, and that tells.
+            let _ = std::thread::Builder::new().name("directory".into()).spawn(move || {
+                if let Err(error) = sys::run_behind() {
+                    tracing::debug!("the directory is loaded by an ordinary thread: {error}");
+                }
+                // The daemon may have ended meanwhile.
+                let _ = done.send(keys.refresh().map_err(|error| error.to_string()));
+            });
+            let refreshed = refreshed.await.unwrap_or_else(|_| Err("no thread for it".to_owned()));
+            if let Err(error) = refreshed {
+                tracing::error!(error, "new keys could not be loaded; the old ones stay in force");
             }
         }
     }

@@ -83,6 +83,18 @@ pub fn run_ahead() -> io::Result<()> {
     })
 }
 
+/// Puts the calling thread behind all ordinary ones (SCHED_IDLE): it works when they have nothing to do, and gives way
+/// at once when they have.
+///
+/// # Errors
+/// A sandbox forbids it: the thread runs on as before.
+pub fn run_behind() -> io::Result<()> {
+    // SAFETY: sched_param is plain data, and what is not set is zero.
+    let parameters: libc::sched_param = unsafe { mem::zeroed() };
+    // SAFETY: 0 is the calling thread; the kernel reads one sched_param, which lives.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) })
+}
+
 fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

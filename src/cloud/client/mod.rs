@@ -49,8 +49,11 @@ const QUEUE: usize = 512;
 /// Publishes written to the socket at once.
 const WRITE_BATCH: usize = 128;
 
-/// What came that nobody has looked at. Full: the event loop waits, and so does the broker.
-const EVENTS: usize = 64;
+/// What came that nobody has looked at, up to a mebibyte each. Full: the event loop waits, and so does the broker.
+const EVENTS: usize = 4;
+
+/// Packets read from the socket at once; each may have a mebibyte.
+const READ_BATCH: usize = 16;
 
 /// Password, certificates and keys, fresh for each connection.
 #[derive(Default)]
@@ -148,6 +151,7 @@ impl Connection {
             .set_connect_timeout(CONNECT)
             .set_request_channel_capacity(QUEUE)
             .set_max_request_batch(WRITE_BATCH)
+            .set_read_batch_size(READ_BATCH)
             .set_session_expiry_interval(Some(0))
             .set_max_packet_size(Some(MAX_PACKET))
             .set_last_will(will(options.will));

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{core::Target, read::Content, spool::Spool};
+use super::{read::Content, spool::Spool, words::Target};
 use crate::{
     domain::{FlatRecord, SyncCode, SyncError, document},
     store::{Cache, CacheError, CacheState, Delta, Snapshot},

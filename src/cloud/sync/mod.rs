@@ -22,11 +22,13 @@ mod simulation;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use self::{
     apply::{apply_delta, apply_snapshot, not_kept},
-    core::{Counts, Effect, Failure, Ours, Sync, Target, Verdict},
+    core::Sync,
     message::{Reason, Request, State},
     read::{Change, Content, Current, Download, Head, Header, Part, read},
     spool::Spool,
+    words::{Counts, Effect, Failure, Ours, Target, Verdict},
 };

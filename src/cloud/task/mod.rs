@@ -7,6 +7,7 @@ mod commands;
 mod connection;
 mod show;
 mod sync;
+mod worker;
 
 use std::{collections::BTreeMap, future::Future, mem::Discriminant, pin::Pin, sync::Arc, time::Duration};
 
@@ -45,14 +46,14 @@ type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// published, what is in flight is waited for, at most 2 s in all.
 ///
 /// # Errors
-/// None at present: whatever the broker does is told in [`UplinkStatus`] and tried again.
+/// A thread cannot be started. Whatever the broker does is told in [`UplinkStatus`] and tried again.
 pub async fn run(
     settings: Settings,
     handles: Handles,
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let interrupted = commands::interrupted(&handles.journal).await;
-    let mut uplink = Uplink::new(settings, handles, Desk::new(interrupted));
+    let mut uplink = Uplink::new(settings, handles, Desk::new(interrupted))?;
     let mut position = uplink.position.clone();
     let mut panels = uplink.handles.panels.clone();
     let mut lines = uplink.handles.lines.clone();
@@ -161,13 +162,13 @@ struct Uplink {
 }
 
 impl Uplink {
-    fn new(settings: Settings, handles: Handles, desk: Desk) -> Self {
+    fn new(settings: Settings, handles: Handles, desk: Desk) -> anyhow::Result<Self> {
         let root = Root::new(&settings.topic_prefix, &settings.gateway);
         let remembered = std::fs::read_to_string(&settings.retained_file).unwrap_or_default();
         let position = handles.journal.position();
         let Position { journal, last, .. } = position.borrow().clone();
         let in_force = handles.cache.state().borrow().clone();
-        let syncing = Syncing::new(in_force, settings.parts_file.clone(), random_seed());
+        let syncing = Syncing::new(in_force, settings.parts_file.clone(), random_seed())?;
         let session = Session::new(
             settings.confirm,
             journal,
@@ -176,7 +177,7 @@ impl Uplink {
             random_seed(),
             clock::mono(),
         );
-        Self {
+        Ok(Self {
             board: Board::new(root.clone(), &remembered),
             since: handles.clock.wall(),
             settings,
@@ -207,7 +208,7 @@ impl Uplink {
             logged_failure: None,
             logged_trouble: None,
             logged_rival: false,
-        }
+        })
     }
 
     /// Everything that is to be done now.

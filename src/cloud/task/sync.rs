@@ -2,11 +2,12 @@
 
 use std::{
     collections::VecDeque,
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Came, Done, Uplink};
+use super::{Came, Done, Uplink, worker::Worker};
 use crate::{
     cloud::{
         client::{Message, Received},
@@ -31,6 +32,7 @@ const HELD_WHILE_APPLYING: usize = 8 << 20;
 /// The state of it.
 pub(super) struct Syncing {
     pub(super) core: Sync,
+    worker: Worker,
     spool: Arc<Mutex<Spool>>,
     /// Messages that nobody has looked at.
     waiting: VecDeque<Vec<u8>>,
@@ -54,8 +56,9 @@ pub(super) enum SyncDone {
 }
 
 impl Syncing {
-    pub(super) fn new(state: CacheState, parts_file: PathBuf, seed: u64) -> Self {
-        Self {
+    pub(super) fn new(state: CacheState, parts_file: PathBuf, seed: u64) -> io::Result<Self> {
+        Ok(Self {
+            worker: Worker::start()?,
             core: Sync::new(ours(&state), seed),
             spool: Arc::new(Mutex::new(Spool::new(parts_file))),
             waiting: VecDeque::new(),
@@ -65,7 +68,7 @@ impl Syncing {
             state,
             online: false,
             shown: 0,
-        }
+        })
     }
 
     /// Whether another message may come.
@@ -265,13 +268,13 @@ impl Uplink {
 
     fn sync_job(&mut self, work: impl FnOnce() -> SyncDone + Send + 'static) {
         self.syncing.working = true;
-        self.blocking(
-            move || Ok(work()),
-            |done| {
-                let failed = |reason| SyncDone::Applied(Err(SyncError::new(SyncCode::Storage, reason)));
-                Done::Sync(done.unwrap_or_else(failed))
-            },
-        );
+        let done = self.syncing.worker.run(work);
+        self.jobs.push(Box::pin(async {
+            let failed = |_| {
+                SyncDone::Applied(Err(SyncError::new(SyncCode::Storage, "the thread of the sync has failed")))
+            };
+            Done::Sync(done.await.unwrap_or_else(failed))
+        }));
     }
 }
 
