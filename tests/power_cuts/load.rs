@@ -1,5 +1,5 @@
 //! What is on its way when the power goes: events in shared commits, the cursor, deletions at the cap, checkpoints, a new
-//! journal, a restart, imports, tokens, a small file. Whatever the load is told goes into a file that is recorded in order
+//! journal, a restart, commands, imports, tokens, a small file. Whatever the load is told goes into a file that is recorded in order
 //! with everything else; so does, before it begins, what may be undone or half done.
 
 use std::{
@@ -15,11 +15,12 @@ use intercom_gateway::{
     api::Tokens,
     clock::{Clock, Trust},
     domain::{EventBody, Occurrence, event::SyncApplied},
-    store::{Cache, Store, StoreOptions},
+    store::{Begun, Cache, Store, StoreOptions},
     sys::files,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::{
     flats::flat,
@@ -87,6 +88,7 @@ async fn run(dir: &Path, told: &mut Told) -> u64 {
     files::private_dir(&dir.join("panels")).unwrap();
     for round in 0..ROUNDS {
         append(&store, round, told).await;
+        command(&store, round, told).await;
         match round % 10 {
             2 | 7 => {
                 told.tell(format_args!("delivering {}", (round + 1) * BATCH));
@@ -121,6 +123,28 @@ async fn append(store: &Store, round: u64, told: &mut Told) {
     let appended = numbers.clone().map(|number| journal.append_durable(event(number)));
     for (number, sequence) in numbers.zip(join_all(appended).await) {
         told.tell(format_args!("event {} {} {number}", journal.identity(), sequence.unwrap()));
+    }
+}
+
+/// The id of a round's command.
+pub fn command_id(round: u64) -> Uuid {
+    Uuid::from_u64_pair(0, round)
+}
+
+/// What came of a round's command.
+pub fn command_result(round: u64) -> String {
+    format!("result {round}")
+}
+
+/// The id of a command is committed before it is acted on, and what came of it behind; one in four is never done.
+async fn command(store: &Store, round: u64, told: &mut Told) {
+    let expires_at = Clock::system(Trust::Always).stamp().time + jiff::SignedDuration::from_secs(60);
+    let begun = store.journal().begin_command(command_id(round), "unlock", expires_at).await.unwrap();
+    assert_eq!(begun, Begun::New);
+    told.tell(format_args!("begun {round}"));
+    if !round.is_multiple_of(4) {
+        store.journal().end_command(command_id(round), command_result(round)).await.unwrap();
+        told.tell(format_args!("ended {round}"));
     }
 }
 

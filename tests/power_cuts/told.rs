@@ -31,6 +31,8 @@ pub struct Told {
     kept: BTreeSet<u64>,
     /// Events up to this number may be deleted.
     delivered: u64,
+    /// Rounds whose command's id is on disk, they say, and whether its result is.
+    commands: BTreeMap<u64, bool>,
     /// Revisions of the cache that may be there.
     revisions: BTreeSet<u64>,
     /// Names of tokens, and whether the file must have them; absent: either may be.
@@ -65,6 +67,8 @@ impl Told {
                 self.kept.insert(number);
             }
             ["delivering", number] => self.delivered = number.parse().unwrap(),
+            ["begun", round] => drop(self.commands.insert(round.parse().unwrap(), false)),
+            ["ended", round] => drop(self.commands.insert(round.parse().unwrap(), true)),
             ["importing", revision] => drop(self.revisions.insert(revision.parse().unwrap())),
             ["imported", ..] => {}
             ["adding" | "revoking", name] => self.undecided = Some(name.to_owned()),
@@ -124,6 +128,12 @@ impl Told {
             if let Some(told) = self.events.get(&(identity.to_string(), event.sequence)) {
                 assert_eq!(number(event), Some(*told), "sequence {} was another event's", event.sequence);
             }
+        }
+        for (round, ended) in &self.commands {
+            let known = journal.command(load::command_id(*round)).unwrap();
+            let result = known.unwrap_or_else(|| panic!("the id of command {round} is lost"));
+            let expected = Some(load::command_result(*round));
+            assert!(result == expected || (!ended && result.is_none()), "command {round}: {result:?}");
         }
         let next = runtime.block_on(journal.append_durable(load::event(u64::MAX >> 12))).unwrap();
         let used = self.events.keys().filter(|(journal, _)| **journal == *identity);
