@@ -6,11 +6,13 @@ use std::{
     io::Write,
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
+    time::Duration,
 };
 
+use intercom_gateway::clock;
 use serde_json::Value;
 
-use super::{Events, peers};
+use super::{Events, lines::PATIENCE, peers};
 
 /// Panels on a line; killed at the end.
 pub struct Panels {
@@ -81,22 +83,27 @@ fn value_written(word: &Value, id: u8, kind: &str, address: u16) -> Option<u64> 
 
 /// Reads registers by mbpoll, on a line that nobody else uses: coils (`0`) or holding registers (`4`), by address.
 pub fn mbpoll(port: &Path, baud: u32, id: u8, table: &str, address: u16, count: u16) -> BTreeMap<u16, u16> {
-    let read = || -> Option<BTreeMap<u16, u16>> {
+    let deadline = clock::mono() + PATIENCE;
+    // A busy machine may be too late for its time limit, and what the daemon was asking for may still be answered.
+    loop {
         let output = Command::new("mbpoll")
             .args(["-m", "rtu", "-P", "none", "-b", &baud.to_string(), "-a", &id.to_string(), "-t", table])
-            .args(["-0", "-1", "-r", &address.to_string(), "-c", &count.to_string()])
+            .args(["-0", "-1", "-o", "5", "-r", &address.to_string(), "-c", &count.to_string()])
             .arg(port)
             .output()
             .expect("mbpoll is installed (apt-get install mbpoll)");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         // "[430]: \t30", and behind a value above 32767 its signed reading.
         let register = |line: &str| {
             let (address, value) = line.strip_prefix('[')?.split_once("]:")?;
             Some((address.parse().ok()?, value.split_whitespace().next()?.parse().ok()?))
         };
-        let registers: BTreeMap<u16, u16> = text.lines().filter_map(register).collect();
-        (registers.len() == usize::from(count)).then_some(registers)
-    };
-    // A busy machine may be too late for its time limit.
-    (0..10).find_map(|_| read()).expect("mbpoll reads the panel")
+        let registers: BTreeMap<u16, u16> = said.lines().filter_map(register).collect();
+        if registers.len() == usize::from(count) {
+            return registers;
+        }
+        assert!(clock::mono() < deadline, "mbpoll does not read the panel: {said}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
