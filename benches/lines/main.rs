@@ -119,10 +119,9 @@ fn main() -> anyhow::Result<()> {
     }
     drop(awake);
     println!(
-        "Eight commutators of {} lines at {} baud, 8N1; change → published, p50/p95 in ms; handsets are lifted for {} ms:\n",
+        "Eight commutators of {} lines at {} baud, 8N1; change → published, p50/p95 in ms:\n",
         subject::LINES,
-        rig::RATE.baud,
-        rig::LASTS.as_millis()
+        rig::RATE.baud
     );
     report::table(&results).print();
     report::verdicts(&results).print();

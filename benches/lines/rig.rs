@@ -35,8 +35,6 @@ pub const PANELS: u8 = 8;
 /// Characters of a request to read, and of the answer with all lines of a panel.
 pub const REQUEST: usize = 8;
 pub const ANSWER: usize = 5 + 2 * LINES as usize;
-/// How long a handset is lifted: two periods.
-pub const LASTS: Duration = PERIOD.saturating_mul(2);
 /// On average, so long between two handsets that are lifted.
 const BETWEEN: Duration = Duration::from_millis(500);
 /// A change of which nobody has told so long after it was over was not seen.
@@ -108,7 +106,7 @@ pub fn measure(setting: Setting, times: Times) -> anyhow::Result<Measured> {
     let rig = Rig::start(setting)?;
     thread::sleep(times.settling);
     let (polls, turnaround) = rig.polls(times.polling);
-    let made = rig.change_lines(times.changing, u64::from(setting.dead))?;
+    let made = rig.change_lines(times.changing, setting)?;
     thread::sleep(MISSED);
     let told: Vec<Told> = rig.subject.told.try_iter().collect();
     let found = |change: &Change| {
@@ -235,9 +233,9 @@ impl Rig {
         (self.healthy.iter().map(polls).collect(), turnaround)
     }
 
-    /// Lifts and hangs handsets at random, none of them before its last state has lasted [`LASTS`].
-    fn change_lines(&self, time: Duration, seed: u64) -> anyhow::Result<Vec<Change>> {
-        let mut random = StdRng::seed_from_u64(seed);
+    /// Lifts and hangs handsets at random, each of them for [`Kind::lasts`].
+    fn change_lines(&self, time: Duration, setting: Setting) -> anyhow::Result<Vec<Change>> {
+        let mut random = StdRng::seed_from_u64(setting.dead.into());
         let until = clock::mono() + time;
         let mut made: Vec<Change> = Vec::new();
         let mut hang: Vec<(Mono, u8, u16)> = Vec::new();
@@ -262,7 +260,7 @@ impl Rig {
             };
             if made.iter().all(rests) {
                 let change = self.set(panel, line, LIFTED)?;
-                hang.push((change.at + LASTS, panel, line));
+                hang.push((change.at + setting.kind.lasts(), panel, line));
                 made.push(change);
             }
         }

@@ -1,0 +1,155 @@
+//! `intercom-gateway simulate` as a process with the daemon on its lines: what is typed at the panels is what the
+//! journal tells.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::{
+    io::Write,
+    process::{Child, ChildStdin, Stdio},
+};
+
+use serde_json::{Value, json};
+use support::{Daemon, Events, Site};
+
+const BASEMENT: &str = r#"
+[[intercom]]
+id = 1
+
+[[bus]]
+name = "basement"
+port = "{dir}/basement"
+protocol = "modbus"
+baud = 19200
+
+[[panel]]
+name = "risers"
+intercom = 1
+bus = "basement"
+address = 12
+profile = "commutator-100"
+lines = { first_flat = 1, count = 30 }
+
+[[panel]]
+name = "gate"
+intercom = 1
+bus = "basement"
+address = 13
+profile = "door-panel"
+"#;
+
+/// The simulator as a process; killed where a test ends without it having ended.
+struct Simulator {
+    child: Child,
+    input: Option<ChildStdin>,
+    told: Events,
+}
+
+impl Simulator {
+    fn start(site: &Site, arguments: &[&str]) -> Self {
+        let mut command = site.command(["simulate"]);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut told = Events::of("the simulator", child.stdout.take().unwrap());
+        told.wait("its start", |told| told["ev"] == "ready");
+        Self { input: child.stdin.take(), child, told }
+    }
+
+    fn write(&mut self, line: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// What it answers to a line that it cannot carry out.
+    fn error(&mut self, line: &str) -> String {
+        self.write(line);
+        let told = self.told.wait("an error", |told| told["ev"] == "error");
+        told["msg"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.input = None;
+        // One that has ended already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn changed(events: &mut Events, flat: u64) -> Value {
+    let is_it = |event: &Value| event["type"] == "intercom.line.changed" && event["data"]["flat"] == flat;
+    let event = events.wait(&format!("a change of flat {flat}"), is_it);
+    json!([event["data"]["from"], event["data"]["to"]])
+}
+
+#[test]
+fn what_is_typed_at_a_commutator_is_told_by_the_journal() {
+    let site = Site::new(BASEMENT);
+    let mut simulator = Simulator::start(&site, &["--paced"]);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    events.wait_panel("intercom.panel.online", "risers");
+    simulator.write("line risers 3 lifted");
+    assert_eq!(changed(&mut events, 3), json!(["on_hook", "off_hook"]));
+    simulator.write("line risers 3 hung");
+    assert_eq!(changed(&mut events, 3), json!(["off_hook", "on_hook"]));
+    simulator.write("line risers 4 5");
+    assert_eq!(changed(&mut events, 4), json!(["on_hook", "short"]));
+    simulator.write("line risers 5 cut");
+    assert_eq!(changed(&mut events, 5), json!(["on_hook", "break"]));
+    simulator.write("drift risers 6 60 95 1.5");
+    assert_eq!(changed(&mut events, 6)[0], "on_hook");
+    simulator.write("column risers 10 dead on");
+    let wiring = events.wait_panel("intercom.line.wiring", "risers");
+    assert_eq!(wiring["data"]["lines"], json!([10, 20, 30]));
+    simulator.write("column risers 10 dead off");
+    let cleared = events.wait_panel("intercom.line.wiring", "risers");
+    assert_eq!((&cleared["data"]["cleared"], &cleared["data"]["state"]), (&json!(true), &json!("break")));
+    simulator.write("gone risers on");
+    events.wait_panel("intercom.panel.offline", "risers");
+}
+
+#[test]
+fn a_card_at_a_modbus_reader_is_taken_off_its_queue_once() {
+    let site = Site::new(BASEMENT);
+    let mut simulator = Simulator::start(&site, &[]);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    events.wait_panel("intercom.panel.online", "gate");
+    simulator.write("card gate 3042CAAC 32");
+    let swiped = events.wait_panel("intercom.key.swiped", "gate");
+    assert_eq!(swiped["data"]["key"], "0000003042CAAC");
+    simulator.told.wait("the queue's next", |told| told["ev"] == "write" && told["address"] == 410);
+    simulator.told.wait("that it was taken", |told| told["ev"] == "acknowledged");
+    simulator.write("input gate 1 0");
+    events.wait_panel("intercom.input.changed", "gate");
+    assert_eq!(events.count_type("intercom.key.swiped"), 1);
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_a_sentence() {
+    let site = Site::new(BASEMENT);
+    let mut simulator = Simulator::start(&site, &[]);
+    for (line, sentence) in [
+        ("line risers 101 lifted", "risers: the panel has no line 101: its lines are 1 to 100"),
+        ("line gate 1 lifted", "gate: the panel has no lines: its profile has no [lines]"),
+        ("row risers 11 dead on", "risers: the panel has 10 rows, and no number 11"),
+        ("card risers 3042CAAC 32", "risers: the panel has no reader: its profile has no [keys]"),
+        (
+            "card gate 0102030405060708",
+            "gate: the code has more bits than the 56 of the profile's [keys] code",
+        ),
+        ("key gate 123#", "gate: a keypad is of OSDP panels, and this one speaks Modbus"),
+        ("line attic 1 lifted", "attic: no simulated panel is called attic"),
+        ("noise attic 1", "no simulated bus is called attic"),
+    ] {
+        assert_eq!(simulator.error(line), sentence);
+    }
+    simulator.write("status");
+    let status = simulator.told.wait("the panels", |told| told["ev"] == "status");
+    assert_eq!(status["panels"], json!({ "risers": [false, false], "gate": [false, false] }));
+    assert!(site.path("basement").symlink_metadata().is_ok(), "the port that was missing is a link");
+    simulator.input = None;
+    assert!(simulator.child.wait().unwrap().success());
+    assert!(site.path("basement").symlink_metadata().is_err());
+}
