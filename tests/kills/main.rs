@@ -8,10 +8,14 @@
 //! ```
 //! `cargo test --release --test kills -- --release-proof` kills 1,000 times instead of 60; `--seed N` makes other choices.
 
+#[allow(dead_code, reason = "the example uses the rest")]
+#[path = "../../examples/cloud/building.rs"]
+mod building;
 mod consumer;
 mod load;
 #[path = "../support/mod.rs"]
 mod support;
+mod sync_server;
 mod verdict;
 mod witness;
 
@@ -31,6 +35,7 @@ use self::{
         lines::PATIENCE,
         mosquitto::Mosquitto,
     },
+    sync_server::SyncServer,
     verdict::{Seen, Verdict},
     witness::Witness,
 };
@@ -99,6 +104,8 @@ struct Stage {
     scenario: Scenario,
     site: Site,
     broker: Mosquitto,
+    /// Is not killed: what it says is the truth.
+    sync_server: SyncServer,
     consumer: Option<Consumer>,
     daemon: Option<Daemon>,
     file: PathBuf,
@@ -120,12 +127,15 @@ impl Stage {
         let code = |card: u32| format!("{card:014X}");
         let codes: Vec<String> = (0..KNOWN_CARDS).map(|card| code(card * 3)).collect();
         let keys: Vec<(u64, &str)> = (1..).zip(codes.iter().map(String::as_str)).collect();
-        site.import(57, &[flats::flat(1, 11, 7, &keys)]).ok();
+        let flat = flats::flat(1, 11, 7, &keys);
+        let sync_server = SyncServer::start(broker.port, &json!({"revision": 57, "flats": [flat]}));
+        site.import(57, &[flat]).ok();
         let file = site.path("consumed");
         let mut stage = Self {
             scenario,
             site,
             broker,
+            sync_server,
             consumer: None,
             daemon: None,
             file,
@@ -153,10 +163,17 @@ impl Stage {
         }
         let (accepted, presented) = load.end();
         let slow_syncs = witness.end();
+        let revisions = self.sync_server.calm();
+        wait_until("the gateway has the cloud's flats", || self.sync_server.is_copied());
         let gaps = self.settle();
+        let copy = self.site.run(["export", "-"]).ok();
+        assert!(
+            self.sync_server.is_copy(&serde_json::from_str(&copy).unwrap()),
+            "the copy has another digest"
+        );
         let journal = self.journal();
         let gateway_kills = std::mem::take(&mut self.gateway_kills);
-        let seen = Seen { accepted, presented, gateway_kills, slow_syncs, gaps };
+        let seen = Seen { accepted, presented, gateway_kills, slow_syncs, gaps, revisions };
         Verdict::of(&seen, &journal, &self.file)
     }
 

@@ -21,6 +21,8 @@ pub struct Seen {
     pub slow_syncs: Vec<(Mono, Mono)>,
     /// Events that the consumer knew to lack, and had replayed.
     pub gaps: usize,
+    /// Times that the cloud has changed its flats.
+    pub revisions: u64,
 }
 
 impl Seen {
@@ -46,13 +48,14 @@ pub struct Verdict {
     lost_to_kills: Vec<Duration>,
     /// Events that the consumer knew to lack, and had replayed.
     gaps: usize,
+    revisions: u64,
 }
 
 impl Verdict {
     /// # Panics
     /// Something was lost or doubled that may not be.
     pub fn of(seen: &Seen, journal: &[String], file: &Path) -> Self {
-        let Seen { accepted, presented, gateway_kills, slow_syncs, gaps } = seen;
+        let Seen { accepted, presented, gateway_kills, slow_syncs, gaps, revisions } = seen;
         let events: Vec<Value> = journal.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         let sequences =
             events.iter().map(|event| event["sequence"].as_str().unwrap().parse::<u64>().unwrap());
@@ -92,11 +95,12 @@ impl Verdict {
             journalled: journal.len(),
             lost_to_kills,
             gaps: *gaps,
+            revisions: *revisions,
         }
     }
 
     pub fn print(&self) {
-        let Self { gateway_kills, presented, accepted, journalled, gaps, .. } = self;
+        let Self { gateway_kills, presented, accepted, journalled, gaps, revisions, .. } = self;
         println!(
             "  {presented} cards, {accepted} seen accepted by their panels, {journalled} events recorded; the gateway was \
              killed {gateway_kills} times"
@@ -110,6 +114,9 @@ impl Verdict {
         );
         println!(
             "  the consumer has every event once; {gaps} of them, lost by the broker, were seen to lack and replayed"
+        );
+        println!(
+            "  the cloud changed its flats {revisions} times; in the end the gateway's have the same digest"
         );
     }
 }
