@@ -90,7 +90,8 @@ fn what_is_typed_at_a_commutator_is_told_by_the_journal() {
     let mut events = daemon.events(&site, 1);
     events.wait_panel("intercom.panel.online", "risers");
     simulator.write("line risers 3 lifted");
-    assert_eq!(changed(&mut events, 3), json!(["on_hook", "off_hook"]));
+    // What it was before, nobody may have asked yet.
+    assert_eq!(changed(&mut events, 3)[1], "off_hook");
     simulator.write("line risers 3 hung");
     assert_eq!(changed(&mut events, 3), json!(["off_hook", "on_hook"]));
     simulator.write("line risers 4 5");
