@@ -6,7 +6,7 @@
 //!    ▲ a gap after the last byte                                            │
 //!    └──────────────────────────────────────────────────────────────────────┘
 //! ```
-//! Invariants: one transaction is in flight at most. Order of turns: whatever is urgent; then, every second turn at
+//! Invariants: one transaction is in flight at most. Order of turns: whatever is urgent, eight turns in a row at most; then, every second turn at
 //! most, a panel whose link is being set up; then, where one is due, a probe of a panel that does not answer; then
 //! what is worth most to the panels that do, where OSDP's are all worth the same, so a round robin. Probes together
 //! take a quarter of the line's time at most, while anybody answers.
@@ -42,6 +42,8 @@ const IDLE_CHARACTERS: u32 = 2;
 
 /// Characters of the longest frame.
 const LONGEST: u32 = 1440;
+/// Urgent turns, after which whoever else waits has one: a flood of unlocks must not take the line from the other panels.
+const URGENT_IN_A_ROW: u32 = 8;
 /// Turns about fast things, after which a slow one has its turn.
 const FAST_IN_A_ROW: u32 = 8;
 /// One, in thousandths.
@@ -139,6 +141,8 @@ pub struct Line {
     was_starting: bool,
     /// Not before this moment is there another probe while anybody answers.
     probes_from: Mono,
+    /// Turns in a row that were urgent.
+    urgent_turns: u32,
     /// Turns in a row that were about fast things.
     fast_turns: u32,
     stats: LineStats,
@@ -162,6 +166,7 @@ impl Line {
             rotation: 0,
             was_starting: false,
             probes_from: now,
+            urgent_turns: 0,
             fast_turns: 0,
             stats: LineStats::default(),
         }
@@ -376,7 +381,9 @@ impl Line {
             let numbers = turns.iter().map(|(number, _)| *number);
             numbers.into_iter().find(|number| self.slots.get(*number).is_some_and(|slot| is(&slot.driver)))
         };
-        if let Some(urgent) = find(&|driver| driver.is_urgent(now)) {
+        let urgent = find(&|driver| driver.is_urgent(now)).filter(|_| self.urgent_turns < URGENT_IN_A_ROW);
+        self.urgent_turns = if urgent.is_some() { self.urgent_turns + 1 } else { 0 };
+        if let Some(urgent) = urgent {
             return Some((urgent, false));
         }
         if let Some(starting) = find(&|driver| driver.is_starting()).filter(|_| !self.was_starting) {
