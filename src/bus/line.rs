@@ -6,10 +6,10 @@
 //!    ▲ a gap after the last byte                                            │
 //!    └──────────────────────────────────────────────────────────────────────┘
 //! ```
-//! Invariants: one transaction is in flight at most. Order of turns: whatever is urgent, eight turns in a row at most; then, every second turn at
-//! most, a panel whose link is being set up; then, where one is due, a probe of a panel that does not answer; then
-//! what is worth most to the panels that do, where OSDP's are all worth the same, so a round robin. Probes together
-//! take a quarter of the line's time at most, while anybody answers.
+//! Invariants: one transaction is in flight at most. Order of turns: whatever is urgent, eight turns in a row at most;
+//! then, every second turn at most, a panel whose link is being set up; then, where one is due, a probe of a panel that
+//! does not answer; then what is worth most to the panels that do, where OSDP's are all worth the same, so a round robin.
+//! Probes together take a quarter of the line's time at most, while anybody answers.
 
 use std::time::Duration;
 

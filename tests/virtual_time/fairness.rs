@@ -140,6 +140,25 @@ fn a_command_goes_before_everybodys_polls() {
 }
 
 #[test]
+fn a_flood_of_commands_at_one_panel_leaves_turns_to_the_others() {
+    let mut world = settled(4, 38_400, 11);
+    let before: Vec<u64> = (0..4).map(|panel| world.checks.polls(panel)).collect();
+    for request in 0..400 {
+        let by = UnlockedBy { kind: UnlockKind::Command, id: None };
+        world.plan(world.now, Planned::Unlock { panel: 0, by, request });
+        // An OUT and its answer take the line for longer than that: there is always another one.
+        world.run_for(world.character() * 20);
+    }
+    let turns = world.checks.turns.iter().rev().take(100).filter(|turn| turn.code == OUT).count();
+    assert!(turns >= 80, "the line is not flooded: {turns} of 100 turns");
+    for (panel, before) in before.into_iter().enumerate().skip(1) {
+        let polls = world.checks.polls(panel) - before;
+        assert!(polls >= 3, "panel {panel} was polled {polls} times");
+        assert_eq!(world.state(panel), PanelState::Online);
+    }
+}
+
+#[test]
 fn every_panel_is_polled_as_often_as_every_other() {
     let mut world = settled(8, 38_400, 9);
     let before: Vec<u64> = (0..8).map(|panel| world.checks.polls(panel)).collect();
