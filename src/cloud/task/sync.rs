@@ -7,6 +7,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tokio::runtime::Handle;
+
 use super::{Came, Done, Uplink, worker::Worker};
 use crate::{
     cloud::{
@@ -234,13 +236,14 @@ impl Uplink {
             }
             Effect::ApplySnapshot(target) => {
                 let (cache, in_force) = (self.handles.cache.clone(), Arc::clone(&self.handles.in_force));
-                let spool = Arc::clone(&self.syncing.spool);
+                let (spool, runtime) = (Arc::clone(&self.syncing.spool), Handle::current());
                 self.syncing.applying = true;
                 self.sync_job(move || {
                     let applied = sync::apply_snapshot(&cache, &mut lock(&spool), target);
                     let applied = applied.map(|state| brought_into_force(state, &*in_force));
-                    // Reading and writing a building leaves much unused memory behind.
-                    sys::give_memory_back();
+                    // Reading and writing a building leaves much unused memory behind. Not given back on this thread,
+                    // which runs behind all others: while it waited for a core, whoever wants memory would wait for it.
+                    drop(runtime.spawn_blocking(sys::give_memory_back));
                     SyncDone::Applied(applied)
                 });
             }
