@@ -79,7 +79,9 @@ impl Consumer {
     pub fn has_all(&self, lasts: &[(String, u64)]) -> bool {
         let seen = self.seen();
         lasts.iter().all(|(gateway, last)| {
-            seen.sequences.get(gateway).is_some_and(|sequences| sequences.iter().copied().eq(1..=*last))
+            seen.sequences
+                .get(gateway)
+                .is_some_and(|sequences| (1..=*last).all(|sequence| sequences.contains(&sequence)))
         })
     }
 

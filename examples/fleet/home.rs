@@ -165,10 +165,11 @@ secure_channel = "install"
         }
     }
 
-    /// Its name, and how far its journal goes. The daemon must have ended.
+    /// Its name, and how far its journal goes before `gateway.stopping`, which may have come too late for this
+    /// connection: it would go up at the next start. The daemon must have ended.
     pub fn last_sequence(&self) -> anyhow::Result<(String, u64)> {
         let position = Store::open_read_only(&self.state_dir)?.journal().position_on_disk()?;
-        Ok((self.name.clone(), position.last))
+        Ok((self.name.clone(), position.last - 1))
     }
 }
 

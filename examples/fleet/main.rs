@@ -66,7 +66,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let rows: Vec<Row> =
         arguments.gateways.iter().map(|&count| measure(count, arguments)).collect::<anyhow::Result<_>>()?;
-    println!("\nEvery event of every journal arrived, once after de-duplication.\n");
+    println!(
+        "\nEvery event that a journal had when its gateway was told to end has arrived, once after de-duplication.\n"
+    );
     println!(
         "| gateways | all online after | card → consumer p50/p95 | events | all back after the broker's return | memory each | processor each | broker's processor |"
     );
