@@ -33,6 +33,8 @@ impl Keys {
         let with_line = Arc::new(with_line);
         let keys = Self { in_force: Arc::default(), cache, zone, with_line, loaded: Arc::default() };
         keys.refresh()?;
+        // Loading takes three times what the directory does.
+        sys::give_memory_back();
         Ok(keys)
     }
 
@@ -87,8 +89,6 @@ impl Keys {
         let directory = builder.into_inner().build(state.revision);
         self.in_force.store(Arc::new(InForce { directory, lines }));
         *loaded = Some(state);
-        // Loading takes three times what the directory does.
-        sys::give_memory_back();
         Ok(())
     }
 
@@ -108,6 +108,9 @@ impl Keys {
                 let _ = done.send(keys.refresh().map_err(|error| error.to_string()));
             });
             let refreshed = refreshed.await.unwrap_or_else(|_| Err("no thread for it".to_owned()));
+            // So do the change and the loading, whoever did them. Not given back by a thread that runs behind all
+            // others, nor by one that such a thread starts: while it waited for a core, whoever wants memory would too.
+            drop(tokio::task::spawn_blocking(sys::give_memory_back));
             if let Err(error) = refreshed {
                 tracing::error!(error, "new keys could not be loaded; the old ones stay in force");
             }

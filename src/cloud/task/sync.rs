@@ -7,8 +7,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::runtime::Handle;
-
 use super::{Came, Done, Uplink, worker::Worker};
 use crate::{
     cloud::{
@@ -20,7 +18,6 @@ use crate::{
     },
     domain::{EventBody, Mono, Occurrence, SyncCode, SyncError, SyncStatus},
     store::CacheState,
-    sys,
 };
 
 /// Bytes of messages that wait to be read, above which the connection is not read: a few parts of a snapshot. What
@@ -236,14 +233,11 @@ impl Uplink {
             }
             Effect::ApplySnapshot(target) => {
                 let (cache, in_force) = (self.handles.cache.clone(), Arc::clone(&self.handles.in_force));
-                let (spool, runtime) = (Arc::clone(&self.syncing.spool), Handle::current());
+                let spool = Arc::clone(&self.syncing.spool);
                 self.syncing.applying = true;
                 self.sync_job(move || {
                     let applied = sync::apply_snapshot(&cache, &mut lock(&spool), target);
                     let applied = applied.map(|state| brought_into_force(state, &*in_force));
-                    // Reading and writing a building leaves much unused memory behind. Not given back on this thread,
-                    // which runs behind all others: while it waited for a core, whoever wants memory would wait for it.
-                    drop(runtime.spawn_blocking(sys::give_memory_back));
                     SyncDone::Applied(applied)
                 });
             }
