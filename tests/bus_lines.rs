@@ -1,4 +1,4 @@
-//! Lines on a bus in virtual time: `bus::core::Core` with a board behind a Modbus panel, and a device that answers from
+//! Lines on a bus in virtual time: `bus::core::Core` with a commutator behind a Modbus panel, and a device that answers from
 //! its registers.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
@@ -6,12 +6,12 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use intercom_gateway::{
     access::{Directory, KeyOrder, Now},
     bus::{
-        KnownLine, StationSettings, Timing,
+        DoorwaySettings, KnownLine, Timing,
         core::{Core, Member, Moment, Output, UnknownFlat},
     },
     config::load_profile,
     domain::{EventBody, LineState, LineStatus, Mono, Name, PanelState, Profile},
-    lines::{Board, BoardSettings, FlatLine, FlatLines, KeptLine},
+    lines::{Commutator, CommutatorSettings, FlatLine, FlatLines, KeptLine},
     panel::{
         Driver, Failure,
         modbus::{Limits, Panel, Settings},
@@ -69,15 +69,15 @@ impl World {
         let now = Mono::from_nanos(1_000_000_000);
         let name = Name::new("risers").unwrap();
         let lines: Vec<u16> = (1..=100).collect();
-        let board = BoardSettings {
+        let commutator = CommutatorSettings {
             panel: name.clone(),
             intercom: 1,
             profile: profile.lines.clone().unwrap(),
             map: lines.iter().map(|line| (*line, u64::from(*line) + 100)).collect(),
         };
         let present = moment(now, &directory);
-        let board = Board::new(board, |flat| kept.get(&flat).copied(), present.wall);
-        let station = StationSettings {
+        let commutator = Commutator::new(commutator, |flat| kept.get(&flat).copied(), present.wall);
+        let doorway = DoorwaySettings {
             panel: name,
             intercom: 1,
             lock: None,
@@ -87,7 +87,7 @@ impl World {
         };
         let settings = Settings { unit: UNIT, profile, lines, limits: Limits::NONE };
         let driver = Driver::Modbus(Box::new(Panel::new(settings)));
-        let member = Member { station, driver, board: Some(board) };
+        let member = Member { doorway, driver, commutator: Some(commutator) };
         let core = Core::new(timing, vec![member], &present);
         let mut registers: BTreeMap<_, _> = (0..100).map(|line| ((Table::Input, line), ON_HOOK)).collect();
         for (offset, pair) in "KM-100".as_bytes().chunks(2).enumerate() {
@@ -370,7 +370,7 @@ fn what_a_panel_has_not_is_unsupported_and_a_panel_that_is_another_says_so() {
     assert_eq!((world.line(65).status.state, world.line(65).status.raw), (LineState::Unsupported, None));
     let status = world.core.statuses(&moment(world.now, &world.directory)).remove(0);
     assert_eq!(status.state, PanelState::Online);
-    let error = status.error.unwrap();
+    let error = status.trouble.unwrap().to_string();
     assert!(error.contains("\"KM-64\"") && error.contains("\"KM-100\""), "{error}");
     assert_eq!(status.device.unwrap().model, "KM-64");
 }

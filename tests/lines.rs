@@ -12,7 +12,7 @@ use intercom_gateway::{
         line::Thresholds,
         profile::{LinesProfile, Register, RegisterKind},
     },
-    lines::{Board, BoardSettings, FlatLine, KeptLine, Output, READ_AGAIN_AFTER},
+    lines::{Commutator, CommutatorSettings, FlatLine, KeptLine, Output, READ_AGAIN_AFTER},
 };
 use jiff::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -46,10 +46,10 @@ fn profile(columns: Option<u16>) -> LinesProfile {
     }
 }
 
-/// A board of 4×4 lines, line n of flat 100 + n, that is read as a bus would: every second all lines at once, and
+/// A commutator of 4×4 lines, line n of flat 100 + n, that is read as a bus would: every second all lines at once, and
 /// again what it asks for.
 struct Cabinet {
-    board: Board,
+    commutator: Commutator,
     raws: [u16; 16],
     now: Mono,
     told: Vec<String>,
@@ -58,15 +58,15 @@ struct Cabinet {
 
 impl Cabinet {
     fn new(columns: Option<u16>, kept: impl Fn(u64) -> Option<KeptLine>) -> Self {
-        let settings = BoardSettings {
+        let settings = CommutatorSettings {
             panel: Name::new("risers").unwrap(),
             intercom: 1,
             profile: profile(columns),
             map: (1..=16).map(|line| (line, 100 + u64::from(line))).collect(),
         };
         let now = Mono::from_nanos(1_000_000_000_000);
-        let board = Board::new(settings, kept, wall(now));
-        Self { board, raws: [HANGS; 16], now, told: Vec::new(), exchanges: 0 }
+        let commutator = Commutator::new(settings, kept, wall(now));
+        Self { commutator, raws: [HANGS; 16], now, told: Vec::new(), exchanges: 0 }
     }
 
     /// One whose lines have all been seen to hang.
@@ -89,21 +89,21 @@ impl Cabinet {
             let next = self.now + Duration::from_secs(1);
             self.read_again();
             self.now = next;
-            self.board.advance(self.now);
-            assert!(self.board.next_time() > self.now);
+            self.commutator.advance(self.now);
+            assert!(self.commutator.next_time() > self.now);
         }
     }
 
     fn read(&mut self, first: u16, count: usize) {
         let from = usize::from(first) - 1;
         self.exchanges += 1;
-        self.board.samples(self.now, wall(self.now), first, &self.raws[from..from + count]);
+        self.commutator.samples(self.now, wall(self.now), first, &self.raws[from..from + count]);
     }
 
     fn read_again(&mut self) {
         loop {
             let mut wanted = Vec::new();
-            while let Some(output) = self.board.poll_output() {
+            while let Some(output) = self.commutator.poll_output() {
                 match output {
                     Output::ReadAgain { line, at } => {
                         assert_eq!(at, self.now + READ_AGAIN_AFTER);
@@ -132,7 +132,7 @@ impl Cabinet {
     }
 
     fn state(&self, line: u16) -> LineState {
-        self.board.status(line).unwrap().state
+        self.commutator.status(line).unwrap().state
     }
 
     /// What was told since the last call.
@@ -162,12 +162,12 @@ fn a_lifted_handset_is_told_within_one_reading() {
     cabinet.seconds(1);
     assert_eq!(cabinet.told(), ["103 on_hook off_hook"]);
     assert_eq!(cabinet.exchanges - before, 3, "two more samples, at once");
-    let status = cabinet.board.status(3).unwrap();
+    let status = cabinet.commutator.status(3).unwrap();
     assert_eq!((status.raw, status.value, status.unit.as_str()), (Some(LIFTED), Some(7.8), "V"));
     assert_eq!(status.since, wall(since + READ_AGAIN_AFTER * 2));
     cabinet.seconds(3);
     assert_eq!(cabinet.told(), [""; 0]);
-    assert!(cabinet.board.status(3).unwrap().measured_at > Some(status.since));
+    assert!(cabinet.commutator.status(3).unwrap().measured_at > Some(status.since));
 }
 
 #[test]
@@ -188,9 +188,9 @@ fn sentinels_values_out_of_range_and_missing_registers_are_no_measurements() {
     cabinet.set(&[2], 65_535);
     cabinet.set(&[3], 60_000);
     cabinet.seconds(1);
-    cabinet.board.missing(cabinet.now, wall(cabinet.now), 4, 1);
+    cabinet.commutator.missing(cabinet.now, wall(cabinet.now), 4, 1);
     assert_eq!([1, 2, 3, 4].map(|line| cabinet.state(line)), [Busy, Unsupported, Unknown, Unsupported]);
-    let status = |line| cabinet.board.status(line).unwrap();
+    let status = |line| cabinet.commutator.status(line).unwrap();
     assert_eq!((status(1).raw, status(1).value), (Some(BUSY), None));
     assert_eq!((status(3).raw, status(3).value), (Some(60_000), Some(6000.0)));
     assert_eq!((status(4).raw, status(4).value), (None, None));
@@ -200,30 +200,30 @@ fn sentinels_values_out_of_range_and_missing_registers_are_no_measurements() {
 fn a_line_out_of_service_is_disabled_and_comes_back() {
     let mut cabinet = Cabinet::well(None);
     let disabled = |number: u64| (number == 105).then(|| flat(false));
-    assert!(cabinet.board.set_flats(cabinet.now, wall(cabinet.now), disabled).is_empty());
-    assert_eq!(cabinet.board.enables().collect::<Vec<_>>(), [(5, false)]);
+    assert!(cabinet.commutator.set_flats(cabinet.now, wall(cabinet.now), disabled).is_empty());
+    assert_eq!(cabinet.commutator.enables().collect::<Vec<_>>(), [(5, false)]);
     cabinet.set(&[5], CUT);
     cabinet.seconds(2);
     assert_eq!((cabinet.told(), cabinet.state(5)), (vec!["105 on_hook disabled".to_owned()], Disabled));
     let enabled = |number: u64| (number == 105).then(|| flat(true));
-    cabinet.board.set_flats(cabinet.now, wall(cabinet.now), enabled);
+    cabinet.commutator.set_flats(cabinet.now, wall(cabinet.now), enabled);
     cabinet.set(&[5], HANGS);
     cabinet.seconds(1);
     assert_eq!(cabinet.told(), ["105 disabled on_hook"]);
-    assert_eq!(cabinet.board.status(5).unwrap().flat_id, Some(9));
+    assert_eq!(cabinet.commutator.status(5).unwrap().flat_id, Some(9));
 }
 
 #[test]
 fn a_flats_own_resistances_judge_only_where_it_may_have_them() {
     let mut cabinet = Cabinet::well(None);
     let own = |number| Some(FlatLine { own_resistances: number == 102, ..flat(true) });
-    assert!(cabinet.board.set_flats(cabinet.now, wall(cabinet.now), own).is_empty());
+    assert!(cabinet.commutator.set_flats(cabinet.now, wall(cabinet.now), own).is_empty());
     cabinet.seconds(1);
     assert_eq!((cabinet.told(), cabinet.state(2)), (vec!["102 on_hook off_hook".to_owned()], OffHook));
-    assert_eq!(cabinet.board.status(2).unwrap().thresholds.on_hook_below, 3.0);
+    assert_eq!(cabinet.commutator.status(2).unwrap().thresholds.on_hook_below, 3.0);
     let bad = |_| Some(FlatLine { own_resistances: true, answer: Some(20), ..flat(true) });
-    assert_eq!(cabinet.board.set_flats(cabinet.now, wall(cabinet.now), bad).len(), 16);
-    assert_eq!(cabinet.board.status(2).unwrap().thresholds.on_hook_below, 6.5);
+    assert_eq!(cabinet.commutator.set_flats(cabinet.now, wall(cabinet.now), bad).len(), 16);
+    assert_eq!(cabinet.commutator.status(2).unwrap().thresholds.on_hook_below, 6.5);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_restart_tells_only_what_changed() {
     cabinet.set(&[7], LIFTED);
     cabinet.seconds(2);
     assert_eq!(cabinet.told(), ["107 on_hook off_hook"]);
-    assert_eq!(cabinet.board.status(1).unwrap().since, wall(Mono::ZERO));
+    assert_eq!(cabinet.commutator.status(1).unwrap().since, wall(Mono::ZERO));
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn a_restart_in_the_middle_of_a_fault_is_silent() {
     cabinet.set(&[6], HANGS);
     cabinet.seconds(1);
     assert_eq!(cabinet.told(), ["106 break on_hook"]);
-    assert_eq!(cabinet.board.kept(6).map(|kept| (kept.state, kept.told)), Some((OnHook, OnHook)));
+    assert_eq!(cabinet.commutator.kept(6).map(|kept| (kept.state, kept.told)), Some((OnHook, OnHook)));
 }
 
 proptest! {

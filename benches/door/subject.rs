@@ -17,8 +17,8 @@ use anyhow::Context;
 use intercom_gateway::{
     access::{DirectoryBuilder, DirectoryEntry, KeyOrder},
     bus::{
-        self, BusSettings, InForce, LockSettings, PanelSettings, Parity, PortAddress, PortSettings, Protocol,
-        Report, Shared, StationSettings,
+        self, BusSettings, DoorwaySettings, InForce, LockSettings, PanelSettings, Parity, PortAddress,
+        PortSettings, Protocol, Report, Shared,
     },
     clock::{self, Clock, Trust},
     domain::{EventBody, KeyCode, Mono, Name, OutputActive, event::Decision},
@@ -168,7 +168,7 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8) -> anyhow::Result<()> {
 
 fn panel(address: u8, key: &Scbk) -> anyhow::Result<PanelSettings> {
     Ok(PanelSettings {
-        station: StationSettings {
+        doorway: DoorwaySettings {
             panel: panel_name(address)?,
             intercom: 1,
             lock: Some(LockSettings {

@@ -19,13 +19,13 @@ use anyhow::Context;
 use intercom_gateway::{
     access::KeyOrder,
     bus::{
-        self, BusSettings, InForce, LinesSettings, ModbusSettings, PanelSettings, Parity, PortAddress,
-        PortSettings, Protocol, Report, Shared, StationSettings,
+        self, BusSettings, DoorwaySettings, InForce, LinesSettings, ModbusSettings, PanelSettings, Parity,
+        PortAddress, PortSettings, Protocol, Report, Shared,
     },
     clock::{self, Clock, Trust},
     config::load_profile,
     domain::{EventBody, Mono, Name, Profile},
-    lines::BoardSettings,
+    lines::CommutatorSettings,
 };
 
 /// Lines of each panel.
@@ -207,7 +207,7 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8, period: Duration) -> anyho
 fn panel(unit: u8, profile: &Arc<Profile>) -> anyhow::Result<PanelSettings> {
     let first = u64::from(unit - 1) * u64::from(LINES) + 1;
     Ok(PanelSettings {
-        station: StationSettings {
+        doorway: DoorwaySettings {
             panel: panel_name(unit)?,
             intercom: 1,
             lock: None,
@@ -217,7 +217,7 @@ fn panel(unit: u8, profile: &Arc<Profile>) -> anyhow::Result<PanelSettings> {
         },
         protocol: Protocol::Modbus(ModbusSettings { unit, profile: Arc::clone(profile) }),
         lines: Some(LinesSettings {
-            board: BoardSettings {
+            commutator: CommutatorSettings {
                 panel: panel_name(unit)?,
                 intercom: 1,
                 profile: profile.lines.clone().context("lines")?,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{Name, PanelState, PanelStatus};
+use crate::domain::{Name, PanelState, PanelStatus, Trouble};
 
 /// Lines whose periods are stretched by the second or more are told of, until it is the first or less.
 const STRETCHED: (f64, f64) = (1.2, 1.5);
@@ -10,7 +10,7 @@ const STRETCHED: (f64, f64) = (1.2, 1.5);
 /// What was said so far.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
-    errors: BTreeMap<Name, String>,
+    troubles: BTreeMap<Name, Trouble>,
     /// By how much lines were read too seldom when that was said last.
     stretches: BTreeMap<Name, f64>,
 }
@@ -24,18 +24,18 @@ enum Stretch {
 impl Complaints {
     /// Says what is new about panels: that one is insecure, or another than its profile is for.
     pub(super) fn panels(&mut self, panels: &[PanelStatus]) {
-        for PanelStatus { panel, state, error, .. } in panels {
-            let Some(error) = error else {
-                self.errors.remove(panel);
+        for PanelStatus { panel, state, trouble, .. } in panels {
+            let Some(trouble) = trouble else {
+                self.troubles.remove(panel);
                 continue;
             };
-            if self.errors.get(panel) == Some(error) {
+            if self.troubles.get(panel) == Some(trouble) {
                 continue;
             }
-            self.errors.insert(panel.clone(), error.clone());
+            self.troubles.insert(panel.clone(), trouble.clone());
             match state {
-                PanelState::Insecure => tracing::warn!(%panel, "the panel is insecure: {error}"),
-                PanelState::Online => tracing::warn!(%panel, "the panel works, but {error}"),
+                PanelState::Insecure => tracing::warn!(%panel, "the panel is insecure: {trouble}"),
+                PanelState::Online => tracing::warn!(%panel, "the panel works, but {trouble}"),
                 PanelState::Offline | PanelState::Unconfigured => {}
             }
         }

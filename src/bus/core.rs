@@ -1,9 +1,9 @@
-//! A line with its stations: everything of a bus that can be tested without a port or a clock.
+//! A line with its doorways: everything of a bus that can be tested without a port or a clock.
 //!
 //! ```text
-//!  bytes ─► Line ─► panel events ─► Station ─► decision ─► unlock request ─► back to the panel, before the next turn
+//!  bytes ─► Schedule ─► panel events ─► Doorway ─► decision ─► unlock request ─► back to the panel, before the next turn
 //!                      │               └──────► Output::Event, Keep, Changed …  (the shell performs them)
-//!                      └► lines: Boards ─► Output::Event, LinesChanged …, and back to the panel: read again
+//!                      └► lines: Commutators ─► Output::Event, LinesChanged …, and back to the panel: read again
 //! ```
 //! Invariant: what a reply leads to is done before the next turn is chosen, so an unlock waits for nobody's poll.
 
@@ -15,16 +15,16 @@ use std::{
 
 pub use super::effects::{Keep, Moment, Output};
 use super::{
-    boards::{self, Boards, KnownLine},
-    line::{Line, LineStats, Timing},
-    station::{Station, StationSettings, Want},
+    commutators::{self, Commutators, KnownLine},
+    doorway::{Doorway, DoorwaySettings, Want},
+    schedule::{LineStats, Schedule, Timing},
 };
 use crate::{
     domain::{
         EventBody, Mono, Name, PanelStatus,
         event::{DoorUnlockFailed, DoorUnlocked, UnlockedBy},
     },
-    lines::{Board, FlatLines},
+    lines::{Commutator, FlatLines},
     panel::{self, Driver, Failure, Request, Token},
 };
 
@@ -54,31 +54,31 @@ pub struct UnknownFlat;
 /// A panel on the line.
 pub struct Member {
     /// What hangs on it.
-    pub station: StationSettings,
+    pub doorway: DoorwaySettings,
     /// Its protocol.
     pub driver: Driver,
     /// Its lines, where it has some.
-    pub board: Option<Board>,
+    pub commutator: Option<Commutator>,
 }
 
 /// A panel without lines.
-impl From<(StationSettings, Driver)> for Member {
-    fn from((station, driver): (StationSettings, Driver)) -> Self {
-        Self { station, driver, board: None }
+impl From<(DoorwaySettings, Driver)> for Member {
+    fn from((doorway, driver): (DoorwaySettings, Driver)) -> Self {
+        Self { doorway, driver, commutator: None }
     }
 }
 
 enum Pending {
-    Unlock { station: usize, by: UnlockedBy, tenths: NonZeroU16, request: Option<u64> },
+    Unlock { doorway: usize, by: UnlockedBy, tenths: NonZeroU16, request: Option<u64> },
     Measure { request: u64 },
     Feedback,
 }
 
 /// A bus without its port.
 pub struct Core {
-    line: Line,
-    stations: Vec<Station>,
-    boards: Boards,
+    schedule: Schedule,
+    doorways: Vec<Doorway>,
+    commutators: Commutators,
     pending: BTreeMap<Token, Pending>,
     next_token: u64,
     outputs: VecDeque<Output>,
@@ -87,16 +87,16 @@ pub struct Core {
 impl Core {
     /// A bus whose panels have not been heard yet.
     pub fn new(timing: Timing, panels: Vec<impl Into<Member>>, moment: &Moment<'_>) -> Self {
-        let (mut stations, mut drivers, mut boards) = (Vec::new(), Vec::new(), Vec::new());
-        for Member { station, driver, board } in panels.into_iter().map(Into::into) {
-            stations.push(Station::new(station, moment.wall));
+        let (mut doorways, mut drivers, mut commutators) = (Vec::new(), Vec::new(), Vec::new());
+        for Member { doorway, driver, commutator } in panels.into_iter().map(Into::into) {
+            doorways.push(Doorway::new(doorway, moment.wall));
             drivers.push(driver);
-            boards.push(board);
+            commutators.push(commutator);
         }
         Self {
-            line: Line::new(timing, drivers, moment.mono),
-            stations,
-            boards: Boards::new(boards),
+            schedule: Schedule::new(timing, drivers, moment.mono),
+            doorways,
+            commutators: Commutators::new(commutators),
             pending: BTreeMap::new(),
             next_token: 0,
             outputs: VecDeque::new(),
@@ -105,34 +105,34 @@ impl Core {
 
     /// Appends the next frame to `out` where it is time for one.
     pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
-        self.line.poll_transmit(now, out)
+        self.schedule.poll_transmit(now, out)
     }
 
     /// Bytes came in.
     pub fn receive(&mut self, moment: &Moment<'_>, bytes: &[u8]) {
-        self.line.receive(moment.mono, bytes);
+        self.schedule.receive(moment.mono, bytes);
         self.settle(moment);
     }
 
     /// Lets time pass.
     pub fn advance(&mut self, moment: &Moment<'_>) {
-        self.line.advance(moment.mono);
-        for number in 0..self.stations.len() {
-            let Some(station) = self.stations.get_mut(number) else { break };
-            if station.next_time() <= moment.mono {
+        self.schedule.advance(moment.mono);
+        for number in 0..self.doorways.len() {
+            let Some(doorway) = self.doorways.get_mut(number) else { break };
+            if doorway.next_time() <= moment.mono {
                 let mut wants = Vec::new();
-                station.advance(moment.mono, &mut wants);
+                doorway.advance(moment.mono, &mut wants);
                 self.fulfil(moment, number, wants);
             }
         }
-        self.boards.advance(moment.mono);
+        self.commutators.advance(moment.mono);
         self.settle(moment);
     }
 
     /// When something is to be done next, if nothing is received before.
     pub fn next_time(&self) -> Mono {
-        let stations = self.stations.iter().map(Station::next_time).min().unwrap_or(Mono::NEVER);
-        stations.min(self.line.next_time()).min(self.boards.next_time())
+        let doorways = self.doorways.iter().map(Doorway::next_time).min().unwrap_or(Mono::NEVER);
+        doorways.min(self.schedule.next_time()).min(self.commutators.next_time())
     }
 
     /// The next thing for the shell to do.
@@ -153,9 +153,9 @@ impl Core {
     ) -> Result<(), UnlockRefused> {
         let number = self.number_of(panel).ok_or(UnlockRefused::UnknownPanel)?;
         let lock = self
-            .stations
+            .doorways
             .get(number)
-            .and_then(|station| station.settings.lock)
+            .and_then(|doorway| doorway.settings.lock)
             .ok_or(UnlockRefused::NoLock)?;
         self.request_unlock(moment, number, tenths.unwrap_or(lock.open), by, Some(request), caused);
         self.settle(moment);
@@ -175,13 +175,13 @@ impl Core {
         caused: Mono,
     ) -> Result<(), UnknownFlat> {
         let is_of = |number: usize| {
-            self.stations.get(number).is_some_and(|station| station.settings.intercom == intercom)
+            self.doorways.get(number).is_some_and(|doorway| doorway.settings.intercom == intercom)
         };
-        let (number, line) = self.boards.find(flat, is_of).ok_or(UnknownFlat)?;
+        let (number, line) = self.commutators.find(flat, is_of).ok_or(UnknownFlat)?;
         let token = self.token(Pending::Measure { request });
         let until = caused + MEASURE_EXPIRES;
-        self.boards.measure(request, number, line, until);
-        if let Some(driver) = self.line.driver(number) {
+        self.commutators.measure(request, number, line, until);
+        if let Some(driver) = self.schedule.driver(number) {
             driver.request(moment.mono, token, &Request::Measure { line }, until);
         }
         self.settle(moment);
@@ -192,12 +192,12 @@ impl Core {
     /// thresholds would not ascend; the panel's stay in force there.
     pub fn set_flats(&mut self, moment: &Moment<'_>, flats: &FlatLines) -> Vec<(Name, u64)> {
         let mut unusable = Vec::new();
-        for (number, station) in self.stations.iter().enumerate() {
-            let StationSettings { panel, intercom, .. } = &station.settings;
-            let flats = self.boards.set_flats(moment, number, *intercom, flats);
+        for (number, doorway) in self.doorways.iter().enumerate() {
+            let DoorwaySettings { panel, intercom, .. } = &doorway.settings;
+            let flats = self.commutators.set_flats(moment, number, *intercom, flats);
             unusable.extend(flats.into_iter().map(|flat| (panel.clone(), flat)));
-            if let Some(driver) = self.line.driver(number) {
-                driver.set_enables(self.boards.enables(number));
+            if let Some(driver) = self.schedule.driver(number) {
+                driver.set_enables(self.commutators.enables(number));
             }
         }
         self.settle(moment);
@@ -206,7 +206,7 @@ impl Core {
 
     /// The answer to [`Keep::Key`] that is not proven.
     pub fn key_stored(&mut self, moment: &Moment<'_>, panel: usize, stored: bool) {
-        if let Some(driver) = self.line.driver(panel) {
+        if let Some(driver) = self.schedule.driver(panel) {
             driver.key_stored(moment.mono, stored);
         }
         self.settle(moment);
@@ -215,76 +215,78 @@ impl Core {
     /// Lets a swapped panel in by the default key. `None`: no such panel here; `false`: it has no secure channel.
     pub fn arm_pairing(&mut self, panel: &Name, until: Mono) -> Option<bool> {
         let number = self.number_of(panel)?;
-        self.line.driver(number).map(|driver| driver.arm_pairing(until))
+        self.schedule.driver(number).map(|driver| driver.arm_pairing(until))
     }
 
     /// The port was closed and opened again.
     pub fn reopened(&mut self, moment: &Moment<'_>) {
-        self.line.reopened(moment.mono);
+        self.schedule.reopened(moment.mono);
         self.settle(moment);
     }
 
     /// When any panel last answered.
     pub fn last_heard(&self) -> Mono {
-        self.line.last_heard()
+        self.schedule.last_heard()
     }
 
     /// The line's counters.
     pub fn stats(&self) -> LineStats {
-        self.line.stats()
+        self.schedule.stats()
     }
 
     /// The status of every panel.
     pub fn statuses(&mut self, moment: &Moment<'_>) -> Vec<PanelStatus> {
-        let mut statuses = Vec::with_capacity(self.stations.len());
-        for (number, station) in self.stations.iter().enumerate() {
-            let heard = self.line.driver(number).and_then(|driver| driver.last_heard());
+        let mut statuses = Vec::with_capacity(self.doorways.len());
+        for (number, doorway) in self.doorways.iter().enumerate() {
+            let heard = self.schedule.driver(number).and_then(|driver| driver.last_heard());
             let last_seen = heard.and_then(|at| moment.wall.checked_sub(moment.mono.since(at)).ok());
-            statuses.push(station.status(last_seen));
+            statuses.push(doorway.status(last_seen));
         }
         statuses
     }
 
     /// What is known of every line.
     pub fn lines(&self) -> Vec<KnownLine> {
-        self.boards.lines().collect()
+        self.commutators.lines().collect()
     }
 
     /// By how much the lines of each panel that has some are read less often than they should be: 1 is as they should.
     pub fn stretches(&mut self) -> Vec<(Name, f64)> {
         let mut stretches = Vec::new();
-        for (number, station) in
-            self.stations.iter().enumerate().filter(|(number, _)| self.boards.has(*number))
+        for (number, doorway) in
+            self.doorways.iter().enumerate().filter(|(number, _)| self.commutators.has(*number))
         {
-            let stretch = self.line.driver(number).and_then(|driver| driver.stretch());
-            stretches.extend(stretch.map(|stretch| (station.settings.panel.clone(), stretch)));
+            let stretch = self.schedule.driver(number).and_then(|driver| driver.stretch());
+            stretches.extend(stretch.map(|stretch| (doorway.settings.panel.clone(), stretch)));
         }
         stretches
     }
 
     /// The name of a panel by its number.
     pub fn panel_name(&self, number: usize) -> Option<Name> {
-        self.stations.get(number).map(|station| station.settings.panel.clone())
+        self.doorways.get(number).map(|doorway| doorway.settings.panel.clone())
     }
 
     fn number_of(&self, panel: &Name) -> Option<usize> {
-        self.stations.iter().position(|station| station.settings.panel == *panel)
+        self.doorways.iter().position(|doorway| doorway.settings.panel == *panel)
     }
 
     /// Takes everything that the panels have to tell.
     fn settle(&mut self, moment: &Moment<'_>) {
-        for number in 0..self.stations.len() {
-            while let Some(event) = self.line.driver(number).and_then(Driver::poll_event) {
+        for number in 0..self.doorways.len() {
+            while let Some(event) = self.schedule.driver(number).and_then(Driver::poll_event) {
                 match event {
                     panel::Event::Done { token, result } => self.request_done(moment, token, result),
-                    panel::Event::Lines { first, raws } => self.boards.sampled(moment, number, first, &raws),
+                    panel::Event::Lines { first, raws } => {
+                        self.commutators.sampled(moment, number, first, &raws)
+                    }
                     panel::Event::LinesMissing { first, count } => {
-                        self.boards.missing(moment, number, first, count);
+                        self.commutators.missing(moment, number, first, count);
                     }
                     event => {
                         let mut wants = Vec::new();
-                        if let Some(station) = self.stations.get_mut(number) {
-                            station.handle(moment, event, &mut wants);
+                        if let Some(doorway) = self.doorways.get_mut(number) {
+                            doorway.handle(moment, event, &mut wants);
                         }
                         self.fulfil(moment, number, wants);
                     }
@@ -295,16 +297,16 @@ impl Core {
     }
 
     fn fulfil_boards(&mut self, now: Mono) {
-        while let Some(want) = self.boards.poll_want(now) {
+        while let Some(want) = self.commutators.poll_want(now) {
             match want {
-                boards::Want::Event(body) => self.outputs.push_back(Output::Event(body)),
-                boards::Want::Changed => self.outputs.push_back(Output::LinesChanged),
-                boards::Want::ReadAgain { panel, line, at } => {
-                    if let Some(driver) = self.line.driver(panel) {
+                commutators::Want::Event(body) => self.outputs.push_back(Output::Event(body)),
+                commutators::Want::Changed => self.outputs.push_back(Output::LinesChanged),
+                commutators::Want::ReadAgain { panel, line, at } => {
+                    if let Some(driver) = self.schedule.driver(panel) {
                         driver.read_again(line, at);
                     }
                 }
-                boards::Want::Measured { request, result } => {
+                commutators::Want::Measured { request, result } => {
                     self.outputs.push_back(Output::Measured { request, result });
                 }
             }
@@ -318,14 +320,14 @@ impl Core {
                 Want::Keep(keep) => self.outputs.push_back(Output::Keep { panel: number, keep }),
                 Want::Changed => self.outputs.push_back(Output::Changed),
                 Want::Unlock(by) => {
-                    let lock = self.stations.get(number).and_then(|station| station.settings.lock);
+                    let lock = self.doorways.get(number).and_then(|doorway| doorway.settings.lock);
                     if let Some(lock) = lock {
                         self.request_unlock(moment, number, lock.open, by, None, moment.mono);
                     }
                 }
                 Want::Feedback { reader, granted, tenths } => {
                     let token = self.token(Pending::Feedback);
-                    if let Some(driver) = self.line.driver(number) {
+                    if let Some(driver) = self.schedule.driver(number) {
                         let feedback = Request::Feedback { reader, granted, tenths };
                         driver.request(moment.mono, token, &feedback, moment.mono + FEEDBACK_EXPIRES);
                     }
@@ -343,13 +345,13 @@ impl Core {
         request: Option<u64>,
         caused: Mono,
     ) {
-        let token = self.token(Pending::Unlock { station: number, by: by.clone(), tenths, request });
+        let token = self.token(Pending::Unlock { doorway: number, by: by.clone(), tenths, request });
         let expires = caused + UNLOCK_EXPIRES;
-        let Some(station) = self.stations.get_mut(number) else { return };
+        let Some(doorway) = self.doorways.get_mut(number) else { return };
         // From the request on: the panel may have taken it though its acknowledgement is lost.
-        station.door.unlocked(moment.mono, by, expires + seconds(tenths));
-        let Some(lock) = station.settings.lock else { return };
-        if let Some(driver) = self.line.driver(number) {
+        doorway.door.unlocked(moment.mono, by, expires + seconds(tenths));
+        let Some(lock) = doorway.settings.lock else { return };
+        if let Some(driver) = self.schedule.driver(number) {
             let unlock = Request::Unlock { output: lock.output, active: lock.active, tenths };
             driver.request(moment.mono, token, &unlock, expires);
         }
@@ -357,22 +359,22 @@ impl Core {
 
     fn request_done(&mut self, moment: &Moment<'_>, token: Token, result: Result<(), Failure>) {
         let (number, by, tenths, request) = match self.pending.remove(&token) {
-            Some(Pending::Unlock { station, by, tenths, request }) => (station, by, tenths, request),
-            Some(Pending::Measure { request }) => return self.boards.measured(request, result),
+            Some(Pending::Unlock { doorway, by, tenths, request }) => (doorway, by, tenths, request),
+            Some(Pending::Measure { request }) => return self.commutators.measured(request, result),
             Some(Pending::Feedback) | None => return,
         };
-        let Some(station) = self.stations.get_mut(number) else { return };
-        let (panel, intercom) = (station.settings.panel.clone(), station.settings.intercom);
+        let Some(doorway) = self.doorways.get_mut(number) else { return };
+        let (panel, intercom) = (doorway.settings.panel.clone(), doorway.settings.intercom);
         let duration = f64::from(tenths.get()) / 10.0;
         let body = match result {
             Ok(()) => {
-                station.door.unlocked(moment.mono, by.clone(), moment.mono + seconds(tenths));
+                doorway.door.unlocked(moment.mono, by.clone(), moment.mono + seconds(tenths));
                 EventBody::DoorUnlocked(DoorUnlocked { panel, intercom, by, duration })
             }
             Err(failure) => {
                 // Not confirmed is not certain: the panel may have done it.
                 if failure != Failure::Unconfirmed {
-                    station.door.not_unlocked(&by);
+                    doorway.door.not_unlocked(&by);
                 }
                 let cause = failure.code().to_owned();
                 EventBody::DoorUnlockFailed(DoorUnlockFailed { panel, intercom, by, duration, cause })

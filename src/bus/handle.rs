@@ -13,18 +13,18 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    boards::KnownLine,
+    commutators::KnownLine,
     core::{UnknownFlat, UnlockRefused},
+    doorway::DoorwaySettings,
     effects::Keep,
-    line::LineStats,
     port::PortSettings,
-    station::StationSettings,
+    schedule::LineStats,
 };
 use crate::{
     access::Directory,
     clock::{self, Clock},
     domain::{LineStatus, Mono, Name, Occurrence, PanelStatus, Profile, event::UnlockedBy},
-    lines::{BoardSettings, FlatLines, KeptLine},
+    lines::{CommutatorSettings, FlatLines, KeptLine},
     panel::{Failure, osdp},
 };
 
@@ -41,7 +41,7 @@ pub struct BusSettings {
 /// A panel as configured.
 pub struct PanelSettings {
     /// What hangs on it.
-    pub station: StationSettings,
+    pub doorway: DoorwaySettings,
     /// Its protocol.
     pub protocol: Protocol,
     /// Its lines, where it has some.
@@ -67,7 +67,7 @@ pub struct ModbusSettings {
 /// The lines of a panel, and what an earlier run knew of them, by flat number.
 pub struct LinesSettings {
     /// What the configuration says.
-    pub board: BoardSettings,
+    pub commutator: CommutatorSettings,
     /// What is remembered.
     pub kept: HashMap<u64, KeptLine>,
 }

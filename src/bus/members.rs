@@ -5,14 +5,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    boards::{Boards, KnownLine},
+    commutators::{Commutators, KnownLine},
     core::Member,
     handle::{LinesSettings, ModbusSettings, PanelSettings, Protocol},
-    line::Timing,
     port::PortSettings,
+    schedule::Timing,
 };
 use crate::{
-    lines::Board,
+    lines::Commutator,
     panel::{
         Driver, OsEntropy,
         modbus::{self, Limits},
@@ -41,28 +41,28 @@ pub(super) fn members(panels: Vec<PanelSettings>, timing: Timing, wall: Timestam
                 Driver::Osdp(Box::new(osdp::Panel::new(settings, Box::new(OsEntropy))))
             }
             Protocol::Modbus(ModbusSettings { unit, profile }) => {
-                let map = panel.lines.iter().flat_map(|lines| &lines.board.map);
+                let map = panel.lines.iter().flat_map(|lines| &lines.commutator.map);
                 let mut lines: Vec<u16> = map.map(|(line, _)| *line).collect();
                 lines.sort_unstable();
                 let settings = modbus::Settings { unit, profile, lines, limits };
                 Driver::Modbus(Box::new(modbus::Panel::new(settings)))
             }
         };
-        let board = panel
-            .lines
-            .map(|LinesSettings { board, kept }| Board::new(board, |flat| kept.get(&flat).copied(), wall));
-        Member { station: panel.station, driver, board }
+        let commutator = panel.lines.map(|LinesSettings { commutator, kept }| {
+            Commutator::new(commutator, |flat| kept.get(&flat).copied(), wall)
+        });
+        Member { doorway: panel.doorway, driver, commutator }
     };
     panels.into_iter().map(member).collect()
 }
 
 /// The lines as they were left.
 pub(super) fn lines(panels: &[PanelSettings], wall: Timestamp) -> Vec<KnownLine> {
-    let boards = panels.iter().map(|panel| {
-        let LinesSettings { board, kept } = panel.lines.as_ref()?;
-        Some(Board::new(board.clone(), |flat| kept.get(&flat).copied(), wall))
+    let commutators = panels.iter().map(|panel| {
+        let LinesSettings { commutator, kept } = panel.lines.as_ref()?;
+        Some(Commutator::new(commutator.clone(), |flat| kept.get(&flat).copied(), wall))
     });
-    Boards::new(boards.collect()).lines().collect()
+    Commutators::new(commutators.collect()).lines().collect()
 }
 
 /// How often a panel's keys and contacts are to be looked at, where it has any.

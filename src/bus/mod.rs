@@ -1,34 +1,34 @@
 //! One RS-485 line and its panels, on a thread of its own.
 //!
-//! `line` decides whose turn it is, `core` joins line, stations (doors) and boards (handset lines), all without clock or
+//! `line` decides whose turn it is, `core` joins line, doorways (doors) and commutators (handset lines), all without clock or
 //! port; `port` is a tty or a TCP connection, `task` the thread that gives them time and bytes, `handle` the way to it.
 
-mod boards;
 mod buses;
+mod commutators;
 mod complaints;
 pub mod core;
 mod door;
+mod doorway;
 mod effects;
 mod handle;
 mod keypad;
-pub mod line;
 mod members;
 mod port;
-mod station;
+pub mod schedule;
 mod task;
 
 pub use self::{
-    boards::KnownLine,
     buses::Buses,
+    commutators::KnownLine,
     core::{MEASURE_EXPIRES, UNLOCK_EXPIRES, UnlockRefused},
     door::DoorSettings,
+    doorway::{DoorwaySettings, LockSettings},
     effects::Keep,
     handle::{
         BusHandle, BusSettings, BusStatus, InForce, LinesSettings, MeasureError, ModbusSettings,
         PanelSettings, Protocol, Report, Shared, UnlockError,
     },
-    line::{LineStats, Timing},
     port::{Parity, PortAddress, PortSettings},
-    station::{LockSettings, StationSettings},
+    schedule::{LineStats, Timing},
     task::spawn,
 };

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    boards::KnownLine,
+    commutators::KnownLine,
     complaints::Complaints,
     core::Core,
     effects::{Keep, Moment, Output},
@@ -80,10 +80,10 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         complaints: Complaints::default(),
         stopping: false,
     };
-    let stations: Vec<_> = settings.panels.iter().map(|panel| &panel.station).collect();
-    let names = stations.iter().map(|station| station.panel.clone()).collect();
-    let with_lock = stations.iter().filter(|station| station.lock.is_some());
-    let locks = with_lock.map(|station| (station.panel.clone(), station.intercom)).collect();
+    let doorways: Vec<_> = settings.panels.iter().map(|panel| &panel.doorway).collect();
+    let names = doorways.iter().map(|doorway| doorway.panel.clone()).collect();
+    let with_lock = doorways.iter().filter(|doorway| doorway.lock.is_some());
+    let locks = with_lock.map(|doorway| (doorway.panel.clone(), doorway.intercom)).collect();
     let panels = settings.panels;
     let thread = thread::Builder::new().name(format!("bus-{name}")).spawn(move || shell.run(panels))?;
     Ok(BusHandle {

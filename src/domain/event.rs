@@ -44,6 +44,8 @@ pub enum EventBody {
     PanelSecured(PanelAt),
     /// Another device answers at the panel's address.
     PanelReplaced(PanelSerial),
+    /// Something on the line pretends to be the panel, or guesses.
+    PanelSuspect(PanelSuspect),
     /// The daemon has started.
     GatewayStarted(GatewayStarted),
     /// The daemon is about to end.
@@ -128,7 +130,7 @@ pub enum Reason {
     Unreadable,
     /// The panel is not as securely connected as the configuration demands.
     Insecure,
-    /// Read before the first ACK to a POLL after the panel was offline.
+    /// Not certainly read just now (contract §5).
     Stale,
 }
 
@@ -318,6 +320,35 @@ pub struct PanelSerial {
     pub serial: String,
 }
 
+/// Data of `intercom.panel.suspect`: once a minute at most for each cause.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)]
+pub struct PanelSuspect {
+    pub panel: Name,
+    pub intercom: u64,
+    pub cause: SuspectCause,
+    /// How often it happened since the last event of this cause.
+    pub count: u64,
+}
+
+/// What on a line pretends or guesses (contract §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SuspectCause {
+    /// A sealed reply whose MAC is wrong.
+    WrongMac,
+    /// Plaintext where only a sealed and encrypted reply counts.
+    Plaintext,
+    /// Replies numbered to end the link, again and again.
+    Sequence,
+    /// Serial numbers that change, again and again.
+    Serial,
+    /// More credentials than people can present.
+    Flood,
+    /// Unknown codes, one after another.
+    Codes,
+}
+
 /// Data of `gateway.started`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[allow(missing_docs)]
@@ -409,6 +440,7 @@ kinds! {
     PanelPower = "intercom.panel.power",
     PanelSecured = "intercom.panel.secured",
     PanelReplaced = "intercom.panel.replaced",
+    PanelSuspect = "intercom.panel.suspect",
     GatewayStarted = "gateway.started",
     GatewayStopping = "gateway.stopping",
     ClockStepped = "gateway.clock.stepped",
@@ -436,6 +468,7 @@ impl EventBody {
             Self::PanelOffline(data) => Some(&data.panel),
             Self::PanelTamper(data) | Self::PanelPower(data) => Some(&data.panel),
             Self::PanelReplaced(data) => Some(&data.panel),
+            Self::PanelSuspect(data) => Some(&data.panel),
             Self::GatewayStarted(_)
             | Self::GatewayStopping(_)
             | Self::ClockStepped(_)

@@ -14,6 +14,7 @@ pub mod profile;
 pub mod stored;
 pub mod sync;
 pub mod time;
+pub mod trouble;
 
 pub use document::{FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord};
 pub use event::{EventBody, Occurrence};
@@ -21,8 +22,9 @@ pub use health::{Health, UplinkStatus};
 pub use key::KeyCode;
 pub use line::{LineState, LineStatus};
 pub use name::Name;
-pub use panel::{Device, OutputActive, PanelState, PanelStatus};
+pub use panel::{Device, DoorPosition, OutputActive, PanelState, PanelStatus};
 pub use profile::Profile;
 pub use stored::StoredEvent;
 pub use sync::{SyncCode, SyncError, SyncStatus};
 pub use time::{ClockQuality, Mono, Stamp};
+pub use trouble::{KeyFault, Trouble};

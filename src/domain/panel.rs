@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Name,
+    Name, Trouble,
     time::{as_optional_rfc3339, as_rfc3339},
 };
 
@@ -11,11 +11,11 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PanelState {
-    /// It answers, and as securely as the configuration demands.
+    /// It answers POLL, and as securely as the configuration demands.
     Online,
-    /// No valid reply for 8 s (OSDP), or none since the start.
+    /// Nothing was heard of it for 8 s, or in plaintext no POLL was answered in order for as long.
     Offline,
-    /// It answers, but not over the secure channel that the configuration demands: nothing opens.
+    /// It is heard, but answers no POLL in the secure channel that the configuration demands: nothing opens.
     Insecure,
     /// No panel of the configuration.
     Unconfigured,
@@ -51,11 +51,36 @@ pub struct PanelStatus {
     pub tamper: Option<bool>,
     /// Whether its power has failed; `None`: not told.
     pub power_failed: Option<bool>,
-    /// What is wrong, a sentence for the installer.
-    pub error: Option<String>,
+    /// Where its door is; `None`: it has no contact, or the contact has not been heard yet.
+    pub door: Option<DoorPosition>,
+    /// Whether the door has stood open for longer than `held_after`.
+    pub held: bool,
+    /// What is wrong; `serde` writes it as `error`, a sentence, and `error_code`.
+    #[serde(flatten, serialize_with = "as_error")]
+    pub trouble: Option<Trouble>,
     /// What the device says of itself.
     #[serde(skip)]
     pub device: Option<Device>,
+}
+
+/// Where a door is, by its contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum DoorPosition {
+    Open,
+    Closed,
+}
+
+/// Writes the contract's two fields of a trouble, both null where there is none.
+fn as_error<S: serde::Serializer>(trouble: &Option<Trouble>, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Error {
+        error: Option<String>,
+        error_code: Option<&'static str>,
+    }
+    let error = trouble.as_ref().map(ToString::to_string);
+    Error { error, error_code: trouble.as_ref().map(Trouble::code) }.serialize(serializer)
 }
 
 /// What a device says of itself, in words.

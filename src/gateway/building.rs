@@ -8,11 +8,11 @@ use super::{lines::KeptLines, memory::PanelMemory};
 use crate::{
     access::KeyOrder,
     bus::{
-        self, BusSettings, Buses, DoorSettings, LinesSettings, LockSettings, ModbusSettings, PanelSettings,
-        PortAddress, PortSettings, Protocol, Shared, StationSettings,
+        self, BusSettings, Buses, DoorSettings, DoorwaySettings, LinesSettings, LockSettings, ModbusSettings,
+        PanelSettings, PortAddress, PortSettings, Protocol, Shared,
     },
     config::{self, Config},
-    lines::BoardSettings,
+    lines::CommutatorSettings,
     panel::osdp,
 };
 
@@ -69,11 +69,11 @@ fn panel_settings(
         }
         None => Protocol::Osdp(osdp_settings(panel, memory)?),
     };
-    Ok(PanelSettings { station: station_settings(panel), protocol, lines: lines_settings(panel, kept) })
+    Ok(PanelSettings { doorway: station_settings(panel), protocol, lines: lines_settings(panel, kept) })
 }
 
-fn station_settings(panel: &config::Panel) -> StationSettings {
-    StationSettings {
+fn station_settings(panel: &config::Panel) -> DoorwaySettings {
+    DoorwaySettings {
         panel: panel.name.clone(),
         intercom: panel.intercom,
         lock: panel.lock.map(|lock| LockSettings {
@@ -124,7 +124,7 @@ fn lines_settings(panel: &config::Panel, kept: &KeptLines) -> Option<LinesSettin
     let kept_of = |(_, flat): &(u16, u64)| Some((*flat, *kept.get(&(panel.intercom, *flat))?));
     Some(LinesSettings {
         kept: modbus.lines.iter().filter_map(kept_of).collect(),
-        board: BoardSettings {
+        commutator: CommutatorSettings {
             panel: panel.name.clone(),
             intercom: panel.intercom,
             profile,

@@ -193,13 +193,13 @@ fn panel(status: &PanelStatus) -> Check {
         (status.power_failed == Some(true)).then_some("its power has failed"),
     ];
     let troubles: Vec<&str> = troubles.into_iter().flatten().collect();
-    let (verdict, detail) = match (status.state, &status.error) {
+    let (verdict, detail) = match (status.state, &status.trouble) {
         (PanelState::Online, _) if troubles.is_empty() => (Verdict::Ok, "online".to_owned()),
         (PanelState::Online, _) => (Verdict::Warn, format!("online, but {}", troubles.join(" and "))),
         // Within the first seconds of a start nothing is wrong with it yet.
         (_, None) => (Verdict::Warn, "not heard yet".to_owned()),
-        (PanelState::Insecure, Some(error)) => (Verdict::Bad, format!("insecure: {error}")),
-        (_, Some(error)) => (Verdict::Bad, format!("offline: {error}")),
+        (PanelState::Insecure, Some(trouble)) => (Verdict::Bad, format!("insecure: {trouble}")),
+        (_, Some(trouble)) => (Verdict::Bad, format!("offline: {trouble}")),
     };
     check(format!("panel {}", status.panel), verdict, detail)
 }

@@ -75,13 +75,13 @@ fn look(journal: &Journal, buses: &Buses, uplink: &UplinkStatus, clock: &Clock) 
         }
         for panel in bus.panels {
             // A panel that was not heard yet, in the first seconds, has no error yet.
-            let Some(error) = panel.error else { continue };
+            let Some(trouble) = panel.trouble else { continue };
             let state = match panel.state {
                 PanelState::Insecure => "is insecure",
                 PanelState::Online => "works, but with trouble",
                 PanelState::Offline | PanelState::Unconfigured => "is offline",
             };
-            reasons.push(format!("panel {} {state}: {error}", panel.panel));
+            reasons.push(format!("panel {} {state}: {trouble}", panel.panel));
         }
     }
     if uplink.configured && !uplink.connected {

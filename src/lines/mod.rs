@@ -5,16 +5,16 @@
 //!                  ▲                 └─ ReadAgain: a differing       └─ Wiring ─► Event: changed, or wiring
 //!      thresholds, the flat's own       sample, at once
 //! ```
-//! Deterministic and pure: time comes from the caller, effects go out as [`Output`]s. [`Board`] is all lines of
+//! Deterministic and pure: time comes from the caller, effects go out as [`Output`]s. [`Commutator`] is all lines of
 //! one panel.
 
-mod board;
+mod commutator;
 mod debounce;
 mod flats;
 mod judge;
 mod wiring;
 
-pub use board::{Board, BoardSettings, FlatLine, KeptLine, Output};
+pub use commutator::{Commutator, CommutatorSettings, FlatLine, KeptLine, Output};
 pub use flats::FlatLines;
 pub use judge::{Judge, NotAscending};
 

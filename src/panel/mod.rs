@@ -13,13 +13,17 @@
 mod entropy;
 pub mod modbus;
 pub mod osdp;
+pub mod turn;
 
 use std::{num::NonZeroU16, time::Duration};
 
 pub use entropy::{Entropy, OsEntropy};
 
 use crate::{
-    domain::{Mono, OutputActive, PanelState, event::InputState},
+    domain::{
+        Mono, OutputActive, PanelState, Trouble,
+        event::{InputState, SuspectCause},
+    },
     wire::osdp::Scbk,
 };
 
@@ -113,6 +117,8 @@ pub enum Failure {
     Unconfirmed,
     /// The panel refused it.
     Refused,
+    /// The gateway ends, and it was not sent.
+    Stopping,
 }
 
 impl Failure {
@@ -123,6 +129,7 @@ impl Failure {
             Self::Insecure => "insecure",
             Self::Unconfirmed => "unconfirmed",
             Self::Refused => "refused",
+            Self::Stopping => "interrupted",
         }
     }
 }
@@ -147,8 +154,8 @@ pub enum Event {
     State {
         /// Never [`PanelState::Unconfigured`].
         state: PanelState,
-        /// A sentence for the installer, where something is wrong.
-        error: Option<&'static str>,
+        /// What is wrong, if anything.
+        trouble: Option<Trouble>,
     },
     /// A secure channel with the panel's own key is up after it was not.
     Secured,
@@ -158,6 +165,15 @@ pub enum Event {
     Replaced {
         /// The serial number that answers now.
         serial: u32,
+    },
+    /// Something on the line pretends to be the panel, or guesses: once each time.
+    Suspect(SuspectCause),
+    /// What the device says it has (PDCAP); `None`: it does not say.
+    Capabilities {
+        /// Inputs, numbered from 0.
+        inputs: Option<u8>,
+        /// Outputs, numbered from 0.
+        outputs: Option<u8>,
     },
     /// A credential was read.
     Credential {
@@ -220,8 +236,21 @@ pub enum Event {
         /// Its power has failed.
         power_failed: bool,
     },
-    /// Whether any reader reports a tamper.
-    ReaderTamper(bool),
+    /// What a panel says of its readers.
+    Readers {
+        /// Whether any reports a tamper.
+        tamper: bool,
+        /// The first that is not connected.
+        disconnected: Option<u8>,
+    },
+    /// The record of its keys has changed: it is to be written whole, and [`osdp::Panel::record_stored`] told once it is on
+    /// the disk, synced.
+    Keep {
+        /// The record.
+        record: Box<osdp::KeyRecord>,
+        /// Counts up from 1; a later one replaces all before it.
+        version: u64,
+    },
     /// The key has to be kept, synced to disk, before the panel is told to use it; answer with
     /// [`Driver::key_stored`].
     StoreKey {

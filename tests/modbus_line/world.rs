@@ -1,4 +1,4 @@
-//! A Modbus line in virtual time: the gateway's own `Line` and drivers, and model panels that answer as devices do, in
+//! A Modbus line in virtual time: the gateway's own `Schedule` and drivers, and model panels that answer as devices do, in
 //! the order in which they were asked, with faults from a seed.
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
 };
 
 use intercom_gateway::{
-    bus::{Timing, line::Line},
+    bus::{Timing, schedule::Schedule},
     domain::{
         Mono, Profile,
         line::Thresholds,
@@ -89,7 +89,7 @@ enum Action {
 
 pub struct World {
     pub now: Mono,
-    pub line: Line,
+    pub line: Schedule,
     pub models: Vec<Model>,
     pub faults: Faults,
     pub echo: bool,
@@ -181,7 +181,7 @@ impl World {
         Self {
             now,
             asked: vec![now; models.len()],
-            line: Line::new(timing, drivers, now),
+            line: Schedule::new(timing, drivers, now),
             models,
             faults: Faults::default(),
             echo: false,

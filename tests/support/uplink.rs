@@ -236,7 +236,9 @@ pub fn panel(name: &str) -> PanelStatus {
         last_seen: None,
         tamper: None,
         power_failed: None,
-        error: None,
+        door: None,
+        held: false,
+        trouble: None,
         device: None,
     }
 }

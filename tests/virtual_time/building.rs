@@ -4,7 +4,7 @@ use std::{num::NonZeroU16, time::Duration};
 
 use intercom_gateway::{
     access::{Directory, DirectoryBuilder, DirectoryEntry, KeyOrder},
-    bus::{LockSettings, StationSettings},
+    bus::{DoorwaySettings, LockSettings},
     domain::{KeyCode, Name, OutputActive},
     panel::{
         Driver, Entropy,
@@ -81,8 +81,8 @@ impl Door {
         Disk { key, serial: None }
     }
 
-    pub fn driver(&self, disk: &Disk, seed: u64) -> (StationSettings, Driver) {
-        let station = StationSettings {
+    pub fn driver(&self, disk: &Disk, seed: u64) -> (DoorwaySettings, Driver) {
+        let station = DoorwaySettings {
             panel: self.name(),
             intercom: INTERCOM,
             lock: Some(LockSettings {

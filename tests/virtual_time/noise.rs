@@ -5,7 +5,7 @@ use std::time::Duration;
 use intercom_gateway::{
     bus::{
         Timing,
-        line::{Line, LineStats},
+        schedule::{LineStats, Schedule},
     },
     domain::Mono,
     panel::{
@@ -18,7 +18,7 @@ use proptest::prelude::*;
 
 const ADDRESS: u8 = 3;
 
-fn line(timing: Timing) -> (Line, Mono) {
+fn line(timing: Timing) -> (Schedule, Mono) {
     let settings = Settings {
         address: ADDRESS,
         security: Security::Off,
@@ -27,7 +27,7 @@ fn line(timing: Timing) -> (Line, Mono) {
         known_serial: None,
     };
     let driver = Driver::Osdp(Box::new(Panel::new(settings, Box::new(OsEntropy))));
-    let mut line = Line::new(timing, vec![driver], Mono::ZERO);
+    let mut line = Schedule::new(timing, vec![driver], Mono::ZERO);
     let now = Mono::ZERO + timing.character * 2;
     let mut command = Vec::new();
     assert!(line.poll_transmit(now, &mut command));
@@ -54,7 +54,7 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Hands over bytes as they come, in chunks; when the last of them has come.
-fn receive(line: &mut Line, timing: Timing, mut now: Mono, bytes: &[u8], chunk: usize) -> Mono {
+fn receive(line: &mut Schedule, timing: Timing, mut now: Mono, bytes: &[u8], chunk: usize) -> Mono {
     for part in bytes.chunks(chunk) {
         now = now + timing.character * part.len() as u32;
         line.advance(now);

@@ -43,7 +43,9 @@ fn all() -> BTreeMap<String, Value> {
         last_seen: None,
         tamper: None,
         power_failed: None,
-        error: None,
+        door: None,
+        held: false,
+        trouble: None,
         device: Some(Device {
             model: "KM".into(),
             firmware: Some("1.2.3".into()),

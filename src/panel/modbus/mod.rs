@@ -33,7 +33,7 @@ pub use plan::{Class, Limits};
 use self::{enables::Enables, keys::Keys, lock::Lock, plan::Block, suspects::Suspects, turn::InFlight};
 use super::{Event, Failure, Pace, Request, Token};
 use crate::{
-    domain::{Mono, PanelState, Profile, event::InputState},
+    domain::{Mono, PanelState, Profile, Trouble, event::InputState},
     wire::modbus::Request as Frame,
 };
 
@@ -271,7 +271,7 @@ impl Panel {
         if self.state != PanelState::Online {
             self.state = PanelState::Online;
             self.set_up(now);
-            self.events.push_back(Event::State { state: PanelState::Online, error: None });
+            self.events.push_back(Event::State { state: PanelState::Online, trouble: None });
         }
     }
 
@@ -286,7 +286,11 @@ impl Panel {
     }
 
     fn go_offline(&mut self) {
-        let cause = if self.heard { "no valid reply for 3 s" } else { NEVER_HEARD };
+        let cause = if self.heard {
+            Trouble::Silent { seconds: OFFLINE_AFTER.as_secs() }
+        } else {
+            Trouble::NeverHeard
+        };
         self.offline_told = true;
         self.state = PanelState::Offline;
         // Registers that it refused may be there when it is back: with another firmware, or as another device.
@@ -300,7 +304,7 @@ impl Panel {
         for token in self.lock.give_up().into_iter().chain(measurements).collect::<Vec<_>>() {
             self.done(token, Err(Failure::Offline));
         }
-        self.events.push_back(Event::State { state: PanelState::Offline, error: Some(cause) });
+        self.events.push_back(Event::State { state: PanelState::Offline, trouble: Some(cause) });
     }
 
     fn done(&mut self, token: Token, result: Result<(), Failure>) {
@@ -319,9 +323,6 @@ impl Panel {
         })
     }
 }
-
-/// Cause of being offline for a panel that never answered.
-const NEVER_HEARD: &str = "no reply since the start: check wiring, power, address, baud rate and parity";
 
 /// The frame of a request to a panel.
 fn frame(unit: u8, request: &Frame) -> Option<Vec<u8>> {

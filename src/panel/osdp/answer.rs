@@ -6,7 +6,7 @@ use super::{
     turn::{InFlight, Work},
 };
 use crate::{
-    domain::{Mono, event::InputState},
+    domain::{Mono, Trouble, event::InputState},
     panel::{Event, Failure, Heard, Identity, Request},
     wire::osdp::{
         Frame, NakCode, Parsed, Reply, Scbk,
@@ -16,17 +16,6 @@ use crate::{
         secure::Proven,
     },
 };
-
-const NO_KEY: &str = "no key: name one in secure_key_file, or pair the panel with `panel pair`";
-const WRONG_KEY: &str =
-    "the panel has another key: correct secure_key_file, or pair the panel with `panel pair`";
-const NO_SECURE_CHANNEL: &str =
-    "the panel refuses a secure channel: switch it on in the panel, or replace the panel";
-const NO_DEFAULT_KEY: &str = "the panel takes no pairing: reset it to its factory state (or switch its secure channel on), or name its key in secure_key_file";
-const DEMANDS_SECURE_CHANNEL: &str =
-    "the panel demands a secure channel: set secure_channel to \"required\" or \"install\"";
-const PAIRING: &str = "pairing: the panel is getting its own key";
-const NO_RANDOMNESS: &str = "the system's random source fails, so no secure channel can be opened";
 
 impl Panel {
     /// See [`crate::panel::Driver::hear`].
@@ -152,7 +141,7 @@ impl Panel {
                     {
                         self.settle(problem);
                     }
-                    if self.error == Some(DEMANDS_SECURE_CHANNEL) {
+                    if self.error == Some(Trouble::NeedsSecureChannel) {
                         self.settle(None);
                     }
                 }
@@ -195,7 +184,7 @@ impl Panel {
                 && matches!(in_flight.work, Work::Poll)
             {
                 self.unsettled = None;
-                self.settle(Some(DEMANDS_SECURE_CHANNEL));
+                self.settle(Some(Trouble::NeedsSecureChannel));
             }
             self.handle_refusal(now, in_flight.work);
         }
@@ -209,9 +198,12 @@ impl Panel {
             Work::Challenge => {
                 let by_default =
                     matches!(&self.phase, Phase::Challenge(_, candidate) if candidate.is_default);
-                self.handshake_failed(now, if by_default { NO_DEFAULT_KEY } else { NO_SECURE_CHANNEL });
+                self.handshake_failed(
+                    now,
+                    if by_default { Trouble::NoDefaultKey } else { Trouble::NoSecureChannel },
+                );
             }
-            Work::Scrypt => self.handshake_failed(now, WRONG_KEY),
+            Work::Scrypt => self.handshake_failed(now, Trouble::WrongKey),
             Work::Keyset(_) => self.pairing = Pairing::Wanted(now + STORE_RETRY),
             Work::Queued(Queued { token, .. }) => self.done(token, Err(Failure::Refused)),
             Work::Poll if matches!(self.phase, Phase::Start) => self.phase = Phase::Id,
@@ -254,7 +246,7 @@ impl Panel {
             return self.run(None);
         }
         if !self.keyring.has_candidates(now) {
-            return self.run(Some(NO_KEY));
+            return self.run(Some(Trouble::NoKey));
         }
         if now >= self.handshake_at {
             if self.keyring.candidate(now).is_none() {
@@ -264,9 +256,9 @@ impl Panel {
             if self.begin_challenge(now) {
                 return;
             }
-            self.problem = Some(NO_RANDOMNESS);
+            self.problem = Some(Trouble::NoRandomness);
         }
-        self.run(Some(self.problem.unwrap_or(NO_KEY)));
+        self.run(Some(self.problem.clone().unwrap_or(Trouble::NoKey)));
     }
 
     fn challenged(&mut self, now: Mono, frame: &Frame<'_>, ccrypt: &Ccrypt) {
@@ -274,7 +266,7 @@ impl Panel {
         let same_key = frame.security.is_some_and(|block| block.data == challenge.key_flag());
         match challenge.verify(ccrypt) {
             Ok(proven) if same_key => self.phase = Phase::Scrypt(Box::new(proven), candidate.clone()),
-            _ => self.handshake_failed(now, WRONG_KEY),
+            _ => self.handshake_failed(now, Trouble::WrongKey),
         }
     }
 
@@ -291,11 +283,11 @@ impl Panel {
                 if own {
                     self.own_key_proven(&candidate.scbk);
                 } else {
-                    self.run(Some(PAIRING));
+                    self.run(Some(Trouble::Pairing));
                     self.begin_pairing(now);
                 }
             }
-            _ => self.handshake_failed(now, WRONG_KEY),
+            _ => self.handshake_failed(now, Trouble::WrongKey),
         }
     }
 
@@ -316,7 +308,7 @@ impl Panel {
 
     /// The key did not fit. Where it does not for a second time (the first may have been a late answer to an earlier
     /// challenge) the next one is tried on a new link, or for a while none.
-    fn handshake_failed(&mut self, now: Mono, problem: &'static str) {
+    fn handshake_failed(&mut self, now: Mono, problem: Trouble) {
         self.doubts = self.doubts.saturating_add(1);
         if self.doubts >= DOUBTS {
             self.doubts = 0;
@@ -331,7 +323,7 @@ impl Panel {
         self.restart(now);
     }
 
-    fn run(&mut self, problem: Option<&'static str>) {
+    fn run(&mut self, problem: Option<Trouble>) {
         self.phase = Phase::Running;
         self.poll_first = true;
         self.status = self.status_to_ask().into();
@@ -371,7 +363,13 @@ impl Panel {
                 Event::Inputs { states: inputs.into_iter().map(input_state).collect(), stale }
             }
             Reply::OStatR(outputs) => Event::Outputs(outputs.into_iter().map(|output| output != 0).collect()),
-            Reply::RStatR(readers) => Event::ReaderTamper(readers.contains(&2)),
+            Reply::RStatR(readers) => Event::Readers {
+                tamper: readers.contains(&2),
+                disconnected: readers
+                    .iter()
+                    .position(|state| *state == 1)
+                    .and_then(|at| u8::try_from(at).ok()),
+            },
             _ => return,
         };
         self.events.push_back(event);

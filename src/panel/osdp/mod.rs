@@ -16,6 +16,7 @@
 
 mod answer;
 mod keyring;
+mod record;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -23,6 +24,7 @@ mod turn;
 use std::{collections::VecDeque, time::Duration};
 
 pub use keyring::{KeptKey, Security};
+pub use record::{CurrentKey, KeyRecord, PanelKey};
 
 use self::{
     keyring::{Candidate, Keyring},
@@ -30,7 +32,7 @@ use self::{
 };
 use super::{Entropy, Event, Failure, Identity, Pace, Request, Token};
 use crate::{
-    domain::{Mono, PanelState},
+    domain::{Mono, PanelState, Trouble},
     wire::osdp::{
         Check, Scbk, Session,
         reply::Capability,
@@ -97,11 +99,11 @@ pub struct Panel {
     probes: u32,
 
     state: PanelState,
-    error: Option<&'static str>,
+    error: Option<Trouble>,
     /// Why the last handshake failed; told when the link runs without one.
-    problem: Option<&'static str>,
+    problem: Option<Trouble>,
     /// The link runs, with this problem if any, but no POLL was answered by ACK yet.
-    unsettled: Option<Option<&'static str>>,
+    unsettled: Option<Option<Trouble>>,
     /// POLLs answered since then.
     unsettled_polls: u32,
     /// `None` until the first look at the time.
@@ -376,7 +378,11 @@ impl Panel {
     }
 
     fn go_offline(&mut self) {
-        let cause = if self.heard { "no valid reply for 8 s" } else { NEVER_HEARD };
+        let cause = if self.heard {
+            Trouble::Silent { seconds: OFFLINE_AFTER.as_secs() }
+        } else {
+            Trouble::NeverHeard
+        };
         if self.heard {
             self.probes = 0;
         }
@@ -398,22 +404,22 @@ impl Panel {
             self.done(queued.token, Err(Failure::Offline));
         }
         self.state = PanelState::Offline;
-        self.error = Some(cause);
-        self.events.push_back(Event::State { state: PanelState::Offline, error: Some(cause) });
+        self.error = Some(cause.clone());
+        self.events.push_back(Event::State { state: PanelState::Offline, trouble: Some(cause) });
     }
 
     /// The link runs: tells outsiders what it is good for. `problem`: why it is not as configured.
-    fn settle(&mut self, problem: Option<&'static str>) {
+    fn settle(&mut self, problem: Option<Trouble>) {
         let (state, error) = match problem {
             None if self.is_trusted() => (PanelState::Online, None),
             problem => (PanelState::Insecure, problem),
         };
         self.offline_told = false;
-        if (self.state, self.error) == (state, error) {
+        if self.state == state && self.error == error {
             return;
         }
-        (self.state, self.error) = (state, error);
-        self.events.push_back(Event::State { state, error });
+        (self.state, self.error) = (state, error.clone());
+        self.events.push_back(Event::State { state, trouble: error });
         if state == PanelState::Insecure {
             self.secured_told = false;
             let unlocks = |queued: &Queued| matches!(queued.request, Request::Unlock { .. });
@@ -434,6 +440,3 @@ impl Panel {
         self.events.push_back(Event::Done { token, result });
     }
 }
-
-/// Cause of being offline for a panel that never answered.
-const NEVER_HEARD: &str = "no reply since the start: check wiring, power, address and baud rate";

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     access::{self, CredentialFormat, KeyOrder, PanelTrust, Verdict},
     domain::{
-        Device, EventBody, Mono, Name, OutputActive, PanelState, PanelStatus,
+        Device, EventBody, Mono, Name, OutputActive, PanelState, PanelStatus, Trouble,
         event::{
             Decision, DoorMoved, InputChanged, KeySwiped, KeypadEntered, PanelAt, PanelCause, PanelFlag,
             PanelSerial, RawCredential, UnlockId, UnlockKind, UnlockedBy,
@@ -27,7 +27,7 @@ const DENIED_TENTHS: NonZeroU16 = NonZeroU16::new(10).unwrap();
 
 /// The configuration of a panel beyond its protocol.
 #[derive(Clone, Debug)]
-pub struct StationSettings {
+pub struct DoorwaySettings {
     /// The panel's name.
     pub panel: Name,
     /// Its intercom.
@@ -53,7 +53,7 @@ pub struct LockSettings {
     pub active: OutputActive,
 }
 
-/// What a station wants done.
+/// What a doorway wants done.
 pub(super) enum Want {
     Event(EventBody),
     Keep(Keep),
@@ -67,8 +67,8 @@ pub(super) enum Want {
     Changed,
 }
 
-pub(super) struct Station {
-    pub(super) settings: StationSettings,
+pub(super) struct Doorway {
+    pub(super) settings: DoorwaySettings,
     pub(super) door: Door,
     keypad: Keypad,
     status: PanelStatus,
@@ -76,8 +76,8 @@ pub(super) struct Station {
     reader_tamper: Option<bool>,
 }
 
-impl Station {
-    pub(super) fn new(settings: StationSettings, now: Timestamp) -> Self {
+impl Doorway {
+    pub(super) fn new(settings: DoorwaySettings, now: Timestamp) -> Self {
         let status = PanelStatus {
             panel: settings.panel.clone(),
             intercom: settings.intercom,
@@ -86,7 +86,9 @@ impl Station {
             last_seen: None,
             tamper: None,
             power_failed: None,
-            error: None,
+            door: None,
+            held: false,
+            trouble: None,
             device: None,
         };
         let door = Door::new(settings.door.clone());
@@ -99,7 +101,7 @@ impl Station {
 
     pub(super) fn handle(&mut self, moment: &Moment<'_>, event: panel::Event, wants: &mut Vec<Want>) {
         match event {
-            panel::Event::State { state, error } => self.state_changed(moment, state, error, wants),
+            panel::Event::State { state, trouble } => self.state_changed(moment, state, trouble, wants),
             panel::Event::Secured => wants.push(Want::Event(EventBody::PanelSecured(self.at()))),
             panel::Event::Identity(identity) => {
                 self.status.device = Some(device(&identity));
@@ -142,7 +144,7 @@ impl Station {
                     }
                 }
             }
-            panel::Event::ReaderTamper(tamper) => {
+            panel::Event::Readers { tamper, disconnected: _ } => {
                 self.reader_tamper = Some(tamper);
                 self.tamper_changed(wants);
             }
@@ -152,8 +154,9 @@ impl Station {
             panel::Event::KeyProven { key, serial } => {
                 wants.push(Want::Keep(Keep::Key { key, serial, proven: true }));
             }
+            panel::Event::Suspect(_) | panel::Event::Capabilities { .. } | panel::Event::Keep { .. } => {}
             panel::Event::Model { found, expected } => self.identified(found, expected.as_deref(), wants),
-            // The core knows what was asked, and has the boards of the lines.
+            // The core knows what was asked, and has the commutators of the lines.
             panel::Event::Done { .. } | panel::Event::Lines { .. } | panel::Event::LinesMissing { .. } => {}
         }
     }
@@ -182,34 +185,32 @@ impl Station {
         &mut self,
         moment: &Moment<'_>,
         state: PanelState,
-        error: Option<&'static str>,
+        trouble: Option<Trouble>,
         wants: &mut Vec<Want>,
     ) {
         let before = std::mem::replace(&mut self.status.state, state);
         if before != state {
             self.status.since = moment.wall;
         }
-        self.status.error = error.map(str::to_owned);
         let PanelAt { panel, intercom } = self.at();
         match (before, state) {
             (_, PanelState::Offline) => {
                 self.keypad.clear();
-                let cause = error.unwrap_or("no valid reply").to_owned();
+                let cause = trouble.as_ref().map_or_else(|| "no valid reply".to_owned(), ToString::to_string);
                 wants.push(Want::Event(EventBody::PanelOffline(PanelCause { panel, intercom, cause })));
             }
             (PanelState::Offline, _) => wants.push(Want::Event(EventBody::PanelOnline(self.at()))),
             _ => {}
         }
+        self.status.trouble = trouble;
         wants.push(Want::Changed);
     }
 
     /// A Modbus panel told who it is. Another one than its profile is for works as far as it can (contract §2).
     fn identified(&mut self, found: String, expected: Option<&str>, wants: &mut Vec<Want>) {
-        self.status.error = expected.filter(|expected| *expected != found).map(|expected| {
-            format!(
-                "it says that it is {found:?}, and its profile is for {expected:?}: is the address right, and the profile?"
-            )
-        });
+        self.status.trouble = expected
+            .filter(|expected| *expected != found)
+            .map(|expected| Trouble::OtherModel { found: found.clone(), expected: expected.to_owned() });
         self.status.device = Some(Device { model: found, firmware: None, serial: None });
         wants.push(Want::Changed);
     }

@@ -121,7 +121,7 @@ enum State {
 }
 
 /// One line with its panels.
-pub struct Line {
+pub struct Schedule {
     timing: Timing,
     slots: Vec<Slot>,
     state: State,
@@ -148,7 +148,7 @@ pub struct Line {
     stats: LineStats,
 }
 
-impl Line {
+impl Schedule {
     /// A line whose panels, all silent until heard, are numbered as in `drivers`.
     pub fn new(timing: Timing, drivers: Vec<Driver>, now: Mono) -> Self {
         let slot = |driver| Slot { driver, drag: PER_MILLE, next_probe: now, probes: 0, fast: false };

@@ -27,7 +27,7 @@ use crate::domain::{
 
 /// What the configuration says.
 #[derive(Clone, Debug)]
-pub struct BoardSettings {
+pub struct CommutatorSettings {
     /// The panel.
     pub panel: Name,
     /// Its intercom.
@@ -68,12 +68,12 @@ pub struct KeptLine {
     pub measured_at: Option<Timestamp>,
 }
 
-/// What the board wants done.
+/// What the commutator wants done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// Something happened.
     Event(EventBody),
-    /// A line's status is no longer what was retained, nor what was kept: see [`Board::status`] and [`Board::kept`].
+    /// A line's status is no longer what was retained, nor what was kept: see [`Commutator::status`] and [`Commutator::kept`].
     Status(u16),
     /// Another sample of a line is wanted, not before this moment.
     ReadAgain {
@@ -114,17 +114,21 @@ struct Fault {
 }
 
 /// All lines of one panel.
-pub struct Board {
-    settings: BoardSettings,
+pub struct Commutator {
+    settings: CommutatorSettings,
     lines: BTreeMap<u16, Line>,
     faults: Vec<Fault>,
     outputs: VecDeque<Output>,
 }
 
-impl Board {
-    /// A board that goes on from what an earlier run kept, looked up by flat number. Lines without it are `unknown`
+impl Commutator {
+    /// A commutator that goes on from what an earlier run kept, looked up by flat number. Lines without it are `unknown`
     /// since `wall`.
-    pub fn new(settings: BoardSettings, kept: impl Fn(u64) -> Option<KeptLine>, wall: Timestamp) -> Self {
+    pub fn new(
+        settings: CommutatorSettings,
+        kept: impl Fn(u64) -> Option<KeptLine>,
+        wall: Timestamp,
+    ) -> Self {
         let judge = Judge::new(&settings.profile);
         let line = |&(line, flat): &(u16, u64)| {
             let kept = kept(flat);
@@ -147,9 +151,9 @@ impl Board {
             (line, line_state)
         };
         let lines = settings.map.iter().map(line).collect();
-        let mut board = Self { settings, lines, faults: Vec::new(), outputs: VecDeque::new() };
-        board.adopt_faults();
-        board
+        let mut commutator = Self { settings, lines, faults: Vec::new(), outputs: VecDeque::new() };
+        commutator.adopt_faults();
+        commutator
     }
 
     /// The next thing to do.
@@ -236,7 +240,7 @@ impl Board {
         }
     }
 
-    /// When [`Board::advance`] has something to do.
+    /// When [`Commutator::advance`] has something to do.
     pub fn next_time(&self) -> Mono {
         let held = self.held().map(|(_, begun)| begun);
         let clearing = self.faults.iter().filter_map(|fault| fault.clearing);

@@ -1,11 +1,11 @@
-//! The boards of a bus: the lines behind its panels, and the measurements that somebody waits for.
+//! The commutators of a bus: the lines behind its panels, and the measurements that somebody waits for.
 //!
 //! ```text
-//!  samples ─────► Board ─┬─► Event, Changed        (what the bus tells)
+//!  samples ─────► Commutator ─┬─► Event, Changed        (what the bus tells)
 //!  flats ───────────┘    └─► ReadAgain             (back to the panel)
-//!  measure ─► the panel ─► sampled ─► the board has settled ─► Measured
+//!  measure ─► the panel ─► sampled ─► the commutator has settled ─► Measured
 //! ```
-//! Invariant: a measurement ends exactly once: when its panel refuses it or does not answer, when the board has made
+//! Invariant: a measurement ends exactly once: when its panel refuses it or does not answer, when the commutator has made
 //! up its mind, or at its deadline with what is known then.
 
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use super::effects::Moment;
 use crate::{
     domain::{EventBody, LineState, LineStatus, Mono},
-    lines::{self, Board, FlatLines, KeptLine},
+    lines::{self, Commutator, FlatLines, KeptLine},
     panel::Failure,
 };
 
@@ -39,7 +39,7 @@ impl KnownLine {
     }
 }
 
-/// What the boards want done.
+/// What the commutators want done.
 pub(super) enum Want {
     Event(EventBody),
     Changed,
@@ -56,29 +56,29 @@ struct Measuring {
     until: Mono,
 }
 
-/// The boards of all panels of a bus, by the panels' numbers.
-pub(super) struct Boards {
-    boards: Vec<Option<Board>>,
+/// The commutators of all panels of a bus, by the panels' numbers.
+pub(super) struct Commutators {
+    commutators: Vec<Option<Commutator>>,
     measuring: Vec<Measuring>,
     wants: VecDeque<Want>,
 }
 
-impl Boards {
-    pub(super) fn new(boards: Vec<Option<Board>>) -> Self {
-        Self { boards, measuring: Vec::new(), wants: VecDeque::new() }
+impl Commutators {
+    pub(super) fn new(commutators: Vec<Option<Commutator>>) -> Self {
+        Self { commutators, measuring: Vec::new(), wants: VecDeque::new() }
     }
 
     /// Samples of consecutive lines of a panel.
     pub(super) fn sampled(&mut self, moment: &Moment<'_>, panel: usize, first: u16, raws: &[u16]) {
-        if let Some(board) = self.board(panel) {
-            board.samples(moment.mono, moment.wall, first, raws);
+        if let Some(commutator) = self.commutator(panel) {
+            commutator.samples(moment.mono, moment.wall, first, raws);
         }
     }
 
     /// A panel has no registers for these consecutive lines.
     pub(super) fn missing(&mut self, moment: &Moment<'_>, panel: usize, first: u16, count: u16) {
-        if let Some(board) = self.board(panel) {
-            board.missing(moment.mono, moment.wall, first, count);
+        if let Some(commutator) = self.commutator(panel) {
+            commutator.missing(moment.mono, moment.wall, first, count);
         }
     }
 
@@ -91,19 +91,19 @@ impl Boards {
         intercom: u64,
         flats: &FlatLines,
     ) -> Vec<u64> {
-        let Some(board) = self.board(panel) else { return Vec::new() };
-        board.set_flats(moment.mono, moment.wall, |flat| flats.get(intercom, flat))
+        let Some(commutator) = self.commutator(panel) else { return Vec::new() };
+        commutator.set_flats(moment.mono, moment.wall, |flat| flats.get(intercom, flat))
     }
 
     /// How the line-enable coils of a panel are to be.
     pub(super) fn enables(&self, panel: usize) -> impl Iterator<Item = (u16, bool)> + '_ {
-        self.boards.get(panel).into_iter().flatten().flat_map(Board::enables)
+        self.commutators.get(panel).into_iter().flatten().flat_map(Commutator::enables)
     }
 
     /// The panel and the line of a flat of this intercom, among the panels that `is_of` it.
     pub(super) fn find(&self, flat: u64, is_of: impl Fn(usize) -> bool) -> Option<(usize, u16)> {
-        let boards = self.boards.iter().enumerate().filter(|(panel, _)| is_of(*panel));
-        boards.flat_map(|(panel, board)| Some((panel, board.as_ref()?.line_of(flat)?))).next()
+        let commutators = self.commutators.iter().enumerate().filter(|(panel, _)| is_of(*panel));
+        commutators.flat_map(|(panel, commutator)| Some((panel, commutator.as_ref()?.line_of(flat)?))).next()
     }
 
     /// A measurement of a line is under way.
@@ -124,22 +124,22 @@ impl Boards {
 
     /// Lets time pass.
     pub(super) fn advance(&mut self, now: Mono) {
-        for board in self.boards.iter_mut().flatten() {
-            board.advance(now);
+        for commutator in self.commutators.iter_mut().flatten() {
+            commutator.advance(now);
         }
     }
 
-    /// When [`Boards::advance`] has something to do.
+    /// When [`Commutators::advance`] has something to do.
     pub(super) fn next_time(&self) -> Mono {
-        let boards = self.boards.iter().flatten().map(Board::next_time);
+        let commutators = self.commutators.iter().flatten().map(Commutator::next_time);
         let measuring = self.measuring.iter().filter(|one| one.sampled).map(|one| one.until);
-        boards.chain(measuring).min().unwrap_or(Mono::NEVER)
+        commutators.chain(measuring).min().unwrap_or(Mono::NEVER)
     }
 
     /// The next thing to do.
     pub(super) fn poll_want(&mut self, now: Mono) -> Option<Want> {
-        for (panel, board) in self.boards.iter_mut().enumerate() {
-            let Some(output) = board.as_mut().and_then(Board::poll_output) else { continue };
+        for (panel, commutator) in self.commutators.iter_mut().enumerate() {
+            let Some(output) = commutator.as_mut().and_then(Commutator::poll_output) else { continue };
             return Some(match output {
                 lines::Output::Event(body) => Want::Event(body),
                 lines::Output::Status(_) => Want::Changed,
@@ -152,9 +152,9 @@ impl Boards {
 
     /// All lines, panel by panel.
     pub(super) fn lines(&self) -> impl Iterator<Item = KnownLine> + '_ {
-        self.boards.iter().flatten().flat_map(|board| {
-            board.statuses().map(|status| {
-                let told = board.kept(status.line).map_or(status.state, |kept| kept.told);
+        self.commutators.iter().flatten().flat_map(|commutator| {
+            commutator.statuses().map(|status| {
+                let told = commutator.kept(status.line).map_or(status.state, |kept| kept.told);
                 KnownLine { status, told }
             })
         })
@@ -162,21 +162,22 @@ impl Boards {
 
     /// Whether a panel has lines.
     pub(super) fn has(&self, panel: usize) -> bool {
-        self.boards.get(panel).is_some_and(Option::is_some)
+        self.commutators.get(panel).is_some_and(Option::is_some)
     }
 
-    fn board(&mut self, panel: usize) -> Option<&mut Board> {
-        self.boards.get_mut(panel)?.as_mut()
+    fn commutator(&mut self, panel: usize) -> Option<&mut Commutator> {
+        self.commutators.get_mut(panel)?.as_mut()
     }
 
     fn finish_measurement(&mut self, now: Mono) {
         let is_over = |one: &Measuring| {
-            let board = self.boards.get(one.panel).and_then(Option::as_ref);
-            one.sampled && (one.until <= now || board.is_none_or(|board| board.is_settled(one.line)))
+            let commutator = self.commutators.get(one.panel).and_then(Option::as_ref);
+            one.sampled
+                && (one.until <= now || commutator.is_none_or(|commutator| commutator.is_settled(one.line)))
         };
         let Some(position) = self.measuring.iter().position(is_over) else { return };
         let Measuring { request, panel, line, .. } = self.measuring.remove(position);
-        let status = self.board(panel).and_then(|board| board.status(line));
+        let status = self.commutator(panel).and_then(|commutator| commutator.status(line));
         // Refused: there is no such line, which whoever began it has looked up.
         let result = status.map(Box::new).ok_or(Failure::Refused);
         self.wants.push_back(Want::Measured { request, result });
