@@ -13,8 +13,8 @@ use intercom_gateway::{
         topic::Topic,
     },
     domain::{
-        ClockQuality, Device, EventBody, LineState, LineStatus, Name, PanelState, PanelStatus, Stamp,
-        StoredEvent, SyncCode, SyncError, event::*, line::Thresholds,
+        ClockQuality, Device, DoorPosition, EventBody, LineState, LineStatus, Name, PanelState, PanelStatus,
+        Stamp, StoredEvent, SyncCode, SyncError, Trouble, event::*, line::Thresholds,
     },
 };
 use serde_json::{Value, json};
@@ -119,6 +119,12 @@ fn bodies() -> Vec<EventBody> {
         EventBody::PanelPower(flag()),
         EventBody::PanelSecured(at()),
         EventBody::PanelReplaced(PanelSerial { panel: panel.clone(), intercom, serial: "0A0B0C0D".into() }),
+        EventBody::PanelSuspect(PanelSuspect {
+            panel: panel.clone(),
+            intercom,
+            cause: SuspectCause::WrongMac,
+            count: 41,
+        }),
         EventBody::GatewayStarted(GatewayStarted { version: "0.1.0".into() }),
         EventBody::GatewayStopping(GatewayStopping {}),
         EventBody::ClockStepped(ClockStepped { offset_ms: -5 }),
@@ -173,6 +179,12 @@ fn events_of_every_type_are_as_documented_and_no_member_is_superfluous() {
             assert!(document.judge("events", &more).is_err(), "{} may have anything", body.kind());
         }
     }
+    let causes =
+        &document.0["components"]["schemas"]["IntercomPanelSuspectData"]["properties"]["cause"]["enum"];
+    assert_eq!(*causes, json!(SuspectCause::ALL));
+    let reasons =
+        &document.0["components"]["schemas"]["IntercomKeySwipedData"]["properties"]["reason"]["enum"];
+    assert_eq!(*reasons, json!(Reason::ALL));
     let seen: BTreeSet<&str> = bodies.iter().map(EventBody::kind).collect();
     let known: BTreeSet<&str> = EventBody::KINDS.iter().copied().collect();
     assert_eq!(seen, known);
@@ -227,7 +239,9 @@ fn what_is_retained_is_as_documented() {
             last_seen: device.as_ref().map(|_| time()),
             tamper: device.as_ref().map(|_| true),
             power_failed: None,
-            error: device.is_none().then(|| "it is silent".into()),
+            door: device.as_ref().map(|_| DoorPosition::Open),
+            held: device.is_some(),
+            trouble: device.is_none().then_some(Trouble::NoLink),
             device,
         };
         document.accepts("panels/entrance-1", &json_of(&status));

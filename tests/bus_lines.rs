@@ -7,7 +7,7 @@ use intercom_gateway::{
     access::{Directory, KeyOrder, Now},
     bus::{
         DoorwaySettings, KnownLine, Timing,
-        core::{Core, Member, Moment, Output, UnknownFlat},
+        core::{self, Core, Moment, Output, UnknownFlat},
     },
     config::load_profile,
     domain::{EventBody, LineState, LineStatus, Mono, Name, PanelState, Profile},
@@ -31,7 +31,7 @@ const CUT: u16 = 120;
 struct Cabinet {
     registers: BTreeMap<(Table, u16), u16>,
     is_dead: bool,
-    /// It has so many registers of values.
+    /// It has this many registers of values.
     lines: u16,
 }
 
@@ -85,10 +85,16 @@ impl World {
             feedback: false,
             key_order: KeyOrder::AsRead,
         };
-        let settings = Settings { unit: UNIT, profile, lines, limits: Limits::NONE };
+        let settings = Settings {
+            unit: UNIT,
+            profile,
+            lines,
+            limits: Limits::NONE,
+            reply_timeout: Duration::from_millis(200),
+        };
         let driver = Driver::Modbus(Box::new(Panel::new(settings)));
-        let member = Member { doorway, driver, commutator: Some(commutator) };
-        let core = Core::new(timing, vec![member], &present);
+        let panel = core::Panel { doorway, driver, commutator: Some(commutator) };
+        let core = Core::new(timing, vec![panel], &present);
         let mut registers: BTreeMap<_, _> = (0..100).map(|line| ((Table::Input, line), ON_HOOK)).collect();
         for (offset, pair) in "KM-100".as_bytes().chunks(2).enumerate() {
             let word = u16::from(pair[0]) << 8 | u16::from(pair[1]);
@@ -385,4 +391,26 @@ fn a_line_that_carries_too_little_says_by_how_much() {
         assert_eq!(panel.as_str(), "risers");
         assert!(range.contains(stretch), "{baud} baud: {stretch}");
     }
+}
+
+#[test]
+fn at_an_orderly_end_measurements_end_and_the_line_falls_silent() {
+    let mut world = World::new("commutator-100.toml", &BTreeMap::new());
+    world.run(Duration::from_secs(3));
+    // Measured, and not certain yet: what is known then is the answer.
+    world.set(7, OFF_HOOK);
+    world.measure(107, 1).unwrap();
+    world.run(Duration::from_millis(15));
+    assert_eq!(world.measured, []);
+    world.core.stop(&moment(world.now, &world.directory));
+    world.measure(108, 2).unwrap();
+    world.run(Duration::from_millis(100));
+    assert!(world.core.is_quiet());
+    let [(1, Ok(known)), (2, Err(Failure::Stopping))] = &world.measured[..] else {
+        panic!("{:?}", world.measured)
+    };
+    assert_eq!((known.raw, known.state), (Some(OFF_HOOK), LineState::OnHook));
+    let exchanges = world.core.stats().exchanges;
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.core.stats().exchanges, exchanges);
 }

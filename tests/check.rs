@@ -89,15 +89,27 @@ fn a_long_cycle_is_told_with_its_length() {
 }
 
 #[test]
+fn a_cycle_that_is_too_long_for_doors_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    // 84 panels stay below 3 s, 85 do not.
+    assert!(said(directory.path(), &building(84, "", "")).contains("warning: bus.baud"));
+    assert_eq!(
+        said(directory.path(), &building(85, "", "")),
+        "gateway.toml:3: error: bus.baud: one round of polls over its 85 panels takes 3.01 s at 9600 baud, and more than 3 s is too slow for doors; raise the rate or use more buses"
+    );
+}
+
+#[test]
 fn keys_of_panels_are_read_and_judged_but_never_shown() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     write(at, "factory", "303132333435363738393A3B3C3D3E3F", 0o640);
+    write(at, "zero", &"0".repeat(32), 0o640);
     write(at, "short", "00112233", 0o640);
     write(at, "open", "00112233445566778899aabbccddeeff\n", 0o644);
     write(at, "good", "00112233445566778899aabbccddeeff\n", 0o640);
     let key = |file: &str| said(at, &building(1, "", &format!("secure_key_file = \"{file}\"")));
-    let all = ["factory", "short", "open", "good", "none", "credential:x"].map(key).join("\n");
+    let all = ["factory", "zero", "short", "open", "good", "none", "credential:x"].map(key).join("\n");
     assert!(!all.contains("00112233"), "{all}");
     let off = said(at, &building(1, "", "secure_key_file = \"good\"\nsecure_channel = \"off\""));
     insta::assert_snapshot!(format!("{all}\n\n{off}"));

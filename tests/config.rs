@@ -86,6 +86,7 @@ fn buses_and_panels_have_the_defaults_of_the_contract() {
     assert_eq!((bus.protocol, bus.direction), (Protocol::Osdp, Direction::Auto));
     assert_eq!(bus.port, Port::Tty("/dev/ttyUSB0".into()));
     assert_eq!(bus.character_time(), Duration::from_nanos(1_041_666));
+    assert_eq!(bus.reply_timeout, Duration::from_millis(200));
     let panel = &config.panels[0];
     let lock = panel.lock.unwrap();
     assert_eq!((lock.output, lock.open, lock.active), (0, Duration::from_secs(3), OutputActive::On));
@@ -93,6 +94,7 @@ fn buses_and_panels_have_the_defaults_of_the_contract() {
     assert_eq!((door.input, door.exit_input, door.exit_unlocks), (None, None, false));
     assert_eq!((door.open_when, door.held_after), (OpenWhen::Active, Duration::from_secs(30)));
     assert_eq!(door.exit_grace, Duration::from_secs(10));
+    assert_eq!(door.debounce, Duration::from_millis(100));
     assert_eq!((panel.secure_channel, panel.feedback), (SecureChannel::Required, true));
     assert_eq!((panel.key_order, panel.secure_key_file.is_none()), (KeyOrder::AsRead, true));
 }
@@ -265,6 +267,9 @@ fn mistakes_in_buses() {
         ("protocol = \"osdp\"", "protocol = \"osdp\"\nbaud = \"9600\""),
         ("protocol = \"osdp\"", "protocol = \"osdp\"\nparity = \"mark\"\nstop_bits = 3"),
         ("protocol = \"osdp\"", "protocol = \"osdp\"\ndirection = \"manual\""),
+        ("protocol = \"osdp\"", "protocol = \"osdp\"\nreply_timeout = \"19ms\""),
+        ("protocol = \"osdp\"", "protocol = \"osdp\"\nreply_timeout = \"2s\""),
+        ("protocol = \"osdp\"", "protocol = \"osdp\"\nreply_timeout = 200"),
         ("/dev/ttyUSB0", "tcp://10.0.0.9"),
         ("/dev/ttyUSB0", "udp://10.0.0.9:4000"),
         ("\"/dev/ttyUSB0\"", "\"tcp://10.0.0.9:4000\"\ndirection = \"rts\""),
@@ -296,6 +301,8 @@ fn mistakes_in_panels() {
         ("output = 0", "output = 0, active = \"high\""),
         ("door = { }", "door = { input = 1, exit_input = 1 }"),
         ("door = { }", "door = { open_when = \"open\", held_after = \"0s\", exit_grace = \"2d\" }"),
+        ("door = { }", "door = { debounce = \"5001ms\" }"),
+        ("door = { }", "door = { debounce = 0 }"),
         ("door = { }", "door = { exit_unlocks = true }"),
         ("lock = { output = 0 }\ndoor = { }", "door = { exit_input = 1, exit_unlocks = true }"),
         ("door = { }", "secure_channel = \"on\"\nkey_order = \"msb\"\nfeedback = 1"),

@@ -201,7 +201,8 @@ proptest! {
         prop_assert_eq!(Reply::decode(reply.code(), &data), Ok(reply));
     }
 
-    /// Whatever is accepted is exactly what we would write: no length, count or filler is overlooked.
+    /// Whatever is accepted is exactly what we would write: no length, count or filler is overlooked, but the counts of FMT
+    /// and KEYPAD, which some panels have wrong.
     #[test]
     fn what_decodes_encodes_to_the_same_bytes(code in any::<u8>(), data in noise(0..80)) {
         let mut written = Vec::new();
@@ -214,6 +215,15 @@ proptest! {
             Ok(Reply::LStatR { .. }) | Err(_) => {}
             Ok(reply) => {
                 reply.encode_data(&mut written);
+                let counted = match reply {
+                    Reply::Fmt { .. } => Some(2),
+                    Reply::Keypad { .. } => Some(1),
+                    _ => None,
+                };
+                let mut data = data;
+                if let Some(counted) = counted {
+                    data[counted] = (data.len() - counted - 1) as u8;
+                }
                 prop_assert_eq!(&written, &data);
             }
         }

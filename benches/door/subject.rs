@@ -18,7 +18,7 @@ use intercom_gateway::{
     access::{DirectoryBuilder, DirectoryEntry, KeyOrder},
     bus::{
         self, BusSettings, DoorwaySettings, InForce, LockSettings, PanelSettings, Parity, PortAddress,
-        PortSettings, Protocol, Report, Shared,
+        PortSettings, Protocol, Shared,
     },
     clock::{self, Clock, Trust},
     domain::{EventBody, KeyCode, Mono, Name, OutputActive, event::Decision},
@@ -154,9 +154,8 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8) -> anyhow::Result<()> {
     };
     let _bus = bus::spawn(settings, shared)?;
     let mut out = std::io::stdout().lock();
-    while let Some(report) = received.blocking_recv() {
+    while let Some(occurrence) = received.blocking_recv() {
         let at = clock::mono();
-        let Report::Event(occurrence) = report else { continue };
         if let EventBody::KeySwiped(swipe) = occurrence.body
             && swipe.decision == Decision::Granted
         {
@@ -183,9 +182,14 @@ fn panel(address: u8, key: &Scbk) -> anyhow::Result<PanelSettings> {
         protocol: Protocol::Osdp(osdp::Settings {
             address,
             security: osdp::Security::Required,
-            fixed_key: Some(key.clone()),
-            kept_key: None,
-            known_serial: None,
+            record: osdp::KeyRecord {
+                from_config: Some(osdp::PanelKey::new(key.clone()).expect("it protects something")),
+                ..osdp::KeyRecord::default()
+            },
+            key_fault: None,
+            strays: Vec::new(),
+            reply_timeout: std::time::Duration::from_millis(200),
+            stale_after: std::time::Duration::from_secs(3),
         }),
         lines: None,
     })

@@ -20,7 +20,7 @@ use intercom_gateway::{
     access::KeyOrder,
     bus::{
         self, BusSettings, DoorwaySettings, InForce, LinesSettings, ModbusSettings, PanelSettings, Parity,
-        PortAddress, PortSettings, Protocol, Report, Shared,
+        PortAddress, PortSettings, Protocol, Shared,
     },
     clock::{self, Clock, Trust},
     config::load_profile,
@@ -189,9 +189,8 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8, period: Duration) -> anyho
     };
     let _bus = bus::spawn(settings, shared)?;
     let mut out = std::io::stdout().lock();
-    while let Some(report) = received.blocking_recv() {
+    while let Some(occurrence) = received.blocking_recv() {
         let at = clock::mono();
-        let Report::Event(occurrence) = report else { continue };
         if let EventBody::LineChanged(change) = occurrence.body
             && let Some(raw) = change.raw
         {
@@ -215,7 +214,11 @@ fn panel(unit: u8, profile: &Arc<Profile>) -> anyhow::Result<PanelSettings> {
             feedback: false,
             key_order: KeyOrder::AsRead,
         },
-        protocol: Protocol::Modbus(ModbusSettings { unit, profile: Arc::clone(profile) }),
+        protocol: Protocol::Modbus(ModbusSettings {
+            unit,
+            profile: Arc::clone(profile),
+            reply_timeout: Duration::from_millis(200),
+        }),
         lines: Some(LinesSettings {
             commutator: CommutatorSettings {
                 panel: panel_name(unit)?,

@@ -137,6 +137,43 @@ mod tests {
     }
 
     #[test]
+    fn formats_0_and_1_may_be_wiegand_and_others_are_not() {
+        for (format, expected) in
+            [(0, Some("0000000042CAAC")), (1, Some("0000000042CAAC")), (2, None), (255, None)]
+        {
+            let (bits, data) = wiegand(0x42CAAC, 24);
+            let read = key(bits, &data, CredentialFormat::from_osdp(format), KeyOrder::AsRead);
+            assert_eq!(read.as_deref(), expected, "format {format}");
+        }
+    }
+
+    #[test]
+    fn each_parity_bit_of_wiegand_is_that_of_its_own_half() {
+        for payload_bits in [24, 32, 35, 56] {
+            for bit in 0..payload_bits {
+                let (bits, data) = wiegand(1 << bit, payload_bits);
+                let read = read_credential(CredentialFormat::Raw, bits, &data, KeyOrder::AsRead);
+                assert_eq!(read.map(|read| read.key), KeyCode::from_u64(1 << bit), "{bits} bits, bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn wiegand_of_whole_bytes_is_reversed_without_what_goes_before_it() {
+        for (payload, payload_bits, expected) in
+            [(0x42CAAC, 24, "00000000ACCA42"), (0x3042_CAAC, 32, "000000ACCA4230")]
+        {
+            let (bits, data) = wiegand(payload, payload_bits);
+            let read = read_credential(CredentialFormat::Raw, bits, &data, KeyOrder::Reversed).unwrap();
+            assert_eq!(read.key.to_string(), expected);
+            assert_eq!(read.reversed, KeyCode::from_u64(payload));
+        }
+        let (bits, data) = wiegand(0x7_1234_5678, 35);
+        let read = read_credential(CredentialFormat::Raw, bits, &data, KeyOrder::Reversed).unwrap();
+        assert_eq!((read.key, read.reversed), (KeyCode::from_u64(0x7_1234_5678).unwrap(), None));
+    }
+
+    #[test]
     fn every_single_flipped_bit_of_a_wiegand_code_is_unreadable() {
         for (payload, payload_bits) in
             [(0x42CAAC, 24), (0x3042_CAAC, 32), (0x7_1234_5678, 35), (0x1234_5678, 56)]

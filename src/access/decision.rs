@@ -16,17 +16,6 @@ pub enum Now {
     Unknown,
 }
 
-/// How far the panel that read the credential can be believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PanelTrust {
-    /// As secure as configured, and read just now.
-    Live,
-    /// The credential may be an old one from before the panel was offline.
-    Stale,
-    /// Not connected as securely as the configuration demands.
-    Insecure,
-}
-
 /// A decision with all that its event tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -46,30 +35,24 @@ pub struct Verdict {
     pub reversed_known: bool,
 }
 
-/// Decides whether `credential` (`None`: unreadable), read at a panel of `intercom`, opens its door.
+/// Decides whether `credential` (`None`: unreadable), read at a panel of `intercom`, opens its door. `stale`: it was not
+/// certainly read just now.
 ///
 /// A key opens if any record of it on a flat of this intercom allows it; a record allows unless its user has
-/// an expiry date at or before now. A key without a user opens. Nothing opens for a stale swipe or at an
-/// insecure panel, whatever the records say; the event still tells whose key it was.
+/// an expiry date at or before now. A key without a user opens. Nothing opens for a stale swipe, whatever the records say;
+/// the event still tells whose key it was.
 pub fn decide(
     directory: &Directory,
     intercom: u64,
     credential: Option<Credential>,
-    trust: PanelTrust,
+    stale: bool,
     now: Now,
 ) -> Verdict {
-    let mut verdict = match credential {
+    let verdict = match credential {
         Some(credential) => look_up(directory, intercom, credential, now),
         None => denied(None, Reason::Unreadable),
     };
-    let overruled = match trust {
-        PanelTrust::Live => return verdict,
-        PanelTrust::Stale => Reason::Stale,
-        PanelTrust::Insecure => Reason::Insecure,
-    };
-    verdict.decision = Decision::Denied;
-    verdict.reason = overruled;
-    verdict
+    if stale { Verdict { decision: Decision::Denied, reason: Reason::Stale, ..verdict } } else { verdict }
 }
 
 fn look_up(directory: &Directory, intercom: u64, credential: Credential, now: Now) -> Verdict {
@@ -161,7 +144,7 @@ mod tests {
 
     fn swipe(directory: &Directory, now: Now) -> Verdict {
         let credential = read_credential(CredentialFormat::Raw, 32, &TAG, KeyOrder::AsRead);
-        decide(directory, 1, credential, PanelTrust::Live, now)
+        decide(directory, 1, credential, false, now)
     }
 
     fn at(time: &str) -> Now {
@@ -219,28 +202,24 @@ mod tests {
     fn a_wrong_key_order_is_hinted_at_and_opens_nothing() {
         let known = directory(&[entry(1, 9, 4, None)]);
         let credential = read_credential(CredentialFormat::Raw, 32, &TAG, KeyOrder::Reversed);
-        let verdict = decide(&known, 1, credential, PanelTrust::Live, Now::Unknown);
+        let verdict = decide(&known, 1, credential, false, Now::Unknown);
         assert_eq!((verdict.decision, verdict.reason), (Decision::Denied, Reason::KeyUnknown));
         assert!(verdict.reversed_known);
         assert_eq!(verdict.flats, []);
     }
 
     #[test]
-    fn nothing_opens_for_stale_insecure_or_unreadable() {
+    fn nothing_opens_for_stale_or_unreadable() {
         let known = directory(&[entry(1, 9, 4, None)]);
         let credential = read_credential(CredentialFormat::Raw, 32, &TAG, KeyOrder::AsRead);
-        for (trust, reason) in [(PanelTrust::Stale, Reason::Stale), (PanelTrust::Insecure, Reason::Insecure)]
-        {
-            let verdict = decide(&known, 1, credential, trust, Now::Unknown);
-            assert_eq!(
-                (verdict.decision, verdict.reason, verdict.key_id),
-                (Decision::Denied, reason, Some(4))
-            );
+        for (credential, stale, expected) in [
+            (credential, true, (Decision::Denied, Reason::Stale, Some(4))),
+            (None, true, (Decision::Denied, Reason::Stale, None)),
+            (None, false, (Decision::Denied, Reason::Unreadable, None)),
+        ] {
+            let verdict = decide(&known, 1, credential, stale, Now::Unknown);
+            assert_eq!((verdict.decision, verdict.reason, verdict.key_id), expected);
+            assert_eq!(verdict.key, credential.map(|credential| credential.key));
         }
-        let verdict = decide(&known, 1, None, PanelTrust::Live, Now::Unknown);
-        assert_eq!(
-            (verdict.decision, verdict.reason, verdict.key),
-            (Decision::Denied, Reason::Unreadable, None)
-        );
     }
 }

@@ -156,3 +156,46 @@ impl DirectoryBuilder {
             .map_or(i64::MIN, |zoned| zoned.timestamp().as_second())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_what_was_added_in_force_as_one_revision() {
+        let code = |last: u8| KeyCode::from_bytes(&[1, 2, 3, last]).unwrap();
+        let mut builder = DirectoryBuilder::new(TimeZone::UTC);
+        builder.add_flat(1, 70, 7);
+        for (intercom, flat_id, key_id, last) in [(2, 80, 5, 9), (1, 90, 6, 9), (1, 80, 4, 9), (1, 90, 3, 8)]
+        {
+            let flat = flat_id / 10;
+            let code = code(last);
+            builder.add(&DirectoryEntry {
+                intercom,
+                flat_id,
+                flat,
+                key_id,
+                code,
+                user_id: None,
+                expired_at: None,
+            });
+        }
+        let directory = builder.build(Some(57));
+        assert_eq!((directory.revision(), directory.len(), directory.is_empty()), (Some(57), 4, false));
+        let found: Vec<_> = directory
+            .records(code(9))
+            .iter()
+            .map(|record| (record.key_id, directory.flat_of(record)))
+            .collect();
+        let expected = [
+            (4, (1, FlatRef { id: 80, flat: 8 })),
+            (6, (1, FlatRef { id: 90, flat: 9 })),
+            (5, (2, FlatRef { id: 80, flat: 8 })),
+        ];
+        assert_eq!(found, expected, "in order of intercom and key id");
+        assert!(directory.records(code(7)).is_empty());
+
+        let nothing = Directory::default();
+        assert_eq!((nothing.revision(), nothing.len(), nothing.is_empty()), (None, 0, true));
+    }
+}

@@ -8,5 +8,5 @@ mod decision;
 mod directory;
 
 pub use credential::{Credential, CredentialFormat, KeyOrder, read_credential};
-pub use decision::{Now, PanelTrust, Verdict, decide};
+pub use decision::{Now, Verdict, decide};
 pub use directory::{Directory, DirectoryBuilder, DirectoryEntry};

@@ -1,25 +1,31 @@
 //! `open-door`: unlocks once, and answers when the panel has taken it.
 
-use std::{num::NonZeroU16, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    num::NonZeroU16,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     Extension,
     body::Body,
     extract::State,
-    http::{Response, StatusCode, Uri},
+    http::{HeaderValue, Response, StatusCode, Uri, header},
 };
 use serde_json::Value;
 
 use super::{
     TokenInfo,
-    error::{Invalid, problem},
+    error::{Invalid, json_response, problem},
     query::{INTERCOM, ids},
     routes::{Api, read_body},
 };
 use crate::{
     bus::{UnlockError, UnlockRefused},
+    clock,
     domain::{
-        Name,
+        Bucket, Mono, Name,
         event::{UnlockId, UnlockKind, UnlockedBy},
     },
 };
@@ -33,6 +39,24 @@ const DURATION: std::ops::RangeInclusive<f64> = 0.1..=60.0;
 struct Cause {
     code: &'static str,
     message: String,
+}
+
+/// How fast each token may unlock.
+#[derive(Default)]
+pub(super) struct Buckets(Mutex<HashMap<Name, Bucket>>);
+
+impl Buckets {
+    /// Counts an unlock of this token.
+    ///
+    /// # Errors
+    /// How long to wait for the next one, where it comes too soon.
+    fn take(&self, token: &Name, now: Mono) -> Result<(), Duration> {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Tokens come and go; what is full again need not be known.
+        buckets.retain(|name, bucket| name == token || !bucket.is_full(now));
+        let bucket = buckets.entry(token.clone()).or_insert(Bucket::of_unlocks());
+        if bucket.take(now) { Ok(()) } else { Err(bucket.next_time(1).since(now)) }
+    }
 }
 
 /// `POST …/intercoms/{intercom}/open-door`.
@@ -62,6 +86,9 @@ pub(super) async fn post(
         Ok(asked) => asked,
         Err(invalid) => return Invalid::response(invalid),
     };
+    if let Err(wait) = api.unlocks.take(&token.name, clock::mono()) {
+        return rate_limited(wait);
+    }
     match open(&api, intercom, asked, &token).await {
         Ok(()) => {
             let mut response = Response::new(Body::empty());
@@ -73,6 +100,17 @@ pub(super) async fn post(
             Invalid::field("panel", format!("{code}: {message}")).response_with_code(code, &message)
         }
     }
+}
+
+fn rate_limited(wait: Duration) -> Response<Body> {
+    let message =
+        "Too many unlocks with this token: 20 at once and 2 a second are taken. Wait and try again.";
+    let body = serde_json::json!({ "message": message, "code": "rate_limited" });
+    let mut response = json_response(StatusCode::TOO_MANY_REQUESTS, body.to_string());
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    response
 }
 
 async fn open(api: &Api, intercom: u64, asked: Asked, token: &TokenInfo) -> Result<(), Cause> {
@@ -139,7 +177,12 @@ fn cause(panel: &Name, error: UnlockError) -> Cause {
                 "unconfirmed" => {
                     format!("Panel {panel} did not confirm in time; nobody knows whether it opened.")
                 }
-                _ => format!("Panel {panel} refused to open."),
+                "interrupted" => {
+                    format!("The gateway is stopping; panel {panel} was not asked to open.")
+                }
+                _ => format!(
+                    "Panel {panel} refused to open: check `lock` of the panel against the outputs that it has."
+                ),
             };
             (code, message)
         }
@@ -184,7 +227,9 @@ impl Asked {
         let tenths = match members.get("duration") {
             None | Some(Value::Null) => None,
             Some(value) => {
-                let tenths = value.as_f64().and_then(tenths);
+                // The platform's page writes numbers as texts.
+                let seconds = value.as_f64().or_else(|| value.as_str()?.parse().ok());
+                let tenths = seconds.and_then(tenths);
                 if tenths.is_none() {
                     invalid.add("duration", "duration must be a number of seconds from 0.1 to 60.");
                 }
@@ -212,12 +257,16 @@ mod tests {
         }
         let asked = Asked::parse(br#"{"duration":0.25,"panel":"a"}"#).ok().unwrap();
         assert_eq!(asked, Asked { panel: Some("a".into()), tenths: NonZeroU16::new(3) });
+        let as_text = Asked::parse(br#"{"duration":"2.5"}"#).ok().unwrap();
+        assert_eq!(as_text, Asked { panel: None, tenths: NonZeroU16::new(25) });
         for bad in [
             "x",
             "[1]",
             "null",
             "3",
-            r#"{"duration":"3"}"#,
+            r#"{"duration":"3s"}"#,
+            r#"{"duration":"NaN"}"#,
+            r#"{"duration":""}"#,
             r#"{"duration":0.09}"#,
             r#"{"duration":60.1}"#,
             r#"{"duration":1e999}"#,
@@ -226,6 +275,20 @@ mod tests {
             assert!(Asked::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert_eq!((tenths(0.1), tenths(60.0)), (NonZeroU16::new(1), NonZeroU16::new(600)));
+    }
+
+    #[test]
+    fn each_token_has_a_bucket_of_its_own_and_idle_ones_are_forgotten() {
+        let buckets = Buckets::default();
+        let (one, other) = (Name::new("one").unwrap(), Name::new("other").unwrap());
+        let at = |ms: u64| Mono::from_nanos(ms * 1_000_000);
+        for _ in 0..20 {
+            assert_eq!(buckets.take(&one, at(0)), Ok(()));
+        }
+        assert_eq!(buckets.take(&one, at(100)), Err(Duration::from_millis(400)));
+        assert_eq!((buckets.take(&other, at(100)), buckets.take(&one, at(500))), (Ok(()), Ok(())));
+        assert_eq!(buckets.take(&other, at(60_000)), Ok(()));
+        assert_eq!(buckets.0.lock().unwrap().len(), 1);
     }
 
     #[test]

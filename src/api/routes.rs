@@ -50,6 +50,7 @@ pub(super) struct Api {
     /// Turns of those who read lists.
     pub(super) walks: Arc<Semaphore>,
     pub(super) counters: Counters,
+    pub(super) unlocks: open_door::Buckets,
 }
 
 impl Api {
@@ -61,6 +62,7 @@ impl Api {
             https,
             walks: Arc::new(Semaphore::new(lists::WALKS)),
             counters: Counters::default(),
+            unlocks: open_door::Buckets::default(),
         }
     }
 

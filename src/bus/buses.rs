@@ -96,6 +96,13 @@ impl Buses {
         self.bus_of(panel)?.pair(panel, time).await
     }
 
+    /// Tells the panel's bus that a version of its record, or a later one, is on the disk, synced.
+    pub async fn record_stored(&self, panel: &Name, version: u64) {
+        if let Some(bus) = self.bus_of(panel) {
+            bus.record_stored(panel, version).await;
+        }
+    }
+
     fn bus_of(&self, panel: &Name) -> Option<&BusHandle> {
         self.buses.iter().find(|bus| bus.panels.contains(panel))
     }

@@ -1,18 +1,16 @@
 //! The commutators of a bus: the lines behind its panels, and the measurements that somebody waits for.
 //!
 //! ```text
-//!  samples ─────► Commutator ─┬─► Event, Changed        (what the bus tells)
-//!  flats ───────────┘    └─► ReadAgain             (back to the panel)
+//!  samples ─► Commutator ─┬─► Event, LinesChanged   (what the bus tells)
+//!  flats ─────────┘       └─► ReadAgain             (back to the panel)
 //!  measure ─► the panel ─► sampled ─► the commutator has settled ─► Measured
 //! ```
 //! Invariant: a measurement ends exactly once: when its panel refuses it or does not answer, when the commutator has made
 //! up its mind, or at its deadline with what is known then.
 
-use std::collections::VecDeque;
-
-use super::effects::Moment;
+use super::effects::{Effects, Moment, Output};
 use crate::{
-    domain::{EventBody, LineState, LineStatus, Mono},
+    domain::{LineState, LineStatus, Mono},
     lines::{self, Commutator, FlatLines, KeptLine},
     panel::Failure,
 };
@@ -27,7 +25,7 @@ pub struct KnownLine {
 }
 
 impl KnownLine {
-    /// What a later run has to know of it.
+    /// Returns what a later run has to know of it.
     pub fn kept(&self) -> KeptLine {
         KeptLine {
             state: self.status.state,
@@ -37,14 +35,6 @@ impl KnownLine {
             measured_at: self.status.measured_at,
         }
     }
-}
-
-/// What the commutators want done.
-pub(super) enum Want {
-    Event(EventBody),
-    Changed,
-    ReadAgain { panel: usize, line: u16, at: Mono },
-    Measured { request: u64, result: Result<Box<LineStatus>, Failure> },
 }
 
 struct Measuring {
@@ -60,29 +50,28 @@ struct Measuring {
 pub(super) struct Commutators {
     commutators: Vec<Option<Commutator>>,
     measuring: Vec<Measuring>,
-    wants: VecDeque<Want>,
 }
 
 impl Commutators {
     pub(super) fn new(commutators: Vec<Option<Commutator>>) -> Self {
-        Self { commutators, measuring: Vec::new(), wants: VecDeque::new() }
+        Self { commutators, measuring: Vec::new() }
     }
 
-    /// Samples of consecutive lines of a panel.
+    /// Takes samples of consecutive lines of a panel.
     pub(super) fn sampled(&mut self, moment: &Moment<'_>, panel: usize, first: u16, raws: &[u16]) {
         if let Some(commutator) = self.commutator(panel) {
             commutator.samples(moment.mono, moment.wall, first, raws);
         }
     }
 
-    /// A panel has no registers for these consecutive lines.
+    /// Notes that a panel has no registers for these consecutive lines.
     pub(super) fn missing(&mut self, moment: &Moment<'_>, panel: usize, first: u16, count: u16) {
         if let Some(commutator) = self.commutator(panel) {
             commutator.missing(moment.mono, moment.wall, first, count);
         }
     }
 
-    /// What the cloud says of the lines of a panel of this intercom. Gives the flats whose own resistances are of no
+    /// Takes what the cloud says of the lines of a panel of this intercom. Returns the flats whose own resistances are of no
     /// use.
     pub(super) fn set_flats(
         &mut self,
@@ -95,31 +84,43 @@ impl Commutators {
         commutator.set_flats(moment.mono, moment.wall, |flat| flats.get(intercom, flat))
     }
 
-    /// How the line-enable coils of a panel are to be.
+    /// Returns how the line-enable coils of a panel are to be.
     pub(super) fn enables(&self, panel: usize) -> impl Iterator<Item = (u16, bool)> + '_ {
         self.commutators.get(panel).into_iter().flatten().flat_map(Commutator::enables)
     }
 
-    /// The panel and the line of a flat of this intercom, among the panels that `is_of` it.
+    /// Finds the panel and the line of a flat of this intercom, among the panels that `is_of` it.
     pub(super) fn find(&self, flat: u64, is_of: impl Fn(usize) -> bool) -> Option<(usize, u16)> {
         let commutators = self.commutators.iter().enumerate().filter(|(panel, _)| is_of(*panel));
         commutators.flat_map(|(panel, commutator)| Some((panel, commutator.as_ref()?.line_of(flat)?))).next()
     }
 
-    /// A measurement of a line is under way.
+    /// Notes that a measurement of a line is under way.
     pub(super) fn measure(&mut self, request: u64, panel: usize, line: u16, until: Mono) {
         self.measuring.push(Measuring { request, panel, line, sampled: false, until });
     }
 
-    /// The panel has measured, or has not.
-    pub(super) fn measured(&mut self, request: u64, result: Result<(), Failure>) {
+    /// Notes that the panel has measured, or has not.
+    pub(super) fn measured(&mut self, request: u64, result: Result<(), Failure>, effects: &mut Effects) {
         let Some(one) = self.measuring.iter_mut().find(|one| one.request == request) else { return };
         if let Err(failure) = result {
             self.measuring.retain(|one| one.request != request);
-            self.wants.push_back(Want::Measured { request, result: Err(failure) });
+            effects.push(Output::Measured { request, result: Err(failure) });
         } else {
             one.sampled = true;
         }
+    }
+
+    /// Waits no longer to be sure: there will be no more samples.
+    pub(super) fn stop(&mut self, now: Mono) {
+        for one in self.measuring.iter_mut().filter(|one| one.sampled) {
+            one.until = now;
+        }
+    }
+
+    /// Whether somebody waits for a measurement.
+    pub(super) fn is_measuring(&self) -> bool {
+        !self.measuring.is_empty()
     }
 
     /// Lets time pass.
@@ -129,28 +130,28 @@ impl Commutators {
         }
     }
 
-    /// When [`Commutators::advance`] has something to do.
+    /// Returns when [`Commutators::advance`] has something to do.
     pub(super) fn next_time(&self) -> Mono {
         let commutators = self.commutators.iter().flatten().map(Commutator::next_time);
         let measuring = self.measuring.iter().filter(|one| one.sampled).map(|one| one.until);
         commutators.chain(measuring).min().unwrap_or(Mono::NEVER)
     }
 
-    /// The next thing to do.
-    pub(super) fn poll_want(&mut self, now: Mono) -> Option<Want> {
+    /// Hands over what the commutators have to tell, and ends the measurements that are over.
+    pub(super) fn settle(&mut self, now: Mono, effects: &mut Effects) {
         for (panel, commutator) in self.commutators.iter_mut().enumerate() {
-            let Some(output) = commutator.as_mut().and_then(Commutator::poll_output) else { continue };
-            return Some(match output {
-                lines::Output::Event(body) => Want::Event(body),
-                lines::Output::Status(_) => Want::Changed,
-                lines::Output::ReadAgain { line, at } => Want::ReadAgain { panel, line, at },
-            });
+            while let Some(output) = commutator.as_mut().and_then(Commutator::poll_output) {
+                match output {
+                    lines::Output::Event(body) => effects.event(body),
+                    lines::Output::Status(_) => effects.push(Output::LinesChanged),
+                    lines::Output::ReadAgain { line, at } => effects.read_again(panel, line, at),
+                }
+            }
         }
-        self.finish_measurement(now);
-        self.wants.pop_front()
+        while self.finish_measurement(now, effects) {}
     }
 
-    /// All lines, panel by panel.
+    /// Returns all lines, panel by panel.
     pub(super) fn lines(&self) -> impl Iterator<Item = KnownLine> + '_ {
         self.commutators.iter().flatten().flat_map(|commutator| {
             commutator.statuses().map(|status| {
@@ -169,17 +170,17 @@ impl Commutators {
         self.commutators.get_mut(panel)?.as_mut()
     }
 
-    fn finish_measurement(&mut self, now: Mono) {
+    fn finish_measurement(&mut self, now: Mono, effects: &mut Effects) -> bool {
         let is_over = |one: &Measuring| {
             let commutator = self.commutators.get(one.panel).and_then(Option::as_ref);
             one.sampled
                 && (one.until <= now || commutator.is_none_or(|commutator| commutator.is_settled(one.line)))
         };
-        let Some(position) = self.measuring.iter().position(is_over) else { return };
+        let Some(position) = self.measuring.iter().position(is_over) else { return false };
         let Measuring { request, panel, line, .. } = self.measuring.remove(position);
         let status = self.commutator(panel).and_then(|commutator| commutator.status(line));
-        // Refused: there is no such line, which whoever began it has looked up.
-        let result = status.map(Box::new).ok_or(Failure::Refused);
-        self.wants.push_back(Want::Measured { request, result });
+        // Refused: there is no such line, which was looked up before the measurement began.
+        effects.push(Output::Measured { request, result: status.map(Box::new).ok_or(Failure::Refused) });
+        true
     }
 }

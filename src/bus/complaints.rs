@@ -1,18 +1,25 @@
 //! What no event tells and somebody has to do something about: said in the log once, not every second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::schedule::Exchanges;
 use crate::domain::{Name, PanelState, PanelStatus, Trouble};
 
 /// Lines whose periods are stretched by the second or more are told of, until it is the first or less.
 const STRETCHED: (f64, f64) = (1.2, 1.5);
 
+/// Different troubles of one panel that are said until it is well: more tell nothing new, and the device chooses some words.
+const TROUBLES: usize = 16;
+
 /// What was said so far.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
-    troubles: BTreeMap<Name, Trouble>,
+    /// Of panels that have not been well since.
+    troubles: BTreeMap<Name, Vec<Trouble>>,
     /// By how much lines were read too seldom when that was said last.
     stretches: BTreeMap<Name, f64>,
+    /// Panels whose answers are lost.
+    lossy: BTreeSet<Name>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -22,23 +29,45 @@ enum Stretch {
 }
 
 impl Complaints {
-    /// Says what is new about panels: that one is insecure, or another than its profile is for.
+    /// Says what is new about panels: that one is insecure, or works and something is wrong all the same. Each is said once
+    /// until the panel is well; that one is silent is an event.
     pub(super) fn panels(&mut self, panels: &[PanelStatus]) {
-        for PanelStatus { panel, state, trouble, .. } in panels {
-            let Some(trouble) = trouble else {
-                self.troubles.remove(panel);
-                continue;
-            };
-            if self.troubles.get(panel) == Some(trouble) {
-                continue;
-            }
-            self.troubles.insert(panel.clone(), trouble.clone());
-            match state {
-                PanelState::Insecure => tracing::warn!(%panel, "the panel is insecure: {trouble}"),
-                PanelState::Online => tracing::warn!(%panel, "the panel works, but {trouble}"),
-                PanelState::Offline | PanelState::Unconfigured => {}
+        for status in panels {
+            let Some(trouble) = self.trouble(status) else { continue };
+            let panel = &status.panel;
+            if status.state == PanelState::Online {
+                tracing::warn!(%panel, "the panel works, but {trouble}");
+            } else {
+                tracing::warn!(%panel, "the panel is insecure: {trouble}");
             }
         }
+    }
+
+    /// Says whose answers are lost, and whose are not any more.
+    pub(super) fn losses(&mut self, minute: &[(Name, Exchanges)]) {
+        for (panel, exchanges) in minute {
+            if exchanges.is_lossy() && self.lossy.insert(panel.clone()) {
+                tracing::warn!(%panel, "{exchanges}");
+            } else if exchanges.lost == 0 && self.lossy.remove(panel) {
+                tracing::info!(%panel, "its answers arrive again");
+            }
+        }
+    }
+
+    fn trouble<'a>(&mut self, status: &'a PanelStatus) -> Option<&'a Trouble> {
+        let Some(trouble) = &status.trouble else {
+            self.troubles.remove(&status.panel);
+            return None;
+        };
+        if !matches!(status.state, PanelState::Online | PanelState::Insecure) {
+            return None;
+        }
+        let said = self.troubles.entry(status.panel.clone()).or_default();
+        if said.contains(trouble) || said.len() >= TROUBLES {
+            return None;
+        }
+        said.push(trouble.clone());
+        Some(trouble)
     }
 
     /// Says of which panels the lines are read too seldom, and by how much.
@@ -75,6 +104,37 @@ impl Complaints {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trouble_is_said_once_until_the_panel_is_well() {
+        let mut complaints = Complaints::default();
+        let mut said = |state, trouble: Option<Trouble>| {
+            let status = PanelStatus {
+                panel: Name::new("entrance-1").unwrap(),
+                intercom: 1,
+                state,
+                since: jiff::Timestamp::UNIX_EPOCH,
+                last_seen: None,
+                tamper: None,
+                power_failed: None,
+                door: None,
+                held: false,
+                trouble,
+                device: None,
+            };
+            complaints.trouble(&status).is_some()
+        };
+        let silent = || Some(Trouble::Silent { seconds: 8 });
+        for _ in 0..2 {
+            assert!(said(PanelState::Insecure, Some(Trouble::WrongKey)));
+            assert!(!said(PanelState::Insecure, Some(Trouble::WrongKey)));
+            assert!(!said(PanelState::Offline, silent()), "an event tells it");
+            assert!(!said(PanelState::Insecure, Some(Trouble::WrongKey)), "it was said");
+            assert!(said(PanelState::Insecure, Some(Trouble::NoKey)));
+            assert!(said(PanelState::Online, Some(Trouble::ReaderDisconnected { reader: 0 })));
+            assert!(!said(PanelState::Online, None));
+        }
+    }
 
     #[test]
     fn lines_that_are_read_too_seldom_are_told_of_once_each_time() {

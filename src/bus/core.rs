@@ -1,29 +1,28 @@
-//! A line with its doorways: everything of a bus that can be tested without a port or a clock.
+//! A line with its doorways: everything of a bus that can be tested without a port or a clock. Deterministic: takes its time
+//! from the caller, gives what is to be done as [`Output`]s.
 //!
 //! ```text
-//!  bytes ─► Schedule ─► panel events ─► Doorway ─► decision ─► unlock request ─► back to the panel, before the next turn
-//!                      │               └──────► Output::Event, Keep, Changed …  (the shell performs them)
-//!                      └► lines: Commutators ─► Output::Event, LinesChanged …, and back to the panel: read again
+//!  bytes ─► Schedule ─► panel events ─┬─► Doorway ─────┬─► Effects ─┬─► Output  (the shell performs them)
+//!              ▲                      └─► Commutators ─┘            └─► back to the panels, before the next turn
+//!              └───────────────────────────────────────────────────────────┘
+//!
+//!  Running ── stop ──► Stopping: what is asked for is refused, what waits fails, coils are shut,
+//!                      what is on the wire is finished ──► quiet
 //! ```
-//! Invariant: what a reply leads to is done before the next turn is chosen, so an unlock waits for nobody's poll.
+//! Invariants: what a reply leads to is done before the next turn is chosen, so an unlock waits for nobody's poll. Each
+//! unlock and each measurement ends exactly once, whatever happens.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    num::NonZeroU16,
-    time::Duration,
-};
+use std::{collections::BTreeMap, num::NonZeroU16, time::Duration};
 
-pub use super::effects::{Keep, Moment, Output};
+pub use super::effects::{Moment, Output};
 use super::{
-    commutators::{self, Commutators, KnownLine},
-    doorway::{Doorway, DoorwaySettings, Want},
-    schedule::{LineStats, Schedule, Timing},
+    commutators::{Commutators, KnownLine},
+    doorway::{Doorway, DoorwaySettings},
+    effects::{Back, Effects, Purpose, Unlock},
+    schedule::{Exchanges, LineStats, Schedule, Timing},
 };
 use crate::{
-    domain::{
-        EventBody, Mono, Name, PanelStatus,
-        event::{DoorUnlockFailed, DoorUnlocked, UnlockedBy},
-    },
+    domain::{Mono, Name, PanelStatus, event::UnlockedBy},
     lines::{Commutator, FlatLines},
     panel::{self, Driver, Failure, Request, Token},
 };
@@ -32,8 +31,6 @@ use crate::{
 pub const UNLOCK_EXPIRES: Duration = Duration::from_secs(2);
 /// A measurement that its panel has not made within this time of being asked for is withdrawn.
 pub const MEASURE_EXPIRES: Duration = Duration::from_secs(2);
-/// Light and sound are worth nothing later.
-const FEEDBACK_EXPIRES: Duration = Duration::from_secs(2);
 
 /// Why a remote unlock was not even tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,27 +48,21 @@ pub enum UnlockRefused {
 #[error("no panel on this bus has a line of that flat")]
 pub struct UnknownFlat;
 
-/// A panel on the line.
-pub struct Member {
-    /// What hangs on it.
+/// A panel of the line, with what hangs on it.
+pub struct Panel {
+    /// Towards the door.
     pub doorway: DoorwaySettings,
-    /// Its protocol.
+    /// Towards the line: its protocol.
     pub driver: Driver,
-    /// Its lines, where it has some.
+    /// Towards handsets, where it has lines.
     pub commutator: Option<Commutator>,
 }
 
 /// A panel without lines.
-impl From<(DoorwaySettings, Driver)> for Member {
+impl From<(DoorwaySettings, Driver)> for Panel {
     fn from((doorway, driver): (DoorwaySettings, Driver)) -> Self {
         Self { doorway, driver, commutator: None }
     }
-}
-
-enum Pending {
-    Unlock { doorway: usize, by: UnlockedBy, tenths: NonZeroU16, request: Option<u64> },
-    Measure { request: u64 },
-    Feedback,
 }
 
 /// A bus without its port.
@@ -79,17 +70,18 @@ pub struct Core {
     schedule: Schedule,
     doorways: Vec<Doorway>,
     commutators: Commutators,
-    pending: BTreeMap<Token, Pending>,
-    next_token: u64,
-    outputs: VecDeque<Output>,
+    effects: Effects,
+    /// Requests whose end concerns somebody, with the panel's number.
+    pending: BTreeMap<Token, (usize, Purpose)>,
+    stopping: bool,
 }
 
 impl Core {
-    /// A bus whose panels have not been heard yet.
-    pub fn new(timing: Timing, panels: Vec<impl Into<Member>>, moment: &Moment<'_>) -> Self {
+    /// Makes a bus whose panels have not been heard yet.
+    pub fn new(timing: Timing, panels: Vec<impl Into<Panel>>, moment: &Moment<'_>) -> Self {
         let (mut doorways, mut drivers, mut commutators) = (Vec::new(), Vec::new(), Vec::new());
-        for Member { doorway, driver, commutator } in panels.into_iter().map(Into::into) {
-            doorways.push(Doorway::new(doorway, moment.wall));
+        for Panel { doorway, driver, commutator } in panels.into_iter().map(Into::into) {
+            doorways.push(Doorway::new(doorway, doorways.len(), moment.wall));
             drivers.push(driver);
             commutators.push(commutator);
         }
@@ -97,9 +89,9 @@ impl Core {
             schedule: Schedule::new(timing, drivers, moment.mono),
             doorways,
             commutators: Commutators::new(commutators),
+            effects: Effects::default(),
             pending: BTreeMap::new(),
-            next_token: 0,
-            outputs: VecDeque::new(),
+            stopping: false,
         }
     }
 
@@ -108,7 +100,7 @@ impl Core {
         self.schedule.poll_transmit(now, out)
     }
 
-    /// Bytes came in.
+    /// Takes bytes that came in.
     pub fn receive(&mut self, moment: &Moment<'_>, bytes: &[u8]) {
         self.schedule.receive(moment.mono, bytes);
         self.settle(moment);
@@ -117,31 +109,45 @@ impl Core {
     /// Lets time pass.
     pub fn advance(&mut self, moment: &Moment<'_>) {
         self.schedule.advance(moment.mono);
-        for number in 0..self.doorways.len() {
-            let Some(doorway) = self.doorways.get_mut(number) else { break };
-            if doorway.next_time() <= moment.mono {
-                let mut wants = Vec::new();
-                doorway.advance(moment.mono, &mut wants);
-                self.fulfil(moment, number, wants);
-            }
+        for doorway in self.doorways.iter_mut().filter(|doorway| doorway.next_time() <= moment.mono) {
+            doorway.advance(moment.mono, &mut self.effects);
         }
         self.commutators.advance(moment.mono);
         self.settle(moment);
     }
 
-    /// When something is to be done next, if nothing is received before.
+    /// Begins an orderly end: from now on unlocks and measurements are refused with [`Failure::Stopping`], those that wait
+    /// end so, locks that the gateway times are shut, and what is on the wire is finished. Time and bytes are to be given
+    /// until [`Core::is_quiet`], which is within two seconds and a turn of the line, unless a lock does not answer.
+    pub fn stop(&mut self, moment: &Moment<'_>) {
+        self.stopping = true;
+        self.schedule.stop(moment.mono);
+        self.commutators.stop(moment.mono);
+        self.settle(moment);
+    }
+
+    /// Whether nothing is left to be done after [`Core::stop`], but to perform its outputs.
+    pub fn is_quiet(&self) -> bool {
+        let is_idle = self.pending.is_empty() && !self.commutators.is_measuring();
+        self.stopping && is_idle && self.schedule.is_quiet()
+    }
+
+    /// Returns when something is to be done next, if nothing is received before.
     pub fn next_time(&self) -> Mono {
         let doorways = self.doorways.iter().map(Doorway::next_time).min().unwrap_or(Mono::NEVER);
         doorways.min(self.schedule.next_time()).min(self.commutators.next_time())
     }
 
-    /// The next thing for the shell to do.
+    /// Returns the next thing for the shell to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.effects.next_output()
     }
 
     /// Unlocks by command or token; ends in [`Output::Unlocked`] with `request`. `tenths`: units of 100 ms, by
     /// default as the lock is configured. `caused`: when it was asked for, which its two seconds count from.
+    ///
+    /// # Errors
+    /// [`UnlockRefused`]: there is no such lock here.
     pub fn unlock(
         &mut self,
         moment: &Moment<'_>,
@@ -152,12 +158,11 @@ impl Core {
         caused: Mono,
     ) -> Result<(), UnlockRefused> {
         let number = self.number_of(panel).ok_or(UnlockRefused::UnknownPanel)?;
-        let lock = self
-            .doorways
-            .get(number)
-            .and_then(|doorway| doorway.settings.lock)
-            .ok_or(UnlockRefused::NoLock)?;
-        self.request_unlock(moment, number, tenths.unwrap_or(lock.open), by, Some(request), caused);
+        let doorway = self.doorways.get_mut(number).ok_or(UnlockRefused::UnknownPanel)?;
+        let lock = doorway.settings.lock.ok_or(UnlockRefused::NoLock)?;
+        let tenths = tenths.unwrap_or(lock.open);
+        let unlock = Unlock { by, tenths, reader: None, request: Some(request) };
+        doorway.unlock(moment.mono, unlock, caused, &mut self.effects);
         self.settle(moment);
         Ok(())
     }
@@ -178,17 +183,14 @@ impl Core {
             self.doorways.get(number).is_some_and(|doorway| doorway.settings.intercom == intercom)
         };
         let (number, line) = self.commutators.find(flat, is_of).ok_or(UnknownFlat)?;
-        let token = self.token(Pending::Measure { request });
         let until = caused + MEASURE_EXPIRES;
         self.commutators.measure(request, number, line, until);
-        if let Some(driver) = self.schedule.driver(number) {
-            driver.request(moment.mono, token, &Request::Measure { line }, until);
-        }
+        self.effects.ask(number, Request::Measure { line }, until, Some(Purpose::Measure(request)));
         self.settle(moment);
         Ok(())
     }
 
-    /// What the cloud says of flats now. Gives the panels and flats whose own resistances cannot be used because
+    /// Takes what the cloud says of flats now. Returns the panels and flats whose own resistances cannot be used because
     /// thresholds would not ascend; the panel's stay in force there.
     pub fn set_flats(&mut self, moment: &Moment<'_>, flats: &FlatLines) -> Vec<(Name, u64)> {
         let mut unusable = Vec::new();
@@ -196,45 +198,56 @@ impl Core {
             let DoorwaySettings { panel, intercom, .. } = &doorway.settings;
             let flats = self.commutators.set_flats(moment, number, *intercom, flats);
             unusable.extend(flats.into_iter().map(|flat| (panel.clone(), flat)));
-            if let Some(driver) = self.schedule.driver(number) {
-                driver.set_enables(self.commutators.enables(number));
+            if let Some(panel) = self.schedule.driver(number).and_then(Driver::modbus) {
+                panel.set_enables(self.commutators.enables(number));
             }
         }
         self.settle(moment);
         unusable
     }
 
-    /// The answer to [`Keep::Key`] that is not proven.
-    pub fn key_stored(&mut self, moment: &Moment<'_>, panel: usize, stored: bool) {
-        if let Some(driver) = self.schedule.driver(panel) {
-            driver.key_stored(moment.mono, stored);
+    /// Takes the answer to [`Output::Keep`]: this version of the record is on the disk, synced.
+    pub fn record_stored(&mut self, moment: &Moment<'_>, panel: usize, version: u64) {
+        if let Some(panel) = self.schedule.driver(panel).and_then(Driver::osdp) {
+            panel.record_stored(moment.mono, version);
         }
         self.settle(moment);
     }
 
     /// Lets a swapped panel in by the default key. `None`: no such panel here; `false`: it has no secure channel.
-    pub fn arm_pairing(&mut self, panel: &Name, until: Mono) -> Option<bool> {
+    pub fn arm_pairing(&mut self, moment: &Moment<'_>, panel: &Name, until: Mono) -> Option<bool> {
         let number = self.number_of(panel)?;
-        self.schedule.driver(number).map(|driver| driver.arm_pairing(until))
+        let osdp = self.schedule.driver(number)?.osdp();
+        let armed = osdp.is_some_and(|panel| panel.arm_pairing(moment.mono, until));
+        self.settle(moment);
+        Some(armed)
     }
 
-    /// The port was closed and opened again.
-    pub fn reopened(&mut self, moment: &Moment<'_>) {
-        self.schedule.reopened(moment.mono);
+    /// Takes note that the port was closed and opened again, perhaps with another adapter.
+    pub fn reopened(&mut self, moment: &Moment<'_>, timing: Timing) {
+        self.schedule.reopened(moment.mono, timing);
         self.settle(moment);
     }
 
-    /// When any panel last answered.
+    /// Returns when any panel last answered.
     pub fn last_heard(&self) -> Mono {
         self.schedule.last_heard()
     }
 
-    /// The line's counters.
+    /// Returns the line's counters.
     pub fn stats(&self) -> LineStats {
         self.schedule.stats()
     }
 
-    /// The status of every panel.
+    /// Returns how each panel has answered since the start, probes left out.
+    pub fn exchanges(&self) -> Vec<(Name, Exchanges)> {
+        let of = |(number, doorway): (usize, &Doorway)| {
+            (doorway.settings.panel.clone(), self.schedule.exchanges(number))
+        };
+        self.doorways.iter().enumerate().map(of).collect()
+    }
+
+    /// Returns the status of every panel.
     pub fn statuses(&mut self, moment: &Moment<'_>) -> Vec<PanelStatus> {
         let mut statuses = Vec::with_capacity(self.doorways.len());
         for (number, doorway) in self.doorways.iter().enumerate() {
@@ -245,24 +258,24 @@ impl Core {
         statuses
     }
 
-    /// What is known of every line.
+    /// Returns what is known of every line.
     pub fn lines(&self) -> Vec<KnownLine> {
         self.commutators.lines().collect()
     }
 
-    /// By how much the lines of each panel that has some are read less often than they should be: 1 is as they should.
+    /// Returns by how much the lines of each panel that has some are read less often than they should be: 1 is as they should.
     pub fn stretches(&mut self) -> Vec<(Name, f64)> {
         let mut stretches = Vec::new();
         for (number, doorway) in
             self.doorways.iter().enumerate().filter(|(number, _)| self.commutators.has(*number))
         {
-            let stretch = self.schedule.driver(number).and_then(|driver| driver.stretch());
+            let stretch = self.schedule.driver(number).and_then(Driver::modbus).map(|panel| panel.stretch());
             stretches.extend(stretch.map(|stretch| (doorway.settings.panel.clone(), stretch)));
         }
         stretches
     }
 
-    /// The name of a panel by its number.
+    /// Returns the name of a panel by its number.
     pub fn panel_name(&self, number: usize) -> Option<Name> {
         self.doorways.get(number).map(|doorway| doorway.settings.panel.clone())
     }
@@ -271,129 +284,66 @@ impl Core {
         self.doorways.iter().position(|doorway| doorway.settings.panel == *panel)
     }
 
-    /// Takes everything that the panels have to tell.
+    /// Takes everything that the panels have to tell, and gives back what it leads to.
     fn settle(&mut self, moment: &Moment<'_>) {
+        self.hand_back(moment);
         for number in 0..self.doorways.len() {
             while let Some(event) = self.schedule.driver(number).and_then(Driver::poll_event) {
-                match event {
-                    panel::Event::Done { token, result } => self.request_done(moment, token, result),
-                    panel::Event::Lines { first, raws } => {
-                        self.commutators.sampled(moment, number, first, &raws)
-                    }
-                    panel::Event::LinesMissing { first, count } => {
-                        self.commutators.missing(moment, number, first, count);
-                    }
-                    event => {
-                        let mut wants = Vec::new();
-                        if let Some(doorway) = self.doorways.get_mut(number) {
-                            doorway.handle(moment, event, &mut wants);
-                        }
-                        self.fulfil(moment, number, wants);
-                    }
-                }
+                self.handle(moment, number, event);
+                self.hand_back(moment);
             }
         }
-        self.fulfil_boards(moment.mono);
+        self.commutators.settle(moment.mono, &mut self.effects);
+        self.hand_back(moment);
     }
 
-    fn fulfil_boards(&mut self, now: Mono) {
-        while let Some(want) = self.commutators.poll_want(now) {
-            match want {
-                commutators::Want::Event(body) => self.outputs.push_back(Output::Event(body)),
-                commutators::Want::Changed => self.outputs.push_back(Output::LinesChanged),
-                commutators::Want::ReadAgain { panel, line, at } => {
-                    if let Some(driver) = self.schedule.driver(panel) {
-                        driver.read_again(line, at);
-                    }
-                }
-                commutators::Want::Measured { request, result } => {
-                    self.outputs.push_back(Output::Measured { request, result });
+    fn handle(&mut self, moment: &Moment<'_>, number: usize, event: panel::Event) {
+        match event {
+            panel::Event::Done { token, result } => self.request_done(moment.mono, token, result),
+            panel::Event::Lines { first, raws } => self.commutators.sampled(moment, number, first, &raws),
+            panel::Event::LinesMissing { first, count } => {
+                self.commutators.missing(moment, number, first, count);
+            }
+            event => {
+                if let Some(doorway) = self.doorways.get_mut(number) {
+                    doorway.handle(moment, event, &mut self.effects);
                 }
             }
         }
     }
 
-    fn fulfil(&mut self, moment: &Moment<'_>, number: usize, wants: Vec<Want>) {
-        for want in wants {
-            match want {
-                Want::Event(body) => self.outputs.push_back(Output::Event(body)),
-                Want::Keep(keep) => self.outputs.push_back(Output::Keep { panel: number, keep }),
-                Want::Changed => self.outputs.push_back(Output::Changed),
-                Want::Unlock(by) => {
-                    let lock = self.doorways.get(number).and_then(|doorway| doorway.settings.lock);
-                    if let Some(lock) = lock {
-                        self.request_unlock(moment, number, lock.open, by, None, moment.mono);
+    fn hand_back(&mut self, moment: &Moment<'_>) {
+        while let Some((number, back)) = self.effects.next_back() {
+            let Some(driver) = self.schedule.driver(number) else { continue };
+            match back {
+                Back::ReadAgain { line, at } => {
+                    if let Some(panel) = driver.modbus() {
+                        panel.read_again(line, at);
                     }
                 }
-                Want::Feedback { reader, granted, tenths } => {
-                    let token = self.token(Pending::Feedback);
-                    if let Some(driver) = self.schedule.driver(number) {
-                        let feedback = Request::Feedback { reader, granted, tenths };
-                        driver.request(moment.mono, token, &feedback, moment.mono + FEEDBACK_EXPIRES);
+                Back::Ask { token, request, expires, purpose } => {
+                    self.pending.extend(purpose.map(|purpose| (token, (number, purpose))));
+                    if self.stopping {
+                        self.request_done(moment.mono, token, Err(Failure::Stopping));
+                    } else {
+                        driver.request(moment.mono, token, &request, expires);
                     }
                 }
             }
         }
     }
 
-    fn request_unlock(
-        &mut self,
-        moment: &Moment<'_>,
-        number: usize,
-        tenths: NonZeroU16,
-        by: UnlockedBy,
-        request: Option<u64>,
-        caused: Mono,
-    ) {
-        let token = self.token(Pending::Unlock { doorway: number, by: by.clone(), tenths, request });
-        let expires = caused + UNLOCK_EXPIRES;
-        let Some(doorway) = self.doorways.get_mut(number) else { return };
-        // From the request on: the panel may have taken it though its acknowledgement is lost.
-        doorway.door.unlocked(moment.mono, by, expires + seconds(tenths));
-        let Some(lock) = doorway.settings.lock else { return };
-        if let Some(driver) = self.schedule.driver(number) {
-            let unlock = Request::Unlock { output: lock.output, active: lock.active, tenths };
-            driver.request(moment.mono, token, &unlock, expires);
-        }
-    }
-
-    fn request_done(&mut self, moment: &Moment<'_>, token: Token, result: Result<(), Failure>) {
-        let (number, by, tenths, request) = match self.pending.remove(&token) {
-            Some(Pending::Unlock { doorway, by, tenths, request }) => (doorway, by, tenths, request),
-            Some(Pending::Measure { request }) => return self.commutators.measured(request, result),
-            Some(Pending::Feedback) | None => return,
-        };
-        let Some(doorway) = self.doorways.get_mut(number) else { return };
-        let (panel, intercom) = (doorway.settings.panel.clone(), doorway.settings.intercom);
-        let duration = f64::from(tenths.get()) / 10.0;
-        let body = match result {
-            Ok(()) => {
-                doorway.door.unlocked(moment.mono, by.clone(), moment.mono + seconds(tenths));
-                EventBody::DoorUnlocked(DoorUnlocked { panel, intercom, by, duration })
-            }
-            Err(failure) => {
-                // Not confirmed is not certain: the panel may have done it.
-                if failure != Failure::Unconfirmed {
-                    doorway.door.not_unlocked(&by);
+    fn request_done(&mut self, now: Mono, token: Token, result: Result<(), Failure>) {
+        match self.pending.remove(&token) {
+            Some((number, Purpose::Unlock(unlock))) => {
+                if let Some(doorway) = self.doorways.get_mut(number) {
+                    doorway.unlock_done(now, token, unlock, result, &mut self.effects);
                 }
-                let cause = failure.code().to_owned();
-                EventBody::DoorUnlockFailed(DoorUnlockFailed { panel, intercom, by, duration, cause })
             }
-        };
-        self.outputs.push_back(Output::Event(body));
-        if let Some(request) = request {
-            self.outputs.push_back(Output::Unlocked { request, result });
+            Some((_, Purpose::Measure(request))) => {
+                self.commutators.measured(request, result, &mut self.effects);
+            }
+            None => {}
         }
     }
-
-    fn token(&mut self, pending: Pending) -> Token {
-        let token = Token(self.next_token);
-        self.next_token += 1;
-        self.pending.insert(token, pending);
-        token
-    }
-}
-
-fn seconds(tenths: NonZeroU16) -> Duration {
-    Duration::from_millis(100) * u32::from(tenths.get())
 }

@@ -1,29 +1,46 @@
-//! One panel with what hangs on it: reader, keypad, lock, door. Turns what the panel reports into decisions,
-//! requests and events.
+//! One panel with what hangs on it towards the door: reader, keypad, lock, contact, exit button. Turns what the panel
+//! reports into decisions, requests and events.
+//!
+//! Invariants:
+//! - Every unlock that is asked of the panel ends in one `door.unlocked` or `door.unlock_failed`.
+//! - Green light is shown where the panel has taken the unlock, or where there is no lock.
+//! - Swipes are all told, and so is every turn of the panel's presence, which takes 8 s. Whatever else a device can bring
+//!   about by itself costs the journal ten events a minute at most, all of it together, and three changes of contact and
+//!   button before they count as bouncing (`input`).
 
-use std::num::NonZeroU16;
+use std::{num::NonZeroU16, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{
+    core::UNLOCK_EXPIRES,
     door::{Door, DoorEvent, DoorSettings},
-    effects::{Keep, Moment},
+    effects::{Effects, Moment, Output, Purpose, Unlock},
     keypad::Keypad,
+    standing::{Capabilities, Presence, Standing},
+    suspects::Suspects,
 };
 use crate::{
-    access::{self, CredentialFormat, KeyOrder, PanelTrust, Verdict},
+    access::{self, CredentialFormat, KeyOrder, Verdict},
     domain::{
-        Device, EventBody, Mono, Name, OutputActive, PanelState, PanelStatus, Trouble,
+        Bucket, Device, EventBody, Mono, Name, OutputActive, PanelState, PanelStatus, Trouble,
         event::{
-            Decision, DoorMoved, InputChanged, KeySwiped, KeypadEntered, PanelAt, PanelCause, PanelFlag,
-            PanelSerial, RawCredential, UnlockId, UnlockKind, UnlockedBy,
+            Decision, DoorMoved, DoorUnlockFailed, DoorUnlocked, InputChanged, KeySwiped, KeypadEntered,
+            PanelAt, PanelCause, PanelFlag, PanelSerial, PanelSuspect, RawCredential, SuspectCause, UnlockId,
+            UnlockKind, UnlockedBy,
         },
     },
-    panel::{self, Identity},
+    panel::{self, Failure, Identity, Request, Token},
 };
 
 /// How long a refused key shows red, in units of 100 ms.
 const DENIED_TENTHS: NonZeroU16 = NonZeroU16::new(10).unwrap();
+/// Light and sound are worth nothing later.
+const FEEDBACK_EXPIRES: Duration = Duration::from_secs(2);
+/// What a panel may cost the journal: ten events in any minute.
+const JOURNAL: Bucket = Bucket::new(5, Duration::from_secs(12));
+/// What is typed at a keypad: ten entries at once and ten a minute. Further ones are dropped, and suspect.
+const ENTRIES: Bucket = Bucket::new(10, Duration::from_secs(6));
 
 /// The configuration of a panel beyond its protocol.
 #[derive(Clone, Debug)]
@@ -53,123 +70,160 @@ pub struct LockSettings {
     pub active: OutputActive,
 }
 
-/// What a doorway wants done.
-pub(super) enum Want {
-    Event(EventBody),
-    Keep(Keep),
-    Unlock(UnlockedBy),
-    Feedback {
-        reader: u8,
-        granted: bool,
-        tenths: NonZeroU16,
-    },
-    /// The panel's status has changed.
-    Changed,
+/// A credential as it was reported.
+struct Swipe<'a> {
+    reader: u8,
+    format: Option<u8>,
+    bits: u16,
+    data: &'a [u8],
+    stale: bool,
 }
 
 pub(super) struct Doorway {
     pub(super) settings: DoorwaySettings,
-    pub(super) door: Door,
+    /// The panel's number on the bus.
+    number: usize,
+    door: Door,
     keypad: Keypad,
-    status: PanelStatus,
-    case_tamper: Option<bool>,
-    reader_tamper: Option<bool>,
+    standing: Standing,
+    suspects: Suspects,
+    journal: Bucket,
+    entries: Bucket,
+    /// The status as outsiders were told of it.
+    shown: PanelStatus,
 }
 
 impl Doorway {
-    pub(super) fn new(settings: DoorwaySettings, now: Timestamp) -> Self {
-        let status = PanelStatus {
-            panel: settings.panel.clone(),
-            intercom: settings.intercom,
-            state: PanelState::Offline,
-            since: now,
-            last_seen: None,
-            tamper: None,
-            power_failed: None,
-            door: None,
-            held: false,
-            trouble: None,
-            device: None,
-        };
-        let door = Door::new(settings.door.clone());
-        Self { settings, door, keypad: Keypad::default(), status, case_tamper: None, reader_tamper: None }
+    pub(super) fn new(settings: DoorwaySettings, number: usize, now: Timestamp) -> Self {
+        let (door, standing) = (Door::new(settings.door.clone()), Standing::new(now));
+        Self {
+            shown: standing.status(&settings, &door),
+            settings,
+            number,
+            door,
+            keypad: Keypad::default(),
+            standing,
+            suspects: Suspects::default(),
+            journal: JOURNAL,
+            entries: ENTRIES,
+        }
     }
 
     pub(super) fn status(&self, last_seen: Option<Timestamp>) -> PanelStatus {
-        PanelStatus { last_seen, ..self.status.clone() }
+        PanelStatus { last_seen, ..self.shown.clone() }
     }
 
-    pub(super) fn handle(&mut self, moment: &Moment<'_>, event: panel::Event, wants: &mut Vec<Want>) {
+    /// Takes what the panel reports.
+    pub(super) fn handle(&mut self, moment: &Moment<'_>, event: panel::Event, effects: &mut Effects) {
+        let now = moment.mono;
         match event {
-            panel::Event::State { state, trouble } => self.state_changed(moment, state, trouble, wants),
-            panel::Event::Secured => wants.push(Want::Event(EventBody::PanelSecured(self.at()))),
-            panel::Event::Identity(identity) => {
-                self.status.device = Some(device(&identity));
-                wants.push(Want::Keep(Keep::Serial(identity.serial)));
-                wants.push(Want::Changed);
-            }
-            panel::Event::Replaced { serial } => {
-                let PanelAt { panel, intercom } = self.at();
-                let serial = serial_text(serial);
-                wants.push(Want::Event(EventBody::PanelReplaced(PanelSerial { panel, intercom, serial })));
-            }
-            panel::Event::Credential { reader, format, bits, data, stale, trusted } => {
-                let trust = match (stale, trusted) {
-                    (true, _) => PanelTrust::Stale,
-                    (false, false) => PanelTrust::Insecure,
-                    (false, true) => PanelTrust::Live,
-                };
-                self.swiped(moment, reader, format, bits, &data, trust, wants);
+            panel::Event::Credential { reader, format, bits, data, stale } => {
+                self.swiped(moment, &Swipe { reader, format, bits, data: &data, stale }, effects);
             }
             panel::Event::Keypad { reader, keys, stale: false } => {
-                let entered = self.keypad.press(moment.mono, reader, &keys);
-                wants.extend(entered.into_iter().map(|digits| self.entered(reader, digits)));
+                let entered = self.keypad.press(now, reader, &keys);
+                entered.into_iter().for_each(|digits| self.entered(now, reader, digits, effects));
             }
             // Old digits would be completed by new ones, to a code that nobody typed.
             panel::Event::Keypad { stale: true, .. } => {}
             panel::Event::Inputs { states, stale } => {
-                let events = self.door.report(moment.mono, states, stale);
-                self.door_moved(events, wants);
+                let events = self.door.report(now, &states, stale, &mut self.journal);
+                self.door_moved(now, events, effects);
             }
-            panel::Event::Outputs(_) => {}
-            panel::Event::Local { tamper, power_failed } => {
-                self.case_tamper = Some(tamper);
-                self.tamper_changed(wants);
-                let before = self.status.power_failed.replace(power_failed);
-                if before != Some(power_failed) {
-                    wants.push(Want::Changed);
-                    // A first report is an event only where it tells of trouble; so with tamper.
-                    if before.is_some() || power_failed {
-                        wants.push(Want::Event(EventBody::PanelPower(self.flag(power_failed))));
-                    }
+            panel::Event::State { state, trouble } => self.state_changed(moment, state, trouble, effects),
+            panel::Event::Secured => effects.event(EventBody::PanelSecured(self.at())),
+            panel::Event::Identity(identity) => {
+                self.standing.identified(device(&identity));
+            }
+            panel::Event::Model { found, expected } => {
+                let device = Device { model: found.clone(), firmware: None, serial: None };
+                self.standing.identified(device);
+                self.standing.model = expected.map(|expected| (found, expected));
+            }
+            panel::Event::Capabilities { inputs, outputs } => {
+                self.standing.capabilities = Capabilities { inputs, outputs };
+            }
+            panel::Event::Readers { tamper, disconnected } => self.standing.readers(tamper, disconnected),
+            panel::Event::Local { tamper, power_failed } => self.standing.case(tamper, power_failed),
+            panel::Event::Replaced { serial } => {
+                if self.suspects.replaced(now, serial) {
+                    self.journal.charge(now);
+                    let PanelAt { panel, intercom } = self.at();
+                    let serial = serial_text(serial);
+                    effects.event(EventBody::PanelReplaced(PanelSerial { panel, intercom, serial }));
                 }
             }
-            panel::Event::Readers { tamper, disconnected: _ } => {
-                self.reader_tamper = Some(tamper);
-                self.tamper_changed(wants);
+            panel::Event::Suspect(cause) => self.suspects.note(cause, 1),
+            panel::Event::Keep { record, version } => {
+                effects.push(Output::Keep { panel: self.number, record, version });
             }
-            panel::Event::StoreKey { key, serial } => {
-                wants.push(Want::Keep(Keep::Key { key, serial, proven: false }));
-            }
-            panel::Event::KeyProven { key, serial } => {
-                wants.push(Want::Keep(Keep::Key { key, serial, proven: true }));
-            }
-            panel::Event::Suspect(_) | panel::Event::Capabilities { .. } | panel::Event::Keep { .. } => {}
-            panel::Event::Model { found, expected } => self.identified(found, expected.as_deref(), wants),
             // The core knows what was asked, and has the commutators of the lines.
             panel::Event::Done { .. } | panel::Event::Lines { .. } | panel::Event::LinesMissing { .. } => {}
         }
+        self.tell(now, effects);
     }
 
-    pub(super) fn advance(&mut self, now: Mono, wants: &mut Vec<Want>) {
+    /// Lets time pass.
+    pub(super) fn advance(&mut self, now: Mono, effects: &mut Effects) {
         let entered = self.keypad.advance(now);
-        wants.extend(entered.into_iter().map(|(reader, digits)| self.entered(reader, digits)));
-        let held = self.door.advance(now);
-        self.door_moved(held.into_iter().collect(), wants);
+        entered.into_iter().for_each(|(reader, digits)| self.entered(now, reader, digits, effects));
+        let events = self.door.advance(now, &mut self.journal);
+        self.door_moved(now, events, effects);
+        self.tell(now, effects);
     }
 
+    /// Returns when [`Doorway::advance`] has something to do.
     pub(super) fn next_time(&self) -> Mono {
-        self.door.next_time().min(self.keypad.next_time())
+        let journal = &self.journal;
+        let doors = self.door.next_time(journal).min(self.keypad.next_time());
+        doors.min(self.standing.next_time(journal)).min(self.suspects.next_time(journal))
+    }
+
+    /// Unlocks for `tenths` of 100 ms, by default as the lock is configured, where there is a lock. `caused`: when it was
+    /// asked for, which its two seconds count from.
+    pub(super) fn unlock(&mut self, now: Mono, unlock: Unlock, caused: Mono, effects: &mut Effects) {
+        let Some(lock) = self.settings.lock else { return };
+        let expires = caused + UNLOCK_EXPIRES;
+        let (by, tenths) = (unlock.by.clone(), unlock.tenths);
+        let request = Request::Unlock { output: lock.output, active: lock.active, tenths };
+        let token = effects.ask(self.number, request, expires, Some(Purpose::Unlock(unlock)));
+        // From the request on: the panel may have taken it though its acknowledgement is lost.
+        self.door.unlocking(now, token, by, expires + seconds(tenths));
+    }
+
+    /// Tells what became of an unlock.
+    pub(super) fn unlock_done(
+        &mut self,
+        now: Mono,
+        token: Token,
+        unlock: Unlock,
+        result: Result<(), Failure>,
+        effects: &mut Effects,
+    ) {
+        let Unlock { by, tenths, reader, request } = unlock;
+        let PanelAt { panel, intercom } = self.at();
+        let duration = f64::from(tenths.get()) / 10.0;
+        let body = match result {
+            Ok(()) => {
+                self.door.unlocking(now, token, by.clone(), now + seconds(tenths));
+                EventBody::DoorUnlocked(DoorUnlocked { panel, intercom, by, duration })
+            }
+            Err(failure) => {
+                // Not confirmed is not certain: the panel may have done it.
+                if failure != Failure::Unconfirmed {
+                    self.door.not_unlocked(token);
+                }
+                let cause = failure.code().to_owned();
+                EventBody::DoorUnlockFailed(DoorUnlockFailed { panel, intercom, by, duration, cause })
+            }
+        };
+        if let Some(reader) = reader {
+            self.feedback(now, reader, result.is_ok(), effects);
+        }
+        effects.event(body);
+        if let Some(request) = request {
+            effects.push(Output::Unlocked { request, result });
+        }
     }
 
     fn at(&self) -> PanelAt {
@@ -181,83 +235,86 @@ impl Doorway {
         PanelFlag { panel, intercom, active }
     }
 
+    /// Tells what is due within the panel's budget, and whether its status is another now.
+    fn tell(&mut self, now: Mono, effects: &mut Effects) {
+        if let Some(active) = self.standing.tell_tamper(now, &mut self.journal) {
+            effects.event(EventBody::PanelTamper(self.flag(active)));
+        }
+        if let Some(active) = self.standing.tell_power(now, &mut self.journal) {
+            effects.event(EventBody::PanelPower(self.flag(active)));
+        }
+        while let Some((cause, count)) = self.suspects.tell(now, &mut self.journal) {
+            let PanelAt { panel, intercom } = self.at();
+            effects.event(EventBody::PanelSuspect(PanelSuspect { panel, intercom, cause, count }));
+        }
+        self.standing.show_device(now, &mut self.journal);
+        let status = self.standing.status(&self.settings, &self.door);
+        if status != self.shown {
+            self.shown = status;
+            effects.push(Output::Changed);
+        }
+    }
+
     fn state_changed(
         &mut self,
         moment: &Moment<'_>,
         state: PanelState,
         trouble: Option<Trouble>,
-        wants: &mut Vec<Want>,
+        effects: &mut Effects,
     ) {
-        let before = std::mem::replace(&mut self.status.state, state);
-        if before != state {
-            self.status.since = moment.wall;
-        }
-        let PanelAt { panel, intercom } = self.at();
-        match (before, state) {
-            (_, PanelState::Offline) => {
+        let Some(presence) = self.standing.change(moment.wall, state, trouble) else { return };
+        self.journal.charge(moment.mono);
+        effects.event(match presence {
+            Presence::Online => EventBody::PanelOnline(self.at()),
+            Presence::Away(trouble) => {
                 self.keypad.clear();
-                let cause = trouble.as_ref().map_or_else(|| "no valid reply".to_owned(), ToString::to_string);
-                wants.push(Want::Event(EventBody::PanelOffline(PanelCause { panel, intercom, cause })));
+                self.door.away();
+                let PanelAt { panel, intercom } = self.at();
+                EventBody::PanelOffline(PanelCause { panel, intercom, cause: trouble.to_string() })
             }
-            (PanelState::Offline, _) => wants.push(Want::Event(EventBody::PanelOnline(self.at()))),
-            _ => {}
-        }
-        self.status.trouble = trouble;
-        wants.push(Want::Changed);
+        });
     }
 
-    /// A Modbus panel told who it is. Another one than its profile is for works as far as it can (contract §2).
-    fn identified(&mut self, found: String, expected: Option<&str>, wants: &mut Vec<Want>) {
-        self.status.trouble = expected
-            .filter(|expected| *expected != found)
-            .map(|expected| Trouble::OtherModel { found: found.clone(), expected: expected.to_owned() });
-        self.status.device = Some(Device { model: found, firmware: None, serial: None });
-        wants.push(Want::Changed);
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the fields of one reply")]
-    fn swiped(
-        &mut self,
-        moment: &Moment<'_>,
-        reader: u8,
-        format: Option<u8>,
-        bits: u16,
-        data: &[u8],
-        trust: PanelTrust,
-        wants: &mut Vec<Want>,
-    ) {
+    fn swiped(&mut self, moment: &Moment<'_>, swipe: &Swipe<'_>, effects: &mut Effects) {
+        let Swipe { reader, format, bits, data, stale } = *swipe;
+        let now = moment.mono;
         let format = format.map_or(CredentialFormat::Text, CredentialFormat::from_osdp);
         let credential = access::read_credential(format, bits, data, self.settings.key_order);
-        let verdict = access::decide(moment.directory, self.settings.intercom, credential, trust, moment.now);
-        let granted = verdict.decision == Decision::Granted;
-        let by = UnlockedBy { kind: UnlockKind::Key, id: verdict.key_id.map(UnlockId::Number) };
+        let verdict = access::decide(moment.directory, self.settings.intercom, credential, stale, moment.now);
         // The unlock goes first: it must not wait for the making of an event.
-        if granted && self.settings.lock.is_some() {
-            wants.push(Want::Unlock(by));
+        match (verdict.decision, self.settings.lock) {
+            (Decision::Granted, Some(lock)) => {
+                let by = UnlockedBy { kind: UnlockKind::Key, id: verdict.key_id.map(UnlockId::Number) };
+                let unlock = Unlock { by, tenths: lock.open, reader: Some(reader), request: None };
+                self.unlock(now, unlock, now, effects);
+            }
+            (decision, _) => self.feedback(now, reader, decision == Decision::Granted, effects),
         }
-        if self.settings.feedback && trust != PanelTrust::Stale {
-            let open = self.settings.lock.map_or(DENIED_TENTHS, |lock| lock.open);
-            let tenths = if granted { open } else { DENIED_TENTHS };
-            wants.push(Want::Feedback { reader, granted, tenths });
-        }
-        wants.push(Want::Event(self.swipe_event(moment, reader, bits, data, verdict)));
+        effects.event(self.swipe_event(moment, swipe, verdict));
+        self.suspects.swiped(now);
     }
 
-    fn swipe_event(
-        &self,
-        moment: &Moment<'_>,
-        reader: u8,
-        bits: u16,
-        data: &[u8],
-        verdict: Verdict,
-    ) -> EventBody {
+    /// Shows whether the door was unlocked. A stale swipe shows red as well: who presented it a moment ago, while the link
+    /// came about, learns to present it again.
+    fn feedback(&self, now: Mono, reader: u8, granted: bool, effects: &mut Effects) {
+        if !self.settings.feedback {
+            return;
+        }
+        let open = self.settings.lock.map_or(DENIED_TENTHS, |lock| lock.open);
+        let tenths = if granted { open } else { DENIED_TENTHS };
+        let request = Request::Feedback { reader, granted, tenths };
+        effects.ask(self.number, request, now + FEEDBACK_EXPIRES, None);
+    }
+
+    fn swipe_event(&self, moment: &Moment<'_>, swipe: &Swipe<'_>, verdict: Verdict) -> EventBody {
+        let PanelAt { panel, intercom } = self.at();
         EventBody::KeySwiped(KeySwiped {
-            panel: self.settings.panel.clone(),
-            intercom: self.settings.intercom,
-            reader,
+            panel,
+            intercom,
+            reader: swipe.reader,
             key: verdict.key,
-            raw: RawCredential(hex::encode_upper(data)),
-            bits,
+            raw: RawCredential(hex::encode_upper(swipe.data)),
+            bits: swipe.bits,
             decision: verdict.decision,
             reason: verdict.reason,
             flats: verdict.flats,
@@ -268,42 +325,40 @@ impl Doorway {
         })
     }
 
-    fn entered(&self, reader: u8, digits: String) -> Want {
-        let PanelAt { panel, intercom } = self.at();
-        Want::Event(EventBody::KeypadEntered(KeypadEntered { panel, intercom, reader, digits }))
-    }
-
-    fn tamper_changed(&mut self, wants: &mut Vec<Want>) {
-        let tamper = self.case_tamper == Some(true) || self.reader_tamper == Some(true);
-        let before = self.status.tamper.replace(tamper);
-        if before != Some(tamper) {
-            wants.push(Want::Changed);
-            if before.is_some() || tamper {
-                wants.push(Want::Event(EventBody::PanelTamper(self.flag(tamper))));
-            }
+    fn entered(&mut self, now: Mono, reader: u8, digits: String, effects: &mut Effects) {
+        if !self.entries.take(now) {
+            return self.suspects.note(SuspectCause::Flood, 1);
         }
+        let PanelAt { panel, intercom } = self.at();
+        effects.event(EventBody::KeypadEntered(KeypadEntered { panel, intercom, reader, digits }));
     }
 
-    fn door_moved(&mut self, events: Vec<DoorEvent>, wants: &mut Vec<Want>) {
+    fn door_moved(&mut self, now: Mono, events: Vec<DoorEvent>, effects: &mut Effects) {
         for event in events {
             let PanelAt { panel, intercom } = self.at();
             let moved = |by| DoorMoved { panel: panel.clone(), intercom, by };
-            let body = match event {
+            effects.event(match event {
                 DoorEvent::Input { input, from, to } => {
-                    EventBody::InputChanged(InputChanged { panel: panel.clone(), intercom, input, from, to })
+                    EventBody::InputChanged(InputChanged { panel, intercom, input, from, to })
                 }
                 DoorEvent::Opened(by) => EventBody::DoorOpened(moved(Some(by))),
                 DoorEvent::Forced => EventBody::DoorForced(moved(None)),
                 DoorEvent::Closed(by) => EventBody::DoorClosed(moved(by)),
                 DoorEvent::Held(by) => EventBody::DoorHeld(moved(by)),
                 DoorEvent::ExitUnlock => {
-                    wants.push(Want::Unlock(UnlockedBy { kind: UnlockKind::Exit, id: None }));
+                    let Some(lock) = self.settings.lock else { continue };
+                    let by = UnlockedBy { kind: UnlockKind::Exit, id: None };
+                    let unlock = Unlock { by, tenths: lock.open, reader: None, request: None };
+                    self.unlock(now, unlock, now, effects);
                     continue;
                 }
-            };
-            wants.push(Want::Event(body));
+            });
         }
     }
+}
+
+fn seconds(tenths: NonZeroU16) -> Duration {
+    Duration::from_millis(100) * u32::from(tenths.get())
 }
 
 fn device(identity: &Identity) -> Device {
@@ -320,3 +375,6 @@ fn device(identity: &Identity) -> Device {
 fn serial_text(serial: u32) -> String {
     format!("{serial:08X}")
 }
+
+#[cfg(test)]
+mod tests;

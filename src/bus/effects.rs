@@ -1,12 +1,18 @@
 //! What a bus is told of the present, and what it wants done.
+//!
+//! ```text
+//!  Doorway, Commutators ──► Effects ──┬─► Output: commands for the shell
+//!                                     └─► Back: to the panels, before the next turn is chosen
+//! ```
+
+use std::{collections::VecDeque, num::NonZeroU16};
 
 use jiff::Timestamp;
 
 use crate::{
     access::{Directory, Now},
-    domain::{EventBody, LineStatus, Mono},
-    panel::Failure,
-    wire::osdp::Scbk,
+    domain::{EventBody, LineStatus, Mono, event::UnlockedBy},
+    panel::{Failure, Request, Token, osdp::KeyRecord},
 };
 
 /// The present, in all the ways that a bus needs it.
@@ -22,33 +28,20 @@ pub struct Moment<'a> {
     pub directory: &'a Directory,
 }
 
-/// What has to be remembered of a panel across restarts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// Its key. Not proven: it must be on disk, synced, before [`super::core::Core::key_stored`] is called.
-    Key {
-        /// The key.
-        key: Scbk,
-        /// Serial number of the device.
-        serial: Option<u32>,
-        /// Whether a handshake has proven it.
-        proven: bool,
-    },
-    /// Its serial number.
-    Serial(u32),
-}
-
 /// What the shell has to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// Something happened.
     Event(EventBody),
-    /// Something has to be remembered.
+    /// The record of a panel's keys is to be written whole; [`super::core::Core::record_stored`] is to be called once it is
+    /// on the disk, synced.
     Keep {
         /// The panel's number on the bus.
         panel: usize,
-        /// What.
-        keep: Keep,
+        /// The record.
+        record: Box<KeyRecord>,
+        /// Counts up from 1; a later one replaces all before it.
+        version: u64,
     },
     /// A remote unlock is over.
     Unlocked {
@@ -68,4 +61,81 @@ pub enum Output {
         /// What is known of the line now, or why it could not be measured.
         result: Result<Box<LineStatus>, Failure>,
     },
+}
+
+/// Something for a panel.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Back {
+    /// A request, withdrawn at `expires`.
+    Ask { token: Token, request: Request, expires: Mono, purpose: Option<Purpose> },
+    /// Another sample of a line, not before `at`.
+    ReadAgain { line: u16, at: Mono },
+}
+
+/// Whom the end of a request concerns.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Purpose {
+    /// The doorway.
+    Unlock(Unlock),
+    /// The commutators, by the caller's number of the request.
+    Measure(u64),
+}
+
+/// An unlock that was asked of a panel.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Unlock {
+    pub(super) by: UnlockedBy,
+    /// In units of 100 ms.
+    pub(super) tenths: NonZeroU16,
+    /// The reader that waits for a light.
+    pub(super) reader: Option<u8>,
+    /// The number of a remote request.
+    pub(super) request: Option<u64>,
+}
+
+/// Everything that is to be done, in the order in which it came up. The core owns it; doorways and commutators push into it.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    outputs: VecDeque<Output>,
+    back: VecDeque<(usize, Back)>,
+    next_token: u64,
+}
+
+impl Effects {
+    pub(super) fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(super) fn event(&mut self, body: EventBody) {
+        self.push(Output::Event(body));
+    }
+
+    /// Asks a panel for something. `purpose`: whom its end concerns; `None`: nobody.
+    pub(super) fn ask(
+        &mut self,
+        panel: usize,
+        request: Request,
+        expires: Mono,
+        purpose: Option<Purpose>,
+    ) -> Token {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        self.back.push_back((panel, Back::Ask { token, request, expires, purpose }));
+        token
+    }
+
+    /// Wants another sample of a line, not before `at`.
+    pub(super) fn read_again(&mut self, panel: usize, line: u16, at: Mono) {
+        self.back.push_back((panel, Back::ReadAgain { line, at }));
+    }
+
+    /// Returns the next thing for a panel, with the panel's number.
+    pub(super) fn next_back(&mut self) -> Option<(usize, Back)> {
+        self.back.pop_front()
+    }
+
+    /// Returns the next thing for the shell.
+    pub(super) fn next_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
 }

@@ -16,16 +16,19 @@ use super::{
     commutators::KnownLine,
     core::{UnknownFlat, UnlockRefused},
     doorway::DoorwaySettings,
-    effects::Keep,
     port::PortSettings,
-    schedule::LineStats,
+    schedule::{Exchanges, LineStats},
 };
 use crate::{
     access::Directory,
     clock::{self, Clock},
     domain::{LineStatus, Mono, Name, Occurrence, PanelStatus, Profile, event::UnlockedBy},
     lines::{CommutatorSettings, FlatLines, KeptLine},
-    panel::{Failure, osdp},
+    panel::{
+        Failure,
+        osdp::{self, KeyRecord},
+    },
+    sys::Holder,
 };
 
 /// A bus as configured.
@@ -62,6 +65,8 @@ pub struct ModbusSettings {
     pub unit: u8,
     /// What its registers mean.
     pub profile: Arc<Profile>,
+    /// How long it may take to begin its answer.
+    pub reply_timeout: Duration,
 }
 
 /// The lines of a panel, and what an earlier run knew of them, by flat number.
@@ -88,26 +93,19 @@ pub struct Shared {
     pub in_force: Arc<ArcSwap<InForce>>,
     /// The clocks.
     pub clock: Arc<Clock>,
-    /// Where reports go. Bounded; when it is full, events are counted in `lost` and a key counts as not stored.
-    pub reports: mpsc::Sender<Report>,
+    /// Where events go. Bounded; when it is full, they are counted in `lost`.
+    pub reports: mpsc::Sender<Occurrence>,
     /// Events that found `reports` full.
     pub lost: Arc<AtomicU64>,
 }
 
-/// What a bus tells.
-#[derive(Debug)]
-pub enum Report {
-    /// Something happened.
-    Event(Occurrence),
-    /// Something has to be remembered of a panel. `stored` is to be answered where it is `Some`.
-    Keep {
-        /// The panel.
-        panel: Name,
-        /// What.
-        keep: Keep,
-        /// Told `true` once it is on disk.
-        stored: Option<oneshot::Sender<bool>>,
-    },
+/// What is known of a panel's keys, to be written down whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewestRecord {
+    /// The record.
+    pub record: KeyRecord,
+    /// Counts up; a later one replaces all before it.
+    pub version: u64,
 }
 
 /// How a bus is.
@@ -123,6 +121,10 @@ pub struct BusStatus {
     pub panels: Vec<PanelStatus>,
     /// By how much the lines of each panel that has some are read less often than they should be.
     pub stretches: Vec<(Name, f64)>,
+    /// Answers within the last minute of each panel that is not offline.
+    pub minute: Vec<(Name, Exchanges)>,
+    /// Other processes that have the port open and take bytes from it.
+    pub rivals: Vec<Holder>,
 }
 
 /// Why a remote unlock failed.
@@ -172,10 +174,13 @@ pub(super) enum Command {
         until: Mono,
         done: oneshot::Sender<Option<bool>>,
     },
-    KeyStored {
+    /// A panel's record is on the disk, synced.
+    Stored {
         panel: usize,
-        stored: bool,
+        version: u64,
     },
+    /// Who else has the port open, as of now.
+    Rivals(Vec<Holder>),
     Stop,
 }
 
@@ -194,6 +199,9 @@ pub struct BusHandle {
     pub lines: watch::Receiver<Arc<[KnownLine]>>,
     /// When its loop last turned, on the monotonic clock, in nanoseconds.
     pub beat: Arc<AtomicU64>,
+    /// The newest record of each panel's keys, in the order of [`BusHandle::panels`]; version 0 is what it was started
+    /// with. Their ends say that the bus has ended.
+    pub records: Vec<watch::Receiver<Arc<NewestRecord>>>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) thread: Mutex<Option<thread::JoinHandle<io::Result<()>>>>,
 }
@@ -232,6 +240,13 @@ impl BusHandle {
         let until = clock::mono() + time;
         self.commands.send(Command::Pair { panel: panel.clone(), until, done }).await.ok()?;
         result.await.ok()?
+    }
+
+    /// Tells the bus that a version of a panel's record, or a later one, is on the disk, synced.
+    pub async fn record_stored(&self, panel: &Name, version: u64) {
+        let Some(panel) = self.panels.iter().position(|known| known == panel) else { return };
+        // A closed channel: it has ended, and nobody waits for it any more.
+        let _ = self.commands.send(Command::Stored { panel, version }).await;
     }
 
     /// Asks the bus to end after the transaction on the wire.

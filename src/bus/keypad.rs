@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::domain::Mono;
 
-/// A pause of so long ends what was typed.
+/// A pause of this length ends what was typed.
 const PAUSE: Duration = Duration::from_secs(5);
 /// Nobody's code is longer; further digits are dropped until it ends.
 const LONGEST: usize = 32;
@@ -16,7 +16,7 @@ pub struct Keypad {
 }
 
 impl Keypad {
-    /// Takes pressed keys; gives what `#` ended. `#` comes as 0D, `*` as 7F, from some panels as ASCII.
+    /// Takes pressed keys; returns what `#` ended. `#` comes as 0D, `*` as 7F, from some panels as ASCII.
     pub fn press(&mut self, now: Mono, reader: u8, keys: &[u8]) -> Vec<String> {
         let mut entered = Vec::new();
         let (typed, last) = self.typed.entry(reader).or_default();
@@ -33,14 +33,14 @@ impl Keypad {
         entered
     }
 
-    /// What a pause has ended: readers and their digits.
+    /// Returns what a pause has ended: readers and their digits.
     pub fn advance(&mut self, now: Mono) -> Vec<(u8, String)> {
         let ended = |(typed, last): &(String, Mono)| !typed.is_empty() && now >= *last + PAUSE;
         let readers = self.typed.iter_mut().filter(|(_, entry)| ended(entry));
         readers.map(|(reader, (typed, _))| (*reader, std::mem::take(typed))).collect()
     }
 
-    /// When [`Keypad::advance`] has something to tell.
+    /// Returns when [`Keypad::advance`] has something to tell.
     pub fn next_time(&self) -> Mono {
         let running = self.typed.values().filter(|(typed, _)| !typed.is_empty());
         running.map(|(_, last)| *last + PAUSE).min().unwrap_or(Mono::NEVER)

@@ -1,8 +1,10 @@
 //! One RS-485 line and its panels, on a thread of its own.
 //!
-//! `line` decides whose turn it is, `core` joins line, doorways (doors) and commutators (handset lines), all without clock or
-//! port; `port` is a tty or a TCP connection, `task` the thread that gives them time and bytes, `handle` the way to it.
+//! `schedule` runs one transaction after the other, `order` says whose turn it is, `core` joins both with doorways and
+//! commutators, all without clock or port; `port` is a tty or a TCP connection, `task` the thread that gives them time and
+//! bytes, `shell` what that thread does for the core, `handle` the way to it.
 
+mod allowance;
 mod buses;
 mod commutators;
 mod complaints;
@@ -11,11 +13,19 @@ mod door;
 mod doorway;
 mod effects;
 mod handle;
+mod input;
 mod keypad;
-mod members;
+mod losses;
+mod order;
+mod paced;
+mod panels;
 mod port;
 pub mod schedule;
+mod shell;
+mod standing;
+mod suspects;
 mod task;
+mod timing;
 
 pub use self::{
     buses::Buses,
@@ -23,12 +33,11 @@ pub use self::{
     core::{MEASURE_EXPIRES, UNLOCK_EXPIRES, UnlockRefused},
     door::DoorSettings,
     doorway::{DoorwaySettings, LockSettings},
-    effects::Keep,
     handle::{
         BusHandle, BusSettings, BusStatus, InForce, LinesSettings, MeasureError, ModbusSettings,
-        PanelSettings, Protocol, Report, Shared, UnlockError,
+        NewestRecord, PanelSettings, Protocol, Shared, UnlockError,
     },
-    port::{Parity, PortAddress, PortSettings},
-    schedule::{LineStats, Timing},
+    port::{Parity, PortAddress, PortSettings, in_the_way},
+    schedule::{Exchanges, LineStats, Timing},
     task::spawn,
 };

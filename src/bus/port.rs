@@ -17,18 +17,41 @@ use tokio::{
 };
 use tokio_serial::{SerialPort, SerialPortBuilderExt, SerialStream};
 
-use crate::sys;
+use super::allowance::Allowance;
+use crate::{
+    clock,
+    domain::Mono,
+    sys::{self, Holder, NoSuchHost},
+};
 
-/// How long a serial server may take to accept a connection.
+/// How long a serial server may take to accept a connection, the look-up of its name and all of its addresses
+/// included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// More than a serial server gathers while nobody reads, bytes.
+const MOST_DISCARDED: usize = 64 << 10;
 
 /// Where a line is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortAddress {
     /// A device file, or a link to one.
     Tty(PathBuf),
-    /// A serial server, `host:port`.
-    Tcp(String),
+    /// A serial server.
+    Tcp {
+        /// Its name or address, an IPv6 one without its brackets.
+        host: String,
+        /// Its TCP port.
+        port: u16,
+    },
+}
+
+impl PortAddress {
+    /// Returns the device, where it is one.
+    pub fn tty(&self) -> Option<&Path> {
+        match self {
+            Self::Tty(path) => Some(path),
+            Self::Tcp { .. } => None,
+        }
+    }
 }
 
 /// Parity bit of each character.
@@ -62,31 +85,31 @@ impl PortSettings {
         1 + 8 + u32::from(self.parity != Parity::None) + u32::from(self.stop_bits)
     }
 
-    /// Whether bytes come in bunches, by USB or by network: silences say less then.
+    /// Returns whether bytes come in bunches, by USB or by network: silences say less then. Asked of a port that is
+    /// open, as a link in /dev leads nowhere before its adapter is plugged in.
     pub fn is_buffered(&self) -> bool {
-        match &self.address {
-            PortAddress::Tcp(_) => true,
-            PortAddress::Tty(path) => {
-                let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-                let name =
-                    target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                name.starts_with("ttyUSB") || name.starts_with("ttyACM")
-            }
-        }
+        let Some(path) = self.address.tty() else { return true };
+        let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.starts_with("ttyUSB") || name.starts_with("ttyACM")
     }
 
     /// Opens the port, exclusively where it is a tty. Direction and latency settings are best effort: what the
-    /// driver refuses is logged.
-    pub async fn open(&self) -> io::Result<Port> {
+    /// driver refuses is logged. Safe to cancel.
+    ///
+    /// # Errors
+    /// What the system said, in a sentence that names who has the port where that is why, and what to check.
+    pub(super) async fn open(self) -> io::Result<Port> {
         match &self.address {
-            PortAddress::Tty(path) => self.open_tty(path).map(Port::Tty),
-            PortAddress::Tcp(address) => {
-                let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address));
-                let stream = connecting.await.map_err(|_| {
-                    io::Error::new(io::ErrorKind::TimedOut, "the serial server does not answer")
-                })??;
-                stream.set_nodelay(true)?;
-                Ok(Port::Tcp(stream))
+            PortAddress::Tty(path) => match self.open_tty(path) {
+                Ok(tty) => Ok(Port::Tty(tty)),
+                Err(error) => Err(refused(path.clone(), error).await),
+            },
+            PortAddress::Tcp { host, port } => {
+                let connected = sys::connect(host, *port, CONNECT_TIMEOUT).await;
+                let stream = connected.map_err(|error| unreachable(host, *port, error))?;
+                let allowance = Allowance::new(self.baud, self.character_bits(), clock::mono());
+                Ok(Port::Tcp(stream, allowance))
             }
         }
     }
@@ -120,24 +143,95 @@ impl PortSettings {
     }
 }
 
+/// Says why a tty cannot be opened, and who has it where that may be why.
+async fn refused(path: PathBuf, error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::NotFound && !path.exists() {
+        return io::Error::new(error.kind(), "there is no such device: is the adapter plugged in?");
+    }
+    match rivals(path).await.as_slice() {
+        [] => error,
+        rivals => io::Error::new(error.kind(), format!("{error}: {}", in_the_way(rivals))),
+    }
+}
+
+/// Says why a serial server cannot be reached, and what to check.
+fn unreachable(host: &str, port: u16, error: io::Error) -> io::Error {
+    let kind = error.kind();
+    let sentence = match kind {
+        _ if error.get_ref().is_some_and(|cause| cause.is::<NoSuchHost>()) => {
+            format!("the name {host:?} cannot be looked up ({error}): check `port` and this machine's DNS")
+        }
+        io::ErrorKind::ConnectionRefused => {
+            format!(
+                "nothing listens at port {port} of {host}: check `port`, and how the serial server is set up"
+            )
+        }
+        io::ErrorKind::TimedOut => {
+            format!("the serial server {host} does not answer: check its power, its address and the network")
+        }
+        _ => format!("the serial server {host} cannot be reached: {error}"),
+    };
+    io::Error::new(kind, sentence)
+}
+
+/// Returns the other processes that have a tty open.
+pub(super) async fn rivals(path: PathBuf) -> Vec<Holder> {
+    // A thread that fails has seen nothing.
+    tokio::task::spawn_blocking(move || sys::holders(&path)).await.unwrap_or_default()
+}
+
+/// Names those who take a port's bytes, and says what to do.
+pub fn in_the_way(rivals: &[Holder]) -> String {
+    let names: Vec<String> = rivals.iter().map(Holder::to_string).collect();
+    format!("{} has the port open and takes bytes from it; stop it", names.join(" and "))
+}
+
 /// An open port.
-pub enum Port {
+pub(super) enum Port {
     /// A tty.
     Tty(SerialStream),
-    /// A serial server.
-    Tcp(TcpStream),
+    /// A serial server, and what may be read from it.
+    Tcp(TcpStream, Allowance),
 }
 
 impl Port {
+    /// Returns how many bytes may be read now.
+    ///
+    /// # Errors
+    /// When some may be read again, where none may now.
+    pub(super) fn allowance(&mut self) -> Result<usize, Mono> {
+        match self {
+            Self::Tty(_) => Ok(usize::MAX),
+            Self::Tcp(_, allowance) => match allowance.available(clock::mono()) {
+                0 => Err(allowance.next_time()),
+                bytes => Ok(bytes),
+            },
+        }
+    }
+
+    /// Counts bytes that were read.
+    pub(super) fn count(&mut self, bytes: usize) {
+        if let Self::Tcp(_, allowance) = self {
+            allowance.take(bytes);
+        }
+    }
+
     /// Drops what has come in and was not read yet. Modbus answers name no request: one that comes late must be gone
     /// before the next is asked for.
-    pub fn discard_input(&self) -> io::Result<()> {
+    pub(super) fn discard_input(&self) -> io::Result<()> {
         match self {
             Self::Tty(tty) => Ok(tty.clear(tokio_serial::ClearBuffer::Input)?),
-            Self::Tcp(tcp) => {
-                let mut dropped = [0; 256];
+            Self::Tcp(tcp, _) => {
+                let (mut buffer, mut dropped) = ([0; 4096], 0);
                 // The end of the connection is the reader's to find.
-                while matches!(tcp.try_read(&mut dropped), Ok(length) if length > 0) {}
+                while let Ok(length @ 1..) = tcp.try_read(&mut buffer) {
+                    dropped += length;
+                    if dropped > MOST_DISCARDED {
+                        return Err(io::Error::other(
+                            "the serial server sends without end: check what it is set up to send",
+                        ));
+                    }
+                }
                 Ok(())
             }
         }
@@ -148,7 +242,7 @@ impl AsyncRead for Port {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tty(tty) => Pin::new(tty).poll_read(cx, buf),
-            Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tcp(tcp, _) => Pin::new(tcp).poll_read(cx, buf),
         }
     }
 }
@@ -157,7 +251,7 @@ impl AsyncWrite for Port {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tty(tty) => Pin::new(tty).poll_write(cx, buf),
-            Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Tcp(tcp, _) => Pin::new(tcp).poll_write(cx, buf),
         }
     }
 
@@ -183,7 +277,7 @@ mod tests {
         far.write_all(b"a late answer").await.unwrap();
         match &near {
             Port::Tty(tty) => tty.readable().await.unwrap(),
-            Port::Tcp(tcp) => tcp.readable().await.unwrap(),
+            Port::Tcp(tcp, _) => tcp.readable().await.unwrap(),
         }
         near.discard_input().unwrap();
         far.write_all(b"the answer").await.unwrap();
@@ -199,6 +293,43 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (far, _) = listener.accept().await.unwrap();
-        drops_what_came_before(far, Port::Tcp(near)).await;
+        drops_what_came_before(far, tcp(near)).await;
+    }
+
+    fn tcp(stream: TcpStream) -> Port {
+        Port::Tcp(stream, Allowance::new(9600, 10, clock::mono()))
+    }
+
+    #[tokio::test]
+    async fn a_flood_does_not_hold_the_line_up_for_ever() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut far, _) = listener.accept().await.unwrap();
+        far.write_all(&[0x55; 200_000]).await.unwrap();
+        near.readable().await.unwrap();
+        let error = tcp(near).discard_input().unwrap_err();
+        assert!(error.to_string().contains("sends without end"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_is_in_the_way_of_a_port_is_said_with_the_next_step() {
+        let open = async |address| {
+            let settings = PortSettings {
+                address,
+                baud: 9600,
+                parity: Parity::None,
+                stop_bits: 1,
+                rts_direction: false,
+            };
+            settings.open().await.err().expect("it cannot be opened").to_string()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let nowhere = open(PortAddress::Tty(dir.path().join("none"))).await;
+        assert_eq!(nowhere, "there is no such device: is the adapter plugged in?");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let refused = open(PortAddress::Tcp { host: "127.0.0.1".into(), port: free }).await;
+        assert!(refused.starts_with(&format!("nothing listens at port {free} of 127.0.0.1")), "{refused}");
+        let unknown = open(PortAddress::Tcp { host: "no.such.host.invalid".into(), port: 1 }).await;
+        assert!(unknown.contains("cannot be looked up") && unknown.contains("DNS"), "{unknown}");
     }
 }

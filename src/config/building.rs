@@ -29,6 +29,14 @@ const HELD_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Default of `door.exit_grace`, and its longest.
 const EXIT_GRACE: Duration = Duration::from_secs(10);
 const EXIT_GRACE_MAX: Duration = Duration::from_secs(3600);
+/// Default of `door.debounce`, and its longest: more than any contact bounces.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+const DEBOUNCE_MAX: Duration = Duration::from_secs(5);
+/// Default of `bus.reply_timeout`, OSDP's own (2.2, 5.7), and its range: no panel begins its answer at once, and a dead
+/// one must not hold the others up for longer than a second.
+const REPLY_TIMEOUT: Duration = Duration::from_millis(200);
+const REPLY_TIMEOUT_MIN: Duration = Duration::from_millis(20);
+const REPLY_TIMEOUT_MAX: Duration = Duration::from_secs(1);
 /// The largest integer that JSON carries everywhere (contract §4).
 pub(super) const MAX_ID: u64 = (1 << 53) - 1;
 
@@ -91,6 +99,9 @@ pub(super) fn buses(sections: Vec<Section<'_>>) -> (Vec<Bus>, KnownBuses) {
         let parity = section.get("parity", choice(PARITY)).unwrap_or_default();
         let stop_bits = section.get("stop_bits", whole(1..=2)).unwrap_or(1);
         let direction = section.get("direction", choice(DIRECTION)).unwrap_or_default();
+        let reply_timeout = section
+            .get("reply_timeout", duration(REPLY_TIMEOUT_MIN..=REPLY_TIMEOUT_MAX))
+            .unwrap_or(REPLY_TIMEOUT);
         section.get("trace_file", path);
         if direction == Direction::Rts && port.as_ref().is_some_and(|port| port.tty().is_none()) {
             section.problem(
@@ -100,7 +111,7 @@ pub(super) fn buses(sections: Vec<Section<'_>>) -> (Vec<Bus>, KnownBuses) {
         }
         section.finish();
         if let (Some(name), Some(port), Some(protocol)) = (name, port, protocol) {
-            buses.push(Bus { name, port, protocol, baud, parity, stop_bits, direction });
+            buses.push(Bus { name, port, protocol, baud, parity, stop_bits, direction, reply_timeout });
         }
     }
     (buses, known)
@@ -253,6 +264,7 @@ pub(super) fn door(mut section: Section<'_>, has_lock: bool, doors: &Doors) -> D
         exit_grace: section
             .get("exit_grace", duration(Duration::ZERO..=EXIT_GRACE_MAX))
             .unwrap_or(EXIT_GRACE),
+        debounce: section.get("debounce", duration(Duration::ZERO..=DEBOUNCE_MAX)).unwrap_or(DEBOUNCE),
     };
     if door.input.is_some() && door.input == door.exit_input {
         section.problem("exit_input", "is the input of the door contact; the button needs one of its own");

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Bus, CertificateFiles, Config, Modbus, Panel, Parity, Place, Port, Protocol, SecretError, SecretFile,
+    Bus, CertificateFiles, Config, Modbus, Parity, Place, Port, Protocol, SecretError, SecretFile,
     SecureChannel, Tls,
 };
 
@@ -55,48 +55,10 @@ pub fn findings(config: &Config) -> Vec<Finding> {
     check.findings
 }
 
-/// A panel's share of one round of polls on its bus, by line time alone: the poll, its answer and two idle
-/// characters before each (OSDP 2.2 §5.7). With its mark byte a secure POLL or ACK has 15 characters, a plain one 9.
-fn poll_time(bus: &Bus, panel: &Panel) -> Duration {
-    const IDLE: u32 = 2;
-    if let Some(modbus) = &panel.modbus {
-        return bus.character_time() * characters(modbus);
-    }
-    let message = if panel.secure_channel == SecureChannel::Off { 9 } else { 15 };
-    bus.character_time() * (2 * (message + IDLE))
-}
-
-/// Characters on the line, gaps included, while everything that a Modbus panel is asked for again and again is read
-/// once.
-fn characters(modbus: &Modbus) -> u32 {
-    /// Request, answer without data, and 3.5 characters before each.
-    const REQUEST: u32 = 8 + 5 + 7;
-    /// Words that one request reads at most.
-    const MOST: u32 = 125;
-    let profile = &modbus.profile;
-    let mut sum = 0;
-    let mut add = |words: u32| sum += words.div_ceil(MOST) * REQUEST + 2 * words;
-    if profile.lines.is_some()
-        && let (Some(first), Some(last)) = (
-            modbus.lines.iter().map(|(line, _)| *line).min(),
-            modbus.lines.iter().map(|(line, _)| *line).max(),
-        )
-    {
-        add(u32::from(last - first) + 1);
-    }
-    if let Some(keys) = &profile.keys {
-        add(1 + u32::from(keys.words));
-    }
-    if profile.door.is_some() {
-        add(1);
-    }
-    sum
-}
-
 /// Above this a swipe waits noticeably for its turn (contract §1, `check`).
-const LONGEST_CYCLE: Duration = Duration::from_secs(1);
-/// SCBK-D, the key that every panel leaves the factory with: it protects nothing.
-const FACTORY_KEY: [u8; 16] = *b"0123456789:;<=>?";
+const LONG_CYCLE: Duration = Duration::from_secs(1);
+/// Above this a swipe could not be told from one that was held back on the wire (contract §5, `stale`).
+const LONGEST_CYCLE: Duration = Duration::from_secs(3);
 
 struct Check<'a> {
     config: &'a Config,
@@ -206,24 +168,30 @@ impl Check<'_> {
     }
 
     fn cycle(&mut self, index: usize, bus: &Bus) {
-        let panels: Vec<&Panel> = self.config.panels_on(&bus.name).collect();
-        if panels.is_empty() {
+        let panels = self.config.panels_on(&bus.name).count();
+        if panels == 0 {
             self.warn(&format!("bus[{index}].name"), format!("no [[panel]] is on the bus {}", bus.name));
         }
-        let cycle: Duration = panels.iter().map(|panel| poll_time(bus, panel)).sum();
-        if cycle > LONGEST_CYCLE {
-            let what = match bus.protocol {
-                Protocol::Osdp => "keys wait that long",
-                Protocol::Modbus => "lines are read less often than every second",
-            };
-            let message = format!(
-                "one round of polls over its {} panels takes {:.2} s at {} baud, so {what}; raise the rate or use more buses",
-                panels.len(),
-                cycle.as_secs_f64(),
-                bus.baud
-            );
-            self.warn(&format!("bus[{index}].baud"), message);
+        let cycle = self.config.cycle(bus);
+        if cycle <= LONG_CYCLE {
+            return;
         }
+        let round = format!(
+            "one round of polls over its {panels} panels takes {:.2} s at {} baud",
+            cycle.as_secs_f64(),
+            bus.baud
+        );
+        let (path, rest) = (format!("bus[{index}].baud"), "raise the rate or use more buses");
+        if cycle > LONGEST_CYCLE {
+            let longest = LONGEST_CYCLE.as_secs();
+            self.error(&path, format!("{round}, and more than {longest} s is too slow for doors; {rest}"));
+            return;
+        }
+        let what = match bus.protocol {
+            Protocol::Osdp => "keys wait that long",
+            Protocol::Modbus => "lines are read less often than every second",
+        };
+        self.warn(&path, format!("{round}, so {what}; {rest}"));
     }
 
     fn panels(&mut self) {
@@ -245,7 +213,7 @@ impl Check<'_> {
             if panel.secure_channel == SecureChannel::Off {
                 self.warn(
                     &format!("panel[{index}].secure_channel"),
-                    "\"off\" sends keys and unlocks in the clear: whoever reaches the wires can open the door",
+                    "\"off\" sends keys and unlocks in the clear: anyone who reaches the wires can open the door",
                 );
                 if panel.secure_key_file.is_some() {
                     self.warn(&key, "is not used with secure_channel = \"off\"");
@@ -253,14 +221,7 @@ impl Check<'_> {
             }
             if let Some(secret) = &panel.secure_key_file {
                 self.secret(&key, secret);
-                match secret.read_key() {
-                    Ok(key_bytes) if *key_bytes == FACTORY_KEY => {
-                        self.warn(&key, "is the default key of all OSDP panels, which protects nothing; make one of your own");
-                    }
-                    outcome => {
-                        self.outcome(&key, outcome);
-                    }
-                }
+                self.outcome(&key, secret.read_panel_key());
             }
         }
     }

@@ -16,6 +16,7 @@ mod building;
 mod certificates;
 mod check;
 mod commutator;
+mod cycle;
 mod layers;
 mod place;
 mod profile;

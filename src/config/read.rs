@@ -95,7 +95,7 @@ pub(super) struct Section<'a> {
     reader: &'a Reader<'a>,
     path: String,
     table: &'a Map<String, Value>,
-    /// Where it is none, that is the problem, and not the keys that it lacks.
+    /// Where it is no table, that is the problem, and not the keys that it lacks.
     is_table: bool,
     known: Vec<&'static str>,
 }
@@ -305,7 +305,8 @@ pub(super) fn duration(
         if range.contains(&duration) {
             return Ok(duration);
         }
-        Err(format!("must be from {:?} to {:?}, found {text:?}", range.start(), range.end()))
+        let first = if range.start().is_zero() { "0s".to_owned() } else { format!("{:?}", range.start()) };
+        Err(format!("must be from {first} to {:?}, found {text:?}", range.end()))
     }
 }
 

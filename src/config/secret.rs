@@ -20,6 +20,9 @@ enum Source {
     Credential { name: String, directory: Option<PathBuf> },
 }
 
+/// SCBK-D, the key that every OSDP panel leaves the factory with.
+const SCBK_D: [u8; 16] = *b"0123456789:;<=>?";
+
 /// Why a secret could not be read. Names the file and the next step, never the content.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -131,6 +134,23 @@ impl SecretFile {
         let mut key = Zeroizing::new([0; 16]);
         hex::decode_to_slice(text.trim(), key.as_mut())
             .map_err(|_| self.form("must hold a key of 32 hex digits and nothing else"))?;
+        Ok(key)
+    }
+
+    /// A panel's SCBK: as [`SecretFile::read_key`], and a key that protects something.
+    ///
+    /// # Errors
+    /// As [`SecretFile::read_key`]; also for SCBK-D and sixteen zero bytes.
+    pub fn read_panel_key(&self) -> Result<Zeroizing<[u8; 16]>, SecretError> {
+        let key = self.read_key()?;
+        if *key == SCBK_D {
+            return Err(self.form(
+                "holds the default key of all OSDP panels, which protects nothing; make one of your own",
+            ));
+        }
+        if *key == [0; 16] {
+            return Err(self.form("holds nothing but zeros, which protects nothing; make a key of your own"));
+        }
         Ok(key)
     }
 

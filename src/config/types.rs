@@ -217,6 +217,8 @@ pub struct Bus {
     pub stop_bits: u8,
     /// `direction`.
     pub direction: Direction,
+    /// `reply_timeout`: how long a panel may take to begin its answer, 20 ms to 1 s.
+    pub reply_timeout: Duration,
 }
 
 impl Bus {
@@ -389,6 +391,8 @@ pub struct Door {
     pub exit_unlocks: bool,
     /// `exit_grace`: an opening within this time of the button is not forced.
     pub exit_grace: Duration,
+    /// `debounce`: changes of contact and button within this time of the first one are folded into one; up to 5 s.
+    pub debounce: Duration,
 }
 
 /// What an input is while the door stands open.

@@ -32,9 +32,9 @@ pub enum EventBody {
     LineWiring(LineWiring),
     /// A supervised input changed.
     InputChanged(InputChanged),
-    /// A panel answers again, or for the first time.
+    /// A panel answers POLL again, or for the first time, and as securely as configured.
     PanelOnline(PanelAt),
-    /// A panel has not answered for 8 s.
+    /// A panel is no longer online, or was not at the first look after the start; the cause says what is wrong.
     PanelOffline(PanelCause),
     /// A panel's case or its reader was opened, or closed again.
     PanelTamper(PanelFlag),
@@ -128,10 +128,23 @@ pub enum Reason {
     CacheEmpty,
     /// Parity or length is wrong.
     Unreadable,
-    /// The panel is not as securely connected as the configuration demands.
-    Insecure,
-    /// Not certainly read just now (contract §5).
+    /// Not certainly read just now: before the first ACK to a POLL of a new link, or while the last POLL that was answered by
+    /// ACK, on a link as secure as configured, was first sent more than 3 s ago (twice the bus's cycle where that is longer,
+    /// 6 s at most).
     Stale,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::KeyKnown,
+        Self::KeyUnknown,
+        Self::UserExpired,
+        Self::OtherIntercom,
+        Self::CacheEmpty,
+        Self::Unreadable,
+        Self::Stale,
+    ];
 }
 
 /// A flat that has a record of the key.
@@ -213,7 +226,7 @@ pub struct DoorUnlockFailed {
     pub by: UnlockedBy,
     /// Seconds that the output would have stayed active.
     pub duration: f64,
-    /// One of the contract's error codes: `unconfirmed`, `panel_offline`, `insecure`, …
+    /// One of the contract's error codes: `unconfirmed`, `panel_offline`, `insecure`, `refused`, `interrupted`.
     pub cause: String,
 }
 
@@ -347,6 +360,12 @@ pub enum SuspectCause {
     Flood,
     /// Unknown codes, one after another.
     Codes,
+}
+
+impl SuspectCause {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::WrongMac, Self::Plaintext, Self::Sequence, Self::Serial, Self::Flood, Self::Codes];
 }
 
 /// Data of `gateway.started`.

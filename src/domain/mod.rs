@@ -3,6 +3,7 @@
 //! Plain data. Nothing here reads a clock, opens a file or knows another room, so every core built on it
 //! can be tested without either.
 
+pub mod bucket;
 pub mod document;
 pub mod event;
 pub mod health;
@@ -16,6 +17,7 @@ pub mod sync;
 pub mod time;
 pub mod trouble;
 
+pub use bucket::Bucket;
 pub use document::{FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord};
 pub use event::{EventBody, Occurrence};
 pub use health::{Health, UplinkStatus};

@@ -85,6 +85,8 @@ pub enum KeyFault {
     Default,
     /// Sixteen zero bytes.
     Zero,
+    /// What an earlier run kept of it cannot be read.
+    RecordUnreadable,
     /// Only its hash is known: the configuration gave the key and does no more.
     HashOnly,
 }
@@ -185,6 +187,9 @@ impl fmt::Display for KeyFault {
                 "it is SCBK-D, the key that every panel leaves the factory with and that protects nothing; make one of your own"
             }
             Self::Zero => "it is all zeros, which protects nothing; make one of your own",
+            Self::RecordUnreadable => {
+                "its file in `panels` of state_dir cannot be read; check the disk and the file's owner, then restart the gateway"
+            }
             Self::HashOnly => {
                 "it came from secure_key_file, and the configuration does not give it any more; name that file again, or pair the panel with `panel pair`"
             }

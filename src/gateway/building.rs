@@ -4,7 +4,10 @@ use std::{num::NonZeroU16, time::Duration};
 
 use anyhow::Context;
 
-use super::{lines::KeptLines, memory::PanelMemory};
+use super::{
+    lines::KeptLines,
+    records::{Recalled, Records},
+};
 use crate::{
     access::KeyOrder,
     bus::{
@@ -12,6 +15,7 @@ use crate::{
         PanelSettings, PortAddress, PortSettings, Protocol, Shared,
     },
     config::{self, Config},
+    domain::Name,
     lines::CommutatorSettings,
     panel::osdp,
 };
@@ -19,21 +23,36 @@ use crate::{
 /// Starts a thread for every configured bus.
 ///
 /// # Errors
-/// A panel's key file cannot be read, or a thread cannot be started. Ports that cannot be opened are no error: a
-/// bus tries until it can.
+/// A thread cannot be started. Ports that cannot be opened are no error, a bus tries until it can; nor are keys that
+/// cannot be read: the panel is insecure, and all others work.
 pub fn start_buses(
     config: &Config,
-    memory: &PanelMemory,
+    records: &Records,
     kept: &KeptLines,
     shared: &Shared,
 ) -> anyhow::Result<Buses> {
+    let configured: Vec<&Name> = config.panels.iter().map(|panel| &panel.name).collect();
+    let strays = records.strays(&configured);
     let mut buses = Vec::new();
     for bus in &config.buses {
-        let panels = config
-            .panels_on(&bus.name)
-            .map(|panel| panel_settings(panel, memory, kept))
-            .collect::<anyhow::Result<_>>();
-        let settings = BusSettings { name: bus.name.clone(), port: port(bus), panels: panels? };
+        let stale_after = config.stale_after(bus);
+        let panel = |panel: &config::Panel| PanelSettings {
+            doorway: doorway_settings(panel),
+            protocol: match &panel.modbus {
+                Some(modbus) => Protocol::Modbus(ModbusSettings {
+                    unit: panel.address,
+                    profile: modbus.profile.clone(),
+                    reply_timeout: bus.reply_timeout,
+                }),
+                None => {
+                    let recalled = records.recall(panel, &strays);
+                    Protocol::Osdp(osdp_settings(panel, recalled, bus.reply_timeout, stale_after))
+                }
+            },
+            lines: lines_settings(panel, kept),
+        };
+        let panels = config.panels_on(&bus.name).map(panel).collect();
+        let settings = BusSettings { name: bus.name.clone(), port: port(bus), panels };
         let handle = bus::spawn(settings, shared.clone())
             .with_context(|| format!("cannot start the thread of bus {}", bus.name))?;
         buses.push(handle);
@@ -45,7 +64,7 @@ fn port(bus: &config::Bus) -> PortSettings {
     PortSettings {
         address: match &bus.port {
             config::Port::Tty(path) => PortAddress::Tty(path.clone()),
-            config::Port::Tcp { host, port } => PortAddress::Tcp(format!("{host}:{port}")),
+            config::Port::Tcp { host, port } => PortAddress::Tcp { host: host.clone(), port: *port },
         },
         baud: bus.baud,
         parity: match bus.parity {
@@ -58,21 +77,7 @@ fn port(bus: &config::Bus) -> PortSettings {
     }
 }
 
-fn panel_settings(
-    panel: &config::Panel,
-    memory: &PanelMemory,
-    kept: &KeptLines,
-) -> anyhow::Result<PanelSettings> {
-    let protocol = match &panel.modbus {
-        Some(modbus) => {
-            Protocol::Modbus(ModbusSettings { unit: panel.address, profile: modbus.profile.clone() })
-        }
-        None => Protocol::Osdp(osdp_settings(panel, memory)?),
-    };
-    Ok(PanelSettings { doorway: station_settings(panel), protocol, lines: lines_settings(panel, kept) })
-}
-
-fn station_settings(panel: &config::Panel) -> DoorwaySettings {
+fn doorway_settings(panel: &config::Panel) -> DoorwaySettings {
     DoorwaySettings {
         panel: panel.name.clone(),
         intercom: panel.intercom,
@@ -88,6 +93,7 @@ fn station_settings(panel: &config::Panel) -> DoorwaySettings {
             exit: door.exit_input,
             exit_unlocks: door.exit_unlocks,
             exit_grace: door.exit_grace,
+            debounce: door.debounce,
         }),
         feedback: panel.feedback,
         key_order: match panel.key_order {
@@ -97,24 +103,26 @@ fn station_settings(panel: &config::Panel) -> DoorwaySettings {
     }
 }
 
-fn osdp_settings(panel: &config::Panel, memory: &PanelMemory) -> anyhow::Result<osdp::Settings> {
-    let fixed_key = match &panel.secure_key_file {
-        Some(file) => Some(file.read_key().with_context(|| format!("the key of panel {}", panel.name))?),
-        None => None,
-    };
-    let fixed_key = fixed_key.map(|key| crate::wire::osdp::Scbk::new(*key));
-    let remembered = memory.recall(&panel.name, fixed_key.as_ref());
-    Ok(osdp::Settings {
+fn osdp_settings(
+    panel: &config::Panel,
+    recalled: Recalled,
+    reply_timeout: Duration,
+    stale_after: Duration,
+) -> osdp::Settings {
+    let Recalled { record, fault, strays } = recalled;
+    osdp::Settings {
         address: panel.address,
         security: match panel.secure_channel {
             config::SecureChannel::Required => osdp::Security::Required,
             config::SecureChannel::Install => osdp::Security::Install,
             config::SecureChannel::Off => osdp::Security::Off,
         },
-        fixed_key,
-        kept_key: remembered.key,
-        known_serial: remembered.serial,
-    })
+        record,
+        key_fault: fault,
+        strays,
+        reply_timeout,
+        stale_after,
+    }
 }
 
 /// The lines of a panel that has some, and at least one that is a flat's.

@@ -109,7 +109,7 @@ impl Commands {
             Ok(Err(MeasureError::Failed(Failure::Offline))) => {
                 (ErrorCode::PanelOffline, format!("the panel with the line of {what} does not answer"))
             }
-            Ok(Err(error @ MeasureError::Failed(_))) => (ErrorCode::Unconfirmed, format!("{what}: {error}")),
+            Ok(Err(error @ MeasureError::Failed(failure))) => (code(failure), format!("{what}: {error}")),
             Err(_) => (ErrorCode::Unconfirmed, format!("the bus of {what} does not answer")),
         };
         Outcome::failed(code, message)
@@ -123,22 +123,31 @@ fn why_not(panel: &Name, error: UnlockError) -> (ErrorCode, String) {
         UnlockError::Busy => {
             (ErrorCode::PanelOffline, format!("the bus of panel {panel} takes no commands just now"))
         }
-        UnlockError::Failed(failure) => match failure.code() {
-            "panel_offline" => {
-                (ErrorCode::PanelOffline, format!("panel {panel} does not answer; the door stays locked"))
-            }
-            "insecure" => (
-                ErrorCode::Insecure,
-                format!(
+        UnlockError::Failed(failure) => {
+            let message = match failure {
+                Failure::Offline => format!("panel {panel} does not answer; the door stays locked"),
+                Failure::Insecure => format!(
                     "panel {panel} is not connected as securely as the configuration demands; the door stays locked"
                 ),
-            ),
-            "unconfirmed" => (
-                ErrorCode::Unconfirmed,
-                format!("panel {panel} did not confirm in time; nobody knows whether it opened"),
-            ),
-            // The contract has no word of its own for a panel that says no.
-            _ => (ErrorCode::Unconfirmed, format!("panel {panel} refused to open")),
-        },
+                Failure::Unconfirmed => {
+                    format!("panel {panel} did not confirm in time; nobody knows whether it opened")
+                }
+                Failure::Refused => {
+                    format!("panel {panel} refused to open: check its `lock` against the outputs that it has")
+                }
+                Failure::Stopping => format!("the gateway is stopping; panel {panel} was not asked to open"),
+            };
+            (code(failure), message)
+        }
+    }
+}
+
+fn code(failure: Failure) -> ErrorCode {
+    match failure {
+        Failure::Offline => ErrorCode::PanelOffline,
+        Failure::Insecure => ErrorCode::Insecure,
+        Failure::Unconfirmed => ErrorCode::Unconfirmed,
+        Failure::Refused => ErrorCode::Refused,
+        Failure::Stopping => ErrorCode::Interrupted,
     }
 }

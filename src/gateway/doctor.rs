@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use crate::{
-    bus::{BusStatus, Buses},
+    bus::{self, BusStatus, Buses},
     clock::Clock,
     config::{self, Config, SecretFile},
     domain::{Name, PanelState, PanelStatus, UplinkStatus},
@@ -20,7 +20,7 @@ use crate::{
 const BROKEN_WARN: u64 = 5;
 const BROKEN_BAD: u64 = 50;
 
-/// A certificate whose time ends within so many days is to be renewed now.
+/// A certificate whose time ends within this many days is to be renewed now.
 const RENEW_DAYS: i64 = 21;
 
 /// What a check found.
@@ -156,26 +156,30 @@ fn check(check: impl Into<String>, verdict: Verdict, detail: impl Into<String>) 
     Check { check: check.into(), verdict, detail: detail.into() }
 }
 
-fn port(name: &Name, bus: &BusStatus) -> Check {
-    let (verdict, detail) = match &bus.error {
-        None if bus.open => (Verdict::Ok, "open".to_owned()),
+fn port(name: &Name, status: &BusStatus) -> Check {
+    let (verdict, detail) = match &status.error {
+        None if !status.rivals.is_empty() => {
+            (Verdict::Bad, format!("open, but {}", bus::in_the_way(&status.rivals)))
+        }
+        None if status.open => (Verdict::Ok, "open".to_owned()),
         None => (Verdict::Warn, "not open yet".to_owned()),
         Some(error) => (Verdict::Bad, error.clone()),
     };
     check(format!("port {name}"), verdict, detail)
 }
 
-/// Missing answers are the panels' matter; broken ones are the line's.
+/// Judges a line by its broken frames since the start, and by the answers that panels have lost within the last minute.
+/// That panels do not answer at all is the panels' matter.
 fn errors(name: &Name, bus: &BusStatus) -> Check {
     let stats = bus.stats;
     let exchanges = stats.exchanges.saturating_add(stats.broken).max(1);
     let per_mille = stats.broken.saturating_mul(1000) / exchanges;
-    let verdict = match per_mille {
+    let mut verdict = match per_mille {
         BROKEN_BAD.. => Verdict::Bad,
         BROKEN_WARN.. => Verdict::Warn,
         _ => Verdict::Ok,
     };
-    let detail = format!(
+    let mut detail = format!(
         "{} exchanges, {} without an answer, {} with a wrong check ({}.{} %), {} bytes of noise",
         stats.exchanges,
         stats.timeouts,
@@ -184,21 +188,26 @@ fn errors(name: &Name, bus: &BusStatus) -> Check {
         per_mille % 10,
         stats.noise,
     );
+    for (panel, exchanges) in bus.minute.iter().filter(|(_, exchanges)| exchanges.is_lossy()) {
+        verdict = Verdict::Bad;
+        detail.push_str(&format!("; panel {panel}: {exchanges}"));
+    }
     check(format!("bus {name}"), verdict, detail)
 }
 
 fn panel(status: &PanelStatus) -> Check {
     let troubles = [
-        (status.tamper == Some(true)).then_some("its case is open"),
-        (status.power_failed == Some(true)).then_some("its power has failed"),
+        status.trouble.as_ref().map(ToString::to_string),
+        (status.tamper == Some(true)).then(|| "its case is open".to_owned()),
+        (status.power_failed == Some(true)).then(|| "its power has failed".to_owned()),
     ];
-    let troubles: Vec<&str> = troubles.into_iter().flatten().collect();
+    let troubles = troubles.into_iter().flatten().collect::<Vec<_>>().join(" and ");
     let (verdict, detail) = match (status.state, &status.trouble) {
         (PanelState::Online, _) if troubles.is_empty() => (Verdict::Ok, "online".to_owned()),
-        (PanelState::Online, _) => (Verdict::Warn, format!("online, but {}", troubles.join(" and "))),
+        (PanelState::Online, _) => (Verdict::Warn, format!("online, but {troubles}")),
         // Within the first seconds of a start nothing is wrong with it yet.
         (_, None) => (Verdict::Warn, "not heard yet".to_owned()),
-        (PanelState::Insecure, Some(trouble)) => (Verdict::Bad, format!("insecure: {trouble}")),
+        (PanelState::Insecure, Some(_)) => (Verdict::Bad, format!("insecure: {troubles}")),
         (_, Some(trouble)) => (Verdict::Bad, format!("offline: {trouble}")),
     };
     check(format!("panel {}", status.panel), verdict, detail)
@@ -242,7 +251,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
     use super::*;
-    use crate::bus::LineStats;
+    use crate::bus::{Exchanges, LineStats};
 
     #[test]
     fn a_certificate_is_judged_by_the_one_that_ends_first() {
@@ -288,5 +297,11 @@ mod tests {
             }
         );
         assert_eq!(of(90, 0, 10).verdict, Verdict::Bad);
+        let minute = vec![(Name::new("entrance-1").unwrap(), Exchanges { answered: 30, lost: 90 })];
+        let stats = LineStats { exchanges: 1000, timeouts: 90, broken: 0, noise: 0 };
+        let lossy = errors(&name, &BusStatus { stats, minute, ..BusStatus::default() });
+        assert_eq!(lossy.verdict, Verdict::Bad);
+        let end = "; panel entrance-1: the line loses its answers, 90 of 120 in the last minute: check termination, wiring and power";
+        assert!(lossy.detail.ends_with(end), "{}", lossy.detail);
     }
 }

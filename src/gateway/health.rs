@@ -6,9 +6,9 @@ use tokio::sync::watch;
 
 use super::notify::Beat;
 use crate::{
-    bus::Buses,
+    bus::{self, BusStatus, Buses},
     clock::{self, Clock},
-    domain::{Health, Mono, PanelState, SyncStatus, UplinkStatus},
+    domain::{Health, Mono, Name, PanelState, PanelStatus, SyncStatus, UplinkStatus},
     store::Journal,
 };
 
@@ -70,19 +70,7 @@ fn look(journal: &Journal, buses: &Buses, uplink: &UplinkStatus, clock: &Clock) 
         reasons.push(format!("{} events were lost since the start", store.lost));
     }
     for (name, bus) in buses.statuses() {
-        if let Some(error) = bus.error {
-            reasons.push(format!("bus {name}: the port is not open ({error})"));
-        }
-        for panel in bus.panels {
-            // A panel that was not heard yet, in the first seconds, has no error yet.
-            let Some(trouble) = panel.trouble else { continue };
-            let state = match panel.state {
-                PanelState::Insecure => "is insecure",
-                PanelState::Online => "works, but with trouble",
-                PanelState::Offline | PanelState::Unconfigured => "is offline",
-            };
-            reasons.push(format!("panel {} {state}: {trouble}", panel.panel));
-        }
+        reasons.extend(of_bus(&name, &bus));
     }
     if uplink.configured && !uplink.connected {
         let why = uplink.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
@@ -97,9 +85,52 @@ fn look(journal: &Journal, buses: &Buses, uplink: &UplinkStatus, clock: &Clock) 
     Health { dead: false, reasons }
 }
 
+/// A sentence for everything that is not as it should be with a bus and its panels.
+fn of_bus(name: &Name, bus: &BusStatus) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if let Some(error) = &bus.error {
+        reasons.push(format!("bus {name}: the port is not open ({error})"));
+    }
+    if !bus.rivals.is_empty() {
+        reasons.push(format!("bus {name}: {}", bus::in_the_way(&bus.rivals)));
+    }
+    for (panel, exchanges) in bus.minute.iter().filter(|(_, exchanges)| exchanges.is_lossy()) {
+        reasons.push(format!("panel {panel}: {exchanges}"));
+    }
+    for PanelStatus { panel, state, trouble, .. } in &bus.panels {
+        // A panel that was not heard yet, in the first seconds, has no error yet.
+        let Some(trouble) = trouble else { continue };
+        let state = match state {
+            PanelState::Insecure => "is insecure",
+            PanelState::Online => "works, but with trouble",
+            PanelState::Offline | PanelState::Unconfigured => "is offline",
+        };
+        reasons.push(format!("panel {panel} {state}: {trouble}"));
+    }
+    reasons
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{bus::Exchanges, sys::Holder};
+
+    #[test]
+    fn a_line_that_loses_answers_or_bytes_is_told_with_what_to_check() {
+        let name = |text| Name::new(text).unwrap();
+        let of = |lost, rivals| {
+            let minute = vec![(name("entrance-1"), Exchanges { answered: 30, lost })];
+            of_bus(&name("street"), &BusStatus { open: true, minute, rivals, ..BusStatus::default() })
+        };
+        assert_eq!(of(9, Vec::new()), Vec::<String>::new());
+        assert_eq!(
+            of(90, vec![Holder { pid: 7, name: "minicom".into() }]),
+            [
+                "bus street: minicom (process 7) has the port open and takes bytes from it; stop it",
+                "panel entrance-1: the line loses its answers, 90 of 120 in the last minute: check termination, wiring and power",
+            ]
+        );
+    }
 
     #[test]
     fn a_vital_loop_that_stands_still_is_dead_and_named() {

@@ -17,8 +17,8 @@ mod following;
 mod health;
 mod lines;
 mod log_filter;
-mod memory;
 mod notify;
+mod records;
 mod reports;
 mod timekeeping;
 mod uplink;
@@ -45,8 +45,8 @@ use self::{
     commands::Commands,
     directory::Keys,
     doctor::Doctor,
-    memory::PanelMemory,
     notify::{Beat, Notifier},
+    records::{Records, Writers},
 };
 use crate::{
     api::{Handles, Tokens, TokensError},
@@ -115,7 +115,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     let keys = Keys::load(store.cache(), config.gateway.timezone.clone(), with_line.clone())
         .context("cannot load the keys")?;
     let kept_lines = lines::recall(&store.cache());
-    let memory = PanelMemory::open(&config.gateway.state_dir).context("cannot open the panels' memory")?;
+    let records = Records::at(&config.gateway.state_dir);
 
     let (reports, reports_receiver) = mpsc::channel(REPORTS);
     let lost = Arc::new(AtomicU64::new(0));
@@ -127,7 +127,8 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
             body: EventBody::GatewayStarted(GatewayStarted { version: VERSION.to_owned() }),
         },
     );
-    let buses = building::start_buses(&config, &memory, &kept_lines, &shared)?;
+    let buses = building::start_buses(&config, &records, &kept_lines, &shared)?;
+    let writers = Writers::start(&records, &buses);
     drop(shared);
     let lines_memory = tokio::spawn(lines::remember(store.cache(), buses.clone(), kept_lines, with_line));
 
@@ -138,8 +139,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     let (uplink_sender, uplink) =
         watch::channel(UplinkStatus { configured: config.mqtt.is_some(), ..Default::default() });
     let (sync_sender, sync) = watch::channel(SyncStatus::default());
-    let pump =
-        tokio::spawn(reports::pump(reports_receiver, journal.clone(), Arc::new(memory), clock.clone(), lost));
+    let pump = tokio::spawn(reports::pump(reports_receiver, journal.clone(), clock.clone(), lost));
     let (trouble_sender, trouble) = watch::channel(None);
     let handles = Handles {
         cache: store.cache(),
@@ -244,6 +244,8 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     let joined = stop_buses(buses).await;
     // The buses have ended, so their reports end.
     let _ = pump.await;
+    // What the panels proved last is on the disk before the process ends.
+    writers.join().await;
     // Likewise, and its last write is short.
     let _ = lines_memory.await;
     // It gives its requests two seconds; one that was about to end by itself is told nothing.
@@ -324,7 +326,7 @@ async fn supervise(
     let mut ticks = tokio::time::interval(SUPERVISION);
     loop {
         tokio::select! {
-            // An error: whoever could ask us to stop is gone.
+            // An error: nobody is left who could ask us to stop.
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
             Some(ended) = tasks.join_next() => match ended {
                 Ok(name) => anyhow::bail!("{name} has ended"),

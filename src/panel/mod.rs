@@ -4,10 +4,9 @@
 //! ```text
 //!  line ── poll_transmit ──► bytes for the wire          commands: request ──► queue
 //!  line ── hear(buffer) ───► Done / Skip / …             effects:  poll_event ◄── events
-//!  line ── handle_timeout ─► same bytes again, or a new link
+//!  line ── handle_timeout ─► same bytes again, or a new link             next ──► the turn that it wants
 //! ```
-//! The line decides whose turn it is and how long an answer may take; a panel decides what it says in its turn
-//! and what an answer means.
+//! A panel says which turn it wants, how long the answer may take and what it means; the line decides whose turn it is.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod entropy;
@@ -18,13 +17,14 @@ pub mod turn;
 use std::{num::NonZeroU16, time::Duration};
 
 pub use entropy::{Entropy, OsEntropy};
+pub use turn::{Turn, TurnKind};
 
 use crate::{
     domain::{
         Mono, OutputActive, PanelState, Trouble,
         event::{InputState, SuspectCause},
     },
-    wire::osdp::Scbk,
+    wire::Sensitive,
 };
 
 /// A panel of any protocol. A closed set: a new protocol is a new variant, and the compiler names every place
@@ -36,42 +36,19 @@ pub enum Driver {
     Modbus(Box<modbus::Panel>),
 }
 
-/// How much of the line's time a panel is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// It answers: a turn in every round.
-    Live,
-    /// It has missed two answers in a row, or was declared offline: a short probe now and then.
-    Probe,
-}
-
 /// What a panel makes of the bytes received in its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// The answer is not complete: go on listening.
     Waiting,
-    /// So many leading bytes are the panel's own request, come back through the adapter: drop them and ask again.
+    /// This many leading bytes are the panel's own request, come back through the adapter: drop them and ask again.
     Own(usize),
-    /// So many leading bytes are no answer (noise, an echo, somebody else's frame): drop them and ask again.
+    /// This many leading bytes are no answer (noise, an echo, somebody else's frame): drop them and ask again.
     Skip(usize),
-    /// So many leading bytes belong to a damaged frame: drop them and ask again.
+    /// This many leading bytes belong to a damaged frame: drop them and ask again.
     Broken(usize),
-    /// The turn is over; so many leading bytes were the answer.
+    /// The turn is over; this many leading bytes were the answer.
     Done(usize),
-}
-
-/// How much a turn is worth. Higher goes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Turn {
-    /// What it would be about.
-    pub class: modbus::Class,
-    /// How long ago it was last done, in thousandths of its period: so all of a class stretch evenly.
-    pub stretch: u32,
-}
-
-impl Turn {
-    /// One among equals: their order is a round robin.
-    const ROUND: Self = Self { class: modbus::Class::Slow, stretch: 0 };
 }
 
 /// Identifies a request in [`Event::Done`]; the caller chooses it.
@@ -166,7 +143,7 @@ pub enum Event {
         /// The serial number that answers now.
         serial: u32,
     },
-    /// Something on the line pretends to be the panel, or guesses: once each time.
+    /// Something on the line pretends to be the panel, or guesses: one event each time.
     Suspect(SuspectCause),
     /// What the device says it has (PDCAP); `None`: it does not say.
     Capabilities {
@@ -184,18 +161,16 @@ pub enum Event {
         /// Significant bits of `data`.
         bits: u16,
         /// Left-justified, most significant bit first.
-        data: crate::wire::osdp::Sensitive,
-        /// Read before the first ACK to a POLL after the panel was offline.
+        data: Sensitive,
+        /// Perhaps not read just now (contract §5).
         stale: bool,
-        /// Whether it came as securely as the configuration demands.
-        trusted: bool,
     },
     /// Keys were pressed.
     Keypad {
         /// Reader number.
         reader: u8,
         /// ASCII as the panel sent it.
-        keys: crate::wire::osdp::Sensitive,
+        keys: Sensitive,
         /// As in [`Event::Credential`].
         stale: bool,
     },
@@ -227,8 +202,6 @@ pub enum Event {
         /// What its profile expects.
         expected: Option<String>,
     },
-    /// The state of all outputs: whether each is active.
-    Outputs(Vec<bool>),
     /// The panel's own contacts.
     Local {
         /// Its case is open.
@@ -251,21 +224,6 @@ pub enum Event {
         /// Counts up from 1; a later one replaces all before it.
         version: u64,
     },
-    /// The key has to be kept, synced to disk, before the panel is told to use it; answer with
-    /// [`Driver::key_stored`].
-    StoreKey {
-        /// The new key.
-        key: Scbk,
-        /// The device that will get it.
-        serial: Option<u32>,
-    },
-    /// A handshake has proven the key: from now on only it is tried.
-    KeyProven {
-        /// The proven key.
-        key: Scbk,
-        /// The device that has it.
-        serial: Option<u32>,
-    },
     /// A request is over.
     Done {
         /// The request.
@@ -286,7 +244,12 @@ macro_rules! each {
 }
 
 impl Driver {
-    /// What the panel has to say in its turn, appended to `out`; `false`: nothing now.
+    /// Returns the turn that the panel wants next; `None`: it wants none, or waits for an answer.
+    pub fn next(&self, now: Mono) -> Option<Turn> {
+        each!(self, panel => panel.next(now))
+    }
+
+    /// Appends what the panel has to say in its turn to `out`; `false`: nothing now.
     pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
         each!(self, panel => panel.poll_transmit(now, out))
     }
@@ -296,17 +259,19 @@ impl Driver {
         each!(self, panel => panel.hear(now, buffer))
     }
 
-    /// No (whole, sound) answer came in time.
+    /// Notes how long after the last character of its command the answer that is complete now had begun.
+    pub fn began(&mut self, after: Duration) {
+        each!(self, panel => panel.began(after));
+    }
+
+    /// Ends the turn without a (whole, sound) answer.
     pub fn handle_timeout(&mut self, now: Mono) {
         each!(self, panel => panel.handle_timeout(now));
     }
 
-    /// The port was closed and opened again: what was in flight is lost, and the adapter may be another.
+    /// Forgets what was in flight: the port was closed and opened again, and the adapter may be another.
     pub fn reopened(&mut self) {
-        match self {
-            Self::Osdp(_) => {}
-            Self::Modbus(panel) => panel.reopened(),
-        }
+        each!(self, panel => panel.reopened());
     }
 
     /// Lets time pass: declares offline, withdraws what has expired.
@@ -314,90 +279,19 @@ impl Driver {
         each!(self, panel => panel.advance(now));
     }
 
-    /// When [`Driver::advance`] has something to do next.
+    /// Returns when [`Driver::advance`] has something to do next.
     pub fn next_time(&self) -> Mono {
         each!(self, panel => panel.next_time())
     }
 
-    /// The next effect.
+    /// Returns the next effect.
     pub fn poll_event(&mut self) -> Option<Event> {
         each!(self, panel => panel.poll_event())
     }
 
-    /// How much of the line's time it is worth now.
-    pub fn pace(&self) -> Pace {
-        each!(self, panel => panel.pace())
-    }
-
-    /// The earliest moment of its next turn (a busy panel asks for a pause, a Modbus panel has periods).
-    pub fn not_before(&self) -> Mono {
-        each!(self, panel => panel.not_before())
-    }
-
-    /// What a turn would be worth now; `None`: it has nothing to say.
-    pub fn turn(&self, now: Mono) -> Option<Turn> {
-        match self {
-            Self::Osdp(panel) => (panel.not_before() <= now).then_some(Turn::ROUND),
-            Self::Modbus(panel) => panel.turn(now),
-        }
-    }
-
-    /// How long it may take to begin its answer; `None`: as the protocol has it.
-    pub fn reply_window(&self) -> Option<Duration> {
-        match self {
-            Self::Osdp(_) => None,
-            Self::Modbus(panel) => Some(panel.reply_window()),
-        }
-    }
-
-    /// How many characters its answer has, where that is known.
-    pub fn reply_characters(&self) -> u32 {
-        match self {
-            Self::Osdp(_) => 0,
-            Self::Modbus(panel) => panel.reply_characters(),
-        }
-    }
-
-    /// The pause before its next probe; `None`: as the protocol has it.
-    pub fn probe_pause(&self) -> Option<Duration> {
-        match self {
-            Self::Osdp(_) => None,
-            Self::Modbus(panel) => Some(panel.probe_pause()),
-        }
-    }
-
-    /// When it last answered; `None`: never.
+    /// Returns when it last answered; `None`: never.
     pub fn last_heard(&self) -> Option<Mono> {
         each!(self, panel => panel.last_heard())
-    }
-
-    /// Whether something waits that goes before everybody's polls.
-    pub fn is_urgent(&self, now: Mono) -> bool {
-        match self {
-            Self::Osdp(panel) => panel.is_urgent(),
-            Self::Modbus(panel) => panel.is_urgent(now),
-        }
-    }
-
-    /// Whether the next probe is an additional one, to follow soon (another check, for a panel never heard).
-    pub fn probes_again(&self) -> bool {
-        match self {
-            Self::Osdp(panel) => panel.probes_again(),
-            Self::Modbus(_) => false,
-        }
-    }
-
-    /// Whether its link is being set up, a few exchanges that should follow each other soon.
-    pub fn is_starting(&self) -> bool {
-        match self {
-            Self::Osdp(panel) => panel.is_starting(),
-            Self::Modbus(_) => false,
-        }
-    }
-
-    /// Whether it was heard lately, though it may miss answers just now: not yet offline.
-    pub fn is_up(&self) -> bool {
-        each!(self, panel => panel.is_up())
     }
 
     /// Asks for something; withdrawn at `expires` where the panel has not taken it by then.
@@ -405,43 +299,29 @@ impl Driver {
         each!(self, panel => panel.request(now, token, request, expires));
     }
 
-    /// The answer to [`Event::StoreKey`].
-    pub fn key_stored(&mut self, now: Mono, stored: bool) {
+    /// Gives up what waits. What is wanted from now on is what has to be done before the gateway may end.
+    pub fn stop(&mut self, now: Mono) {
+        each!(self, panel => panel.stop(now));
+    }
+
+    /// Returns whether nothing is left to be done before the gateway may end.
+    pub fn is_quiet(&self) -> bool {
+        each!(self, panel => panel.is_quiet())
+    }
+
+    /// Returns the panel where it speaks OSDP, for what OSDP alone has.
+    pub fn osdp(&mut self) -> Option<&mut osdp::Panel> {
         match self {
-            Self::Osdp(panel) => panel.key_stored(now, stored),
-            Self::Modbus(_) => {}
+            Self::Osdp(panel) => Some(panel),
+            Self::Modbus(_) => None,
         }
     }
 
-    /// Lets a swapped panel in by the default key, until `until`. `false`: the panel has no secure channel.
-    pub fn arm_pairing(&mut self, until: Mono) -> bool {
-        match self {
-            Self::Osdp(panel) => panel.arm_pairing(until),
-            Self::Modbus(_) => false,
-        }
-    }
-
-    /// Wants another sample of a line, not before `at`.
-    pub fn read_again(&mut self, line: u16, at: Mono) {
-        match self {
-            Self::Osdp(_) => {}
-            Self::Modbus(panel) => panel.read_again(line, at),
-        }
-    }
-
-    /// Which line-enable coils are to be how, by line number; lines that are left out are left alone.
-    pub fn set_enables(&mut self, wanted: impl IntoIterator<Item = (u16, bool)>) {
-        match self {
-            Self::Osdp(_) => {}
-            Self::Modbus(panel) => panel.set_enables(wanted),
-        }
-    }
-
-    /// By how much lines are read less often than they should be, in the mean; `None`: it has none.
-    pub fn stretch(&self) -> Option<f64> {
+    /// Returns the panel where it speaks Modbus, for what Modbus alone has.
+    pub fn modbus(&mut self) -> Option<&mut modbus::Panel> {
         match self {
             Self::Osdp(_) => None,
-            Self::Modbus(panel) => Some(panel.stretch()),
+            Self::Modbus(panel) => Some(panel),
         }
     }
 }

@@ -25,8 +25,12 @@ pub struct Turn {
     /// Not before this moment; where it lies ahead, there is nothing to say until then.
     pub from: Mono,
     /// When it is due. Among turns of one kind the earliest goes first. A probe waits for it while any panel of the line
-    /// answers, and goes from [`Turn::from`] on where none does.
+    /// answers, and goes from [`Turn::from`] on where none does. A panel that is polled as often as the line allows gives
+    /// the moment at which its last turn ended.
     pub deadline: Mono,
     /// How long the panel may take to begin its answer.
     pub window: Duration,
+    /// How many characters the answer has, 0 where that is not known: a buffering adapter may hold it back until it is
+    /// whole.
+    pub answer_characters: u32,
 }

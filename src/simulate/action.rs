@@ -10,6 +10,13 @@ use crate::wire::modbus::Table;
 pub enum Action {
     /// A card is presented.
     Card(Card),
+    /// A card is presented at another reader than the first.
+    CardAt {
+        /// Number of the reader, from 0.
+        reader: u8,
+        /// The card.
+        card: Card,
+    },
     /// A card of 64 bits whose number is CLOCK_MONOTONIC in nanoseconds at the moment that the panel has it:
     /// whoever receives it knows its own latency.
     TimedCard,
@@ -128,12 +135,12 @@ pub enum WireFault {
     Shorted,
 }
 
-/// What happens to a line as a whole, whoever is on it.
+/// What happens to a line as a whole, whatever is on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disturbance {
     /// Whether senders hear themselves.
     Echo(bool),
-    /// In so many of a million characters one bit arrives wrong.
+    /// In this many of a million characters one bit arrives wrong.
     Noise {
         /// 0 to 1,000,000.
         per_million: u32,
@@ -145,6 +152,8 @@ pub enum Disturbance {
 pub enum Fault {
     /// Every application command is answered by NAK 9, every Modbus request by exception 04.
     Nak(bool),
+    /// In a secure channel data goes out under a MAC, but in the clear (SCS_16). OSDP.
+    Unencrypted(bool),
     /// The panel hears and acts, but its replies are lost.
     Mute(bool),
     /// The panel neither hears nor answers.

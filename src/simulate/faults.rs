@@ -8,6 +8,7 @@ use super::{action::Fault, panel::Answer};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     pub(super) nak: bool,
+    pub(super) unencrypted: bool,
     mute: bool,
     pub(super) gone: bool,
     drop: u32,
@@ -32,6 +33,7 @@ impl Faults {
     pub(super) fn set(&mut self, fault: Fault) {
         match fault {
             Fault::Nak(on) => self.nak = on,
+            Fault::Unencrypted(on) => self.unencrypted = on,
             Fault::Mute(on) => self.mute = on,
             Fault::Gone(on) => self.gone = on,
             Fault::Drop(count) => self.drop = count,

@@ -1,15 +1,19 @@
 //! What is close to the system: calls that no crate wraps (the only place with `unsafe`), a fine timer, files that
-//! survive a power cut.
+//! survive a power cut, connections, and who has a file open.
 #![allow(
     unsafe_code,
     reason = "ioctls, adjtimex and sched_setscheduler, which get pointers to live, initialised locals; malloc_trim; a descriptor registered with the runtime"
 )]
 
+mod connect;
 pub mod files;
+mod holders;
 mod timer;
 
 use std::{io, mem, os::fd::AsRawFd};
 
+pub use connect::{NoSuchHost, connect};
+pub use holders::{Holder, holders};
 pub use timer::Timer;
 
 /// Turns on the kernel's RS-485 direction control (TIOCSRS485) with RTS raised while sending. `after_send`

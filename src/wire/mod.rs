@@ -10,3 +10,6 @@
 pub mod crc;
 pub mod modbus;
 pub mod osdp;
+mod sensitive;
+
+pub use sensitive::Sensitive;

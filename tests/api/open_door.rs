@@ -18,6 +18,32 @@ async fn a_building_without_locks_says_so_with_a_code() {
 }
 
 #[tokio::test]
+async fn a_token_that_floods_is_told_to_wait_and_others_are_not() {
+    let site = start().await;
+    let unlock = async |token: &str| {
+        site.ask_with("POST", DOOR, &format!("authorization: Bearer {token}\r\n"), "").await
+    };
+    let mut refused = None;
+    for asked in 0..100 {
+        let answer = unlock(&site.token).await;
+        if answer.status == 429 {
+            assert!(asked >= 20, "{asked}");
+            refused = Some(answer);
+            break;
+        }
+        assert_eq!(answer.status, 422);
+    }
+    let refused = refused.expect("100 unlocks took less than 40 s");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    let json = refused.json();
+    assert_eq!(json["code"], "rate_limited");
+    assert!(json["message"].as_str().unwrap().starts_with("Too many unlocks with this token"), "{json}");
+    let other = site.tokens.add("other", false, jiff::Timestamp::UNIX_EPOCH).unwrap();
+    assert_eq!(unlock(&other).await.status, 422);
+    assert_eq!(site.ask("GET", "/api/local/v1/panels", "").await.status, 200);
+}
+
+#[tokio::test]
 async fn wrong_requests_are_refused_by_field() {
     let site = start().await;
     for (body, fields) in [

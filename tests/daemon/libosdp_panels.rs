@@ -19,7 +19,7 @@ const ONLINE: &str = "intercom.panel.online";
 const OFFLINE: &str = "intercom.panel.offline";
 
 /// One line with panels at these addresses, called `panel-0`, …
-fn site(baud: u32, addresses: &[u8], settings: &str) -> Site {
+pub(super) fn site(baud: u32, addresses: &[u8], settings: &str) -> Site {
     let mut text = format!(
         "[[intercom]]\nid = 1\n\n[[bus]]\nname = \"street\"\nport = \"{{dir}}/street\"\nprotocol = \"osdp\"\nbaud = {baud}\n"
     );
@@ -50,7 +50,7 @@ fn swipe(panels: &mut Panels, events: &mut Events, address: u8, card: &str) -> V
 }
 
 /// A known card opens, an unknown one does not, and libosdp hears of both.
-fn known_opens_and_unknown_does_not(panels: &mut Panels, events: &mut Events, address: u8) {
+pub(super) fn known_opens_and_unknown_does_not(panels: &mut Panels, events: &mut Events, address: u8) {
     const RED: u8 = 1;
     const GREEN: u8 = 2;
     let opened_before = panels.count_commands(address, "Output");
@@ -148,25 +148,35 @@ fn with_the_configured_key_the_channel_is_secure_and_with_another_nothing_opens(
     }
 }
 
+/// The card that was presented before is told as an old one.
+fn wait_stale(events: &mut Events) {
+    let swiped = events.wait_type(SWIPED);
+    assert_eq!((verdict(&swiped), &swiped["data"]["raw"]), (("denied", "stale"), &json!(KNOWN)));
+}
+
 #[test]
 fn a_panel_with_another_key_is_insecure_and_opens_nothing() {
     let site = site(115_200, &[0], "secure_channel = \"required\"\nsecure_key_file = \"{dir}/key\"");
     site.write("key", "00112233445566778899aabbccddeeff");
     site.import(57, &[flats::known()]).ok();
     let line = libosdp::line(&site.path("street"), 115_200);
-    let another = ["--scbk", "ffeeddccbbaa99887766554433221100"];
-    let mut panels = Panels::start(&line.ports()[1], 115_200, "0", &another);
+    let another = "ffeeddccbbaa99887766554433221100";
+    let mut panels = Panels::start(&line.ports()[1], 115_200, "0", &["--scbk", another]);
     let mut daemon = Daemon::start(&site);
     let mut events = daemon.events(&site, 1);
-    daemon.log.wait("the complaint", |line| line.contains("the panel has another key").then_some(()));
-    let denied = swipe(&mut panels, &mut events, 0, KNOWN);
-    assert_eq!(verdict(&denied), ("denied", "insecure"));
-    // A later card's light shows that the panel has been through everything that the first one led to.
-    swipe(&mut panels, &mut events, 0, UNKNOWN);
-    panels.wait_command(0, "LED");
-    panels.wait_command(0, "LED");
-    assert_eq!(panels.count_commands(0, "Output"), 0);
+    let offline = events.wait_panel(OFFLINE, "panel-0");
+    assert!(offline["data"]["cause"].as_str().unwrap().contains("it has another key"), "{offline}");
+    daemon.wait_health("it has another key");
+    panels.tell(&format!("card 0 {KNOWN} 32 0"));
     assert_eq!(events.count_type("intercom.panel.secured"), 0);
+    daemon.stop();
+
+    site.write("key", another);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    wait_stale(&mut events);
+    assert_eq!(panels.count_commands(0, "Output"), 0);
+    known_opens_and_unknown_does_not(&mut panels, &mut events, 0);
     daemon.stop();
 }
 
@@ -218,14 +228,15 @@ fn a_swapped_panel_gets_a_key_only_when_somebody_says_so() {
     events.wait_panel(OFFLINE, "panel-0");
 
     let mut panels = Panels::start(&line.ports()[1], 115_200, "0", &[]);
-    events.wait_panel(ONLINE, "panel-0");
-    let denied = swipe(&mut panels, &mut events, 0, KNOWN);
-    assert_eq!(verdict(&denied), ("denied", "insecure"));
+    daemon.wait_health("it has another key");
+    panels.tell(&format!("card 0 {KNOWN} 32 0"));
     assert_eq!(panels.count_commands(0, "Keyset"), 0);
 
     site.run(["panel", "pair", "panel-0"]).ok();
     panels.wait_command(0, "Keyset");
     events.wait_panel("intercom.panel.secured", "panel-0");
+    wait_stale(&mut events);
+    assert_eq!(panels.count_commands(0, "Output"), 0);
     known_opens_and_unknown_does_not(&mut panels, &mut events, 0);
     daemon.stop();
 }
@@ -332,7 +343,7 @@ fn a_panel_that_refuses_is_told_apart_from_one_that_is_away() {
     for fault in ["mute", "gone"] {
         panels.tell(&format!("{fault} 0 on"));
         let offline = events.wait_panel(OFFLINE, "panel-0");
-        assert_eq!(offline["data"]["cause"], "no valid reply for 8 s");
+        assert_eq!(offline["data"]["cause"], "no valid reply for 8 s: check its power and the wiring");
         known_opens_and_unknown_does_not(&mut panels, &mut events, 1);
         panels.tell(&format!("{fault} 0 off"));
         events.wait_panel(ONLINE, "panel-0");

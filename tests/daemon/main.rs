@@ -9,9 +9,12 @@ mod delivery;
 mod directory;
 mod home_assistant;
 mod journal;
+mod key_files;
 mod libosdp_panels;
 mod modbus_panels;
 mod ports;
+mod rogue;
+mod roll_back;
 mod signed;
 mod storage;
 #[path = "../support/mod.rs"]

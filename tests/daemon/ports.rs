@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use intercom_gateway::simulate::{
-    action::{Action, Fault},
-    panel::Observation,
+use intercom_gateway::{
+    clock,
+    simulate::{
+        action::{Action, Fault},
+        panel::Observation,
+    },
 };
 
 use serde_json::Value;
@@ -260,5 +263,51 @@ fn one_dead_panel_of_four_leaves_the_others_at_work() {
     events.wait_panel(ONLINE, "street-2");
     opens(&panels, &mut events, "street-2");
     assert_eq!(events.count_type(OFFLINE), 1);
+    daemon.stop();
+}
+
+#[test]
+fn a_serial_server_that_floods_costs_little() {
+    let flooding = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = flooding.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let noise: Vec<u8> = (0..65_536_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        while let Ok((mut stream, _)) = flooding.accept() {
+            while std::io::Write::write_all(&mut stream, &noise).is_ok() {}
+        }
+    });
+    let site = site(&[("street", &format!("tcp://{address}"), "baud = 115200", &[0, 1])]);
+    let mut daemon = Daemon::start(&site);
+    daemon.log.wait("the open port", |line| line.contains("port is open").then_some(()));
+    let (before, begun) = (daemon.cpu_ticks(), clock::mono());
+    std::thread::sleep(Duration::from_secs(4));
+    let percent = (daemon.cpu_ticks() - before) as f64 / clock::mono().since(begun).as_secs_f64();
+    assert!(percent < 10.0, "{percent:.1} % of a core");
+    let mut events = daemon.events(&site, 1);
+    events.wait_type(OFFLINE);
+    daemon.stop();
+}
+
+#[test]
+fn another_program_that_takes_the_bytes_is_named_while_they_are_missing() {
+    let site = site(&[("street", "{dir}/street", "", &[0])]);
+    let panels = Panels::start(&site, false);
+    let port = std::fs::File::open(site.path("street")).unwrap();
+    let mut thief = std::process::Command::new("sleep").arg("600").stdin(port).spawn().unwrap();
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    events.wait_type(ONLINE);
+    let name = format!("sleep (process {})", thief.id());
+    assert_eq!(daemon.log.count(&name), 0, "it does no harm");
+    panels.fault("street-0", Fault::Gone(true));
+    daemon.log.wait("who has the port", |line| (line.contains("WARN") && line.contains(&name)).then_some(()));
+    daemon.wait_health(&name);
+    // The port is reopened meanwhile, as all its panels are silent.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(daemon.log.count("nobody takes bytes"), 0);
+    panels.fault("street-0", Fault::Gone(false));
+    daemon.log.wait("the end of it", |line| line.contains("nobody takes bytes").then_some(()));
+    thief.kill().unwrap();
+    thief.wait().unwrap();
     daemon.stop();
 }

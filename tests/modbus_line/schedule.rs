@@ -84,7 +84,7 @@ fn fast_things_keep_their_period_and_slow_ones_stretch_evenly() {
     world.run(Duration::from_secs(30));
     let inputs = world.events.iter().filter(|told| matches!(told.event, Event::Inputs { .. })).count();
     assert!((285..=305).contains(&inputs), "{inputs} looks at the door in 30 s");
-    let stretches: Vec<f64> = (1..=10).map(|number| world.driver(number).stretch().unwrap()).collect();
+    let stretches: Vec<f64> = (1..=10).map(|number| world.modbus(number).stretch()).collect();
     let (least, most) = stretches
         .iter()
         .fold((f64::MAX, 0.0_f64), |(least, most), stretch| (least.min(*stretch), most.max(*stretch)));
@@ -96,7 +96,7 @@ fn what_the_wire_can_carry_is_not_stretched() {
     let mut world = mixed(2);
     world.run(Duration::from_secs(20));
     for number in 1..=2 {
-        assert!(world.driver(number).stretch().unwrap() < 1.05);
+        assert!(world.modbus(number).stretch() < 1.05);
     }
 }
 

@@ -63,6 +63,11 @@ pub struct Model {
     pub lines: Option<(Table, u16, u16)>,
     /// Reads of the table that begin here or cover it get exception 02.
     pub hole: Option<(Table, u16)>,
+    /// Requests for any of these registers get exception 02, or no answer where [`Model::is_mute`].
+    pub absent: Vec<(Table, std::ops::Range<u16>)>,
+    pub is_mute: bool,
+    /// This many of the next requests get exception 02, whatever they are for: it is booting.
+    pub refuses: u32,
     /// Codes that wait; the queue of the profile of [`profile`].
     pub queue: VecDeque<u64>,
     pub busy_until: Mono,
@@ -160,10 +165,19 @@ pub fn timing() -> Timing {
     Timing::modbus(BAUD, 11, false)
 }
 
+/// `reply_timeout` where nothing is configured.
+const REPLY_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// A driver for a panel with these lines.
 pub fn driver(unit: u8, profile: &Profile, lines: u16, limits: Limits) -> Driver {
     let (profile, lines) = (Arc::new(profile.clone()), (1..=lines).collect());
-    Driver::Modbus(Box::new(Panel::new(Settings { unit, profile, lines, limits })))
+    Driver::Modbus(Box::new(Panel::new(Settings {
+        unit,
+        profile,
+        lines,
+        limits,
+        reply_timeout: REPLY_TIMEOUT,
+    })))
 }
 
 /// What the register of a line holds at a time.
@@ -220,7 +234,12 @@ impl World {
         self.collect();
     }
 
-    /// A request of somebody, to the panel with this number, is on its way from now on.
+    /// The panel with this number, for what Modbus alone has.
+    pub fn modbus(&mut self, number: usize) -> &mut Panel {
+        self.driver(number).modbus().unwrap()
+    }
+
+    /// The panel with this number.
     pub fn driver(&mut self, number: usize) -> &mut Driver {
         self.line.driver(number).unwrap()
     }
@@ -315,9 +334,9 @@ impl World {
         }
         let answer = match &request {
             Ok(request) => self.models[number].carry_out(self.now, request),
-            Err(exception) => Answer::Exception(*exception),
+            Err(exception) => Some(Answer::Exception(*exception)),
         };
-        let mut answer = answer;
+        let Some(mut answer) = answer else { return };
         // An answer that is late, and of another length or under another's address as well, is the timely answer to
         // another request as far as anybody can tell: one fault at a time.
         let in_time = !late && sent == self.asked[number] && self.now < sent + Duration::from_millis(100);
@@ -366,6 +385,9 @@ impl Model {
             registers: BTreeMap::new(),
             lines: Some((Table::Input, 0, 100)),
             hole: None,
+            absent: Vec::new(),
+            is_mute: false,
+            refuses: 0,
             queue: VecDeque::new(),
             busy_until: Mono::ZERO,
             written: Vec::new(),
@@ -400,7 +422,30 @@ impl Model {
         }
     }
 
-    fn carry_out(&mut self, now: Mono, request: &Request) -> Answer {
+    /// What it answers; `None`: nothing.
+    pub fn carry_out(&mut self, now: Mono, request: &Request) -> Option<Answer> {
+        if self.refuses > 0 {
+            self.refuses -= 1;
+            return Some(Answer::Exception(Exception::IllegalDataAddress));
+        }
+        if self.lacks(request) {
+            return (!self.is_mute).then_some(Answer::Exception(Exception::IllegalDataAddress));
+        }
+        Some(self.do_it(now, request))
+    }
+
+    fn lacks(&self, request: &Request) -> bool {
+        let (start, count) = request.span();
+        let table = match request {
+            Request::Read { table, .. } => *table,
+            Request::WriteCoil { .. } | Request::WriteCoils { .. } => Table::Coil,
+            Request::WriteRegister { .. } | Request::WriteRegisters { .. } => Table::Holding,
+        };
+        let end = start + count as u16;
+        self.absent.iter().any(|(of, range)| *of == table && start < range.end && range.start < end)
+    }
+
+    fn do_it(&mut self, now: Mono, request: &Request) -> Answer {
         if let Request::Read { table, start, count } = *request {
             let addresses = start..start + count;
             if self.hole.is_some_and(|(of, hole)| of == table && addresses.contains(&hole)) {

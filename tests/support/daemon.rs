@@ -67,11 +67,32 @@ impl Daemon {
         body
     }
 
+    /// Waits until `/healthz` has a reason with these words: it looks around once a second.
+    pub fn wait_health(&self, words: &str) {
+        let mut health = Value::Null;
+        for _ in 0..100 {
+            health = self.health();
+            let reasons = health["reasons"].as_array().expect("a list");
+            if reasons.iter().any(|reason| reason.to_string().contains(words)) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("waited for {words:?} in {health}");
+    }
+
     /// A request with a token: the status, and its answer as JSON, as text where it is none, null where there is none.
     pub fn ask(&self, method: &str, path: &str, token: &str) -> (u16, Value) {
+        self.ask_with(method, path, token, "")
+    }
+
+    /// As [`Daemon::ask`], with a body.
+    pub fn ask_with(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(self.address()).unwrap();
+        let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
         );
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();

@@ -16,6 +16,7 @@ pub mod lines;
 pub mod mosquitto;
 pub mod peers;
 pub mod pymodbus;
+pub mod rogue;
 pub mod simulated;
 pub mod site;
 

@@ -28,12 +28,14 @@ address = 0
 /// A directory with a configuration; removed at the end.
 pub struct Site {
     dir: tempfile::TempDir,
+    /// Runs here in place of the binary under test.
+    other: Option<PathBuf>,
 }
 
 impl Site {
     /// `rest` is what follows `[gateway]` and `[http]` in the configuration; `{dir}` in it is this place.
     pub fn new(rest: &str) -> Self {
-        let site = Self { dir: tempfile::tempdir().unwrap() };
+        let site = Self { dir: tempfile::tempdir().unwrap(), other: None };
         site.configure(rest);
         site
     }
@@ -46,6 +48,11 @@ impl Site {
         );
         let text = text.replace("{dir}", self.dir.path().to_str().unwrap());
         std::fs::write(self.config_path(), text).unwrap();
+    }
+
+    /// Lets another binary run here from now on; `None`: the binary under test.
+    pub fn run_by(&mut self, other: Option<PathBuf>) {
+        self.other = other;
     }
 
     /// A file of this place.
@@ -74,7 +81,7 @@ impl Site {
 
     /// The binary with this place's configuration.
     pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = binary();
+        let mut command = self.other.as_deref().map_or_else(binary, without_settings);
         command.arg("--config").arg(self.config_path()).args(arguments).current_dir(self.dir.path());
         command
     }
@@ -98,7 +105,11 @@ impl Site {
 
 /// The binary under test, in an environment without settings.
 pub fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_intercom-gateway"));
+    without_settings(Path::new(env!("CARGO_BIN_EXE_intercom-gateway")))
+}
+
+fn without_settings(program: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
         if name_text.starts_with("INTERCOM_GATEWAY") || name_text == "JOURNAL_STREAM" {

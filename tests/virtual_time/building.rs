@@ -4,11 +4,11 @@ use std::{num::NonZeroU16, time::Duration};
 
 use intercom_gateway::{
     access::{Directory, DirectoryBuilder, DirectoryEntry, KeyOrder},
-    bus::{DoorwaySettings, LockSettings},
+    bus::{DoorSettings, DoorwaySettings, LockSettings},
     domain::{KeyCode, Name, OutputActive},
     panel::{
         Driver, Entropy,
-        osdp::{KeptKey, Panel, Security, Settings},
+        osdp::{CurrentKey, KeyRecord, Panel, PanelKey, Security, Settings},
     },
     simulate::{
         action::{Action, Card},
@@ -18,10 +18,14 @@ use intercom_gateway::{
     wire::osdp::Scbk,
 };
 
-use crate::world::Disk;
-
 /// The intercom of all doors.
 pub const INTERCOM: u64 = 1;
+/// Inputs of the contact and of the exit button, where a door has them.
+pub const CONTACT: u8 = 0;
+pub const EXIT: u8 = 1;
+/// A read is stale where the last POLL that was answered by ACK was first sent longer ago (contract §5), on lines whose
+/// cycle is as short as it is here.
+pub const STALE_AFTER: Duration = Duration::from_secs(3);
 /// How long an unlock lasts, in units of 100 ms.
 pub const OPEN_TENTHS: u16 = 30;
 
@@ -32,8 +36,10 @@ pub struct Door {
     pub security: Security,
     /// The key of `secure_key_file`.
     pub fixed_key: Option<Scbk>,
-    /// The key that an earlier run of the gateway kept.
-    pub kept_key: Option<KeptKey>,
+    /// The key that the panel proved in an earlier run of the gateway.
+    pub kept_key: Option<Scbk>,
+    /// Contact and exit button.
+    pub contacts: Option<DoorSettings>,
     pub feedback: bool,
     pub turnaround: Duration,
     /// How many characters of its replies reach the gateway at once.
@@ -43,7 +49,7 @@ pub struct Door {
 impl Door {
     /// In a secure channel with a configured key; answers after 2 ms.
     pub fn secured(address: u8, seed: u64) -> Self {
-        let key = Scbk::new([address ^ 0x5A; 16]);
+        let key = Scbk::new([address | 0x80; 16]);
         let setup = PanelSetup::new(address, ChannelSetup::Key(key.clone()), seed);
         Self { fixed_key: Some(key), security: Security::Required, ..Self::plain(setup) }
     }
@@ -55,6 +61,7 @@ impl Door {
             security: Security::Off,
             fixed_key: None,
             kept_key: None,
+            contacts: None,
             feedback: true,
             turnaround: Duration::from_millis(2),
             batch: 1,
@@ -76,13 +83,13 @@ impl Door {
     }
 
     /// What is on the gateway's disk of it at first.
-    pub fn disk(&self) -> Disk {
-        let key = self.kept_key.as_ref().map(|kept| (kept.scbk.clone(), kept.proven));
-        Disk { key, serial: None }
+    pub fn disk(&self) -> KeyRecord {
+        let current = self.kept_key.clone().map(|key| CurrentKey::Known(PanelKey::new(key).unwrap()));
+        KeyRecord { current, ..KeyRecord::default() }
     }
 
-    pub fn driver(&self, disk: &Disk, seed: u64) -> (DoorwaySettings, Driver) {
-        let station = DoorwaySettings {
+    pub fn driver(&self, disk: &KeyRecord, seed: u64) -> (DoorwaySettings, Driver) {
+        let doorway = DoorwaySettings {
             panel: self.name(),
             intercom: INTERCOM,
             lock: Some(LockSettings {
@@ -90,18 +97,23 @@ impl Door {
                 open: NonZeroU16::new(OPEN_TENTHS).unwrap(),
                 active: OutputActive::On,
             }),
-            door: None,
+            door: self.contacts.clone(),
             feedback: self.feedback,
             key_order: KeyOrder::AsRead,
         };
         let settings = Settings {
             address: self.setup.address,
             security: self.security,
-            fixed_key: self.fixed_key.clone(),
-            kept_key: disk.key.clone().map(|(scbk, proven)| KeptKey { scbk, proven }),
-            known_serial: disk.serial,
+            record: KeyRecord {
+                from_config: self.fixed_key.clone().map(|key| PanelKey::new(key).unwrap()),
+                ..disk.clone()
+            },
+            key_fault: None,
+            strays: Vec::new(),
+            reply_timeout: Duration::from_millis(200),
+            stale_after: STALE_AFTER,
         };
-        (station, Driver::Osdp(Box::new(Panel::new(settings, Box::new(Seeded(Chance::new(seed)))))))
+        (doorway, Driver::Osdp(Box::new(Panel::new(settings, Box::new(Seeded(Chance::new(seed)))))))
     }
 }
 
@@ -152,6 +164,6 @@ pub fn card(number: u32) -> Action {
 
 /// The number of a key that is presented.
 pub fn card_number(action: &Action) -> Option<u32> {
-    let Action::Card(card) = action else { return None };
+    let (Action::Card(card) | Action::CardAt { card, .. }) = action else { return None };
     Some(u32::from_be_bytes(card.data.as_slice().try_into().ok()?) ^ 0xC0DE_0000)
 }

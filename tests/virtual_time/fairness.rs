@@ -146,16 +146,65 @@ fn a_flood_of_commands_at_one_panel_leaves_turns_to_the_others() {
     for request in 0..400 {
         let by = UnlockedBy { kind: UnlockKind::Command, id: None };
         world.plan(world.now, Planned::Unlock { panel: 0, by, request });
-        // An OUT and its answer take the line for longer than that: there is always another one.
+        // An OUT, its answer and a poll take the line for longer than that: there is always another one.
         world.run_for(world.character() * 20);
     }
     let turns = world.checks.turns.iter().rev().take(100).filter(|turn| turn.code == OUT).count();
-    assert!(turns >= 80, "the line is not flooded: {turns} of 100 turns");
+    // Those that wait together are one OUT, and a round of polls goes before the next.
+    assert!((15..=25).contains(&turns), "{turns} of 100 turns");
     for (panel, before) in before.into_iter().enumerate().skip(1) {
         let polls = world.checks.polls(panel) - before;
-        assert!(polls >= 3, "panel {panel} was polled {polls} times");
+        assert!(polls >= 30, "panel {panel} was polled {polls} times");
         assert_eq!(world.state(panel), PanelState::Online);
     }
+}
+
+/// Eight `open-door` at once of one token at one panel, again and again, and residents at all the others.
+#[test]
+fn a_flood_at_one_of_sixteen_makes_nobody_else_wait_for_more_than_two_rounds() {
+    const PANELS: usize = 16;
+    let mut world = settled(PANELS as u8, 9600, 13);
+    let round = world.character() * POLL_CYCLE * PANELS as u32;
+    let mut request = 0;
+    let mut flood = |world: &mut World| {
+        for _ in 0..8 {
+            let by = UnlockedBy { kind: UnlockKind::Command, id: None };
+            world.plan(world.now, Planned::Unlock { panel: 0, by, request });
+            request += 1;
+        }
+    };
+    let (mut events, mut doors) = (Vec::new(), Vec::new());
+    for number in 0..60 {
+        let panel = 1 + number * 7 % (PANELS - 1);
+        // Not in step with the flood.
+        for _ in 0..1 + number % 3 {
+            flood(&mut world);
+            world.run_for(Duration::from_millis(170 + 37 * (number as u64 % 5)));
+        }
+        let (told, outs, at) = (world.told.len(), world.checks.outs(panel).len(), world.now);
+        world.plan(at, Planned::Act { panel, action: card(0) });
+        flood(&mut world);
+        while world.checks.outs(panel).len() == outs {
+            assert!(world.now < at + Duration::from_secs(2), "a resident at panel {panel} waits for 2 s");
+            flood(&mut world);
+            let limit = world.now + Duration::from_millis(200);
+            world.run_while(limit, |world| world.checks.outs(panel).len() == outs);
+        }
+        let name = world.peers[panel].door.name();
+        let swiped = world.told[told..].iter().find_map(|(at, what)| {
+            matches!(what, Told::Event(EventBody::KeySwiped(swipe)) if swipe.panel == name).then_some(*at)
+        });
+        let swiped = swiped.unwrap();
+        events.push(swiped.since(at));
+        doors.push(world.now.since(swiped));
+    }
+    events.sort();
+    doors.sort();
+    let (slowest, door) = (*events.last().unwrap(), *doors.last().unwrap());
+    println!("read after {:?}, {slowest:?} at most; unlocked {door:?} later", percentile(&events, 50));
+    // Every second turn is an OUT, which with its answer is as long as half a poll more.
+    assert!(slowest <= round * 5 / 2 + world.character() * RAW_REPLY, "{slowest:?} of rounds of {round:?}");
+    assert!(door <= world.character() * (2 * POLL_CYCLE + OUT_COMMAND), "{door:?}");
 }
 
 #[test]

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use intercom_gateway::{
     bus::{
-        Timing,
+        Exchanges, Timing,
         schedule::{LineStats, Schedule},
     },
     domain::Mono,
     panel::{
         Driver, OsEntropy,
-        osdp::{Panel, Security, Settings},
+        osdp::{KeyRecord, Panel, Security, Settings},
     },
     wire::osdp::{Check, Header, Reply, emit, reply::PdId},
 };
@@ -22,9 +22,11 @@ fn line(timing: Timing) -> (Schedule, Mono) {
     let settings = Settings {
         address: ADDRESS,
         security: Security::Off,
-        fixed_key: None,
-        kept_key: None,
-        known_serial: None,
+        record: KeyRecord::default(),
+        key_fault: None,
+        strays: Vec::new(),
+        reply_timeout: Duration::from_millis(200),
+        stale_after: Duration::from_secs(3),
     };
     let driver = Driver::Osdp(Box::new(Panel::new(settings, Box::new(OsEntropy))));
     let mut line = Schedule::new(timing, vec![driver], Mono::ZERO);
@@ -98,6 +100,20 @@ proptest! {
         let LineStats { exchanges, timeouts, .. } = line.stats();
         prop_assert_eq!(exchanges + timeouts, 1);
     }
+}
+
+#[test]
+fn idle_marks_are_no_noise() {
+    let timing = Timing::new(9600, 10, false);
+    let (mut line, sent) = line(timing);
+    let bytes = [&[0xFF, 0xFF][..], &answer(), &[0xFF]].concat();
+    let end = receive(&mut line, timing, sent, &bytes, 3);
+    line.advance(end + timing.inter_character);
+    let stats = line.stats();
+    assert_eq!((stats.exchanges, stats.noise), (1, 0));
+    line.receive(end + timing.inter_character, &[0xFF, 0x00]);
+    assert_eq!(line.stats().noise, 1);
+    assert_eq!(line.exchanges(0), Exchanges { answered: 1, lost: 0 });
 }
 
 #[test]

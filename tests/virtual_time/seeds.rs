@@ -23,7 +23,8 @@ pub fn run_all<T: Tally>(test: &str, count: u64, scenario: impl Fn(u64, bool, &m
         scenario(seed, true, &mut tally);
         return tally;
     }
-    let count = number_from_environment("VIRTUAL_TIME_SEEDS").unwrap_or(count);
+    let times = number_from_environment("VIRTUAL_TIME_TIMES").unwrap_or(1);
+    let count = number_from_environment("VIRTUAL_TIME_SEEDS").unwrap_or(count * times);
     let next = AtomicU64::new(0);
     let failed = Mutex::new(None);
     let workers = thread::available_parallelism().map_or(2, usize::from);

@@ -1,57 +1,79 @@
 //! One line: the core at one end, simulated panels at the other, and between them what a cable does.
 
+mod on_the_line;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use intercom_gateway::{
     access::{Directory, Now},
     bus::{
-        Keep, Timing,
+        Timing,
         core::{Core, Moment, Output},
     },
-    domain::{EventBody, Mono, Name, PanelState, event::UnlockedBy},
-    panel::{Failure, osdp::OFFLINE_AFTER},
+    domain::{EventBody, Mono, Name, PanelState, PanelStatus, event::UnlockedBy},
+    panel::{
+        Failure,
+        osdp::{KeyRecord, OFFLINE_AFTER},
+    },
     simulate::{
         action::Action,
         chance::Chance,
         line::{Line, LineRate, LineSettings, StationId},
         panel::{EventId, Observation, SimulatedPanel},
-        receiver::{Heard, Receiver},
+        receiver::Receiver,
     },
-    wire::osdp::{Parsed, Scbk, parse},
 };
 
 use crate::{
+    attacker::Attacker,
     building::{Door, card_number},
     checks::Checks,
-    faults::{Fate, Faults},
+    faults::Faults,
+    half_living::Temper,
+    invariants::Invariants,
 };
 
 /// A panel with its end of the line, and everything that happened to it.
 pub struct Peer {
     pub door: Door,
     pub panel: SimulatedPanel,
+    /// How far it does what a panel should.
+    pub temper: Temper,
     pub station: StationId,
     /// From the last stop bit of a command to the first start bit of the reply.
     pub turnaround: Duration,
     pub seen: Vec<(Mono, Observation)>,
     /// What is on the gateway's disk of it.
-    pub disk: Disk,
-}
-
-/// What the gateway remembers of a panel across its restarts.
-#[derive(Clone, Debug, Default)]
-pub struct Disk {
-    pub key: Option<(Scbk, bool)>,
-    pub serial: Option<u32>,
+    pub disk: KeyRecord,
+    /// What is to be written next.
+    latest: Option<(KeyRecord, u64)>,
+    is_writing: bool,
 }
 
 /// Something planned for a moment.
 #[derive(Clone, Debug)]
 pub enum Planned {
-    Act { panel: usize, action: Action },
-    Unlock { panel: usize, by: UnlockedBy, request: u64 },
+    Act {
+        panel: usize,
+        action: Action,
+    },
+    Unlock {
+        panel: usize,
+        by: UnlockedBy,
+        request: u64,
+    },
     Noise(Vec<u8>),
-    Stored { panel: usize, stored: bool, key: Scbk, serial: Option<u32> },
+    /// A write of a panel's record ends.
+    Stored {
+        panel: usize,
+        stored: bool,
+        record: Box<KeyRecord>,
+        version: u64,
+    },
+    /// It is tried again.
+    Write {
+        panel: usize,
+    },
     Faults(Faults),
     GatewayStarts,
 }
@@ -69,7 +91,12 @@ pub struct DiskManners {
 #[derive(Clone, Debug)]
 pub enum Told {
     Event(EventBody),
-    Unlocked { request: u64, result: Result<(), Failure> },
+    Unlocked {
+        request: u64,
+        result: Result<(), Failure>,
+    },
+    /// Not by the core: this one is new.
+    GatewayStarted,
 }
 
 /// A card that a panel has read.
@@ -89,6 +116,10 @@ pub struct World {
     /// Request, panel, time.
     pub unlocks_asked: Vec<(u64, usize, Mono)>,
     pub checks: Checks,
+    pub invariants: Invariants,
+    pub attacker: Option<Attacker>,
+    /// Panels that somebody attacks or has attacked.
+    pub attacked: Vec<usize>,
     pub chance: Chance,
     pub disk: DiskManners,
     pub trace: bool,
@@ -102,13 +133,19 @@ pub struct World {
     line: Line,
     gateway: StationId,
     noise: StationId,
+    /// The attacker's end of the line.
+    intruder: StationId,
     receiver: Receiver,
+    /// The core told of something in this turn.
+    is_told: bool,
     plan: BTreeMap<(Mono, u64), Planned>,
     planned: u64,
 }
 
 /// How long the gateway is without power: longer than the frame that was cut off.
 const OFF_TIME: Duration = Duration::from_millis(100);
+/// How long after a failed write the record is written again.
+const WRITE_RETRY: Duration = Duration::from_secs(10);
 /// How long a turn of the loop may lead to nothing before it counts as spinning.
 const IDLE_TURNS: u32 = 1000;
 
@@ -121,14 +158,17 @@ impl World {
         let mut line = Line::new(settings);
         let gateway = line.add_station(usize::MAX);
         let noise = line.add_station(1);
+        let intruder = line.add_station(usize::MAX);
         let peer = |door: Door| {
             let station = line.add_station(door.batch);
             let (panel, turnaround) = (SimulatedPanel::new(door.setup.clone()), door.turnaround);
-            Peer { panel, station, turnaround, seen: Vec::new(), disk: door.disk(), door }
+            let (temper, seen, disk) = (Temper::Well, Vec::new(), door.disk());
+            Peer { panel, temper, station, turnaround, seen, disk, latest: None, is_writing: false, door }
         };
         let peers: Vec<Peer> = doors.into_iter().map(peer).collect();
         let timing = Timing::new(baud, 10, buffered);
         let checks = Checks::new(&peers, timing);
+        let invariants = Invariants::new(&peers);
         let core = new_core(timing, &peers, &mut chance, &directory, Mono::ZERO);
         Self {
             now: Mono::ZERO,
@@ -138,6 +178,9 @@ impl World {
             reads: Vec::new(),
             unlocks_asked: Vec::new(),
             checks,
+            invariants,
+            attacker: None,
+            attacked: Vec::new(),
             chance,
             disk: DiskManners { fails: 0.0, slow: Duration::from_millis(20) },
             trace: false,
@@ -149,7 +192,9 @@ impl World {
             line,
             gateway,
             noise,
+            intruder,
             receiver: Receiver::default(),
+            is_told: false,
             plan: BTreeMap::new(),
             planned: 0,
         }
@@ -160,14 +205,24 @@ impl World {
         self.plan.insert((at, self.planned), what);
     }
 
+    /// Expects nothing of a plaintext panel that is attacked.
+    pub fn give_up(&mut self, panel: usize) {
+        self.checks.give_up(panel);
+        self.invariants.give_up(panel);
+    }
+
     pub fn character(&self) -> Duration {
         self.timing.character
     }
 
     /// What outsiders would see of a panel.
     pub fn state(&mut self, panel: usize) -> PanelState {
+        self.status(panel).state
+    }
+
+    pub fn status(&mut self, panel: usize) -> PanelStatus {
         let moment = moment(self.now, &self.directory);
-        self.core.statuses(&moment)[panel].state
+        self.core.statuses(&moment).swap_remove(panel)
     }
 
     /// The gateway loses its power and starts again, soon, with what is on its disk.
@@ -176,11 +231,11 @@ impl World {
         for what in std::mem::take(&mut self.plan) {
             match what {
                 // Whether the write that was under way has reached the disk is a matter of luck.
-                (_, Planned::Stored { panel, stored: true, key, serial }) if self.chance.happens(0.5) => {
-                    self.peers[panel].disk = Disk { key: Some((key.clone(), false)), serial };
-                    self.checks.key_on_disk(panel, &key);
+                (_, Planned::Stored { panel, stored: true, record, .. }) if self.chance.happens(0.5) => {
+                    self.checks.record_on_disk(panel, &record);
+                    self.peers[panel].disk = *record;
                 }
-                (_, Planned::Stored { .. } | Planned::Unlock { .. }) => {}
+                (_, Planned::Stored { .. } | Planned::Write { .. } | Planned::Unlock { .. }) => {}
                 (at, what) => drop(self.plan.insert(at, what)),
             }
         }
@@ -189,10 +244,17 @@ impl World {
         self.run_for(OFF_TIME);
     }
 
+    /// The gateway begins its orderly end.
+    pub fn stop(&mut self) {
+        self.note("the gateway stops");
+        self.core.stop(&moment(self.now, &self.directory));
+    }
+
     pub fn arm_pairing(&mut self, panel: usize, time: Duration) {
         self.note("panel pair");
         self.checks.pairing_armed(panel, self.now + time);
-        let armed = self.core.arm_pairing(&self.peers[panel].door.name(), self.now + time);
+        let moment = moment(self.now, &self.directory);
+        let armed = self.core.arm_pairing(&moment, &self.peers[panel].door.name(), self.now + time);
         assert_eq!(armed, Some(true));
     }
 
@@ -248,6 +310,7 @@ impl World {
             let end = run.end_of(bytes.len() - 1);
             self.checks.line_was_busy_until(end);
             if run.from != self.gateway && !self.is_off {
+                self.invariants.heard(self.now, &bytes);
                 self.core.receive(&moment(self.now, &self.directory), &bytes);
                 self.take_outputs();
             }
@@ -269,73 +332,23 @@ impl World {
             self.core.advance(&moment(self.now, &self.directory));
         }
         self.take_outputs();
+        self.look();
     }
 
-    /// The panels hear what is on the line, each other included.
-    fn hear(&mut self, bytes: &[u8], end: Mono) {
-        let mut receiver = std::mem::take(&mut self.receiver);
-        receiver.hear(bytes, end, |heard, _| self.distribute(&heard));
-        self.receiver = receiver;
-    }
-
-    fn distribute(&mut self, heard: &Heard<'_>) {
-        for number in 0..self.peers.len() {
-            let peer = &mut self.peers[number];
-            let answer = match heard {
-                Heard::Frame(frame) => peer.panel.handle_frame(self.now, frame),
-                Heard::Broken(raw) => peer.panel.handle_broken(self.now, raw),
-            };
-            self.observe(number);
-            if let Some(answer) = answer {
-                self.answer(number, answer.bytes, answer.delay);
-            }
-        }
-    }
-
-    fn answer(&mut self, number: usize, mut bytes: Vec<u8>, delay: Duration) {
-        let peer = &self.peers[number];
-        let start = self.now + peer.turnaround + delay;
-        let station = peer.station;
-        let fate = self.faults.of_reply(&mut self.chance, peer.door.is_plain());
-        if self.trace {
-            self.trace_frame("reply", &bytes, &format!("{fate:?}"));
-        }
-        match fate {
-            Fate::Arrives => self.line.transmit(station, &bytes, start),
-            Fate::Lost => {}
-            Fate::Damaged => {
-                self.faults.damage(&mut self.chance, &mut bytes);
-                self.line.transmit(station, &bytes, start);
-            }
-            Fate::Twice(gap) => {
-                self.line.transmit(station, &bytes, start);
-                let again = start + self.character() * bytes.len() as u32 + gap;
-                self.line.transmit(station, &bytes, again);
-            }
-            Fate::Late(late) => self.line.transmit(station, &bytes, start + late),
-        }
-    }
-
-    fn transmit(&mut self) {
-        let mut bytes = Vec::new();
-        if self.is_off || !self.core.poll_transmit(self.now, &mut bytes) {
+    fn look(&mut self) {
+        if self.is_off {
             return;
         }
-        self.checks.transmission(self.now, &bytes, &self.core.stats());
-        let fate = self.faults.of_command(&mut self.chance);
-        if self.trace {
-            self.trace_frame("command", &bytes, &format!("{fate:?}"));
+        if std::mem::take(&mut self.is_told) || self.invariants.wants_look(self.now) {
+            let statuses = self.core.statuses(&moment(self.now, &self.directory));
+            self.invariants.look(self.now, &statuses);
         }
-        match fate {
-            Fate::Lost => return,
-            Fate::Damaged => self.faults.damage(&mut self.chance, &mut bytes),
-            _ => {}
-        }
-        self.line.transmit(self.gateway, &bytes, self.now);
+        self.invariants.check(self.now);
     }
 
     fn take_outputs(&mut self) {
         while let Some(output) = self.core.poll_output() {
+            self.is_told = true;
             match output {
                 Output::Event(body) => {
                     if self.trace {
@@ -344,48 +357,53 @@ impl World {
                     if let EventBody::PanelOffline(panel) = &body {
                         self.check_offline(panel.panel.as_str());
                     }
+                    self.invariants.event(self.now, &body, &self.peers);
                     self.checks.event(self.now, &body);
                     self.told.push((self.now, Told::Event(body)));
                 }
                 Output::Unlocked { request, result } => {
                     self.told.push((self.now, Told::Unlocked { request, result }));
                 }
-                Output::Keep { panel, keep } => self.keep(panel, keep),
+                Output::Keep { panel, record, version } => {
+                    self.checks.key_proven(panel, record.current.is_some());
+                    self.peers[panel].latest = Some((*record, version));
+                    if !self.peers[panel].is_writing {
+                        self.write(panel);
+                    }
+                }
                 Output::Changed | Output::LinesChanged | Output::Measured { .. } => {}
             }
         }
     }
 
-    /// Offline is told 8 s after the last valid reply, to the nanosecond.
+    /// A panel is told to be offline 8 s after its last POLL that was answered in order; where none ever was, 8 s after the
+    /// start. Where it was told to be insecure instead, somebody was heard meanwhile.
     fn check_offline(&mut self, name: &str) {
         let moment = moment(self.now, &self.directory);
         let statuses = self.core.statuses(&moment);
         let status = statuses.iter().find(|status| status.panel.as_str() == name).unwrap();
-        let since = status.last_seen.map_or(self.started, |seen| {
-            let ago = moment.wall.duration_since(seen).unsigned_abs();
-            self.now - ago
-        });
-        assert_eq!(self.now, since + OFFLINE_AFTER, "{name} is offline too early or too late");
+        if status.state == PanelState::Insecure {
+            return;
+        }
+        let in_order = self.invariants.in_order(name).unwrap_or(self.started);
+        // The second where it was never online, whatever it answered.
+        let expected = [in_order, self.started].map(|since| since + OFFLINE_AFTER);
+        // What an attacker lets through is a POLL answered in order to whom sees the line, and may be nothing to the panel.
+        let is_attacked = self.attacked.iter().any(|panel| self.peers[*panel].door.name().as_str() == name);
+        // An answer that comes between the time-out and the resend is the right one, too, and nobody waits for it.
+        let is_lenient = is_attacked || self.faults.reply_late > 0.0;
+        let is_right = expected.contains(&self.now) || (is_lenient && self.now <= expected[0]);
+        assert!(is_right, "{name} is offline too early or too late");
     }
 
-    /// The disk: a key that has to be synced first is answered later, perhaps never before the power fails.
-    fn keep(&mut self, panel: usize, keep: Keep) {
-        match keep {
-            Keep::Serial(serial) => self.peers[panel].disk.serial = Some(serial),
-            Keep::Key { key, serial, proven: true } => {
-                self.checks.key_proven(panel);
-                if !self.chance.happens(self.disk.fails) {
-                    self.checks.key_on_disk(panel, &key);
-                    self.peers[panel].disk = Disk { key: Some((key, true)), serial };
-                }
-            }
-            Keep::Key { key, serial, proven: false } => {
-                let stored = !self.chance.happens(self.disk.fails);
-                let slow = self.disk.slow.as_nanos() as u64;
-                let at = self.now + Duration::from_nanos(self.chance.next_u64() % slow.max(1));
-                self.plan(at, Planned::Stored { panel, stored, key, serial });
-            }
-        }
+    /// The disk takes the newest record of a panel, later or not at all.
+    fn write(&mut self, panel: usize) {
+        let Some((record, version)) = self.peers[panel].latest.clone() else { return };
+        self.peers[panel].is_writing = true;
+        let stored = !self.chance.happens(self.disk.fails);
+        let slow = self.disk.slow.as_nanos() as u64;
+        let at = self.now + Duration::from_nanos(self.chance.next_u64() % slow.max(1));
+        self.plan(at, Planned::Stored { panel, stored, record: Box::new(record), version });
     }
 
     fn carry_out(&mut self, what: Planned) {
@@ -395,6 +413,7 @@ impl World {
         match what {
             Planned::Act { panel, action } => {
                 let number = card_number(&action);
+                self.invariants.acted(panel, self.now, &action);
                 // A full queue is the panel's matter: nothing was read.
                 let _ = self.peers[panel].panel.act(self.now, action);
                 self.observe(panel);
@@ -413,19 +432,31 @@ impl World {
                 self.core.unlock(&moment, &name, None, by, request, self.now).unwrap();
             }
             Planned::Noise(bytes) => self.line.transmit(self.noise, &bytes, self.now),
-            Planned::Stored { panel, stored, key, serial } => {
-                if stored {
-                    self.peers[panel].disk = Disk { key: Some((key.clone(), false)), serial };
-                    self.checks.key_on_disk(panel, &key);
+            Planned::Stored { panel, stored, record, version } => {
+                if !stored {
+                    return self.plan(self.now + WRITE_RETRY, Planned::Write { panel });
                 }
-                self.core.key_stored(&moment(self.now, &self.directory), panel, stored);
+                self.checks.record_on_disk(panel, &record);
+                self.peers[panel].disk = *record;
+                self.core.record_stored(&moment(self.now, &self.directory), panel, version);
+                let newer = self.peers[panel].latest.as_ref().is_some_and(|(_, latest)| *latest > version);
+                self.peers[panel].is_writing = false;
+                if newer {
+                    self.write(panel);
+                }
             }
+            Planned::Write { panel } => self.write(panel),
             Planned::Faults(faults) => self.faults = faults,
             Planned::GatewayStarts => {
                 self.is_off = false;
+                self.told.push((self.now, Told::GatewayStarted));
                 self.started = self.now;
                 self.core = new_core(self.timing, &self.peers, &mut self.chance, &self.directory, self.now);
+                for peer in &mut self.peers {
+                    (peer.latest, peer.is_writing) = (None, false);
+                }
                 self.checks.gateway_restarted(&self.peers);
+                self.invariants.gateway_restarted();
             }
         }
     }
@@ -438,18 +469,6 @@ impl World {
             self.checks.observation(number, self.now, &what, &self.peers[number]);
             self.peers[number].seen.push((self.now, what));
         }
-    }
-
-    fn trace_frame(&self, what: &str, bytes: &[u8], fate: &str) {
-        let Parsed::Frame(frame, _) = parse(&bytes[1..]) else { panic!("{what}: {}", hex::encode(bytes)) };
-        self.note(&format!(
-            "{what} {} seq {} {:02x} block {:?} ({} bytes) {fate}",
-            frame.address,
-            frame.sequence,
-            frame.code,
-            frame.security.map(|block| block.kind),
-            bytes.len()
-        ));
     }
 
     fn note(&self, what: &str) {

@@ -5,6 +5,8 @@ use std::{error::Error, io};
 use rumqttc::{ConnectReturnCode, ConnectionError, DisconnectReasonCode, PubAckReason, StateError};
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
 
+use crate::sys::NoSuchHost;
+
 /// A failed connection.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -59,7 +61,7 @@ impl Failure {
         if let Some(tls) = self.cause::<rustls::Error>() {
             return self.explain_tls(tls, &broker, target);
         }
-        if let Some(NoSuchHost(error)) = self.cause() {
+        if let Some(error) = self.cause::<NoSuchHost>() {
             return format!(
                 "the broker's name {:?} cannot be looked up ({error}): check url of [mqtt] and this machine's DNS and network",
                 target.host
@@ -241,13 +243,4 @@ fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a
         next = error.source();
     }
     None
-}
-
-/// Marks errors of the look-up, which else are told from others by their text only.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct NoSuchHost(io::Error);
-
-pub(super) fn no_such_host(error: io::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, NoSuchHost(error))
 }

@@ -29,6 +29,7 @@ pub(super) use failure::{Failure, Target};
 pub use tls::{Certificate, Tls};
 
 use super::{session::Ack, signature::Signatures};
+use crate::sys;
 
 /// Largest packet that we take (contract §4), and largest payload that we send.
 pub(super) const MAX_PACKET: u32 = 1 << 20;
@@ -39,11 +40,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Longest time for name look-up, TCP, TLS and CONNACK together.
 const CONNECT: Duration = Duration::from_secs(20);
 
-/// Longest time for one of the broker's addresses, so that a dead one leaves time for the next.
-const CONNECT_ADDRESS: Duration = Duration::from_secs(5);
+/// Longest time of these for the look-up and TCP, with all of the broker's addresses.
+const CONNECT_TCP: Duration = Duration::from_secs(10);
 
 /// Publishes that may wait for the event loop. Full: [`Connection::publish`] gives the message back, and the caller
-/// waits for acknowledgements first; it never has so many under way.
+/// waits for acknowledgements first; it never has that many under way.
 const QUEUE: usize = 512;
 
 /// Publishes written to the socket at once.
@@ -169,7 +170,10 @@ impl Connection {
             mqtt.set_transport(Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(config)));
         }
         let (host, port) = (options.host, options.port);
-        mqtt.set_socket_connector(move |_, _| tcp_connect(host.clone(), port));
+        mqtt.set_socket_connector(move |_, _| {
+            let host = host.clone();
+            async move { sys::connect(&host, port, CONNECT_TCP).await }
+        });
         let (client, event_loop) =
             AsyncClient::builder(mqtt).try_build().map_err(|error| error.to_string())?;
         let (sender, events) = mpsc::channel(EVENTS);
@@ -291,21 +295,4 @@ async fn poll(mut event_loop: EventLoop, events: mpsc::Sender<Event>) {
             return;
         }
     }
-}
-
-/// Tries the broker's addresses one after the other.
-async fn tcp_connect(host: String, port: u16) -> std::io::Result<tokio::net::TcpStream> {
-    let mut last = None;
-    let addresses = tokio::net::lookup_host((host.as_str(), port)).await.map_err(failure::no_such_host)?;
-    for address in addresses {
-        match tokio::time::timeout(CONNECT_ADDRESS, tokio::net::TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Ok(Err(error)) => last = Some(error),
-            Err(elapsed) => last = Some(elapsed.into()),
-        }
-    }
-    Err(last.unwrap_or_else(|| failure::no_such_host(std::io::ErrorKind::NotFound.into())))
 }

@@ -23,12 +23,11 @@ use uuid::Uuid;
 
 use super::{
     Command, ErrorCode, Order, Outcome, Request,
-    bucket::Bucket,
     outbox::{Outbox, Token},
 };
 use crate::{
     cloud::{session::Ack, signature::Refused},
-    domain::Mono,
+    domain::{Bucket, Mono},
 };
 
 /// Commands that are judged, performed or kept at once.
@@ -38,9 +37,8 @@ const RUNNING: usize = 32;
 /// second earlier were.
 const EARLY: usize = 16;
 
-/// How fast unlocks, and all other commands, are obeyed: a burst, and then one each so often. A whole cabinet can be
+/// How fast commands other than unlocks are obeyed: a burst, and then one after each interval. A whole cabinet can be
 /// measured in one burst.
-const UNLOCKS: (u32, Duration) = (20, Duration::from_millis(500));
 const OTHERS: (u32, Duration) = (300, Duration::from_millis(500));
 
 /// How fast messages that are not obeyed are answered; more than these are only counted.
@@ -173,7 +171,7 @@ impl Desk {
             running: BTreeMap::new(),
             effects: VecDeque::new(),
             outbox: Outbox::default(),
-            unlocks: bucket(UNLOCKS),
+            unlocks: Bucket::of_unlocks(),
             others: bucket(OTHERS),
             refusals: bucket(REFUSALS),
             counts: Counts::default(),

@@ -12,7 +12,6 @@
 //! - Everything is bounded: what is performed at once, what waits to be published, and how fast both grow. A flood
 //!   ends here, before the disk and far from the buses.
 
-mod bucket;
 mod desk;
 mod outbox;
 mod outcome;

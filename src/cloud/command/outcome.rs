@@ -40,13 +40,15 @@ pub enum ErrorCode {
     Unconfirmed,
     /// The gateway ended before it was done.
     Interrupted,
+    /// The panel said no.
+    Refused,
     /// The disk does not take it.
     Storage,
 }
 
 impl ErrorCode {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Invalid,
         Self::Unsigned,
         Self::WrongGateway,
@@ -62,6 +64,7 @@ impl ErrorCode {
         Self::RateLimited,
         Self::Unconfirmed,
         Self::Interrupted,
+        Self::Refused,
         Self::Storage,
     ];
 }

@@ -3,20 +3,23 @@
 use std::time::Duration;
 
 use super::{
-    Class, Panel, REPLY_TIME_SHARE, STRETCH_SHARE,
-    plan::table,
+    Panel, STRETCH_SHARE,
+    doubt::Denial,
+    keys::Keys,
+    plan::{Class, table},
+    stale_after,
     turn::{InFlight, Job},
 };
 use crate::{
     domain::{
-        Mono, PanelState,
+        Mono, Trouble,
         event::InputState,
         profile::{DoorProfile, KeysProfile, Register},
     },
     panel::{Event, Failure, Heard},
     wire::{
+        Sensitive,
         modbus::{Answer, Exception, Parsed, Request, Table, parse_reply},
-        osdp::Sensitive,
     },
 };
 
@@ -64,9 +67,9 @@ impl Panel {
     }
 
     fn answered(&mut self, now: Mono, in_flight: InFlight, answer: &Answer) {
-        let InFlight { job, request, sent, .. } = in_flight;
-        self.seen = now;
-        self.note_reply_time(now.since(sent));
+        self.turn_over(now, &in_flight);
+        self.answers = self.answers.saturating_add(1);
+        let InFlight { job, request, .. } = in_flight;
         let certain = self.suspects.answered(now, &request, answer);
         self.alive(now);
         if !certain {
@@ -90,58 +93,48 @@ impl Panel {
                 self.read(now, job, &request, &bits);
             }
         }
-    }
-
-    fn note_reply_time(&mut self, time: Duration) {
-        self.reply_time = if self.reply_time.is_zero() {
-            time
-        } else {
-            let part = |time: Duration| time.checked_div(REPLY_TIME_SHARE).unwrap_or_default();
-            self.reply_time.saturating_sub(part(self.reply_time)).saturating_add(part(time))
-        };
+        self.tell_trouble();
     }
 
     fn written(&mut self, now: Mono, job: Job, request: &Request) {
         match job {
             Job::Lock(work) => {
-                if let Some(token) = self.lock.done(now, work) {
+                for token in self.lock.done(now, work) {
                     self.done(token, Ok(()));
                 }
             }
             Job::Next => {
+                self.next_doubt.answered();
                 if let Some(keys) = &mut self.keys {
                     keys.taken();
                 }
             }
             Job::Enable => self.enables.written(now, request, true),
-            Job::Identity | Job::Code | Job::Block(_) | Job::Again | Job::Measure(_) | Job::Sound => {}
+            Job::Identity
+            | Job::Code
+            | Job::Block(_)
+            | Job::Whole(_)
+            | Job::Again
+            | Job::Measure(_)
+            | Job::Sound => {}
         }
     }
 
     fn refused(&mut self, now: Mono, job: Job, request: &Request, exception: Exception) {
         let unknown_function = exception == Exception::IllegalFunction;
+        let no_such_register = matches!(
+            exception,
+            Exception::IllegalFunction | Exception::IllegalDataAddress | Exception::IllegalDataValue
+        );
         match job {
             Job::Lock(_) if unknown_function && self.lock.other_function() => {}
-            Job::Lock(super::lock::Work::Shut) => self.lock.put_off(now),
-            Job::Lock(super::lock::Work::Open) => {
-                if let Some(token) = self.lock.refused() {
+            Job::Lock(work) => {
+                for token in self.lock.refused(now, work, no_such_register) {
                     self.done(token, Err(Failure::Refused));
-                }
-            }
-            Job::Identity => self.identified(exception.to_string()),
-            Job::Next => {
-                if let Some(keys) = &mut self.keys {
-                    keys.refused(now);
-                }
-            }
-            Job::Code => {
-                if let Some(keys) = &mut self.keys {
-                    keys.lost();
                 }
             }
             Job::Enable if unknown_function && self.enables.other_function() => {}
             Job::Enable => self.enables.written(now, request, false),
-            Job::Block(number) => self.split(now, number, request, exception),
             Job::Again => {
                 let (start, count) = request.span();
                 let count = u16::try_from(count).unwrap_or(u16::MAX);
@@ -153,51 +146,36 @@ impl Panel {
                 self.measurements.retain(|measurement| measurement.token != token);
                 self.done(token, Err(Failure::Refused));
             }
-            Job::Sound => {}
-        }
-    }
-
-    /// The panel does not give a block whole: it is asked for its halves, down to what it has not.
-    fn split(&mut self, now: Mono, number: usize, request: &Request, exception: Exception) {
-        let Some(block) = self.blocks.get_mut(number) else { return };
-        block.due = now + block.period;
-        let for_good = matches!(
-            exception,
-            Exception::IllegalFunction | Exception::IllegalDataAddress | Exception::IllegalDataValue
-        );
-        if !for_good {
-            return;
-        }
-        if let Some(mut halves) = block.halves() {
-            for half in &mut halves {
-                half.due = now;
+            Job::Next if !no_such_register => {
+                if let Some(keys) = &mut self.keys {
+                    keys.refused(now, now);
+                }
             }
-            let [first, second] = halves;
-            *block = first;
-            self.blocks.push(second);
-            return;
-        }
-        block.refused = true;
-        let (start, count, table) = (block.start, block.count, block.table);
-        let of_lines = self.profile.lines.as_ref().map(|lines| lines.value.kind);
-        if of_lines.is_some_and(|kind| self::table(kind) == table)
-            && request.span() == (start, usize::from(count))
-            && let Some((first, 0)) = self.lines_at(start, count)
-            && self.lines.binary_search(&first).is_ok()
-        {
-            self.events.push_back(Event::LinesMissing { first, count });
+            Job::Block(number) if !no_such_register => {
+                // It cannot just now (exception 04): the others go on meanwhile.
+                if let Some(block) = self.blocks.get_mut(number) {
+                    block.due = now + block.period;
+                }
+            }
+            job => self.denied(now, job, request, Denial::Refused),
         }
     }
 
     /// Registers were read: everybody whose register is among them gets it.
     fn read(&mut self, now: Mono, job: Job, request: &Request, values: &[u16]) {
         let Request::Read { table, start, count } = *request else { return };
-        if let Job::Block(number) = job {
-            self.block_read(now, number, count);
+        match job {
+            Job::Block(number) => self.block_read(now, number, count),
+            Job::Whole(number) => {
+                if let Some(number) = self.blocks.merged(now, number) {
+                    self.block_read(now, number, count);
+                }
+            }
+            Job::Identity => self.identified(self.identity_text(values)),
+            Job::Code => drop(self.code_doubt.answered()),
+            _ => {}
         }
-        if job == Job::Identity {
-            self.identified(self.identity_text(values));
-        }
+        self.unheard.retain(|unheard| unheard != request);
         let at = |register: Register, words: u16| {
             let offset = register.address.checked_sub(start).map(usize::from)?;
             let end = offset.checked_add(usize::from(words))?;
@@ -210,6 +188,9 @@ impl Panel {
                 (_, Some(code), Some(queue)) if job == Job::Code => queue.read(code),
                 _ => None,
             };
+            if self.keys.as_mut().is_some_and(Keys::take_worked) {
+                self.next_doubt.answered();
+            }
             if let Some(told) = told {
                 self.events.push_back(credential(&keys, &told.code, told.stale));
             }
@@ -220,7 +201,7 @@ impl Panel {
                 Some(if *value == 0 { InputState::Inactive } else { InputState::Active })
             };
             let found = [(DoorProfile::CONTACT, state(door.contact)), (DoorProfile::EXIT, state(door.exit))];
-            self.inputs_read(found);
+            self.inputs_read(now, door.period, found);
         }
         if table == Table::Coil {
             self.enables.found(start, values);
@@ -237,6 +218,7 @@ impl Panel {
 
     fn block_read(&mut self, now: Mono, number: usize, count: u16) {
         let Some(block) = self.blocks.get_mut(number) else { return };
+        let is_whole = count == block.count;
         let before = std::mem::replace(&mut block.last, now);
         let next = block.due + block.period;
         block.due = if count != block.count {
@@ -253,24 +235,34 @@ impl Panel {
             let stretch = (now.since(before).as_secs_f64() / period).max(1.0);
             self.stretch += (stretch - self.stretch) / STRETCH_SHARE;
         }
+        if is_whole {
+            self.blocks.given(now, number);
+        }
     }
 
-    fn inputs_read(&mut self, found: [(u8, Option<InputState>); 2]) {
-        let mut any = false;
+    fn inputs_read(&mut self, now: Mono, period: Duration, found: [(u8, Option<InputState>); 2]) {
+        let (mut any, mut stale) = (false, false);
         for (input, state) in found {
-            if let (Some(state), Some(known)) = (state, self.inputs.get_mut(usize::from(input))) {
+            let input = usize::from(input);
+            if let (Some(state), Some(known), Some(looked)) =
+                (state, self.inputs.get_mut(input), self.looked.get_mut(input))
+            {
                 *known = state;
+                // It may have changed long ago.
+                let before = looked.replace(now);
+                stale |= before.is_none_or(|before| now.since(before) >= stale_after(period));
                 any = true;
             }
         }
         let Some(door) = self.profile.door else { return };
         let is_known = |input: u8, register: Option<Register>| {
-            register.is_none() || self.inputs.get(usize::from(input)) != Some(&InputState::Unknown)
+            let is_missing = |register| self.blocks.missing().any(|(block, _)| block.covers(register));
+            self.inputs.get(usize::from(input)) != Some(&InputState::Unknown)
+                || register.is_none_or(is_missing)
         };
         let all = is_known(DoorProfile::CONTACT, door.contact) && is_known(DoorProfile::EXIT, door.exit);
         if any && all {
-            // What is read is what is: nothing has waited.
-            self.events.push_back(Event::Inputs { states: self.inputs.to_vec(), stale: false });
+            self.events.push_back(Event::Inputs { states: self.inputs.to_vec(), stale });
         }
     }
 
@@ -304,8 +296,12 @@ impl Panel {
 
     fn identified(&mut self, found: String) {
         self.identity_wanted = false;
-        debug_assert_eq!(self.state, PanelState::Online);
+        self.identity_doubt.answered();
         let expected = self.profile.identity.as_ref().and_then(|identity| identity.is.clone());
+        let other = expected.clone().filter(|expected| *expected != found);
+        self.other_model = other.map(|expected| Trouble::OtherModel { found: found.clone(), expected });
+        // The model does not stand for all that is wrong with the panel: the rest is told anew.
+        self.told = None;
         self.events.push_back(Event::Model { found, expected });
     }
 }
@@ -336,7 +332,6 @@ fn credential(keys: &KeysProfile, words: &[u16], stale: bool) -> Event {
         bits: keys.bits,
         data: Sensitive(justified.get(..bytes).unwrap_or_default().to_vec()),
         stale,
-        trusted: true,
     }
 }
 

@@ -20,13 +20,15 @@ pub(super) struct Enables {
     /// Address of line 1; `None`: the panel has no such coils.
     first: Option<u16>,
     coils: BTreeMap<u16, Coil>,
-    /// The panel knows only the function that writes one.
+    /// The function that writes one is used.
     single: bool,
+    /// The other function was refused just before.
+    tried_other: bool,
 }
 
 impl Enables {
     pub(super) fn new(first: Option<u16>) -> Self {
-        Self { first, coils: BTreeMap::new(), single: false }
+        Self { first, coils: BTreeMap::new(), single: false, tried_other: false }
     }
 
     pub(super) fn want(&mut self, wanted: impl IntoIterator<Item = (u16, bool)>) {
@@ -91,6 +93,7 @@ impl Enables {
 
     /// The write is over; `stands`: the panel has acknowledged it. Refused or not answered, it waits for its time.
     pub(super) fn written(&mut self, now: Mono, request: &Request, stands: bool) {
+        self.tried_other = false;
         let (start, count) = request.span();
         let offset = start.saturating_sub(self.first.unwrap_or_default());
         for line in (offset.saturating_add(1)..).take(count) {
@@ -105,7 +108,8 @@ impl Enables {
 
     /// The panel does not know the function. `true`: another one is worth a try.
     pub(super) fn other_function(&mut self) -> bool {
-        !std::mem::replace(&mut self.single, true)
+        self.single = !self.single;
+        !std::mem::replace(&mut self.tried_other, true)
     }
 }
 

@@ -14,9 +14,7 @@ use std::time::Duration;
 
 use crate::domain::Mono;
 
-/// What waited while nobody looked for so long was swiped by somebody who may be gone.
-const STALE_AFTER: Duration = Duration::from_secs(3);
-/// After `next` was refused, it is tried again so much later.
+/// After `next` was refused, it is tried again this much later.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// A code as its registers have it.
@@ -61,17 +59,23 @@ pub(super) struct Keys {
     code_wanted: Option<u16>,
     look_now: bool,
     next_at: Mono,
+    /// `next` was not answered, and has taken the head off.
+    worked: bool,
+    /// What waited while nobody looked for this long was swiped by somebody who may be gone.
+    stale_after: Duration,
 }
 
 impl Keys {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(stale_after: Duration) -> Self {
         Self {
+            stale_after,
             state: State::Idle,
             looked: None,
             stale: 0,
             code_wanted: None,
             look_now: false,
             next_at: Mono::ZERO,
+            worked: false,
         }
     }
 
@@ -95,7 +99,7 @@ impl Keys {
     pub(super) fn looked(&mut self, now: Mono, count: u16, code: Option<Code>) -> Option<Told> {
         self.look_now = false;
         self.code_wanted = None;
-        if self.looked.is_none_or(|last| now.since(last) >= STALE_AFTER) {
+        if self.looked.is_none_or(|last| now.since(last) >= self.stale_after) {
             self.stale = count;
         }
         self.looked = Some(now);
@@ -103,6 +107,7 @@ impl Keys {
             return None;
         }
         if count == 0 {
+            self.worked |= matches!(self.state, State::Unsure { .. });
             self.state = State::Idle;
             self.stale = 0;
             return None;
@@ -125,6 +130,7 @@ impl Keys {
     fn head(&mut self, count: u16, code: Code) -> Option<Told> {
         let not_taken = matches!(&self.state, State::Unsure { code: known, count: before }
             if *known == code && count >= *before);
+        self.worked |= matches!(self.state, State::Unsure { .. }) && !not_taken;
         let stale = self.stale > 0;
         self.stale = self.stale.saturating_sub(1);
         self.state = State::Taken { code: code.clone(), count };
@@ -139,9 +145,20 @@ impl Keys {
         }
     }
 
-    /// `next` was refused.
-    pub(super) fn refused(&mut self, now: Mono) {
-        self.next_at = now + REFUSED_PAUSE;
+    /// Whether it was seen since the last call that a `next` which was not answered has worked. Some panels answer a pulse
+    /// by the state of their coil, which is off again.
+    pub(super) fn take_worked(&mut self) -> bool {
+        std::mem::take(&mut self.worked)
+    }
+
+    /// `next` was refused, and is not to be written again before `at`.
+    pub(super) fn refused(&mut self, now: Mono, at: Mono) {
+        self.next_at = at.max(now + REFUSED_PAUSE);
+    }
+
+    /// `next` is not to be written again before `at`.
+    pub(super) fn put_off(&mut self, at: Mono) {
+        self.next_at = self.next_at.max(at);
     }
 
     /// `next` was not answered, or the panel was away: whether the head is still the same is unknown.
@@ -176,7 +193,7 @@ mod tests {
 
     /// A queue that was seen to be empty.
     fn empty() -> Keys {
-        let mut keys = Keys::new();
+        let mut keys = Keys::new(Duration::from_secs(3));
         assert_eq!(keys.looked(at(0), 0, None), None);
         keys
     }
@@ -195,6 +212,23 @@ mod tests {
     }
 
     #[test]
+    fn a_next_that_is_not_answered_has_worked_when_the_head_is_another_or_gone() {
+        let mut keys = empty();
+        keys.looked(at(100), 2, code(7));
+        keys.lost();
+        keys.looked(at(110), 2, code(7));
+        assert!(!keys.take_worked(), "nothing has happened");
+        keys.lost();
+        assert_eq!(keys.looked(at(120), 1, code(8)), fresh(8));
+        assert!(keys.take_worked() && !keys.take_worked());
+        keys.lost();
+        keys.looked(at(130), 0, None);
+        assert!(keys.take_worked());
+        keys.looked(at(140), 0, None);
+        assert!(!keys.take_worked());
+    }
+
+    #[test]
     fn a_code_that_does_not_come_with_its_count_is_asked_for() {
         let mut keys = empty();
         assert_eq!(keys.looked(at(100), 1, None), None);
@@ -205,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_waited_while_nobody_looked_is_stale_and_what_comes_after_is_not() {
-        let mut keys = Keys::new();
+        let mut keys = Keys::new(Duration::from_secs(3));
         assert_eq!(keys.looked(at(0), 2, code(1)), Some(Told { code: vec![1], stale: true }));
         keys.taken();
         assert_eq!(keys.looked(at(100), 2, code(2)), Some(Told { code: vec![2], stale: true }));

@@ -15,11 +15,15 @@
 //!   anew, when the panel is back ([`lock`]).
 
 mod answer;
+mod blocks;
+mod doubt;
 mod enables;
+
 mod keys;
 mod lock;
 mod plan;
 mod suspects;
+mod troubles;
 mod turn;
 
 use std::{
@@ -28,18 +32,26 @@ use std::{
     time::Duration,
 };
 
-pub use plan::{Class, Limits};
+pub use plan::Limits;
 
-use self::{enables::Enables, keys::Keys, lock::Lock, plan::Block, suspects::Suspects, turn::InFlight};
-use super::{Event, Failure, Pace, Request, Token};
+use self::{
+    blocks::Blocks,
+    doubt::Doubt,
+    enables::Enables,
+    keys::Keys,
+    lock::{Lock, Work},
+    suspects::Suspects,
+    turn::{InFlight, Job},
+};
+use super::{Event, Failure, Request, Token};
 use crate::{
     domain::{Mono, PanelState, Profile, Trouble, event::InputState},
     wire::modbus::Request as Frame,
 };
 
-/// How long a panel may take to begin its answer: the first, up to the second for one that is known to be slow.
-const REPLY_TIMEOUT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
-/// How much of a new reply time counts in the mean: one part in so many.
+/// How long a panel that is known to be slow may take to begin its answer, however little `reply_timeout` gives it.
+const REPLY_TIMEOUT_MAX: Duration = Duration::from_secs(1);
+/// A new reply time counts in the mean by one part in this many.
 const REPLY_TIME_SHARE: u32 = 8;
 /// A panel is offline after so long without an answer, and two failed requests (measured: with less, one late answer
 /// makes a panel flap).
@@ -50,7 +62,7 @@ const PROBE_AFTER_TIMEOUTS: u32 = 2;
 const PROBE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// Measurements that may wait; further ones are refused as unconfirmed.
 const MEASUREMENTS: usize = 16;
-/// How much of a new stretch counts in the mean: one in so many.
+/// A new stretch counts in the mean by one part in this many.
 const STRETCH_SHARE: f64 = 8.0;
 
 /// What the configuration says of a panel.
@@ -64,6 +76,8 @@ pub struct Settings {
     pub lines: Vec<u16>,
     /// How much one request may read.
     pub limits: Limits,
+    /// How long it may take to begin its answer while it is not known to be slow (contract §2, `reply_timeout`), at most 1 s.
+    pub reply_timeout: Duration,
 }
 
 /// One Modbus panel. See the module for its states and invariants.
@@ -71,15 +85,30 @@ pub struct Panel {
     unit: u8,
     profile: Arc<Profile>,
     limits: Limits,
+    reply_timeout: Duration,
 
     lines: Vec<u16>,
-    blocks: Vec<Block>,
+    blocks: Blocks,
     lock: Lock,
     keys: Option<Keys>,
     enables: Enables,
     /// Contact and button, as far as they are known.
     inputs: [InputState; 2],
+    /// When each of them was last read.
+    looked: [Option<Mono>; 2],
     identity_wanted: bool,
+    /// Whether the panel has its identity, the code apart from its count, and what takes it off the queue.
+    identity_doubt: Doubt,
+    code_doubt: Doubt,
+    next_doubt: Doubt,
+    /// It is another model than its profile is for.
+    other_model: Option<Trouble>,
+    /// What was told to be wrong with it.
+    told: Option<Trouble>,
+    /// Requests that were made to hear anything, and were not answered.
+    unheard: Vec<Frame>,
+    /// Answers that it has given.
+    answers: u64,
     measurements: VecDeque<Measurement>,
     /// Lines to be read again, and from when on.
     again: BTreeMap<u16, Mono>,
@@ -94,7 +123,7 @@ pub struct Panel {
     timeouts: u32,
     probes: u32,
     backoff: Duration,
-    /// How long it takes to answer, its bytes included, in the mean; zero: not known.
+    /// How long it takes to begin its answer, in the mean; zero: not known.
     reply_time: Duration,
     state: PanelState,
     /// `None` until the first look at the time.
@@ -102,9 +131,13 @@ pub struct Panel {
     heard: bool,
     offline_told: bool,
     not_before: Mono,
-    /// The latest time that it was told.
-    seen: Mono,
-    fast_turns: u32,
+    /// When its last turn ended, and its last slow one, with that one's length.
+    turn_ended: Mono,
+    slow_ended: Mono,
+    slow_turn: Duration,
+    stopping: bool,
+    /// Its last turn was for a write that opens.
+    opened: bool,
     stretch: f64,
     events: VecDeque<Event>,
 }
@@ -113,6 +146,7 @@ pub struct Panel {
 struct Measurement {
     token: Token,
     line: u16,
+    asked: Mono,
     expires: Mono,
 }
 
@@ -123,12 +157,21 @@ impl Panel {
         Self {
             unit: settings.unit,
             limits: settings.limits,
-            blocks: plan::blocks(&profile, &settings.lines, settings.limits),
+            reply_timeout: settings.reply_timeout.min(REPLY_TIMEOUT_MAX),
+            blocks: Blocks::new(plan::blocks(&profile, &settings.lines, settings.limits)),
             lines: settings.lines,
             lock: Lock::new(profile.lock),
-            keys: profile.keys.as_ref().map(|_| Keys::new()),
+            keys: profile.keys.as_ref().map(|keys| Keys::new(stale_after(keys.period))),
             enables: Enables::new(profile.lines.as_ref().and_then(|lines| lines.enable)),
             inputs: [InputState::Unknown; 2],
+            looked: [None; 2],
+            identity_doubt: Doubt::default(),
+            code_doubt: Doubt::default(),
+            next_doubt: Doubt::default(),
+            other_model: None,
+            told: None,
+            unheard: Vec::new(),
+            answers: 0,
             identity_wanted: profile.identity.is_some(),
             profile,
             measurements: VecDeque::new(),
@@ -140,15 +183,18 @@ impl Panel {
             timeouts: PROBE_AFTER_TIMEOUTS,
             // The first probe is not a long one: most panels are quick, and all wait for all at the start.
             probes: 1,
-            backoff: PROBE_BACKOFF.0,
+            backoff: Duration::ZERO,
             reply_time: Duration::ZERO,
             state: PanelState::Offline,
             last_valid: None,
             heard: false,
             offline_told: false,
             not_before: Mono::ZERO,
-            seen: Mono::ZERO,
-            fast_turns: 0,
+            turn_ended: Mono::ZERO,
+            slow_ended: Mono::ZERO,
+            slow_turn: Duration::ZERO,
+            stopping: false,
+            opened: false,
             stretch: 1.0,
             events: VecDeque::new(),
         }
@@ -159,24 +205,9 @@ impl Panel {
         self.events.pop_front()
     }
 
-    /// See [`super::Driver::pace`].
-    pub fn pace(&self) -> Pace {
-        if self.timeouts >= PROBE_AFTER_TIMEOUTS { Pace::Probe } else { Pace::Live }
-    }
-
-    /// See [`super::Driver::is_up`].
-    pub fn is_up(&self) -> bool {
-        self.state != PanelState::Offline
-    }
-
     /// See [`super::Driver::last_heard`].
     pub fn last_heard(&self) -> Option<Mono> {
         self.last_valid.filter(|_| self.heard)
-    }
-
-    /// See [`super::Driver::probe_pause`].
-    pub fn probe_pause(&self) -> Duration {
-        self.backoff
     }
 
     /// By how much lines are read less often than they should be, in the mean: 1 is as they should.
@@ -199,13 +230,15 @@ impl Panel {
     /// See [`super::Driver::request`].
     pub fn request(&mut self, now: Mono, token: Token, request: &Request, expires: Mono) {
         let refusal = match request {
+            _ if self.stopping => Some(Failure::Stopping),
             _ if self.state == PanelState::Offline => Some(Failure::Offline),
             _ if expires <= now => Some(Failure::Unconfirmed),
             Request::Unlock { tenths, .. } => self.lock.unlock(token, *tenths, expires).err(),
             Request::Measure { line } if self.lines.binary_search(line).is_err() => Some(Failure::Refused),
+            Request::Measure { line } if self.is_missing(*line) => Some(Failure::Refused),
             Request::Measure { .. } if self.measurements.len() >= MEASUREMENTS => Some(Failure::Unconfirmed),
             Request::Measure { line } => {
-                self.measurements.push_back(Measurement { token, line: *line, expires });
+                self.measurements.push_back(Measurement { token, line: *line, asked: now, expires });
                 None
             }
             // No profile has a light.
@@ -218,7 +251,6 @@ impl Panel {
 
     /// See [`super::Driver::advance`].
     pub fn advance(&mut self, now: Mono) {
-        self.seen = now;
         self.suspects.advance(now);
         let last_valid = *self.last_valid.get_or_insert(now);
         let silent = now >= last_valid + OFFLINE_AFTER && self.timeouts >= PROBE_AFTER_TIMEOUTS;
@@ -248,6 +280,34 @@ impl Panel {
         measurements.fold(offline.min(self.lock.next_expiry()), Mono::min)
     }
 
+    /// See [`super::Driver::began`].
+    pub fn began(&mut self, after: Duration) {
+        self.reply_time = if self.reply_time.is_zero() {
+            after
+        } else {
+            let part = |time: Duration| time.checked_div(REPLY_TIME_SHARE).unwrap_or_default();
+            self.reply_time.saturating_sub(part(self.reply_time)).saturating_add(part(after))
+        };
+    }
+
+    /// See [`super::Driver::stop`].
+    pub fn stop(&mut self, now: Mono) {
+        self.stopping = true;
+        let opens = self.in_flight.as_ref().is_some_and(|in_flight| in_flight.job == Job::Lock(Work::Open));
+        let waiting = self.lock.stop(now, opens);
+        let measurements: Vec<Token> = self.measurements.drain(..).map(|one| one.token).collect();
+        for token in waiting.into_iter().chain(measurements) {
+            self.done(token, Err(Failure::Stopping));
+        }
+    }
+
+    /// See [`super::Driver::is_quiet`]: a coil that opens is off, as far as the panel can be reached.
+    pub fn is_quiet(&self) -> bool {
+        self.stopping
+            && self.in_flight.is_none()
+            && (self.state == PanelState::Offline || self.lock.is_shut())
+    }
+
     /// See [`super::Driver::reopened`].
     pub fn reopened(&mut self) {
         self.in_flight = None;
@@ -266,11 +326,12 @@ impl Panel {
         self.last_valid = Some(now);
         self.timeouts = 0;
         self.heard = true;
-        self.backoff = PROBE_BACKOFF.0;
+        self.backoff = Duration::ZERO;
         self.offline_told = false;
         if self.state != PanelState::Online {
             self.state = PanelState::Online;
             self.set_up(now);
+            self.told = None;
             self.events.push_back(Event::State { state: PanelState::Online, trouble: None });
         }
     }
@@ -280,9 +341,9 @@ impl Panel {
         self.identity_wanted = self.profile.identity.is_some();
         self.enables.forget();
         self.again.clear();
-        for block in &mut self.blocks {
-            (block.due, block.last) = (now, now - block.period);
-        }
+        self.identity_doubt = Doubt::default();
+        self.unheard.clear();
+        self.blocks.begin(now);
     }
 
     fn go_offline(&mut self) {
@@ -294,12 +355,14 @@ impl Panel {
         self.offline_told = true;
         self.state = PanelState::Offline;
         // Registers that it refused may be there when it is back: with another firmware, or as another device.
-        self.blocks = plan::blocks(&self.profile, &self.lines, self.limits);
+        self.blocks = Blocks::new(plan::blocks(&self.profile, &self.lines, self.limits));
+        (self.code_doubt, self.next_doubt) = (Doubt::default(), Doubt::default());
+        self.other_model = None;
         self.lock.forget();
         if let Some(keys) = &mut self.keys {
             keys.lost();
         }
-        self.inputs = [InputState::Unknown; 2];
+        (self.inputs, self.looked) = ([InputState::Unknown; 2], [None; 2]);
         let measurements = self.measurements.drain(..).map(|one| one.token);
         for token in self.lock.give_up().into_iter().chain(measurements).collect::<Vec<_>>() {
             self.done(token, Err(Failure::Offline));
@@ -322,6 +385,12 @@ impl Panel {
             (line, from.saturating_sub(start))
         })
     }
+}
+
+/// What happened while nobody looked for this long may have been brought about by somebody who is gone.
+fn stale_after(period: Duration) -> Duration {
+    const AT_LEAST: Duration = Duration::from_secs(3);
+    period.saturating_mul(2).max(AT_LEAST)
 }
 
 /// The frame of a request to a panel.

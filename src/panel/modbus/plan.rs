@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::doubt::Doubt;
 use crate::{
     domain::{
         Mono, Profile,
@@ -15,20 +16,18 @@ use crate::{
 
 /// How often line-enable coils are compared with what they are to be.
 const ENABLE_PERIOD: Duration = Duration::from_secs(5);
-/// Lines that are no flat's between two that are may be read along: a request of its own costs more than so many.
+/// This many lines that are no flat's may be read along between two that are: a request of its own costs more.
 const LINES_BETWEEN: u16 = 8;
 
-/// What goes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
+/// How soon something is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
     /// Line values, line-enable coils.
     Slow,
     /// A differing sample read again; a line-enable coil written.
     Again,
     /// Keys and door contacts.
     Fast,
-    /// The lock.
-    Urgent,
 }
 
 /// How much one request may read, so that it does not make the fast ones of its bus wait.
@@ -77,14 +76,16 @@ pub(super) struct Block {
     pub(super) count: u16,
     pub(super) class: Class,
     pub(super) period: Duration,
-    /// After so many registers it may be cut; ascending.
+    /// Numbers of registers after which it may be cut; ascending.
     pub(super) cuts: Vec<u16>,
     /// When it was last read, or is taken to have been.
     pub(super) last: Mono,
     /// When it is to be read next.
     pub(super) due: Mono,
-    /// The panel refuses it.
-    pub(super) refused: bool,
+    /// Whether the panel has it.
+    pub(super) doubt: Doubt,
+    /// The number of the block in the plan that it is, or is a piece of.
+    pub(super) whole: usize,
 }
 
 impl Block {
@@ -98,7 +99,8 @@ impl Block {
             cuts: Vec::new(),
             last: Mono::ZERO,
             due: Mono::ZERO,
-            refused: false,
+            doubt: Doubt::default(),
+            whole: 0,
         }
     }
 
@@ -113,6 +115,17 @@ impl Block {
         let mut cuts = self.cuts.clone();
         cuts.sort_by_key(|cut| cut.abs_diff(middle));
         cuts.into_iter().map(|count| Request::Read { table: self.table, start: self.start, count })
+    }
+
+    /// Returns when it may be read next.
+    pub(super) fn due_at(&self) -> Mono {
+        self.due.max(self.doubt.not_before())
+    }
+
+    /// Returns whether it covers a register.
+    pub(super) fn covers(&self, register: Register) -> bool {
+        let address = u32::from(register.address);
+        self.table == table(register.kind) && (u32::from(self.start)..self.end()).contains(&address)
     }
 
     fn end(&self) -> u32 {

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use super::{
-    Class, PROBE_BACKOFF, Panel, REPLY_TIMEOUT, frame,
+    PROBE_AFTER_TIMEOUTS, PROBE_BACKOFF, Panel, REPLY_TIMEOUT_MAX,
+    doubt::Denial,
+    frame,
     keys::Want,
     lock::Work,
-    plan::{Block, table},
+    plan::{Block, Class, table},
     suspects::Trust,
 };
 use crate::{
     domain::{Mono, PanelState, profile::LockProfile},
-    panel::{Pace, Token, Turn},
+    panel::{Failure, Token, Turn, TurnKind},
     wire::modbus::{Request, Table},
 };
 
@@ -36,6 +38,8 @@ pub(super) enum Job {
     Code,
     /// The block with this number.
     Block(usize),
+    /// The block of the plan with this number, which is in pieces now, whole.
+    Whole(usize),
     /// Lines whose sample is wanted again.
     Again,
     Measure(Token),
@@ -44,54 +48,108 @@ pub(super) enum Job {
     Sound,
 }
 
-/// Of the probes of a panel that is away, one in so many waits so long for a slow one. The others' lines are not read
-/// meanwhile: with a second each time, three dead panels cost one change in sixteen (measured, half a second each).
+/// Of the probes of a panel that is away, one in this many waits this long for a slow one. The others' lines are not
+/// read meanwhile: with a second each time, three dead panels cost one change in sixteen (measured, half a second each).
 const LONG_PROBE: (u32, Duration) = (4, Duration::from_millis(400));
-/// And one in so many for the slowest that there may be.
+/// And one in this many waits for the slowest that there may be.
 const LONGEST_PROBE_EVERY: u32 = 20;
-/// Turns about fast things, after which a slow one has its turn: a wire too slow for all is slow for all.
-const FAST_IN_A_ROW: u32 = 8;
-/// A thousandth of a period, the unit of [`Turn::stretch`].
-const PER_MILLE: u128 = 1000;
+/// A panel that is well but for two answers in a row is asked again this soon, a request of somebody a little later.
+const PROBE_SOON: Duration = Duration::from_millis(100);
+const REQUEST_AGAIN: Duration = Duration::from_millis(250);
+/// Where no panel of the line answers, there is no reason for longer pauses between probes.
+const PROBE_INTERVAL_ALONE: Duration = Duration::from_millis(1250);
+/// Slow things that are late are due again after this many lengths of the panel's last slow turn: however much is late,
+/// one panel's slow reads push aside what is fast for one part in this many of the line's time.
+const SLOW_REST: u32 = 16;
+/// The same for what should not wait for a period: lines read again, coils to be written.
+const AGAIN_REST: u32 = 4;
+/// Lines that were to be read again and were not answered for wait this long.
+const READ_AGAIN_PAUSE: Duration = Duration::from_millis(250);
+/// Something that was not answered lately is waited for as long as four times the mean, at least for this.
+const DOUBTED_WINDOW: Duration = Duration::from_millis(60);
+
+/// Something that the panel is to be asked, and when it is due.
+struct Wanted {
+    deadline: Mono,
+    job: Job,
+    request: Request,
+}
 
 impl Panel {
-    /// See [`crate::panel::Driver::turn`].
-    pub fn turn(&self, now: Mono) -> Option<Turn> {
-        if now < self.not_before {
+    /// See [`crate::panel::Driver::next`].
+    pub fn next(&self, now: Mono) -> Option<Turn> {
+        let may_be_open = self.state != PanelState::Offline && !self.lock.is_shut();
+        if self.in_flight.is_some() || self.stopping && !may_be_open {
             return None;
         }
-        self.choose(now).map(|(turn, ..)| turn)
+        let is_away = self.timeouts >= PROBE_AFTER_TIMEOUTS;
+        let work = self.lock.work(now).filter(|_| self.state != PanelState::Offline);
+        // At the end there is nobody to disturb.
+        let spaced = if is_away && !self.stopping { self.turn_ended + REQUEST_AGAIN } else { Mono::ZERO };
+        let (kind, from, deadline) = match work {
+            Some(work) => (TurnKind::Request, spaced, self.lock.deadline(work)),
+            // What is left is a coil that is to be written off, if not just now.
+            None if self.stopping => (TurnKind::Request, spaced, Mono::NEVER),
+            None if is_away => {
+                let (from, deadline) = self.probe_times();
+                (TurnKind::Probe, from, deadline)
+            }
+            None => (TurnKind::Poll, Mono::ZERO, Mono::NEVER),
+        };
+        let from = from.max(self.not_before);
+        let chosen = self.choose(now).or_else(|| self.probe(now).filter(|_| is_away));
+        let Some(Wanted { deadline: due, job, request }) = chosen else {
+            // Nothing is due, or nothing is left whose answer could be trusted: time has to pass.
+            let later = || is_away.then(|| self.suspects.rises(now).unwrap_or(now + PROBE_BACKOFF.0));
+            let from = from.max(self.wanted_at(now).or_else(later)?);
+            let deadline = if kind == TurnKind::Poll { from } else { deadline };
+            return Some(Turn { kind, from, deadline, window: self.window(None), answer_characters: 0 });
+        };
+        let deadline = if kind == TurnKind::Poll { due } else { deadline };
+        let answer_characters = u32::try_from(request.reply_length()).unwrap_or(u32::MAX);
+        Some(Turn { kind, from, deadline, window: self.window(Some(job)), answer_characters })
     }
 
-    /// See [`crate::panel::Driver::not_before`].
-    pub fn not_before(&self) -> Mono {
-        if self.in_flight.is_some() {
-            return Mono::NEVER;
+    /// From when on the next probe may go, and when it is due.
+    fn probe_times(&self) -> (Mono, Mono) {
+        match self.turn_ended {
+            Mono::ZERO => (Mono::ZERO, Mono::ZERO),
+            ended if self.state == PanelState::Online => (ended + PROBE_SOON, ended + PROBE_SOON),
+            ended => (ended + self.backoff.min(PROBE_INTERVAL_ALONE), ended + self.backoff),
         }
-        let blocks = self.blocks.iter().filter(|block| !block.refused).map(|block| block.due);
+    }
+
+    /// When something is wanted that can be asked for, where nothing can be now; `None`: nothing will be.
+    fn wanted_at(&self, now: Mono) -> Option<Mono> {
+        let blocks = self.blocks.iter().map(|(_, block)| block.due_at());
+        let merge = self.blocks.to_merge().map(|(at, ..)| at);
         let again = self.again.values().copied();
         let lock = self.lock.work_at().map(|(at, _)| at);
-        let keys = self.keys.as_ref().and_then(|keys| match keys.want(self.seen) {
+        let keys = self.keys.as_ref().and_then(|keys| match keys.want(now) {
             Want::Nothing => keys.next_at(),
-            _ => Some(Mono::ZERO),
+            Want::Code => Some(self.code_doubt.not_before().max(now)),
+            Want::Look => self.count_block().map(|(_, block)| block.doubt.not_before().max(now)),
+            Want::Next => Some(now),
         });
-        let waiting = self.identity_wanted || self.echo_unsure || !self.measurements.is_empty();
-        let now = waiting.then_some(Mono::ZERO);
-        let wanted = blocks.chain(again).chain(lock).chain(keys).chain(self.enables.next_time()).chain(now);
-        let mut at = wanted.min().unwrap_or(Mono::NEVER).max(self.not_before).max(self.seen);
-        // Where nothing is left whose answer could be trusted, time has to pass.
-        while at != Mono::NEVER && self.choose(at).is_none() {
+        let identity = self.identity_wanted.then(|| self.identity_doubt.not_before().max(now));
+        let waiting = self.echo_unsure || !self.measurements.is_empty();
+        let wanted = blocks
+            .chain(merge)
+            .chain(identity)
+            .chain(again)
+            .chain(lock)
+            .chain(keys)
+            .chain(self.enables.next_time());
+        let wanted = wanted.chain(waiting.then_some(now)).min();
+        let at = if self.stopping { self.lock.work_at().map(|(at, _)| at) } else { wanted };
+        let mut at = at?.max(self.not_before).max(now);
+        while self.choose(at).is_none() {
             match self.suspects.rises(at) {
                 Some(later) => at = later,
-                None => return at + PROBE_BACKOFF.0,
+                None => return Some(at + PROBE_BACKOFF.0),
             }
         }
-        at
-    }
-
-    /// See [`crate::panel::Driver::is_urgent`].
-    pub fn is_urgent(&self, now: Mono) -> bool {
-        self.pace() == Pace::Live && self.lock.work(now).is_some()
+        Some(at)
     }
 
     /// See [`crate::panel::Driver::poll_transmit`].
@@ -100,12 +158,14 @@ impl Panel {
         if self.in_flight.is_some() {
             return false;
         }
-        let Some((turn, job, request)) = self.choose(now).or_else(|| self.probe(now)) else { return false };
-        self.fast_turns = if turn.class == Class::Fast { self.fast_turns.saturating_add(1) } else { 0 };
+        let Some(Wanted { job, request, .. }) = self.choose(now).or_else(|| self.probe(now)) else {
+            return false;
+        };
         let Some(bytes) = frame(self.unit, &request) else { return false };
         if let Job::Lock(work) = job {
             self.lock.sent(now, work);
         }
+        self.opened = job == Job::Lock(Work::Open);
         out.extend_from_slice(&bytes);
         self.in_flight = Some(InFlight { job, request, bytes, echoed: false, sent: now });
         true
@@ -114,7 +174,7 @@ impl Panel {
     /// See [`crate::panel::Driver::handle_timeout`].
     pub fn handle_timeout(&mut self, now: Mono) {
         let Some(in_flight) = self.in_flight.take() else { return };
-        self.seen = now;
+        self.turn_over(now, &in_flight);
         self.timeouts = self.timeouts.saturating_add(1);
         if self.state == PanelState::Offline {
             self.probes = self.probes.wrapping_add(1);
@@ -122,75 +182,127 @@ impl Panel {
         }
         // The one copy of a write was its echo, or its answer on a line that does not echo.
         self.echo_unsure |= in_flight.echoed && self.echo.is_none();
-        if in_flight.job == Job::Next
-            && let Some(keys) = &mut self.keys
-        {
-            keys.lost();
+        let InFlight { job, request, .. } = in_flight;
+        match job {
+            Job::Lock(work) => {
+                self.lock.unanswered(now, work, self.answers);
+                if self.stopping {
+                    for token in self.lock.give_up() {
+                        self.done(token, Err(Failure::Unconfirmed));
+                    }
+                }
+            }
+            Job::Enable => self.enables.written(now, &request, false),
+            Job::Again => {
+                for at in self.again.values_mut().filter(|at| **at <= now) {
+                    *at = now + READ_AGAIN_PAUSE;
+                }
+            }
+            Job::Sound if !self.unheard.contains(&request) => self.unheard.push(request.clone()),
+            Job::Sound | Job::Measure(_) => {}
+            job => self.denied(now, job, &request, Denial::Silent(self.answers)),
         }
-        self.suspects.push(now, in_flight.request);
+        self.tell_trouble();
+        self.suspects.push(now, request);
     }
 
-    /// How many characters the answer in flight has.
-    pub fn reply_characters(&self) -> u32 {
-        let length = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.request.reply_length());
-        u32::try_from(length).unwrap_or(u32::MAX)
+    /// A turn has ended.
+    pub(super) fn turn_over(&mut self, now: Mono, in_flight: &InFlight) {
+        self.turn_ended = now;
+        let is_slow = match in_flight.job {
+            Job::Block(number) => self.blocks.get(number).is_some_and(|block| block.class == Class::Slow),
+            Job::Again | Job::Enable | Job::Whole(_) => true,
+            _ => false,
+        };
+        if is_slow {
+            (self.slow_ended, self.slow_turn) = (now, now.since(in_flight.sent));
+        }
     }
 
-    /// See [`crate::panel::Driver::reply_window`].
-    pub fn reply_window(&self) -> Duration {
+    /// How long it may take to begin its answer.
+    fn window(&self, job: Option<Job>) -> Duration {
         // Twice the mean: one late answer does not make a panel slow, that it is always late does.
-        let usual = self.reply_time.saturating_mul(2).clamp(REPLY_TIMEOUT.0, REPLY_TIMEOUT.1);
+        let usual = self.reply_time.saturating_mul(2).clamp(self.reply_timeout, REPLY_TIMEOUT_MAX);
         let (long_every, long) = LONG_PROBE;
         match self.state {
-            PanelState::Offline if self.probes.is_multiple_of(LONGEST_PROBE_EVERY) => REPLY_TIMEOUT.1,
+            PanelState::Offline if self.probes.is_multiple_of(LONGEST_PROBE_EVERY) => REPLY_TIMEOUT_MAX,
             PanelState::Offline if self.probes.is_multiple_of(long_every) => usual.max(long),
+            PanelState::Online if job.is_some_and(|job| self.is_doubted(job)) => {
+                self.reply_time.saturating_mul(4).clamp(DOUBTED_WINDOW.min(usual), usual)
+            }
             _ => usual,
         }
     }
 
-    /// What is worth most now, in a shape that nothing late can be taken for.
-    fn choose(&self, now: Mono) -> Option<(Turn, Job, Request)> {
+    fn is_doubted(&self, job: Job) -> bool {
+        match job {
+            Job::Block(number) => self.blocks.get(number).is_some_and(|block| block.doubt.is_doubted()),
+            Job::Identity => self.identity_doubt.is_doubted(),
+            Job::Code => self.code_doubt.is_doubted(),
+            Job::Next => self.next_doubt.is_doubted(),
+            _ => false,
+        }
+    }
+
+    /// What is due first, in a shape that nothing late can be taken for.
+    fn choose(&self, now: Mono) -> Option<Wanted> {
         let mut wanted = self.wanted(now);
-        let slow_first = self.fast_turns >= FAST_IN_A_ROW;
-        let worth = |turn: Turn| (slow_first && turn.class < Class::Fast, turn);
-        wanted.sort_by_key(|(turn, ..)| std::cmp::Reverse(worth(*turn)));
+        wanted.sort_by_key(|wanted| wanted.deadline);
         let is_clear = |request: &Request| self.suspects.trust(now, request) == Trust::Full;
-        for (turn, job, request) in &wanted {
+        for Wanted { deadline, job, request } in &wanted {
+            let (deadline, job) = (*deadline, *job);
             if is_clear(request) {
-                return Some((*turn, *job, request.clone()));
+                return Some(Wanted { deadline, job, request: request.clone() });
             }
             if let Job::Block(number) = job {
-                let shorter = self.blocks.get(*number).into_iter().flat_map(Block::shorter);
+                let shorter = self.blocks.get(number).into_iter().flat_map(Block::shorter);
                 if let Some(request) = shorter.into_iter().find(is_clear) {
-                    return Some((*turn, *job, request));
+                    return Some(Wanted { deadline, job, request });
                 }
             }
         }
-        let (first, ..) = wanted.first()?;
+        let deadline = wanted.first()?.deadline;
         if let Some(request) = self.sounding(now, Trust::Full) {
-            return Some((*first, Job::Sound, request));
+            return Some(Wanted { deadline, job: Job::Sound, request });
         }
-        wanted.into_iter().find(|(_, _, request)| self.suspects.trust(now, request) >= Trust::Fair)
+        wanted.into_iter().find(|wanted| self.suspects.trust(now, &wanted.request) >= Trust::Fair)
     }
 
-    /// All that is due.
-    fn wanted(&self, now: Mono) -> Vec<(Turn, Job, Request)> {
+    /// When something of a class is due that was to be asked at a time.
+    fn deadline(&self, class: Class, at: Mono, period: Duration) -> Mono {
+        let rested = |turns: u32| self.slow_ended + self.slow_turn.saturating_mul(turns);
+        match class {
+            Class::Fast => at,
+            Class::Again => at.max(rested(AGAIN_REST)),
+            Class::Slow => (at + period).max(rested(SLOW_REST)),
+        }
+    }
+
+    /// All that is to be asked now.
+    fn wanted(&self, now: Mono) -> Vec<Wanted> {
         let mut wanted = Vec::new();
-        let mut add = |class, stretch, job, request: Option<Request>| {
-            wanted.extend(request.map(|request| (Turn { class, stretch }, job, request)));
+        let mut add = |deadline, job, request: Option<Request>| {
+            wanted.extend(request.map(|request| Wanted { deadline, job, request }));
         };
         if self.echo_unsure {
-            add(Class::Urgent, u32::MAX, Job::Sound, self.sounding(now, Trust::Full));
+            add(Mono::ZERO, Job::Sound, self.sounding(now, Trust::Full));
         }
         if let Some(work) = self.lock.work(now) {
-            add(Class::Urgent, u32::MAX, Job::Lock(work), self.lock.request(work));
+            // Between two writes that open, something else that is due has its turn: a flood leaves the reader alone.
+            let opened = work == Work::Open && self.opened;
+            add(if opened { now } else { Mono::ZERO }, Job::Lock(work), self.lock.request(now, work));
             // Nothing goes before a lock that may be open and must not be.
             if work == Work::Shut {
                 return wanted;
             }
         }
-        if self.identity_wanted {
-            add(Class::Fast, u32::MAX, Job::Identity, self.identity_request());
+        // What follows from the last turn is due since then.
+        let since = self.turn_ended;
+        if self.stopping {
+            return wanted;
+        }
+        if self.identity_wanted && self.identity_doubt.not_before() <= now {
+            add(since, Job::Identity, self.identity_request());
         }
         if let (Some(keys), Some(profile)) = (&self.keys, &self.profile.keys) {
             match keys.want(now) {
@@ -200,45 +312,47 @@ impl Panel {
                         Table::Coil => Request::WriteCoil { address, on: true },
                         _ => Request::WriteRegister { address, value: 1 },
                     };
-                    add(Class::Fast, u32::MAX, Job::Next, Some(next));
+                    add(since, Job::Next, Some(next));
                 }
-                Want::Code => {
+                Want::Code if self.code_doubt.not_before() <= now => {
                     let code = (table(profile.code.kind), profile.code.address, profile.words);
                     let (table, start, count) = code;
-                    add(Class::Fast, u32::MAX, Job::Code, Some(Request::Read { table, start, count }));
+                    add(since, Job::Code, Some(Request::Read { table, start, count }));
                 }
                 Want::Look => {
-                    let look = self.blocks.iter().enumerate().find(|(_, block)| self.has_count(block));
-                    if let Some((number, block)) = look {
-                        add(Class::Fast, u32::MAX, Job::Block(number), Some(block.request()));
+                    let look = self.count_block();
+                    if let Some((number, block)) = look.filter(|(_, block)| block.doubt.not_before() <= now) {
+                        add(since, Job::Block(number), Some(block.request()));
                     }
                 }
-                Want::Nothing => {}
+                Want::Code | Want::Nothing => {}
             }
         }
         if let Some(measurement) = self.measurements.front() {
             let request = self.line_request(measurement.line, 1);
-            add(Class::Fast, u32::MAX, Job::Measure(measurement.token), request);
+            add(measurement.asked, Job::Measure(measurement.token), request);
         }
-        add(Class::Again, 0, Job::Again, self.again_request(now));
-        add(Class::Again, 0, Job::Enable, self.enables.request(now, self.limits.bits));
-        for (number, block) in self.blocks.iter().enumerate() {
-            if !block.refused && block.due <= now {
-                let period = block.period.as_nanos().max(1);
-                let elapsed = now.since(block.last).as_nanos().saturating_mul(PER_MILLE);
-                let stretch = elapsed.checked_div(period).unwrap_or_default();
-                let stretch = u32::try_from(stretch).unwrap_or(u32::MAX);
-                add(block.class, stretch, Job::Block(number), Some(block.request()));
-            }
+        let again = self.again.values().min().copied().unwrap_or(now);
+        add(self.deadline(Class::Again, again, Duration::ZERO), Job::Again, self.again_request(now));
+        let enable = self.enables.next_time().unwrap_or(now);
+        let enables = self.enables.request(now, self.limits.bits);
+        add(self.deadline(Class::Again, enable, Duration::ZERO), Job::Enable, enables);
+        if let Some((at, number, whole)) = self.blocks.to_merge().filter(|(at, ..)| *at <= now) {
+            add(self.deadline(Class::Slow, at, whole.period), Job::Whole(number), Some(whole.request()));
+        }
+        for (number, block) in self.blocks.iter().filter(|(_, block)| block.due_at() <= now) {
+            // What may not be there at all can wait, however fast it should be.
+            let class = if block.doubt.missing().is_some() { Class::Slow } else { block.class };
+            let deadline = self.deadline(class, block.due_at(), block.period);
+            add(deadline, Job::Block(number), Some(block.request()));
         }
         wanted
     }
 
     /// What a panel is asked that owes nothing now, to see whether it is there.
-    fn probe(&self, now: Mono) -> Option<(Turn, Job, Request)> {
-        let turn = Turn { class: Class::Slow, stretch: 0 };
-        let request = self.sounding(now, Trust::Full).or_else(|| self.sounding(now, Trust::Fair));
-        request.map(|request| (turn, Job::Sound, request))
+    fn probe(&self, now: Mono) -> Option<Wanted> {
+        let request = self.sounding(now, Trust::Full).or_else(|| self.sounding(now, Trust::Fair))?;
+        Some(Wanted { deadline: now, job: Job::Sound, request })
     }
 
     /// A request that changes nothing, and whose answer can be trusted so far; the shortest answer first.
@@ -250,14 +364,14 @@ impl Panel {
             Some(LockProfile::Pulse { address, .. }) => candidates.push(one(Table::Holding, address)),
             None => {}
         }
-        for block in &self.blocks {
+        for (_, block) in self.blocks.iter().filter(|(_, block)| block.doubt.missing().is_none()) {
             candidates.push(block.request());
             candidates.extend(block.shorter());
         }
         candidates
             .extend(self.profile.keys.as_ref().map(|keys| one(table(keys.next.kind), keys.next.address)));
         candidates.extend(self.identity_request());
-        candidates.sort_by_key(Request::reply_length);
+        candidates.sort_by_key(|request| (self.unheard.contains(request), request.reply_length()));
         candidates.into_iter().find(|request| self.suspects.trust(now, request) >= trust)
     }
 
@@ -267,7 +381,7 @@ impl Panel {
         Some(Request::Read { table, start, count: identity.words })
     }
 
-    fn line_request(&self, line: u16, count: u16) -> Option<Request> {
+    pub(super) fn line_request(&self, line: u16, count: u16) -> Option<Request> {
         let lines = self.profile.lines.as_ref()?;
         let start = lines.value.address.checked_add(line.saturating_sub(1))?;
         Some(Request::Read { table: table(lines.value.kind), start, count })
@@ -287,11 +401,9 @@ impl Panel {
         self.line_request(first, last.saturating_sub(first).saturating_add(1))
     }
 
-    fn has_count(&self, block: &Block) -> bool {
-        self.profile.keys.as_ref().is_some_and(|keys| {
-            block.table == table(keys.count.kind)
-                && (block.start..=block.start.saturating_add(block.count.saturating_sub(1)))
-                    .contains(&keys.count.address)
-        })
+    /// The block that tells how many codes wait.
+    fn count_block(&self) -> Option<(usize, &Block)> {
+        let count = self.profile.keys.as_ref()?.count;
+        self.blocks.iter().find(|(_, block)| block.covers(count))
     }
 }

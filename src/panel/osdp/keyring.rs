@@ -1,56 +1,148 @@
-//! Which keys may be tried on a panel, in which order (contract §2, `secure_channel`).
+//! The keys of one panel: which may be tried, in which order, and how it gets one of its own (contract §2,
+//! `secure_channel`).
 //!
-//! Invariants: SCBK-D is tried only where pairing is allowed: in `install` mode until a key is proven, and in
-//! the ten minutes after `panel pair`. A kept key is replaced only after SCBK-D was accepted in such a time.
-//! A key that is stored but not proven is tried before SCBK-D, so a power cut between KEYSET and its
-//! acknowledgement locks nobody out.
+//! ```text
+//!  identified ─► step ─┬─ Plain: configured so              proven ─► current, the record is kept
+//!                      ├─ Try(candidate) ─► handshake ──────┤
+//!                      ├─ Store: pending is on its way       failed twice ─► the next candidate ─► none left: Rest
+//!                      └─ Rest(until)                            to the disk
+//! ```
+//! Invariants:
+//! - SCBK-D is tried only in `install` until a key was ever proven, and for ten minutes after `panel pair`; at most once a
+//!   minute and ten times in all, which are counted on disk.
+//! - A session under SCBK-D exists only once the key that it is to set is on disk, or in the configuration.
+//! - The current key leaves the record only when another was proven.
+//! - A key that the configuration gives is the only own key that is tried.
 
-use crate::{domain::Mono, wire::osdp::Scbk};
+use std::time::Duration;
 
-/// The configured demand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Security {
-    /// Plaintext by choice.
-    Off,
-    /// Nothing opens outside a secure channel with the panel's own key.
-    Required,
-    /// As required, and a panel without a key is paired by SCBK-D.
-    Install,
-}
+use super::{
+    Security,
+    record::{CurrentKey, KeyRecord, PanelKey},
+};
+use crate::{
+    domain::{KeyFault, Mono, Trouble},
+    panel::Entropy,
+    wire::osdp::Scbk,
+};
 
-/// A key that an earlier run kept.
-#[derive(Clone, Debug)]
-pub struct KeptKey {
-    /// The key.
-    pub scbk: Scbk,
-    /// Whether a handshake has proven that the panel has it.
-    pub proven: bool,
-}
+/// Handshakes in a row that a key must fail in before it counts as wrong: the first may have met a late answer to an
+/// earlier challenge.
+const DOUBTS: u32 = 2;
+/// How long to leave a panel alone that no key fits, before the keys are tried again. Shorter than a panel may be silent.
+pub(super) const REST: Duration = Duration::from_secs(5);
+/// Between two KEYSET.
+pub(super) const KEYSET_INTERVAL: Duration = Duration::from_secs(60);
+/// KEYSET in all, until a key is proven or `panel pair` is run.
+pub(super) const KEYSETS: u8 = 10;
 
 /// A key to try.
-#[derive(Clone, Debug)]
-pub(super) struct Candidate {
-    pub(super) scbk: Scbk,
-    pub(super) is_default: bool,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Candidate {
+    /// One that the panel may have.
+    Own(PanelKey),
+    /// SCBK-D, in order to set this one.
+    Default {
+        /// The key to set.
+        then: PanelKey,
+    },
+}
+
+impl Candidate {
+    pub(super) fn scbk(&self) -> Scbk {
+        match self {
+            Self::Own(key) => key.scbk().clone(),
+            Self::Default { .. } => Scbk::default_key(),
+        }
+    }
+
+    pub(super) fn is_default(&self) -> bool {
+        matches!(self, Self::Default { .. })
+    }
+}
+
+/// What to do with a panel that has told who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Speak in plaintext.
+    Plain,
+    /// Challenge it.
+    Try(Candidate),
+    /// Leave it alone until the record is stored, or until this moment.
+    Store(Mono),
+    /// Leave it alone until this moment.
+    Rest(Mono),
 }
 
 #[derive(Debug)]
 pub(super) struct Keyring {
     security: Security,
-    /// From `secure_key_file`.
-    fixed: Option<Scbk>,
-    kept: Option<KeptKey>,
+    record: KeyRecord,
+    key_fault: Option<KeyFault>,
+    /// Records of panels that the configuration names no more.
+    strays: Vec<KeyRecord>,
+    /// How often the record has changed, and which of its states is on the disk.
+    version: u64,
+    stored: u64,
+    /// The state of the record that holds `pending` for the first time.
+    pending_version: u64,
+    /// The panel may have `pending`: it was sent, or an earlier run left it, whatever was counted then: KEYSET goes out before
+    /// the count is on the disk.
+    pending_may_be_set: bool,
     armed_until: Mono,
+    /// The key of the last successful handshake, or of the last KEYSET: the one to begin with.
+    preferred: Option<PanelKey>,
     attempt: usize,
+    doubts: u32,
+    rest_until: Mono,
+    keyset_at: Option<Mono>,
+    trouble: Option<Trouble>,
+    /// All keys have failed since one was last proven.
+    exhausted: bool,
 }
 
 impl Keyring {
-    pub(super) fn new(security: Security, fixed: Option<Scbk>, kept: Option<KeptKey>) -> Self {
-        Self { security, fixed, kept, armed_until: Mono::ZERO, attempt: 0 }
+    pub(super) fn new(
+        security: Security,
+        record: KeyRecord,
+        key_fault: Option<KeyFault>,
+        strays: Vec<KeyRecord>,
+    ) -> Self {
+        Self {
+            security,
+            record,
+            key_fault,
+            strays,
+            version: 0,
+            stored: 0,
+            pending_version: 0,
+            pending_may_be_set: true,
+            armed_until: Mono::ZERO,
+            preferred: None,
+            attempt: 0,
+            doubts: 0,
+            rest_until: Mono::ZERO,
+            keyset_at: None,
+            trouble: None,
+            exhausted: false,
+        }
     }
 
     pub(super) fn security(&self) -> Security {
         self.security
+    }
+
+    /// Returns the record, and how often it has changed.
+    pub(super) fn record(&self) -> (&KeyRecord, u64) {
+        (&self.record, self.version)
+    }
+
+    /// Notes that a state of the record is on the disk.
+    pub(super) fn record_stored(&mut self, version: u64) {
+        self.stored = self.stored.max(version);
+        if self.trouble == Some(Trouble::KeyNotStored) && self.is_pending_stored() {
+            self.trouble = None;
+        }
     }
 
     /// Opens the time for pairing; `false` where the configuration wants no secure channel.
@@ -59,151 +151,206 @@ impl Keyring {
             return false;
         }
         self.armed_until = until;
-        self.attempt = 0;
+        (self.attempt, self.doubts, self.rest_until, self.keyset_at) = (0, 0, Mono::ZERO, None);
+        if self.record.keysets != 0 {
+            self.record.keysets = 0;
+            self.changed();
+        }
         true
     }
 
-    fn own(&self) -> Option<&Scbk> {
-        self.fixed.as_ref().or(self.kept.as_ref().map(|kept| &kept.scbk))
-    }
-
-    fn may_pair(&self, now: Mono) -> bool {
-        let unproven = self.kept.as_ref().is_none_or(|kept| !kept.proven);
-        now < self.armed_until || (self.security == Security::Install && unproven)
-    }
-
-    fn candidates(&self, now: Mono) -> Vec<Candidate> {
+    /// Returns what to do with a panel that has told that it has this serial number. A key that is to be set is chosen, and
+    /// changes the record, where SCBK-D comes next.
+    pub(super) fn step(&mut self, now: Mono, serial: Option<u32>, entropy: &mut dyn Entropy) -> Step {
         if self.security == Security::Off {
+            return Step::Plain;
+        }
+        if now < self.rest_until {
+            return Step::Rest(self.rest_until);
+        }
+        let own = self.own(serial);
+        if let Some(key) = own.get(self.attempt) {
+            return Step::Try(Candidate::Own(key.clone()));
+        }
+        if self.attempt == own.len() && self.may_set(now) {
+            return self.set_up_pairing(now, entropy);
+        }
+        if own.is_empty() {
+            self.trouble = Some(self.without_keys());
+        }
+        Step::Rest(self.rest(now))
+    }
+
+    fn set_up_pairing(&mut self, now: Mono, entropy: &mut dyn Entropy) -> Step {
+        if let Some(then) = self.record.from_config.clone() {
+            return Step::Try(Candidate::Default { then });
+        }
+        let then = match self.record.pending.clone() {
+            Some(pending) => pending,
+            None => {
+                let mut random = [0; 16];
+                let chosen =
+                    if entropy.fill(&mut random) { PanelKey::new(Scbk::new(random)).ok() } else { None };
+                let Some(chosen) = chosen else { return Step::Rest(self.without_randomness(now)) };
+                self.record.pending = Some(chosen.clone());
+                self.changed();
+                (self.pending_version, self.pending_may_be_set) = (self.version, false);
+                chosen
+            }
+        };
+        if self.is_pending_stored() {
+            Step::Try(Candidate::Default { then })
+        } else {
+            self.trouble = Some(Trouble::KeyNotStored);
+            Step::Store(now + REST)
+        }
+    }
+
+    /// Until when the panel is left alone; a moment that is past: it is not.
+    pub(super) fn rests_until(&self) -> Mono {
+        self.rest_until
+    }
+
+    /// No challenge could be made: waits. Returns until when.
+    pub(super) fn without_randomness(&mut self, now: Mono) -> Mono {
+        self.trouble = Some(Trouble::NoRandomness);
+        self.rest(now)
+    }
+
+    /// The handshake with this candidate came to nothing. Where it does for a second time the next key is tried, or for a
+    /// while none.
+    pub(super) fn failed(&mut self, now: Mono, candidate: &Candidate, serial: Option<u32>, why: Trouble) {
+        self.doubts = self.doubts.saturating_add(1);
+        if self.doubts < DOUBTS {
+            return;
+        }
+        self.doubts = 0;
+        self.attempt = self.attempt.saturating_add(1);
+        // That SCBK-D is refused says nothing where own keys were: they are what did not fit. And while a key is being set,
+        // that is the reason for everything.
+        let says = !candidate.is_default() || self.own(serial).is_empty();
+        if says && self.keyset_at.is_none() {
+            self.trouble = Some(why);
+        }
+        if self.attempt >= self.own(serial).len() && (candidate.is_default() || !self.may_set(now)) {
+            self.rest(now);
+        }
+    }
+
+    /// A handshake with an own key has succeeded. The time for pairing is over.
+    pub(super) fn proven(&mut self, key: &PanelKey, serial: Option<u32>) {
+        (self.attempt, self.doubts, self.trouble, self.exhausted) = (0, 0, None, false);
+        (self.armed_until, self.keyset_at) = (Mono::ZERO, None);
+        self.preferred = Some(key.clone());
+        let before = self.record.clone();
+        self.record.current = Some(CurrentKey::Known(key.clone()));
+        self.record.pending.take_if(|pending| pending == key);
+        self.record.serial = serial.or(self.record.serial);
+        self.record.keysets = 0;
+        if self.record != before {
+            self.changed();
+        }
+    }
+
+    /// KEYSET is about to be sent with this key.
+    pub(super) fn setting(&mut self, now: Mono, key: &PanelKey) {
+        (self.keyset_at, self.pending_may_be_set) = (Some(now), true);
+        self.preferred = Some(key.clone());
+        self.record.keysets = self.record.keysets.saturating_add(1);
+        self.trouble = Some(Trouble::Pairing);
+        self.changed();
+    }
+
+    /// The panel has taken KEYSET, or has not: its keys are tried again, the new one first.
+    pub(super) fn set(&mut self) {
+        (self.attempt, self.doubts) = (0, 0);
+    }
+
+    /// In plaintext the device that answers POLL is the panel.
+    pub(super) fn answers(&mut self, serial: Option<u32>) {
+        if serial.is_some() && self.record.serial != serial {
+            self.record.serial = serial;
+            self.changed();
+        }
+    }
+
+    /// Why no session comes about, as far as that is known; `None` before every key has failed.
+    pub(super) fn verdict(&self) -> Option<Trouble> {
+        self.exhausted.then(|| self.why())
+    }
+
+    /// Why no session comes about, as well as can be said.
+    pub(super) fn why(&self) -> Trouble {
+        match &self.trouble {
+            _ if self.record.keysets >= KEYSETS => Trouble::PairingFailed,
+            Some(trouble) => trouble.clone(),
+            None => Trouble::NoLink,
+        }
+    }
+
+    /// Keys that the panel may have, the likeliest first.
+    fn own(&self, serial: Option<u32>) -> Vec<PanelKey> {
+        if self.key_fault.is_some() {
             return Vec::new();
         }
-        let own = self.own().map(|scbk| Candidate { scbk: scbk.clone(), is_default: false });
-        let default = self.may_pair(now).then(|| Candidate { scbk: Scbk::default_key(), is_default: true });
-        own.into_iter().chain(default).collect()
-    }
-
-    /// The key to try next; `None` where there is none, or all have failed since [`Keyring::rewind`].
-    pub(super) fn candidate(&self, now: Mono) -> Option<Candidate> {
-        self.candidates(now).into_iter().nth(self.attempt)
-    }
-
-    /// Whether there is any key to try.
-    pub(super) fn has_candidates(&self, now: Mono) -> bool {
-        !self.candidates(now).is_empty()
-    }
-
-    /// The present candidate did not work.
-    pub(super) fn failed(&mut self) {
-        self.attempt = self.attempt.saturating_add(1);
-    }
-
-    /// Begins with the first candidate again.
-    pub(super) fn rewind(&mut self) {
-        self.attempt = 0;
-    }
-
-    /// The key that a panel paired just now should get, where one is stored already: the configured one whose
-    /// note is on disk, or one whose KEYSET was not proven yet. Otherwise a new one has to be stored first.
-    pub(super) fn stored_for_pairing(&self) -> Option<Scbk> {
-        let kept = self.kept.as_ref().filter(|kept| !kept.proven)?;
-        match &self.fixed {
-            Some(fixed) => (*fixed == kept.scbk).then(|| fixed.clone()),
-            None => Some(kept.scbk.clone()),
+        if let Some(configured) = &self.record.from_config {
+            return vec![configured.clone()];
         }
-    }
-
-    /// The configured key, which pairing sets instead of a random one.
-    pub(super) fn fixed(&self) -> Option<&Scbk> {
-        self.fixed.as_ref()
-    }
-
-    /// `scbk` is on disk and may be sent to the panel.
-    pub(super) fn keep(&mut self, scbk: Scbk) {
-        self.kept = Some(KeptKey { scbk, proven: false });
-        self.attempt = 0;
-    }
-
-    /// A handshake with `scbk` succeeded. `true` where that is news: the panel's key is proven for the first
-    /// time, and the time for pairing is over.
-    pub(super) fn prove(&mut self, scbk: &Scbk) -> bool {
-        let known = self.kept.as_ref().is_some_and(|kept| kept.proven && kept.scbk == *scbk);
-        self.attempt = 0;
-        if known {
-            return false;
+        let of = |record: &KeyRecord| {
+            let current = match &record.current {
+                Some(CurrentKey::Known(key)) => Some(key.clone()),
+                _ => None,
+            };
+            [record.pending.clone(), current]
+        };
+        let strays = self.strays.iter().filter(|stray| stray.serial.is_some() && stray.serial == serial);
+        let known = of(&self.record).into_iter().chain(strays.flat_map(of)).flatten();
+        let mut keys: Vec<PanelKey> = Vec::new();
+        let may_be_set =
+            |key: &PanelKey| self.pending_may_be_set || self.record.pending.as_ref() != Some(key);
+        for key in known.filter(may_be_set) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
         }
-        self.kept = Some(KeptKey { scbk: scbk.clone(), proven: true });
-        self.armed_until = Mono::ZERO;
-        true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Mono = Mono::from_nanos(1_000);
-    const LATER: Mono = Mono::from_nanos(2_000);
-
-    fn key(byte: u8) -> Scbk {
-        Scbk::new([byte; 16])
-    }
-
-    fn order(ring: &mut Keyring, now: Mono) -> Vec<Scbk> {
-        let mut keys = Vec::new();
-        ring.rewind();
-        while let Some(candidate) = ring.candidate(now) {
-            assert_eq!(candidate.is_default, candidate.scbk.is_default());
-            keys.push(candidate.scbk);
-            ring.failed();
+        if let Some(at) = self.preferred.as_ref().and_then(|key| keys.iter().position(|other| other == key)) {
+            let first = keys.remove(at);
+            keys.insert(0, first);
         }
-        ring.rewind();
         keys
     }
 
-    fn kept(byte: u8, proven: bool) -> Option<KeptKey> {
-        Some(KeptKey { scbk: key(byte), proven })
+    /// Whether SCBK-D may open a session in which a key is set.
+    fn may_set(&self, now: Mono) -> bool {
+        let first = self.security == Security::Install
+            && self.record.from_config.is_none()
+            && self.record.current.is_none();
+        let rested = self.keyset_at.is_none_or(|at| now >= at + KEYSET_INTERVAL);
+        self.key_fault.is_none()
+            && (first || now < self.armed_until)
+            && rested
+            && self.record.keysets < KEYSETS
     }
 
-    #[test]
-    fn the_default_key_is_tried_only_while_pairing_is_allowed() {
-        let cases = [
-            (Security::Off, Some(key(1)), kept(2, true), vec![]),
-            (Security::Required, None, None, vec![]),
-            (Security::Required, None, kept(2, false), vec![key(2)]),
-            (Security::Required, Some(key(1)), None, vec![key(1)]),
-            (Security::Install, None, None, vec![Scbk::default_key()]),
-            (Security::Install, None, kept(2, false), vec![key(2), Scbk::default_key()]),
-            (Security::Install, None, kept(2, true), vec![key(2)]),
-            (Security::Install, Some(key(1)), None, vec![key(1), Scbk::default_key()]),
-            (Security::Install, Some(key(1)), kept(1, true), vec![key(1)]),
-            // The file was changed after the panel got its key: not a reason to give the key away again.
-            (Security::Install, Some(key(1)), kept(2, true), vec![key(1)]),
-        ];
-        for (security, fixed, kept, expected) in cases {
-            let mut ring = Keyring::new(security, fixed, kept);
-            assert_eq!(order(&mut ring, NOW), expected, "{security:?}");
+    fn is_pending_stored(&self) -> bool {
+        self.stored >= self.pending_version
+    }
+
+    fn without_keys(&self) -> Trouble {
+        match (self.key_fault, &self.record.current) {
+            (Some(fault), _) => Trouble::KeyUnusable(fault),
+            (None, Some(CurrentKey::HashOnly { .. })) => Trouble::KeyUnusable(KeyFault::HashOnly),
+            (None, _) => Trouble::NoKey,
         }
     }
 
-    #[test]
-    fn arming_lets_the_default_key_in_until_a_key_is_proven_or_the_time_is_over() {
-        let mut ring = Keyring::new(Security::Install, None, kept(2, true));
-        assert!(ring.arm(LATER));
-        assert_eq!(order(&mut ring, NOW), [key(2), Scbk::default_key()]);
-        assert_eq!(order(&mut ring, LATER), [key(2)]);
-        assert_eq!(ring.stored_for_pairing(), None, "a proven key is not given to another panel");
-        ring.keep(key(3));
-        assert_eq!(ring.stored_for_pairing(), Some(key(3)));
-        assert!(ring.prove(&key(3)));
-        assert!(!ring.prove(&key(3)));
-        assert_eq!(order(&mut ring, NOW), [key(3)]);
-        assert!(!Keyring::new(Security::Off, None, None).arm(LATER));
+    fn rest(&mut self, now: Mono) -> Mono {
+        (self.attempt, self.doubts, self.exhausted) = (0, 0, true);
+        self.rest_until = now + REST;
+        self.rest_until
     }
 
-    #[test]
-    fn pairing_with_a_configured_key_sets_that_key() {
-        let mut ring = Keyring::new(Security::Install, Some(key(1)), None);
-        assert_eq!(ring.stored_for_pairing(), None);
-        ring.keep(key(1));
-        assert_eq!(ring.stored_for_pairing(), Some(key(1)));
+    fn changed(&mut self) {
+        self.version = self.version.saturating_add(1);
     }
 }

@@ -1,216 +1,165 @@
-//! One OSDP panel, the control panel's side.
+//! One OSDP panel, the control panel's side, in three parts that know nothing of each other:
 //!
 //! ```text
-//!            ┌────────────── restart at sequence 0 (two resends lost, asked to, session over) ─────────────┐
-//!            ▼                                                                                             │
-//!  Start ── ID answered ──► Cap ──► Challenge ──► Scrypt ──► Running: POLL, commands, status ──────────────┤
-//!    ▲  └── POLL answered ──► Id ─┘    └── no key to try, or none works: Running, but `insecure` ──────────┘
-//!    └── 8 s without a valid reply: offline, probed
+//!  bytes ─► Link (numbers, what is in flight, the channel) ──► Panel ──► events
+//!                                                      ┌────────┴────────┐
+//!                                Presence (heard, in order, fresh)   Keyring (keys, pairing)
 //! ```
+//! [`Panel`] routes between them. What outsiders see of it is derived from the three and the clock each time, never
+//! assigned: [`Panel::standing`].
+//!
 //! Invariants:
-//! - One command is in flight at most. It is sent again as the **same bytes with the same number** until it is
-//!   answered, given up after two resends, or withdrawn: so the panel repeats its answer and nothing is lost.
-//! - OUT is sealed in a session with the panel's own key, or the configuration says `secure_channel = "off"`.
-//! - An answer counts only with the right address, sequence number and, in a session, MAC.
-//! - A lost or broken reply alone never changes the state that outsiders see; 8 s without a valid one do.
+//! - Outside of a session with the panel's own key nothing is sent but ID, CAP and the handshake, and in a session under
+//!   SCBK-D nothing but KEYSET, unless the configuration says `secure_channel = "off"`.
+//! - Nothing that a panel reports counts unless it answers a POLL or a status command on such a link; credentials, digits
+//!   and inputs moreover only encrypted.
+//! - `online` is a POLL answered in order within 8 s. Every unlock and light ends once.
 
-mod answer;
 mod keyring;
+mod link;
+mod presence;
 mod record;
+mod report;
+mod set_up;
 #[cfg(test)]
 mod tests;
-mod turn;
+mod turns;
+mod unlocks;
+mod work;
 
 use std::{collections::VecDeque, time::Duration};
 
-pub use keyring::{KeptKey, Security};
+pub use presence::OFFLINE_AFTER;
 pub use record::{CurrentKey, KeyRecord, PanelKey};
 
 use self::{
     keyring::{Candidate, Keyring},
-    turn::InFlight,
+    link::{Answer, Link, Over, Phase, Received},
+    presence::{Absence, Presence},
+    turns::Pacing,
+    unlocks::{Unlock, Unlocks},
+    work::{Feedback, Status, Work},
 };
-use super::{Entropy, Event, Failure, Identity, Pace, Request, Token};
+use super::{Entropy, Event, Failure, Heard, Identity, Request, Token};
 use crate::{
-    domain::{Mono, PanelState, Trouble},
-    wire::osdp::{
-        Check, Scbk, Session,
-        reply::Capability,
-        secure::{Challenge, Proven},
-    },
+    domain::{Bucket, KeyFault, Mono, PanelState, Trouble, event::SuspectCause},
+    wire::osdp::{NakCode, Parsed, Reply, parse, reply::Capability},
 };
 
-/// Without a valid reply for so long, a panel is offline (OSDP 2.2, 5.7).
-pub const OFFLINE_AFTER: Duration = Duration::from_secs(8);
-/// Timeouts in a row after which a panel gets probes instead of turns.
-const PROBE_AFTER_TIMEOUTS: u32 = 2;
-/// Resends of the same bytes before the link is begun anew at 0.
-const RESENDS: u32 = 2;
-/// New links in a row that came to nothing, after which a single timeout is enough for that.
-const RESTARTS_TOLERATED: u32 = 6;
-/// Handshakes in a row that a key must fail in before it counts as wrong.
-const DOUBTS: u32 = 2;
-/// How long to leave a panel alone that no key fits, before the keys are tried again.
-const HANDSHAKE_RETRY: Duration = Duration::from_secs(5);
-/// How long to wait before a key that could not be stored is tried to be stored again.
-const STORE_RETRY: Duration = Duration::from_secs(10);
-/// POLLs answered by something else than ACK, more than any panel holds reads, after which a panel that always has
-/// something to tell (a contact that bounces) is online all the same. Its reads stay stale.
-const SETTLED_AFTER: u32 = 200;
-/// How long to leave a busy panel alone: about one exchange at 9600 baud.
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
-/// Requests that may wait for one panel; further ones are refused as unconfirmed. A door needs two at a time.
-const QUEUE: usize = 16;
+/// Lights that may wait for one panel; further ones are refused as unconfirmed. A door needs one at a time.
+const FEEDBACKS: usize = 16;
+/// Sessions that end in the clear, as the restart of a panel or an attacker ends them: this many at once, and one more
+/// in this time, are not suspect.
+const ENDINGS: (u32, Duration) = (2, Duration::from_secs(30));
+
+/// The configured demand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// Plaintext by choice.
+    Off,
+    /// Nothing opens outside a secure channel with the panel's own key.
+    Required,
+    /// As required, and a panel without a key is paired by SCBK-D.
+    Install,
+}
 
 /// What the configuration and earlier runs say of a panel.
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// 0–126.
     pub address: u8,
     /// The configured demand.
     pub security: Security,
-    /// The key of `secure_key_file`.
-    pub fixed_key: Option<Scbk>,
-    /// The key that an earlier run kept.
-    pub kept_key: Option<KeptKey>,
-    /// The serial number that an earlier run saw.
-    pub known_serial: Option<u32>,
+    /// What earlier runs kept, with the configured key in it.
+    pub record: KeyRecord,
+    /// Why the configured key cannot be used, where it cannot.
+    pub key_fault: Option<KeyFault>,
+    /// Records of panels that the configuration does not name any more: one of them may be this panel under an earlier
+    /// name, found by its serial number.
+    pub strays: Vec<KeyRecord>,
+    /// How long it may take to begin its answer (contract §2, `reply_timeout`).
+    pub reply_timeout: Duration,
+    /// How old the last POLL answered by ACK may be for a read to count (contract §5, `stale`).
+    pub stale_after: Duration,
 }
 
-/// One OSDP panel. See the module for its states and invariants.
+/// One OSDP panel. See the module for its parts and invariants.
 pub struct Panel {
-    address: u8,
-    entropy: Box<dyn Entropy>,
+    link: Link,
+    presence: Presence,
     keyring: Keyring,
+    pacing: Pacing,
+    entropy: Box<dyn Entropy>,
 
-    phase: Phase,
-    secure: Option<Secure>,
-    /// Of what is sent now.
-    check: Check,
-    /// What the panel is known to answer to; CRC until it has answered.
-    usual_check: Check,
-    /// Number of the next new command.
-    sequence: u8,
-    /// The reply that began this link; a repetition of it, come late, begins no other.
-    opening: Vec<u8>,
-    in_flight: Option<InFlight>,
-    not_before: Mono,
-    timeouts: u32,
-    restarts: u32,
-    probes: u32,
-
-    state: PanelState,
-    error: Option<Trouble>,
-    /// Why the last handshake failed; told when the link runs without one.
-    problem: Option<Trouble>,
-    /// The link runs, with this problem if any, but no POLL was answered by ACK yet.
-    unsettled: Option<Option<Trouble>>,
-    /// POLLs answered since then.
-    unsettled_polls: u32,
-    /// `None` until the first look at the time.
-    last_valid: Option<Mono>,
-    heard: bool,
-    offline_told: bool,
-    /// A POLL was answered by ACK since the panel was offline.
-    fresh: bool,
-    secured_told: bool,
-    known_serial: Option<u32>,
     identity: Option<Identity>,
     capabilities: Option<Vec<Capability>>,
+    /// It refused a POLL in plaintext, asking for a secure channel.
+    demands_security: bool,
+    endings: Bucket,
 
-    queue: VecDeque<Queued>,
-    status: VecDeque<turn::Status>,
-    poll_first: bool,
-    handshake_at: Mono,
-    /// Handshakes in a row in which the present key did not fit.
-    doubts: u32,
-    pairing: Pairing,
-    storing: Option<Storing>,
+    unlocks: Unlocks,
+    feedbacks: VecDeque<Feedback>,
+    status: VecDeque<Status>,
+    poll_next: bool,
+    /// An OUT was sent since the last POLL.
+    owes_poll: bool,
+    stopping: bool,
+
+    told: (PanelState, Option<Trouble>),
+    secured_told: bool,
+    kept_version: u64,
     events: VecDeque<Event>,
 }
 
-/// How far the link is.
-enum Phase {
-    Start,
-    Id,
-    Cap,
-    Challenge(Challenge, Candidate),
-    Scrypt(Box<Proven>, Candidate),
-    Running,
-}
-
-/// An open secure channel.
-struct Secure {
-    session: Session,
-    /// With the panel's own key, not SCBK-D.
-    own: bool,
-}
-
-/// Where pairing is. It moves on in a session with SCBK-D only.
-#[derive(Debug, PartialEq, Eq)]
-enum Pairing {
-    Idle,
-    /// A key is to be chosen and stored, from this time on.
-    Wanted(Mono),
-    /// It is on disk: KEYSET may be sent.
-    Stored(Scbk),
-}
-
-/// A key on its way to the disk. There is one at most, so that an answer is never taken for another key's.
-#[derive(Debug)]
-struct Storing {
-    key: Scbk,
-    /// Another key was proven meanwhile: this one is not to be used.
-    overtaken: bool,
-}
-
-#[derive(Debug)]
-struct Queued {
-    token: Token,
-    request: Request,
-    expires: Mono,
-    /// Feedback is two commands: light, then sound.
-    sounded: bool,
-}
-
 impl Panel {
-    /// A panel that has not been heard yet.
+    /// Returns a panel that has not been heard yet.
     pub fn new(settings: Settings, entropy: Box<dyn Entropy>) -> Self {
         Self {
-            address: settings.address,
+            link: Link::new(settings.address),
+            presence: Presence::new(settings.stale_after),
+            keyring: Keyring::new(settings.security, settings.record, settings.key_fault, settings.strays),
+            pacing: Pacing::new(settings.reply_timeout),
             entropy,
-            keyring: Keyring::new(settings.security, settings.fixed_key, settings.kept_key),
-            phase: Phase::Start,
-            secure: None,
-            check: Check::Crc,
-            usual_check: Check::Crc,
-            sequence: 0,
-            opening: Vec::new(),
-            in_flight: None,
-            not_before: Mono::ZERO,
-            timeouts: PROBE_AFTER_TIMEOUTS,
-            restarts: 0,
-            probes: 0,
-            state: PanelState::Offline,
-            error: None,
-            problem: None,
-            unsettled: None,
-            unsettled_polls: 0,
-            last_valid: None,
-            heard: false,
-            offline_told: false,
-            fresh: false,
-            secured_told: false,
-            known_serial: settings.known_serial,
             identity: None,
             capabilities: None,
-            queue: VecDeque::new(),
+            demands_security: false,
+            endings: Bucket::new(ENDINGS.0, ENDINGS.1),
+            unlocks: Unlocks::default(),
+            feedbacks: VecDeque::new(),
             status: VecDeque::new(),
-            poll_first: false,
-            handshake_at: Mono::ZERO,
-            doubts: 0,
-            pairing: Pairing::Idle,
-            storing: None,
+            poll_next: true,
+            owes_poll: false,
+            stopping: false,
+            told: (PanelState::Offline, None),
+            secured_told: false,
+            kept_version: 0,
             events: VecDeque::new(),
+        }
+    }
+
+    /// Returns what outsiders see of it: its state, and what is wrong where anything is.
+    pub fn standing(&self, now: Mono) -> (PanelState, Option<Trouble>) {
+        if self.presence.is_online(now) {
+            return (PanelState::Online, None);
+        }
+        let is_secure = self.keyring.security() != Security::Off;
+        let verdict = self.keyring.verdict().filter(|_| is_secure && self.presence.is_heard(now));
+        match (self.presence.absence(now), verdict) {
+            (_, Some(why)) => (PanelState::Insecure, Some(why)),
+            (Absence::OutOfOrder, None) if is_secure => (PanelState::Insecure, Some(self.keyring.why())),
+            (Absence::OutOfOrder, None) if self.demands_security => {
+                (PanelState::Offline, Some(Trouble::NeedsSecureChannel))
+            }
+            (Absence::OutOfOrder | Absence::NeverInOrder { heard: true }, None) => {
+                (PanelState::Offline, Some(Trouble::NoLink))
+            }
+            (Absence::Silent, None) => {
+                (PanelState::Offline, Some(Trouble::Silent { seconds: OFFLINE_AFTER.as_secs() }))
+            }
+            (Absence::NeverInOrder { heard: false }, None) => {
+                (PanelState::Offline, Some(Trouble::NeverHeard))
+            }
+            (Absence::NotYet, None) => (PanelState::Offline, None),
         }
     }
 
@@ -219,224 +168,307 @@ impl Panel {
         self.events.pop_front()
     }
 
-    /// See [`super::Driver::pace`].
-    pub fn pace(&self) -> Pace {
-        let tolerated = if self.restarts > RESTARTS_TOLERATED { 1 } else { PROBE_AFTER_TIMEOUTS };
-        if self.timeouts >= tolerated { Pace::Probe } else { Pace::Live }
-    }
-
-    /// See [`super::Driver::not_before`].
-    pub fn not_before(&self) -> Mono {
-        self.not_before
-    }
-
-    /// See [`super::Driver::is_starting`]. A panel that begins again and again has no claim to haste.
-    pub fn is_starting(&self) -> bool {
-        !matches!(self.phase, Phase::Running) && self.restarts <= RESTARTS_TOLERATED
-    }
-
-    /// See [`super::Driver::is_up`].
-    pub fn is_up(&self) -> bool {
-        self.state != PanelState::Offline
-    }
-
     /// See [`super::Driver::last_heard`].
     pub fn last_heard(&self) -> Option<Mono> {
-        self.last_valid.filter(|_| self.heard)
-    }
-
-    /// See [`super::Driver::is_urgent`]. Whatever stands between an unlock and the wire (a resend, a
-    /// handshake) is as urgent as the unlock itself.
-    pub fn is_urgent(&self) -> bool {
-        let is_unlock = |queued: &Queued| matches!(queued.request, Request::Unlock { .. });
-        self.pace() == Pace::Live
-            && (self.queue.iter().any(is_unlock)
-                || self.in_flight.as_ref().and_then(InFlight::queued).is_some_and(is_unlock))
+        self.presence.last_heard()
     }
 
     /// See [`super::Driver::request`].
     pub fn request(&mut self, now: Mono, token: Token, request: &Request, expires: Mono) {
-        let is_unlock = matches!(request, Request::Unlock { .. });
-        let refusal = match self.state {
-            PanelState::Offline | PanelState::Unconfigured => Some(Failure::Offline),
-            PanelState::Insecure if is_unlock => Some(Failure::Insecure),
-            _ if matches!(request, Request::Measure { .. }) => Some(Failure::Refused),
+        let (state, _) = self.standing(now);
+        let refusal = match (state, request) {
+            _ if self.stopping => Some(Failure::Stopping),
+            (PanelState::Offline | PanelState::Unconfigured, _) => Some(Failure::Offline),
+            (PanelState::Insecure, _) => Some(Failure::Insecure),
+            (PanelState::Online, Request::Measure { .. }) => Some(Failure::Refused),
             _ if expires <= now => Some(Failure::Unconfirmed),
-            PanelState::Online | PanelState::Insecure => {
-                (!self.makes_room(is_unlock)).then_some(Failure::Unconfirmed)
+            (PanelState::Online, &Request::Unlock { output, active, tenths }) => {
+                let unlock = Unlock { token, output, active, tenths, expires };
+                (!self.unlocks.push(unlock)).then_some(Failure::Unconfirmed)
+            }
+            (PanelState::Online, Request::Feedback { .. }) if self.feedbacks.len() >= FEEDBACKS => {
+                Some(Failure::Unconfirmed)
+            }
+            (PanelState::Online, Request::Feedback { .. }) => {
+                let request = request.clone();
+                self.feedbacks.push_back(Feedback { token, request, expires, sounded: false });
+                None
             }
         };
-        match refusal {
-            Some(failure) => self.done(token, Err(failure)),
-            None => {
-                self.queue.push_back(Queued { token, request: request.clone(), expires, sounded: false });
-            }
+        if let Some(failure) = refusal {
+            self.done([token], Err(failure));
         }
     }
 
-    /// Whether one more request can wait. An unlock takes the place of a light that nobody will miss.
-    fn makes_room(&mut self, is_unlock: bool) -> bool {
-        if self.queue.len() < QUEUE {
-            return true;
-        }
-        let is_feedback = |queued: &Queued| matches!(queued.request, Request::Feedback { .. });
-        let place = self.queue.iter().position(is_feedback).filter(|_| is_unlock);
-        match place.and_then(|position| self.queue.remove(position)) {
-            Some(feedback) => {
-                self.done(feedback.token, Err(Failure::Unconfirmed));
-                true
-            }
-            None => false,
+    /// Notes that a state of the key record is on the disk, synced.
+    pub fn record_stored(&mut self, now: Mono, version: u64) {
+        self.keyring.record_stored(version);
+        if !self.link.is_running() {
+            self.link.hold(self.link.not_before().min(now));
         }
     }
 
-    /// See [`super::Driver::key_stored`].
-    pub fn key_stored(&mut self, now: Mono, stored: bool) {
-        let Some(Storing { key, overtaken }) = self.storing.take() else { return };
-        if stored && !overtaken {
-            // Without the session the key waits on disk: the next session with SCBK-D sends it.
-            self.keyring.keep(key.clone());
-            if self.is_pairing_session() {
-                self.pairing = Pairing::Stored(key);
-            }
-        } else if self.is_pairing_session() {
-            self.pairing = Pairing::Wanted(if stored { now } else { now + STORE_RETRY });
+    /// Lets a swapped panel in by the default key, until `until`; `false`: the configuration wants no secure channel.
+    pub fn arm_pairing(&mut self, now: Mono, until: Mono) -> bool {
+        let armed = self.keyring.arm(until);
+        if armed && !self.link.is_running() {
+            self.link.hold(now);
         }
+        self.keep_record();
+        armed
     }
 
-    /// A session with SCBK-D: good for KEYSET and nothing else.
-    fn is_pairing_session(&self) -> bool {
-        self.secure.as_ref().is_some_and(|secure| !secure.own)
+    /// See [`super::Driver::stop`].
+    pub fn stop(&mut self, _now: Mono) {
+        self.stopping = true;
+        let waiting = self.unlocks.give_up();
+        let lights: Vec<Token> = self.feedbacks.drain(..).map(|feedback| feedback.token).collect();
+        self.done(waiting.into_iter().chain(lights), Err(Failure::Stopping));
     }
 
-    /// See [`super::Driver::arm_pairing`].
-    pub fn arm_pairing(&mut self, until: Mono) -> bool {
-        self.handshake_at = Mono::ZERO;
-        self.keyring.arm(until)
+    /// See [`super::Driver::reopened`]: nothing is lost that a resend does not bring again.
+    pub fn reopened(&mut self) {}
+
+    /// See [`super::Driver::is_quiet`]: what is on the wire is over.
+    pub fn is_quiet(&self) -> bool {
+        self.stopping && !matches!(self.link.work(), Some(Work::Out(_)))
     }
 
     /// See [`super::Driver::advance`].
     pub fn advance(&mut self, now: Mono) {
-        let last_valid = *self.last_valid.get_or_insert(now);
-        if now >= last_valid + OFFLINE_AFTER && !self.offline_told {
-            self.go_offline();
-        }
-        while let Some(position) = self.queue.iter().position(|queued| queued.expires <= now) {
-            if let Some(expired) = self.queue.remove(position) {
-                self.done(expired.token, Err(Failure::Unconfirmed));
+        self.presence.watch(now);
+        let expired = self.unlocks.expired(now);
+        self.done(expired, Err(Failure::Unconfirmed));
+        while let Some(at) = self.feedbacks.iter().position(|feedback| feedback.expires <= now) {
+            if let Some(feedback) = self.feedbacks.remove(at) {
+                self.done([feedback.token], Err(Failure::Unconfirmed));
             }
         }
-        // Whether the panel has seen the number of what is withdrawn is unknown, so the link begins anew.
-        if self.in_flight.as_ref().is_some_and(|in_flight| in_flight.expires() <= now) {
-            self.restart(now);
+        if let Some((Work::Out(out), false)) = self.link.work_mut() {
+            let expired = out.expired(now);
+            let nobody_waits = out.unlocks.is_empty();
+            self.done(expired, Err(Failure::Unconfirmed));
+            // Whether the panel has seen the number of what is withdrawn is unknown, so the link begins anew.
+            if nobody_waits {
+                self.end_link(now);
+            }
         }
+        self.tell_standing(now);
     }
 
     /// See [`super::Driver::next_time`].
     pub fn next_time(&self) -> Mono {
-        let offline = match self.last_valid {
-            Some(_) if self.offline_told => Mono::NEVER,
-            Some(last_valid) => last_valid + OFFLINE_AFTER,
-            None => Mono::ZERO,
+        let in_flight = match self.link.work() {
+            Some(Work::Out(out)) if !self.link.is_awaited() => out.deadline(),
+            _ => None,
         };
-        let in_flight = self.in_flight.as_ref().map_or(Mono::NEVER, InFlight::expires);
-        self.queue.iter().map(|queued| queued.expires).fold(offline.min(in_flight), Mono::min)
+        let lights = self.feedbacks.iter().map(|feedback| feedback.expires).min();
+        let requests = [in_flight, self.unlocks.deadline(), lights].into_iter().flatten();
+        requests.fold(self.presence.next_change(self.pacing.looked_at()), Mono::min)
     }
 
     /// See [`super::Driver::handle_timeout`].
     pub fn handle_timeout(&mut self, now: Mono) {
-        self.timeouts = self.timeouts.saturating_add(1);
-        let Some(in_flight) = &mut self.in_flight else { return };
-        in_flight.awaited = false;
-        if in_flight.begins_link() {
-            // Nothing to repeat: the next probe may ask another way.
-            self.probes = self.probes.saturating_add(1);
-            self.in_flight = None;
-        } else if in_flight.tries() > RESENDS {
-            self.restart(now);
+        self.pacing.missed(now);
+        let handshake = self.handshake();
+        let given_up = self.link.time_out();
+        self.given_up(now, handshake, given_up);
+    }
+
+    /// A command was given up, and its link with it. A handshake that dies so, in silence or not, counts as one that failed.
+    fn given_up(&mut self, now: Mono, handshake: Option<Candidate>, work: Option<Work>) {
+        if let (Some(candidate), Some(Work::Challenge | Work::Scrypt)) = (handshake, &work) {
+            self.fails(now, &candidate, Trouble::NoSecureChannel);
+        }
+        if work.is_some() {
+            self.link_ended(now, work);
         }
     }
 
-    /// Begins a new link at 0. An unlock in flight is asked for again while it is still wanted: its timer only
-    /// starts anew.
-    fn restart(&mut self, now: Mono) {
-        let in_flight = self.in_flight.take();
-        if let Some(queued) = in_flight.and_then(InFlight::into_queued) {
-            if matches!(queued.request, Request::Unlock { .. }) && queued.expires > now {
-                self.queue.push_front(queued);
-            } else {
-                self.done(queued.token, Err(Failure::Unconfirmed));
+    /// See [`super::Driver::hear`].
+    pub fn hear(&mut self, now: Mono, buffer: &[u8]) -> Heard {
+        match parse(buffer) {
+            Parsed::Incomplete { .. } => Heard::Waiting,
+            Parsed::Noise(length) => Heard::Skip(length),
+            Parsed::Broken { drop, .. } => Heard::Broken(drop),
+            Parsed::Frame(frame, length) => {
+                if !self.link.is_from(&frame) {
+                    return Heard::Skip(length);
+                }
+                self.presence.heard(now);
+                let handshake = self.handshake();
+                let ends_turn = match self.link.receive(now, &frame) {
+                    Received::Nothing(suspect) => {
+                        self.events.extend(suspect.map(Event::Suspect));
+                        false
+                    }
+                    Received::Over(over) => {
+                        self.turn_over(now, over, handshake);
+                        true
+                    }
+                    Received::Answer(answer) => {
+                        self.answered(now, *answer);
+                        true
+                    }
+                };
+                if ends_turn {
+                    self.pacing.answered(now);
+                }
+                self.tell_standing(now);
+                if ends_turn { Heard::Done(length) } else { Heard::Skip(length) }
             }
         }
-        self.phase = Phase::Start;
-        self.unsettled = None;
-        self.secure = None;
-        self.sequence = 0;
-        self.status.clear();
-        self.restarts = self.restarts.saturating_add(1);
-        self.pairing = Pairing::Idle;
     }
 
-    fn go_offline(&mut self) {
-        let cause = if self.heard {
-            Trouble::Silent { seconds: OFFLINE_AFTER.as_secs() }
-        } else {
-            Trouble::NeverHeard
-        };
-        if self.heard {
-            self.probes = 0;
+    /// BUSY, NAK 1, or a new link wanted.
+    fn turn_over(&mut self, now: Mono, over: Over, handshake: Option<Candidate>) {
+        match over.suspect {
+            // The restart of a panel looks like one of these.
+            Some(SuspectCause::Sequence) if self.endings.take(now) => {}
+            suspect => self.events.extend(suspect.map(Event::Suspect)),
         }
-        self.offline_told = true;
-        self.fresh = false;
-        self.secured_told = false;
-        self.restarts = 0;
-        self.keyring.rewind();
-        self.phase = Phase::Start;
-        self.unsettled = None;
-        self.secure = None;
-        self.sequence = 0;
-        self.status.clear();
-        self.pairing = Pairing::Idle;
-        self.timeouts = self.timeouts.max(PROBE_AFTER_TIMEOUTS);
-        let in_flight = self.in_flight.take().and_then(InFlight::into_queued);
-        let given_up: Vec<Queued> = in_flight.into_iter().chain(self.queue.drain(..)).collect();
-        for queued in given_up {
-            self.done(queued.token, Err(Failure::Offline));
-        }
-        self.state = PanelState::Offline;
-        self.error = Some(cause.clone());
-        self.events.push_back(Event::State { state: PanelState::Offline, trouble: Some(cause) });
+        self.given_up(now, handshake, over.given_up);
     }
 
-    /// The link runs: tells outsiders what it is good for. `problem`: why it is not as configured.
-    fn settle(&mut self, problem: Option<Trouble>) {
-        let (state, error) = match problem {
-            None if self.is_trusted() => (PanelState::Online, None),
-            problem => (PanelState::Insecure, problem),
+    fn answered(&mut self, now: Mono, answer: Answer) {
+        let Answer { work, first_sent, reply, encrypted, flag } = answer;
+        if matches!(self.link.phase(), Phase::Start) {
+            self.pacing.link_begins(now);
+        }
+        let refusal = match &reply {
+            Some(Reply::Nak(nak)) => Some(nak.reason),
+            _ => None,
         };
-        self.offline_told = false;
-        if self.state == state && self.error == error {
+        match (work, reply) {
+            (Work::Poll, Some(reply)) if refusal.is_none() => self.polled(now, first_sent, &reply, encrypted),
+            (Work::Poll, _) => self.poll_not_taken(now, first_sent, refusal),
+            (Work::Status(_), Some(reply)) => self.report(now, &reply, encrypted),
+            (Work::Status(_), None) => {}
+            (Work::Id, Some(Reply::PdId(id))) => self.identified(now, &id),
+            (Work::Id, _) => self.link.enter(Phase::Cap),
+            (Work::Cap, Some(Reply::PdCap(all))) => self.capable(now, Some(all)),
+            (Work::Cap, _) => self.capable(now, None),
+            (Work::Challenge, Some(Reply::Ccrypt(ccrypt))) => self.challenged(now, flag, &ccrypt),
+            (Work::Scrypt, Some(Reply::RmacI(rmac))) => self.scrypted(now, flag, &rmac),
+            (Work::Challenge, _) => {
+                let default = self.handshake().is_some_and(|candidate| candidate.is_default());
+                let why = if default { Trouble::NoDefaultKey } else { Trouble::NoSecureChannel };
+                self.handshake_failed(now, why);
+            }
+            (Work::Scrypt, _) => self.handshake_failed(now, Trouble::WrongKey),
+            (Work::Keyset(_), _) => {
+                // Taken or not, the session is good for nothing else; some panels go on with it, some end it.
+                self.keyring.set();
+                self.end_link(now);
+            }
+            (Work::Out(out), Some(Reply::Ack | Reply::OStatR(_))) => {
+                self.unlocks.runs(now, &out);
+                self.done(out.tokens(), Ok(()));
+            }
+            (Work::Out(out), _) => self.done(out.tokens(), Err(Failure::Refused)),
+            (Work::Feedback(mut feedback), Some(Reply::Ack)) if !feedback.sounded => {
+                feedback.sounded = true;
+                self.feedbacks.push_front(feedback);
+            }
+            (Work::Feedback(feedback), reply) => {
+                let taken = reply == Some(Reply::Ack);
+                self.done([feedback.token], if taken { Ok(()) } else { Err(Failure::Refused) });
+            }
+        }
+    }
+
+    /// A POLL was answered by what is no NAK.
+    fn polled(&mut self, now: Mono, first_sent: Mono, reply: &Reply, encrypted: bool) {
+        // What was read belongs to the POLL before, as far as its age is concerned. The panel keeps no copy of it.
+        self.report(now, reply, encrypted);
+        if !self.link.is_running() {
+            // It opened the link: who is it?
+            return self.link.enter(Phase::Id);
+        }
+        self.in_order(now, first_sent, *reply == Reply::Ack);
+    }
+
+    /// A POLL was refused, or answered by what cannot be read: the first proves nothing.
+    fn poll_not_taken(&mut self, now: Mono, first_sent: Mono, refusal: Option<NakCode>) {
+        if !self.link.is_running() {
+            return self.link.enter(Phase::Id);
+        }
+        match refusal {
+            Some(NakCode::SecurityUnsupported | NakCode::EncryptionRequired) => self.demands_security = true,
+            Some(_) => {}
+            None => self.in_order(now, first_sent, false),
+        }
+    }
+
+    fn in_order(&mut self, now: Mono, first_sent: Mono, empty: bool) {
+        self.demands_security = false;
+        self.presence.polled(now, first_sent, empty);
+        self.pacing.in_order();
+        if self.keyring.security() == Security::Off {
+            self.keyring.answers(self.serial());
+            self.keep_record();
+        }
+    }
+
+    /// Begins a new link at 0.
+    fn end_link(&mut self, now: Mono) {
+        let given_up = self.link.end();
+        self.link_ended(now, given_up);
+    }
+
+    /// The link is over. An unlock in flight is asked for again while it is wanted: its timer only starts anew.
+    fn link_ended(&mut self, now: Mono, given_up: Option<Work>) {
+        self.presence.link_began();
+        self.status.clear();
+        match given_up {
+            Some(Work::Out(out)) => {
+                self.owes_poll = false;
+                let over = if self.stopping { out.tokens() } else { self.unlocks.put_back(now, out) };
+                // It was on the wire: whether the panel has taken it is not known.
+                self.done(over, Err(Failure::Unconfirmed));
+            }
+            Some(Work::Feedback(feedback)) => self.done([feedback.token], Err(Failure::Unconfirmed)),
+            _ => {}
+        }
+    }
+
+    /// Tells what outsiders see where it has changed, and gives up what waits where the panel is not up any more.
+    fn tell_standing(&mut self, now: Mono) {
+        self.pacing.look(now);
+        let standing = self.standing(now);
+        if standing == self.told {
             return;
         }
-        (self.state, self.error) = (state, error.clone());
-        self.events.push_back(Event::State { state, trouble: error });
-        if state == PanelState::Insecure {
+        let (state, trouble) = standing.clone();
+        if state != PanelState::Online {
             self.secured_told = false;
-            let unlocks = |queued: &Queued| matches!(queued.request, Request::Unlock { .. });
-            while let Some(position) = self.queue.iter().position(unlocks) {
-                if let Some(queued) = self.queue.remove(position) {
-                    self.done(queued.token, Err(Failure::Insecure));
-                }
+            let failure = if state == PanelState::Insecure { Failure::Insecure } else { Failure::Offline };
+            let mut waiting = self.unlocks.give_up();
+            waiting.extend(self.feedbacks.drain(..).map(|feedback| feedback.token));
+            if let Some((Work::Out(out), _)) = self.link.work_mut() {
+                waiting.extend(out.tokens());
+                out.unlocks.clear();
             }
+            self.done(waiting, Err(failure));
+        }
+        self.told = standing;
+        self.events.push_back(Event::State { state, trouble });
+    }
+
+    /// Has the record written where it has changed.
+    fn keep_record(&mut self) {
+        let (record, version) = self.keyring.record();
+        if version > self.kept_version {
+            self.kept_version = version;
+            self.events.push_back(Event::Keep { record: Box::new(record.clone()), version });
         }
     }
 
-    /// As secure as the configuration demands.
-    fn is_trusted(&self) -> bool {
-        self.keyring.security() == Security::Off || self.secure.as_ref().is_some_and(|secure| secure.own)
+    fn serial(&self) -> Option<u32> {
+        self.identity.map(|identity| identity.serial)
     }
 
-    fn done(&mut self, token: Token, result: Result<(), Failure>) {
-        self.events.push_back(Event::Done { token, result });
+    fn done(&mut self, tokens: impl IntoIterator<Item = Token>, result: Result<(), Failure>) {
+        self.events.extend(tokens.into_iter().map(|token| Event::Done { token, result }));
     }
 }

@@ -7,7 +7,7 @@
 //! Invariants:
 //! - a request is carried out whole or not at all: where one of its registers does not exist, or cannot be written,
 //!   it gets exception 02 and changes nothing;
-//! - a broadcast is carried out by whoever can, and answered by nobody;
+//! - a broadcast is carried out by every device that can, and answered by none;
 //! - whatever the answer suffers, the request was carried out.
 
 mod cell;
@@ -145,6 +145,7 @@ impl ModbusPanel {
         let reader = self.reader.as_mut().ok_or(ActionError::Lacks("reader: its profile has no [keys]"));
         match action {
             Action::Card(card) => self.observations.push_back(reader?.present(&card)?),
+            Action::CardAt { .. } => return Err(ActionError::OfOsdp("a second reader")),
             Action::TimedCard => self.observations.push_back(reader?.enqueue(now.as_nanos())?),
             Action::Lines(what) => {
                 let lacks = ActionError::Lacks("lines: its profile has no [lines]");

@@ -31,6 +31,7 @@ pub(super) struct Device {
     tamper: bool,
     power_failed: bool,
     reader: u8,
+    readers: u8,
     report_outputs: bool,
     queue: VecDeque<(EventId, Reply)>,
     under_way: Option<EventId>,
@@ -48,6 +49,7 @@ impl Device {
             tamper: false,
             power_failed: false,
             reader: 0,
+            readers: setup.readers,
             report_outputs: setup.report_outputs,
             queue: VecDeque::new(),
             under_way: None,
@@ -79,8 +81,11 @@ impl Device {
     /// What happens at the device itself; faults and restarts are the panel's.
     pub(super) fn act(&mut self, now: Mono, action: Action) -> Result<(), ActionError> {
         let reply = match action {
-            Action::Card(Card { format, bits, data }) => {
-                Reply::Raw { reader: 0, format, bits, data: data.into() }
+            Action::Card(card) => read(0, card),
+            Action::CardAt { reader, card } if reader < self.readers => read(reader, card),
+            Action::CardAt { reader, .. } => {
+                let (has, number) = (u16::from(self.readers), u16::from(reader));
+                return Err(ActionError::NoWire { what: "readers", has, number });
             }
             Action::TimedCard => {
                 let data = now.as_nanos().to_be_bytes();
@@ -189,7 +194,11 @@ impl Device {
             }
             Command::Istat => return Ok(Reply::IStatR(self.inputs.clone())),
             Command::Ostat => return Ok(Reply::OStatR(self.outputs.states())),
-            Command::Rstat => return Ok(Reply::RStatR(vec![self.reader])),
+            Command::Rstat => {
+                let mut readers = vec![0; usize::from(self.readers)];
+                readers.iter_mut().take(1).for_each(|first| *first = self.reader);
+                return Ok(Reply::RStatR(readers));
+            }
             Command::Out(records) => {
                 if !records.iter().all(|record| self.outputs.has(record.output)) {
                     return Err(NakCode::Record);
@@ -202,7 +211,7 @@ impl Device {
                 self.observe_outputs(&before);
             }
             Command::Led(records) => {
-                if !records.iter().all(|record| record.reader == 0) {
+                if !records.iter().all(|record| record.reader < self.readers) {
                     return Err(NakCode::Record);
                 }
                 records.iter().for_each(|record| self.observe(Observation::Led(*record)));
@@ -245,6 +254,10 @@ impl Device {
             let _ = self.enqueue(Reply::OStatR(after));
         }
     }
+}
+
+fn read(reader: u8, Card { format, bits, data }: Card) -> Reply {
+    Reply::Raw { reader, format, bits, data: data.into() }
 }
 
 /// OSDP 2.2: `#` is sent as 0D, `*` as 7F.

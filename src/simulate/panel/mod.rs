@@ -93,10 +93,10 @@ pub enum ActionError {
         /// The number.
         line: u16,
     },
-    /// A wire's number is too high, or 0.
+    /// A wire's or a reader's number is too high, or 0 where numbers begin with 1.
     #[error("the panel has {has} {what}, and no number {number}")]
     NoWire {
-        /// "rows" or "columns".
+        /// "rows", "columns" or "readers".
         what: &'static str,
         /// How many there are.
         has: u16,
@@ -265,7 +265,7 @@ impl SimulatedPanel {
             Some(block) if matches!(block.kind, 0x15 | 0x17) => match self.secure.open(frame) {
                 Ok(data) => {
                     let reply = self.obey(now, frame.code, &data, true);
-                    let sealed = self.secure.seal(header, &reply);
+                    let sealed = self.secure.seal(header, &reply, self.faults.unencrypted);
                     if sealed.is_none() {
                         self.end_session();
                     }

@@ -71,12 +71,18 @@ impl Secure {
         }
     }
 
-    /// A reply in the open channel; `None` where none is open or it fits into no frame.
-    pub(super) fn seal(&mut self, header: &Header, reply: &Reply) -> Option<Vec<u8>> {
+    /// A reply in the open channel; `None` where none is open or it fits into no frame. `unencrypted`: its data stays
+    /// in the clear.
+    pub(super) fn seal(&mut self, header: &Header, reply: &Reply, unencrypted: bool) -> Option<Vec<u8>> {
         let State::Open(session) = &mut self.state else { return None };
         let (mut data, mut bytes) = (Vec::new(), Vec::new());
         reply.encode_data(&mut data);
-        session.seal(header, reply.code(), &data, &mut bytes).ok()?;
+        let sealed = if unencrypted {
+            session.seal_unencrypted(header, reply.code(), &data, &mut bytes)
+        } else {
+            session.seal(header, reply.code(), &data, &mut bytes)
+        };
+        sealed.ok()?;
         Some(bytes)
     }
 

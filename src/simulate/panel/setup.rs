@@ -18,6 +18,8 @@ pub struct PanelSetup {
     pub channel: ChannelSetup,
     /// Whether it refuses everything in plaintext but ID, CAP and the handshake, with NAK 6.
     pub enforce: bool,
+    /// How many readers it has.
+    pub readers: u8,
     /// How many inputs it has.
     pub inputs: u8,
     /// How many outputs it has.
@@ -54,6 +56,7 @@ impl PanelSetup {
             identity: PdId { oui: *b"SIM", model: 1, version: 1, serial, firmware: [1, 0, 0] },
             channel,
             enforce: false,
+            readers: 1,
             inputs: 4,
             outputs: 2,
             report_outputs: false,
@@ -73,13 +76,13 @@ impl PanelSetup {
             (1, 4, self.inputs),       // contact status monitoring, supervised
             (2, 4, self.outputs),      // output control, timed
             (3, 1, 0),                 // card data format: bits
-            (4, 4, 1),                 // LEDs, all colours
+            (4, 4, self.readers),      // LEDs, all colours
             (5, 2, 1),                 // audible output, timed
             (6, 1, 1),                 // text output
             (8, crc, 0),               // check character: CRC-16
             (9, secure, secure),       // AES-128; default key
             (10, size_low, size_high), // receive buffer
-            (13, 0, 1),                // readers
+            (13, 0, self.readers),     // readers
             (16, 2, 0),                // OSDP 2.2
         ]
         .map(|(function, level, count)| Capability { function, level, count })

@@ -21,8 +21,7 @@ pub use frame::{Check, Frame, Header, Parsed, SecurityBlock, TooLong, emit, pars
 pub use reply::{NakCode, Reply};
 pub use secure::{Scbk, Session};
 
-use std::fmt;
-use std::ops::Deref;
+pub use super::Sensitive;
 
 /// Why the data of a command or a reply could not be understood. The frame itself was sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,35 +49,4 @@ pub enum DecodeError {
     /// TEXT holds something else than printable ASCII.
     #[error("TEXT with other characters than printable ASCII")]
     Text,
-}
-
-/// Bytes that are a credential, typed digits, or may be: they compare and read like a `Vec<u8>`, but `Debug` shows
-/// their number alone, so that no log line ever holds a key.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Sensitive(pub Vec<u8>);
-
-impl fmt::Debug for Sensitive {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "[{} bytes]", self.0.len())
-    }
-}
-
-impl Deref for Sensitive {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl From<Vec<u8>> for Sensitive {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-}
-
-impl From<&[u8]> for Sensitive {
-    fn from(bytes: &[u8]) -> Self {
-        Self(bytes.to_vec())
-    }
 }

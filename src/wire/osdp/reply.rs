@@ -335,14 +335,15 @@ impl Reply {
                 Ok(Self::Raw { reader, format, bits: u16::from_le_bytes([low, high]), data: data.into() })
             }
             (code::RAW, _) => Err(wrong("at least 4")),
-            (code::FMT, [reader, direction, count, data @ ..]) if data.len() == usize::from(*count) => {
+            // The counts of these two say what the length says, and some panels count what is not there: what came is taken.
+            (code::FMT, [reader, direction, _, data @ ..]) => {
                 Ok(Self::Fmt { reader: *reader, direction: *direction, data: data.into() })
             }
-            (code::FMT, _) => Err(wrong("3 and the characters")),
-            (code::KEYPAD, [reader, count, digits @ ..]) if digits.len() == usize::from(*count) => {
+            (code::FMT, _) => Err(wrong("at least 3")),
+            (code::KEYPAD, [reader, _, digits @ ..]) => {
                 Ok(Self::Keypad { reader: *reader, digits: digits.into() })
             }
-            (code::KEYPAD, _) => Err(wrong("2 and the digits")),
+            (code::KEYPAD, _) => Err(wrong("at least 2")),
             (code::COM, _) => communication("COM", data).map(|(address, baud)| Self::Com { address, baud }),
             (code::CCRYPT, _) => ccrypt(data).map(Self::Ccrypt).ok_or(wrong("32")),
             (code::RMAC_I, _) => data.try_into().map(Self::RmacI).map_err(|_| wrong("16")),

@@ -7,23 +7,6 @@ use crate::{
 };
 
 #[test]
-fn an_unlock_goes_before_polls_and_is_done_with_its_acknowledgement() {
-    for answer in [Reply::Ack, Reply::OStatR(vec![1])] {
-        let mut rig = Rig::secured();
-        rig.unlock(1);
-        assert!(rig.panel.is_urgent());
-        let expected = OutputControl { output: 0, action: OutputAction::TemporaryOn, timer: 30 };
-        assert_eq!(rig.command(), Command::Out(vec![expected]));
-        assert_eq!(frame(&rig.bytes).security.unwrap().kind, 0x17);
-        assert_eq!(rig.events(), []);
-        rig.reply(&answer);
-        assert_eq!(rig.events(), [done(1, Ok(()))]);
-        assert!(!rig.panel.is_urgent());
-        assert_eq!(rig.next(), "POLL");
-    }
-}
-
-#[test]
 fn a_lock_that_is_active_off_is_switched_off_for_its_time() {
     let mut rig = Rig::plain();
     let tenths = NonZeroU16::new(5).unwrap();
@@ -75,7 +58,7 @@ fn an_unlock_survives_a_new_link_and_no_longer_than_its_time() {
         assert_eq!(rig.next(), "OUT");
         rig.plain_reply(rig.sequence, &nak(NakCode::EncryptionRequired));
         assert_eq!(rig.events(), []);
-        assert!(rig.panel.is_urgent(), "what stands before an unlock is urgent");
+        assert_eq!(rig.kind(), TurnKind::Request, "what stands before an unlock is urgent");
         if slow {
             rig.wait(Duration::from_secs(2));
             assert_eq!(rig.events(), [done(1, Err(Failure::Unconfirmed))]);
@@ -84,48 +67,6 @@ fn an_unlock_survives_a_new_link_and_no_longer_than_its_time() {
         let next = if slow { "POLL" } else { "OUT" };
         assert_eq!(rig.next(), next);
     }
-}
-
-#[test]
-fn nothing_is_asked_of_a_panel_that_is_offline_or_insecure() {
-    let mut rig = Rig::new(with_key());
-    rig.unlock(1);
-    assert_eq!(rig.events(), [done(1, Err(Failure::Offline))]);
-
-    let mut rig = Rig::new(settings(Security::Required));
-    rig.begin();
-    rig.settle();
-    rig.events();
-    rig.unlock(2);
-    rig.feedback(3, false);
-    assert_eq!(rig.events(), [done(2, Err(Failure::Insecure))]);
-    let said = rig.polls(9);
-    let expected = ["ISTAT", "POLL", "LSTAT", "POLL", "OSTAT", "POLL", "RSTAT", "POLL", "LED"];
-    assert_eq!(said, expected, "a light does no harm, and status goes before it");
-
-    let mut rig = Rig::secured();
-    let _ = rig.next();
-    rig.wait(Duration::from_millis(6_500));
-    rig.unlock(4);
-    rig.wait(Duration::from_millis(1_500));
-    assert_eq!(rig.events()[0], done(4, Err(Failure::Offline)), "and what waited when it vanished");
-}
-
-#[test]
-fn an_unlock_that_waits_when_the_panel_turns_out_insecure_fails() {
-    let mut rig = Rig::secured();
-    rig.unlock(1);
-    assert_eq!(rig.next(), "OUT");
-    rig.plain_reply(rig.sequence, &nak(NakCode::SecurityUnsupported));
-    rig.session = None;
-    for _ in 0..2 {
-        rig.begin();
-        assert_eq!(rig.next(), "CHLNG");
-        rig.plain_reply(rig.sequence, &nak(NakCode::SecurityUnsupported));
-    }
-    rig.begin();
-    assert!(rig.events().contains(&done(1, Err(Failure::Insecure))));
-    assert_eq!(rig.polls(9).into_iter().filter(|name| *name == "OUT").count(), 0);
 }
 
 #[test]
@@ -168,116 +109,12 @@ fn light_and_sound_are_asked_of_those_who_have_them() {
         let all = has.iter().map(|&(function, level)| Capability { function, level, count: 1 });
         rig.reply(&Reply::PdCap(all.collect()));
         rig.settle();
+        rig.polls(6);
         rig.feedback(1, true);
         let said: Vec<_> = rig.polls(10).into_iter().filter(|name| matches!(*name, "LED" | "BUZ")).collect();
         assert_eq!(said, expected);
         assert!(rig.events().contains(&done(1, Ok(()))));
     }
-}
-
-#[test]
-fn a_full_queue_gives_a_light_away_for_an_unlock() {
-    let mut rig = Rig::secured();
-    for token in 0..17 {
-        rig.feedback(token, true);
-    }
-    assert_eq!(rig.events(), [done(16, Err(Failure::Unconfirmed))]);
-    rig.unlock(99);
-    assert_eq!(rig.events(), [done(0, Err(Failure::Unconfirmed))]);
-    assert_eq!(rig.next(), "OUT");
-}
-
-#[test]
-fn reads_are_stale_until_a_poll_finds_nothing() {
-    let mut rig = Rig::new(with_key());
-    rig.secure(&key(1));
-    rig.events();
-    let read = |rig: &mut Rig, reply: &Reply| {
-        while rig.next() != "POLL" {
-            rig.reply(&Reply::LStatR { tamper: false, power_failed: false });
-        }
-        rig.reply(reply);
-        let stale = rig.events().into_iter().filter_map(|event| match event {
-            Event::Credential { stale, trusted, .. } => Some((stale, trusted)),
-            Event::Keypad { stale, .. } => Some((stale, true)),
-            _ => None,
-        });
-        stale.collect::<Vec<_>>()
-    };
-    assert_eq!(read(&mut rig, &card()), [(true, true)]);
-    assert_eq!(read(&mut rig, &card()), [(true, true)]);
-    let keys = Reply::Keypad { reader: 0, digits: b"12".to_vec().into() };
-    assert_eq!(read(&mut rig, &keys), [(true, true)]);
-    assert_eq!(read(&mut rig, &Reply::Ack), []);
-    assert_eq!(read(&mut rig, &card()), [(false, true)]);
-
-    // A new link without an absence changes nothing; an absence does.
-    let _ = rig.next();
-    rig.plain_reply(rig.sequence, &nak(NakCode::Sequence));
-    rig.secure(&key(1));
-    rig.events();
-    assert_eq!(read(&mut rig, &card()), [(false, true)]);
-    rig.wait(OFFLINE_AFTER);
-    rig.secure(&key(1));
-    rig.events();
-    assert_eq!(read(&mut rig, &card()), [(true, true)]);
-}
-
-#[test]
-fn nothing_is_asked_of_a_panel_whose_reads_are_stale() {
-    let mut rig = Rig::new(with_key());
-    rig.wait(OFFLINE_AFTER);
-    assert_eq!(rig.events(), [state(PanelState::Offline, Some(NEVER_HEARD))]);
-    rig.secure(&key(1));
-    let told = rig.events();
-    assert!(
-        matches!(told[..], [Event::Identity(_), Event::KeyProven { .. }, Event::Secured]),
-        "who it is is told at once, that it is up is not: {told:?}"
-    );
-    assert_eq!(rig.next(), "POLL");
-    rig.reply(&card());
-    let told = rig.events();
-    assert!(matches!(told[..], [Event::Credential { stale: true, trusted: true, .. }]), "{told:?}");
-    rig.unlock(1);
-    rig.feedback(2, true);
-    assert_eq!(rig.events(), [done(1, Err(Failure::Offline)), done(2, Err(Failure::Offline))]);
-    assert_eq!(rig.polls(1), ["ISTAT"]);
-    assert_eq!(
-        rig.events(),
-        [Event::Inputs { states: vec![InputState::Inactive; 2], stale: true }],
-        "an answer to anything but a POLL ends no absence"
-    );
-    rig.settle();
-    assert_eq!(rig.events(), [state(PanelState::Online, None)]);
-    rig.unlock(3);
-    assert_eq!(rig.polls(1), ["OUT"]);
-    assert_eq!(rig.events(), [done(3, Ok(()))]);
-}
-
-#[test]
-fn a_refused_poll_makes_the_panel_be_up_and_its_reads_stay_stale() {
-    let mut rig = Rig::new(with_key());
-    rig.secure(&key(1));
-    rig.events();
-    assert_eq!(rig.next(), "POLL");
-    rig.reply(&nak(NakCode::UnknownCommand));
-    assert_eq!(rig.events(), [state(PanelState::Online, None)]);
-    rig.polls(1);
-    rig.events();
-    assert_eq!(rig.next(), "POLL");
-    rig.reply(&card());
-    assert!(matches!(rig.events()[..], [Event::Credential { stale: true, .. }]));
-
-    let mut rig = Rig::new(settings(Security::Off));
-    rig.begin();
-    rig.events();
-    assert_eq!(rig.next(), "POLL");
-    rig.reply(&nak(NakCode::EncryptionRequired));
-    assert!(matches!(rig.events()[..], [Event::State { state: PanelState::Insecure, error: Some(_) }]));
-    let _ = rig.polls(1);
-    rig.events();
-    assert_eq!(rig.polls(1), ["POLL"]);
-    assert_eq!(rig.events(), [state(PanelState::Online, None)]);
 }
 
 #[test]
@@ -294,18 +131,7 @@ fn a_poll_that_only_opens_the_link_ends_no_absence() {
     rig.events();
     assert_eq!(rig.next(), "POLL");
     rig.reply(&card());
-    assert!(matches!(rig.events()[..], [Event::Credential { stale: true, .. }]));
-}
-
-#[test]
-fn reads_of_an_insecure_panel_are_told_as_such() {
-    let mut rig = Rig::new(settings(Security::Required));
-    rig.begin();
-    assert_eq!(rig.polls(2)[0], "POLL");
-    rig.events();
-    assert_eq!(rig.next(), "POLL");
-    rig.reply(&card());
-    assert!(matches!(rig.events()[..], [Event::Credential { trusted: false, stale: false, .. }]));
+    assert!(matches!(rig.events()[..], [Event::Credential { stale: true, .. }, Event::Keep { .. }]));
 }
 
 #[test]
@@ -326,9 +152,9 @@ fn reports_become_events() {
         InputState::Unknown,
     ];
     assert_eq!(report(Reply::IStatR(vec![0, 1, 2, 3, 4, 5, 77])), [Event::Inputs { states, stale: false }]);
-    assert_eq!(report(Reply::OStatR(vec![0, 1])), [Event::Outputs(vec![false, true])]);
-    assert_eq!(report(Reply::RStatR(vec![0, 1])), [Event::ReaderTamper(false)]);
-    assert_eq!(report(Reply::RStatR(vec![0, 2])), [Event::ReaderTamper(true)]);
+    let readers = |tamper, disconnected| [Event::Readers { tamper, disconnected }];
+    assert_eq!(report(Reply::RStatR(vec![0, 1])), readers(false, Some(1)));
+    assert_eq!(report(Reply::RStatR(vec![0, 2])), readers(true, None));
     assert_eq!(
         report(Reply::LStatR { tamper: true, power_failed: false }),
         [Event::Local { tamper: true, power_failed: false }]
@@ -340,22 +166,265 @@ fn reports_become_events() {
 }
 
 #[test]
-fn a_panel_that_always_has_something_to_tell_is_online_in_the_end() {
+fn an_unlock_goes_before_polls_and_is_done_with_its_acknowledgement() {
+    for answer in [Reply::Ack, Reply::OStatR(vec![1])] {
+        let mut rig = Rig::secured();
+        rig.unlock(1);
+        assert_eq!(rig.kind(), TurnKind::Request);
+        let expected = OutputControl { output: 0, action: OutputAction::TemporaryOn, timer: 30 };
+        assert_eq!(rig.command(), Command::Out(vec![expected]));
+        assert_eq!(frame(&rig.bytes).security.unwrap().kind, 0x17);
+        assert_eq!(rig.events(), []);
+        rig.reply(&answer);
+        assert_eq!(rig.events(), [done(1, Ok(()))]);
+        assert_eq!((rig.kind(), rig.next()), (TurnKind::Poll, "POLL"));
+    }
+}
+
+#[test]
+fn unlocks_that_wait_together_are_one_out_and_end_one_by_one() {
+    let mut rig = Rig::secured();
+    for token in 1..=8 {
+        rig.unlock(token);
+    }
+    assert_eq!(rig.next(), "OUT");
+    rig.unlock(9);
+    rig.reply(&Reply::Ack);
+    assert_eq!(rig.events(), (1..=8).map(|token| done(token, Ok(()))).collect::<Vec<_>>());
+    assert_eq!((rig.kind(), rig.next()), (TurnKind::Poll, "POLL"), "a flood of them starves no reader");
+    rig.reply(&Reply::Ack);
+    assert_eq!(rig.next(), "OUT", "what came while it was on the wire needs its own");
+    rig.reply(&nak(NakCode::Record));
+    assert_eq!(rig.events(), [done(9, Err(Failure::Refused))]);
+    assert_eq!(rig.next(), "POLL");
+}
+
+#[test]
+fn a_short_unlock_does_not_cut_a_long_one_short() {
+    let mut rig = Rig::secured();
+    let timer = |rig: &mut Rig| match rig.command() {
+        Command::Out(out) => out[0].timer,
+        other => panic!("{}", other.name()),
+    };
+    let unlock = |rig: &mut Rig, token, tenths| {
+        let tenths = NonZeroU16::new(tenths).unwrap();
+        let unlock = Request::Unlock { output: 0, active: OutputActive::On, tenths };
+        rig.panel.request(rig.now, Token(token), &unlock, rig.now + Duration::from_secs(2));
+    };
+    unlock(&mut rig, 1, 300);
+    assert_eq!(timer(&mut rig), 300);
+    rig.reply(&Reply::Ack);
+    rig.polls_for(Duration::from_secs(9));
+    unlock(&mut rig, 2, 10);
+    let left = timer(&mut rig);
+    assert!((200..=211).contains(&left), "{left}");
+}
+
+#[test]
+fn nothing_is_asked_of_a_panel_that_is_not_online() {
+    let mut rig = Rig::new(with_key());
+    rig.unlock(1);
+    assert_eq!(rig.events(), [done(1, Err(Failure::Offline))]);
+
+    let mut rig = Rig::new(settings(Security::Required));
+    rig.begin();
+    rig.events();
+    assert_eq!(rig.state(), PanelState::Insecure);
+    rig.unlock(2);
+    rig.feedback(3, false);
+    assert_eq!(rig.events(), [done(2, Err(Failure::Insecure)), done(3, Err(Failure::Insecure))]);
+
+    let mut rig = Rig::secured();
+    let _ = rig.next();
+    rig.wait(Duration::from_millis(6_500));
+    rig.unlock(4);
+    rig.wait(Duration::from_millis(1_500));
+    assert_eq!(rig.events()[0], done(4, Err(Failure::Offline)), "and what waited when it vanished");
+
+    // On the wire when it vanishes: told once, and never sent again.
+    let mut rig = Rig::secured();
+    rig.wait(Duration::from_millis(7_900));
+    rig.unlock(5);
+    assert_eq!(rig.next(), "OUT");
+    rig.time_out();
+    assert_eq!(rig.events()[0], done(5, Err(Failure::Offline)));
+    rig.session = None;
+    assert_eq!(rig.next(), "ID");
+    assert_eq!(rig.events(), []);
+}
+
+#[test]
+fn nothing_but_id_cap_and_challenge_is_said_in_the_clear() {
+    for settings in [with_key(), settings(Security::Required), settings(Security::Install)] {
+        let mut rig = Rig::new(settings);
+        for _ in 0..200 {
+            let reply = match rig.next() {
+                "ID" => identity(),
+                "CAP" => capabilities(),
+                "CHLNG" => nak(NakCode::SecurityUnsupported),
+                other => panic!("{other} in the clear"),
+            };
+            rig.plain_reply(rig.sequence, &reply);
+            if let Some((_, version)) = rig.kept() {
+                rig.panel.record_stored(rig.now, version);
+            }
+        }
+        assert_eq!(rig.state(), PanelState::Insecure);
+    }
+}
+
+#[test]
+fn a_queued_unlock_does_not_wait_out_the_pauses_of_probes() {
+    let mut rig = Rig::secured();
+    for _ in 0..2 {
+        rig.wait_turn();
+        rig.panel.poll_transmit(rig.now, &mut Vec::new());
+        rig.time_out();
+    }
+    assert_eq!(rig.kind(), TurnKind::Probe);
+    rig.unlock(1);
+    let asked = rig.now;
+    let mut turns = 0;
+    while rig.now < asked + Duration::from_millis(1_900) {
+        assert_eq!(rig.wait_turn(), TurnKind::Request);
+        rig.panel.poll_transmit(rig.now, &mut Vec::new());
+        rig.time_out();
+        turns += 1;
+    }
+    assert!((4..=6).contains(&turns), "{turns} tries in two seconds, and not more");
+}
+
+#[test]
+fn too_many_lights_and_unlocks_are_refused_and_an_unlock_waits_for_no_light() {
+    let mut rig = Rig::secured();
+    for token in 0..17 {
+        rig.feedback(token, true);
+    }
+    assert_eq!(rig.events(), [done(16, Err(Failure::Unconfirmed))]);
+    rig.unlock(99);
+    assert_eq!(rig.next(), "OUT");
+    for token in 100..165 {
+        rig.unlock(token);
+    }
+    assert_eq!(rig.events(), [done(164, Err(Failure::Unconfirmed))]);
+}
+
+#[test]
+fn reads_are_stale_until_a_poll_of_their_link_finds_nothing() {
     let mut rig = Rig::new(with_key());
     rig.secure(&key(1));
-    let mut polls = 0;
-    while rig.panel.state != PanelState::Online {
-        polls += u32::from(rig.next() == "POLL");
-        rig.reply(&Reply::IStatR(vec![1, 0]));
-        assert!(polls <= SETTLED_AFTER);
-    }
-    assert!(polls > 64, "as many reads as panels hold come first");
     rig.events();
+    assert_eq!(rig.read(&card()), [true]);
+    assert_eq!(rig.read(&card()), [true]);
+    let keys = Reply::Keypad { reader: 0, digits: b"12".to_vec().into() };
+    assert_eq!(rig.read(&keys), [true]);
+    assert_eq!(rig.state(), PanelState::Offline, "whoever waits for it to be online can present a key");
+    assert_eq!(rig.read(&Reply::Ack), [false; 0]);
+    assert_eq!(rig.state(), PanelState::Online);
+    assert_eq!(rig.read(&card()), [false]);
+
+    // A new link begins without an absence: the panel may hand over what was held back.
+    let _ = rig.next();
+    rig.plain_reply(rig.sequence, &nak(NakCode::Sequence));
+    rig.secure(&key(1));
+    rig.events();
+    assert_eq!(rig.read(&card()), [true]);
+    assert_eq!(rig.read(&Reply::Ack), [false; 0]);
+    assert_eq!(rig.read(&card()), [false]);
+}
+
+#[test]
+fn reads_behind_three_seconds_of_held_answers_are_stale() {
+    let mut rig = Rig::secured();
     while rig.next() != "POLL" {
         rig.reply(&Reply::Ack);
     }
-    rig.reply(&card());
-    assert!(matches!(rig.events()[..], [Event::Credential { stale: true, .. }]));
+    let sent = rig.now;
+    rig.reply(&Reply::Ack);
+    rig.now = sent + STALE_AFTER - SOON;
+    assert_eq!(rig.read(&card()), [false], "exactly at the limit");
+    assert_eq!(rig.read(&card()), [true], "and behind it");
+    assert_eq!(rig.read(&Reply::Ack), [false; 0]);
+    assert_eq!(rig.read(&card()), [false]);
+}
+
+#[test]
+fn a_panel_that_refuses_polls_is_not_online_and_says_why() {
+    for (reason, why) in [
+        (NakCode::UnknownCommand, Trouble::NoLink),
+        (NakCode::EncryptionRequired, Trouble::NeedsSecureChannel),
+    ] {
+        let mut rig = Rig::new(settings(Security::Off));
+        rig.begin();
+        rig.events();
+        let begin = rig.now;
+        while rig.now < begin + OFFLINE_AFTER {
+            assert_eq!((rig.state(), rig.trouble()), (PanelState::Offline, None));
+            let _ = rig.next();
+            rig.reply(&nak(reason));
+            rig.wait(SOON * 20);
+        }
+        assert_eq!((rig.state(), rig.trouble()), (PanelState::Offline, Some(why)));
+        let _ = rig.polls(2);
+        assert_eq!((rig.state(), rig.trouble()), (PanelState::Online, None));
+    }
+}
+
+#[test]
+fn a_panel_that_always_has_something_to_tell_is_online_in_the_end_and_stays_stale() {
+    let mut rig = Rig::new(with_key());
+    rig.secure(&key(1));
+    let begin = rig.now;
+    while rig.state() != PanelState::Online {
+        let _ = rig.next();
+        rig.reply(&Reply::IStatR(vec![1, 0]));
+        assert!(rig.now <= begin + Duration::from_millis(3_100));
+    }
+    rig.events();
+    assert_eq!(rig.read(&card()), [true]);
     rig.unlock(1);
     assert_eq!(rig.next(), "OUT");
+}
+
+#[test]
+fn a_stop_refuses_what_waits_and_finishes_what_is_on_the_wire() {
+    let mut rig = Rig::secured();
+    rig.unlock(1);
+    rig.feedback(2, true);
+    rig.panel.stop(rig.now);
+    assert_eq!(rig.events(), [done(1, Err(Failure::Stopping)), done(2, Err(Failure::Stopping))]);
+    assert!(rig.panel.is_quiet() && rig.panel.next(rig.now).is_none());
+    rig.unlock(3);
+    assert_eq!(rig.events(), [done(3, Err(Failure::Stopping))]);
+
+    let mut rig = Rig::secured();
+    rig.unlock(1);
+    assert_eq!(rig.next(), "OUT");
+    rig.panel.stop(rig.now);
+    assert!(!rig.panel.is_quiet() && rig.events().is_empty());
+    rig.time_out();
+    rig.is_sent_again();
+    rig.reply(&Reply::Ack);
+    assert_eq!(rig.events(), [done(1, Ok(()))], "the door opened, and the caller hears so");
+    assert!(rig.panel.is_quiet());
+}
+
+impl Rig {
+    fn kind(&self) -> TurnKind {
+        self.panel.next(self.now).unwrap().kind
+    }
+
+    /// Answers the next POLL; which of what was read is stale.
+    fn read(&mut self, reply: &Reply) -> Vec<bool> {
+        while self.next() != "POLL" {
+            self.reply(&Reply::LStatR { tamper: false, power_failed: false });
+        }
+        self.events();
+        self.reply(reply);
+        let stale = self.events().into_iter().filter_map(|event| match event {
+            Event::Credential { stale, .. } | Event::Keypad { stale, .. } => Some(stale),
+            _ => None,
+        });
+        stale.collect()
+    }
 }

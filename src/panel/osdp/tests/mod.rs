@@ -3,6 +3,7 @@
 #![allow(clippy::arithmetic_side_effects, reason = "a test may panic")]
 
 mod commands;
+mod keyring;
 mod link;
 mod security;
 
@@ -11,9 +12,9 @@ use std::{num::NonZeroU16, time::Duration};
 use super::*;
 use crate::{
     domain::OutputActive,
-    panel::Heard,
+    panel::TurnKind,
     wire::osdp::{
-        Command, Frame, Header, NakCode, Parsed, Reply, emit, parse,
+        Check, Command, Frame, Header, Scbk, Session, emit,
         reply::{Capability, Nak, PdId},
         secure::PanelHandshake,
     },
@@ -21,6 +22,7 @@ use crate::{
 
 const ADDRESS: u8 = 5;
 const SERIAL: u32 = 0xBEEF;
+const STALE_AFTER: Duration = Duration::from_secs(3);
 /// A reply time on a calm line.
 const SOON: Duration = Duration::from_millis(5);
 
@@ -45,6 +47,8 @@ struct Rig {
     /// The last command as it was on the line.
     bytes: Vec<u8>,
     sequence: u8,
+    /// The device's half of a handshake.
+    handshake: Option<PanelHandshake>,
 }
 
 fn key(byte: u8) -> Scbk {
@@ -52,11 +56,20 @@ fn key(byte: u8) -> Scbk {
 }
 
 fn settings(security: Security) -> Settings {
-    Settings { address: ADDRESS, security, fixed_key: None, kept_key: None, known_serial: None }
+    Settings {
+        address: ADDRESS,
+        security,
+        record: KeyRecord::default(),
+        key_fault: None,
+        strays: Vec::new(),
+        reply_timeout: Duration::from_millis(200),
+        stale_after: STALE_AFTER,
+    }
 }
 
 fn with_key() -> Settings {
-    Settings { fixed_key: Some(key(1)), ..settings(Security::Required) }
+    let record = KeyRecord { from_config: Some(panel_key(1)), ..KeyRecord::default() };
+    Settings { record, ..settings(Security::Required) }
 }
 
 fn identity() -> Reply {
@@ -85,7 +98,7 @@ impl Rig {
     fn with(settings: Settings, entropy: Option<u8>) -> Self {
         let mut panel = Panel::new(settings, Box::new(Counting(entropy)));
         panel.advance(Mono::ZERO);
-        Self { panel, now: Mono::ZERO, session: None, bytes: Vec::new(), sequence: 0 }
+        Self { panel, now: Mono::ZERO, session: None, bytes: Vec::new(), sequence: 0, handshake: None }
     }
 
     /// In plaintext as configured; all status asked, all events taken.
@@ -104,9 +117,7 @@ impl Rig {
         } else {
             self.secure(&key(1));
         }
-        self.polls(9);
-        assert_eq!(self.next(), "POLL");
-        self.reply(&Reply::Ack);
+        assert_eq!(self.polls(8).iter().filter(|name| **name == "POLL").count(), 5);
         self.events();
         self
     }
@@ -117,6 +128,7 @@ impl Rig {
     }
 
     fn command(&mut self) -> Command {
+        self.wait_turn();
         self.bytes.clear();
         assert!(self.panel.poll_transmit(self.now, &mut self.bytes));
         let bytes = self.bytes.clone();
@@ -154,9 +166,13 @@ impl Rig {
     }
 
     fn checksum_reply(&mut self, reply: &Reply) -> Heard {
+        self.checked_reply(Check::Checksum, reply)
+    }
+
+    fn checked_reply(&mut self, check: Check, reply: &Reply) -> Heard {
         let (mut data, mut bytes) = (Vec::new(), Vec::new());
         reply.encode_data(&mut data);
-        let header = Header { check: Check::Checksum, ..header(self.sequence) };
+        let header = Header { check, ..header(self.sequence) };
         emit(&header, None, reply.code(), &data, &mut bytes).unwrap();
         self.hear(&bytes[1..])
     }
@@ -174,9 +190,43 @@ impl Rig {
         self.panel.advance(self.now);
     }
 
+    /// What is in flight is sent again as it was.
+    fn is_sent_again(&mut self) {
+        let first = self.bytes.clone();
+        self.wait_turn();
+        self.bytes.clear();
+        assert!(self.panel.poll_transmit(self.now, &mut self.bytes));
+        assert_eq!(hex::encode(&self.bytes), hex::encode(first));
+    }
+
     fn wait(&mut self, time: Duration) {
         self.now = self.now + time;
         self.panel.advance(self.now);
+    }
+
+    fn state(&self) -> PanelState {
+        self.panel.standing(self.now).0
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        self.panel.standing(self.now).1
+    }
+
+    /// Lets time pass until the panel may be asked something; the kind of the turn.
+    fn wait_turn(&mut self) -> TurnKind {
+        let turn = self.panel.next(self.now).unwrap();
+        self.now = self.now.max(turn.from);
+        self.panel.advance(self.now);
+        turn.kind
+    }
+
+    /// The state of the record that was last to be kept.
+    fn kept(&mut self) -> Option<(KeyRecord, u64)> {
+        let kept = self.events().into_iter().filter_map(|event| match event {
+            Event::Keep { record, version } => Some((*record, version)),
+            _ => None,
+        });
+        kept.collect::<Vec<_>>().pop()
     }
 
     fn events(&mut self) -> Vec<Event> {
@@ -206,7 +256,7 @@ impl Rig {
         let flag = frame(&self.bytes).security.unwrap().data[0];
         let (handshake, ccrypt) = PanelHandshake::answer(key, [0; 8], &rnd_a, [0xB0; 8]);
         self.block_reply(0x12, flag, &Reply::Ccrypt(ccrypt));
-        if !matches!(self.panel.phase, Phase::Scrypt(..)) {
+        if !matches!(self.panel.link.phase(), Phase::Scrypt(..)) {
             return false;
         }
         let Command::Scrypt(cryptogram) = self.command() else { panic!("no SCRYPT") };
@@ -218,9 +268,9 @@ impl Rig {
 
     /// The first POLL of a running link finds nothing: only then is the panel up for others.
     fn settle(&mut self) {
-        assert_eq!(self.panel.state, PanelState::Offline);
+        assert_eq!(self.state(), PanelState::Offline);
         assert_eq!(self.polls(1), ["POLL"]);
-        assert!(self.panel.is_up());
+        assert_eq!(self.state(), PanelState::Online);
     }
 
     /// Answers so many commands by what a quiet device says.
@@ -289,6 +339,34 @@ fn done(token: u64, result: Result<(), Failure>) -> Event {
     Event::Done { token: Token(token), result }
 }
 
-fn state(state: PanelState, error: Option<&'static str>) -> Event {
-    Event::State { state, error }
+fn state(state: PanelState, trouble: Option<Trouble>) -> Event {
+    Event::State { state, trouble }
+}
+
+fn panel_key(byte: u8) -> PanelKey {
+    PanelKey::new(key(byte)).unwrap()
+}
+
+fn known(byte: u8) -> Option<CurrentKey> {
+    Some(CurrentKey::Known(panel_key(byte)))
+}
+
+/// A frame with its check made anew.
+fn with_check(mut body: Vec<u8>) -> Vec<u8> {
+    let check = crate::wire::crc::osdp_crc(&body);
+    body.extend(check.to_le_bytes());
+    body
+}
+
+impl Rig {
+    /// A reply that the device seals without encrypting it: SCS_16.
+    fn mac_only(&mut self, reply: &Reply) -> Vec<u8> {
+        let mut data = Vec::new();
+        reply.encode_data(&mut data);
+        let mut bytes = Vec::new();
+        let session = self.session.as_mut().unwrap();
+        session.seal_unencrypted(&header(self.sequence), reply.code(), &data, &mut bytes).unwrap();
+        bytes.remove(0);
+        bytes
+    }
 }

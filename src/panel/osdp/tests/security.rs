@@ -1,195 +1,322 @@
 //! Which keys are tried, how a panel is paired, and what is never said in plaintext.
 
-use super::*;
+use super::{
+    super::keyring::{KEYSET_INTERVAL, KEYSETS, REST},
+    *,
+};
 
 fn installing() -> Settings {
     settings(Security::Install)
 }
 
-/// SCBK-D is up; the key that is to be stored.
-fn pairing() -> (Rig, Scbk) {
-    let mut rig = Rig::new(installing());
-    rig.secure(&Scbk::default_key());
-    let key = stored_key(&mut rig).expect("a key to store");
-    (rig, key)
-}
-
-fn stored_key(rig: &mut Rig) -> Option<Scbk> {
-    rig.events().into_iter().find_map(|event| match event {
-        Event::StoreKey { key, serial } => {
-            assert_eq!(serial, Some(SERIAL));
-            Some(key)
-        }
-        _ => None,
-    })
+fn kept(current: u8) -> KeyRecord {
+    KeyRecord { serial: Some(SERIAL), current: known(current), ..KeyRecord::default() }
 }
 
 /// The flag of the next challenge: 0 SCBK-D, 1 the panel's own key. The challenge is refused.
 fn challenge(rig: &mut Rig) -> u8 {
+    rig.begin();
     assert_eq!(rig.next(), "CHLNG");
     let flag = frame(&rig.bytes).security.unwrap().data[0];
     rig.plain_reply(rig.sequence, &nak(NakCode::EncryptionRequired));
     flag
 }
 
+/// Which challenges come before the panel is left alone; each is refused.
+fn flags(rig: &mut Rig) -> Vec<u8> {
+    let begin = rig.now;
+    let mut flags = Vec::new();
+    while rig.panel.next(rig.now).unwrap().from < begin + REST {
+        flags.extend(rig.serve(None, false));
+    }
+    flags
+}
+
+impl Rig {
+    /// Answers one command as a device with this key does that takes SCBK-D, or does not. Returns the flag of a challenge.
+    fn serve(&mut self, own: Option<&Scbk>, takes_default: bool) -> Option<u8> {
+        let command = self.command();
+        let flag = frame(&self.bytes).security.and_then(|block| block.data.first().copied());
+        if self.sequence == 0 {
+            self.session = None;
+        }
+        match command {
+            Command::Id => drop(self.reply(&identity())),
+            Command::Cap => drop(self.reply(&capabilities())),
+            Command::Chlng(rnd_a) => {
+                let default = Scbk::default_key();
+                let key = if flag == Some(1) { own } else { Some(&default).filter(|_| takes_default) };
+                match key {
+                    Some(key) => {
+                        let (handshake, ccrypt) = PanelHandshake::answer(key, [0; 8], &rnd_a, [1; 8]);
+                        self.handshake = Some(handshake);
+                        self.block_reply(0x12, flag.unwrap(), &Reply::Ccrypt(ccrypt));
+                    }
+                    None => drop(self.plain_reply(self.sequence, &nak(NakCode::EncryptionRequired))),
+                }
+                self.store();
+                return flag;
+            }
+            Command::Scrypt(cryptogram) => {
+                let (rmac, session) = self.handshake.take().unwrap().accept(&cryptogram).unwrap();
+                self.block_reply(0x14, 1, &Reply::RmacI(rmac));
+                self.session = Some(session);
+            }
+            _ => drop(self.reply(&Reply::Ack)),
+        }
+        self.store();
+        None
+    }
+
+    /// The disk takes what is to be kept.
+    fn store(&mut self) {
+        if let Some((_, version)) = self.kept() {
+            self.panel.record_stored(self.now, version);
+        }
+    }
+}
+
+/// A new panel whose key is chosen and on disk; it waits to be challenged by SCBK-D.
+fn chosen(rig: &mut Rig) -> PanelKey {
+    rig.begin();
+    let (record, version) = rig.kept().expect("a key to store");
+    rig.panel.record_stored(rig.now, version);
+    record.pending.expect("a key to set")
+}
+
 #[test]
-fn keyset_is_sent_only_when_the_key_is_on_disk_and_proven_by_a_new_link() {
-    let (mut rig, new) = pairing();
-    rig.settle();
-    assert_eq!(rig.panel.state, PanelState::Insecure);
-    assert!(!rig.polls(12).contains(&"KEYSET"));
-    rig.panel.key_stored(rig.now, true);
-    assert_eq!(rig.command(), Command::Keyset(new.clone()));
+fn the_default_key_is_not_even_tried_before_the_new_key_is_on_disk() {
+    let mut rig = Rig::new(installing());
+    rig.begin();
+    let (record, version) = rig.kept().unwrap();
+    let new = record.pending.unwrap();
+    assert_eq!((record.current, record.keysets), (None, 0));
+    for _ in 0..4 {
+        rig.begin();
+        assert_eq!(rig.kept(), None, "it is chosen once");
+    }
+    assert_eq!((rig.state(), rig.trouble()), (PanelState::Insecure, Some(Trouble::KeyNotStored)));
+    rig.panel.record_stored(rig.now, version);
+    rig.secure(&Scbk::default_key());
+    assert_eq!(rig.command(), Command::Keyset(new.scbk().clone()));
     assert_eq!(frame(&rig.bytes).security.unwrap().kind, 0x17);
+    let (record, _) = rig.kept().unwrap();
+    assert_eq!((&record.pending, record.keysets), (&Some(new.clone()), 1));
     rig.reply(&Reply::Ack);
-    rig.events();
-    rig.secure(&new);
-    assert_eq!(
-        rig.events(),
-        [
-            Event::KeyProven { key: new, serial: Some(SERIAL) },
-            Event::Secured,
-            state(PanelState::Online, None)
-        ]
+    rig.secure(new.scbk());
+    let events = rig.events();
+    let expected = KeyRecord {
+        serial: Some(SERIAL),
+        current: Some(CurrentKey::Known(new)),
+        pending: None,
+        from_config: None,
+        keysets: 0,
+    };
+    assert!(
+        matches!(&events[..2], [Event::Keep { record, version: 3 }, Event::Secured] if **record == expected),
+        "{events:?}"
     );
+    let _ = rig.polls(1);
+    assert_eq!(rig.state(), PanelState::Online);
+}
+
+#[test]
+fn in_a_session_under_the_default_key_nothing_is_sent_but_keyset() {
+    let mut rig = Rig::new(installing());
+    chosen(&mut rig);
+    rig.secure(&Scbk::default_key());
+    rig.unlock(1);
+    assert_eq!(rig.events().pop(), Some(done(1, Err(Failure::Offline))));
+    assert_eq!(rig.next(), "KEYSET");
+    for _ in 0..2 {
+        rig.time_out();
+        rig.is_sent_again();
+    }
+    rig.time_out();
+    rig.session = None;
+    assert_eq!(rig.next(), "ID");
 }
 
 #[test]
 fn the_acknowledgement_of_keyset_may_come_in_plaintext() {
-    let (mut rig, new) = pairing();
-    rig.panel.key_stored(rig.now, true);
+    let mut rig = Rig::new(installing());
+    let new = chosen(&mut rig);
+    rig.secure(&Scbk::default_key());
     assert_eq!(rig.next(), "KEYSET");
     assert!(matches!(rig.plain_reply(rig.sequence, &card()), Heard::Skip(_)), "nothing else may");
     assert!(matches!(rig.plain_reply(rig.sequence, &Reply::Ack), Heard::Done(_)));
-    rig.secure(&new);
+    rig.secure(new.scbk());
     rig.settle();
-    assert_eq!(rig.panel.state, PanelState::Online);
 }
 
 #[test]
-fn without_an_acknowledgement_of_keyset_both_keys_are_tried() {
-    let (mut rig, new) = pairing();
-    rig.panel.key_stored(rig.now, true);
-    for _ in 0..3 {
-        rig.bytes.clear();
-        rig.panel.poll_transmit(rig.now, &mut rig.bytes);
-        rig.time_out();
-    }
-    rig.session = None;
-    let mut flags = Vec::new();
-    for _ in 0..4 {
-        rig.begin();
-        flags.push(challenge(&mut rig));
-    }
-    assert_eq!(flags, [1, 1, 0, 0], "each twice: a late answer is no proof");
-    rig.begin();
-    rig.wait(HANDSHAKE_RETRY);
-    assert!(rig.shake_hands(&new));
-    rig.settle();
-    assert_eq!(rig.panel.state, PanelState::Online);
-}
-
-#[test]
-fn a_key_that_cannot_be_stored_is_never_set_and_tried_again_later() {
-    let (mut rig, first) = pairing();
-    rig.panel.key_stored(rig.now, false);
-    assert!(!rig.polls(12).contains(&"KEYSET"));
-    assert_eq!(stored_key(&mut rig), None);
-    rig.polls_for(STORE_RETRY);
-    let second = stored_key(&mut rig).unwrap();
-    assert_ne!(first, second);
-    rig.panel.key_stored(rig.now, true);
-    assert_eq!(rig.command(), Command::Keyset(second));
-}
-
-#[test]
-fn one_key_is_stored_at_a_time_though_the_session_is_lost_meanwhile() {
-    let (mut rig, first) = pairing();
-    for _ in 0..2 {
-        let _ = rig.next();
-        rig.plain_reply(rig.sequence, &nak(NakCode::Sequence));
-        rig.secure(&Scbk::default_key());
-        assert_eq!(stored_key(&mut rig), None, "a second key, and one answer for both");
-        assert!(!rig.polls(3).contains(&"KEYSET"));
-    }
-    rig.panel.key_stored(rig.now, true);
-    assert_eq!(rig.command(), Command::Keyset(first));
-}
-
-#[test]
-fn a_stored_key_is_not_set_outside_a_session() {
-    // The answer comes when the link is down; the session after that sends it.
-    let (mut rig, new) = pairing();
-    let _ = rig.next();
-    rig.plain_reply(rig.sequence, &nak(NakCode::Sequence));
-    rig.session = None;
-    rig.panel.key_stored(rig.now, true);
-    for _ in 0..4 {
-        rig.begin();
-        challenge(&mut rig);
-    }
-    rig.begin();
-    assert!(!rig.polls(20).contains(&"KEYSET"), "in plaintext");
-    rig.wait(HANDSHAKE_RETRY);
-    assert!(!rig.shake_hands(&Scbk::default_key()), "its own key is tried first");
-    rig.begin();
-    assert!(!rig.shake_hands(&Scbk::default_key()));
+fn after_keyset_the_new_key_is_tried_and_the_default_one_again_a_minute_later() {
+    let mut rig = Rig::new(installing());
+    let new = chosen(&mut rig);
     rig.secure(&Scbk::default_key());
-    assert_eq!(rig.command(), Command::Keyset(new), "the same key, without storing it again");
-}
-
-#[test]
-fn a_refused_keyset_is_not_repeated_in_plaintext() {
-    let (mut rig, _) = pairing();
-    rig.panel.key_stored(rig.now, true);
     assert_eq!(rig.next(), "KEYSET");
-    rig.reply(&nak(NakCode::Record));
-    let _ = rig.next();
-    rig.plain_reply(rig.sequence, &nak(NakCode::Sequence));
+    let set_at = rig.now;
+    rig.plain_reply(rig.sequence, &Reply::Ack);
     rig.session = None;
-    for _ in 0..4 {
-        rig.begin();
-        challenge(&mut rig);
+    let mut seen = Vec::new();
+    while rig.now < set_at + KEYSET_INTERVAL - REST {
+        seen.extend(rig.serve(None, true));
     }
-    rig.begin();
-    for _ in 0..40 {
-        rig.wait(STORE_RETRY);
-        rig.panel.handshake_at = Mono::NEVER;
-        let name = rig.next();
-        assert_ne!(name, "KEYSET");
-        rig.reply(&Reply::Ack);
+    assert!(seen.len() > 10 && seen.iter().all(|flag| *flag == 1), "it did not take it, whatever it said");
+    assert_eq!(rig.trouble(), Some(Trouble::Pairing));
+    while rig.serve(None, true) != Some(0) {}
+    assert!(rig.now >= set_at + KEYSET_INTERVAL);
+    rig.session = None;
+    while rig.state() != PanelState::Online {
+        rig.serve(Some(new.scbk()), false);
     }
 }
 
 #[test]
-fn a_proven_key_is_the_last_on_disk_though_another_is_being_stored() {
-    let kept_key = Some(KeptKey { scbk: key(2), proven: true });
-    let mut rig = Rig::new(Settings { kept_key, ..installing() });
-    assert!(rig.panel.arm_pairing(Mono::NEVER));
+fn ten_keysets_that_prove_nothing_are_the_end_until_somebody_pairs() {
+    let mut rig = Rig::new(installing());
+    let mut keysets: Vec<Mono> = Vec::new();
+    while rig.now < Mono::ZERO + KEYSET_INTERVAL * 15 {
+        let sent = rig.bytes.clone();
+        rig.serve(None, true);
+        let is_keyset = sent != rig.bytes && frame(&rig.bytes).code == 0x75;
+        keysets.extend(is_keyset.then_some(rig.now));
+    }
+    assert_eq!(keysets.len(), usize::from(KEYSETS));
+    assert!(keysets.windows(2).all(|pair| pair[1].since(pair[0]) >= KEYSET_INTERVAL));
+    assert_eq!((rig.state(), rig.trouble()), (PanelState::Insecure, Some(Trouble::PairingFailed)));
+    assert!(rig.panel.arm_pairing(rig.now, rig.now + KEYSET_INTERVAL));
+    while rig.serve(None, true) != Some(0) {}
+}
+
+#[test]
+fn pairing_keeps_the_proven_key_until_another_is_proven() {
+    let mut rig = Rig::new(Settings { record: kept(2), ..installing() });
+    assert!(rig.panel.arm_pairing(rig.now, rig.now + Duration::from_secs(600)));
+    for _ in 0..2 {
+        assert_eq!(challenge(&mut rig), 1);
+    }
+    let new = chosen(&mut rig);
+    rig.secure(&Scbk::default_key());
+    assert_eq!(rig.next(), "KEYSET");
+    let (record, _) = rig.kept().unwrap();
+    assert_eq!((record.current, record.pending.as_ref()), (known(2), Some(&new)));
+    rig.plain_reply(rig.sequence, &Reply::Ack);
+    // The old panel is put back: the new key is tried first, then its own.
+    rig.session = None;
     for _ in 0..2 {
         rig.begin();
+        assert!(!rig.shake_hands(&key(2)));
+    }
+    rig.secure(&key(2));
+    rig.settle();
+    let (record, _) = rig.kept().unwrap();
+    assert_eq!((record.current, record.pending), (known(2), Some(new)), "another panel may have the new one");
+}
+
+#[test]
+fn a_key_left_pending_by_an_earlier_run_may_be_the_panels_whatever_was_counted() {
+    let record = KeyRecord { pending: Some(panel_key(7)), ..kept(2) };
+    let mut rig = Rig::new(Settings { record, ..installing() });
+    rig.secure(&key(7));
+    let (record, _) = rig.kept().unwrap();
+    assert_eq!((record.current, record.pending), (known(7), None));
+    let record = KeyRecord { pending: Some(panel_key(7)), ..kept(2) };
+    let mut rig = Rig::new(Settings { record, ..installing() });
+    for _ in 0..2 {
+        rig.begin();
+        assert!(!rig.shake_hands(&key(2)));
+    }
+    rig.secure(&key(2));
+    rig.settle();
+}
+
+#[test]
+fn the_default_key_is_never_tried_unless_pairing_is_allowed() {
+    let from_config =
+        |current| KeyRecord { from_config: Some(panel_key(1)), current, ..KeyRecord::default() };
+    let hash = Some(CurrentKey::HashOnly { sha256: "00".repeat(32) });
+    let pending = KeyRecord { pending: Some(panel_key(3)), ..KeyRecord::default() };
+    let cases = [
+        (settings(Security::Required), vec![]),
+        (Settings { record: kept(2), ..settings(Security::Required) }, vec![1, 1]),
+        (Settings { record: kept(2), ..installing() }, vec![1, 1]),
+        (Settings { record: from_config(None), ..installing() }, vec![1, 1]),
+        (Settings { record: from_config(known(2)), ..installing() }, vec![1, 1]),
+        (Settings { record: KeyRecord { current: hash, ..kept(1) }, ..installing() }, vec![]),
+        (Settings { key_fault: Some(KeyFault::Default), ..installing() }, vec![]),
+        (Settings { key_fault: Some(KeyFault::Zero), record: kept(2), ..installing() }, vec![]),
+        (installing(), vec![0, 0]),
+        (Settings { record: pending, ..installing() }, vec![1, 1, 0, 0]),
+    ];
+    for (settings, expected) in cases {
+        let shown = format!("{settings:?}");
+        let mut rig = Rig::new(settings);
+        assert_eq!(flags(&mut rig), expected, "{shown}");
+    }
+}
+
+#[test]
+fn the_configured_key_is_set_only_within_the_time_of_panel_pair() {
+    let record = KeyRecord { from_config: Some(panel_key(1)), ..KeyRecord::default() };
+    let mut rig = Rig::new(Settings { record, ..installing() });
+    assert_eq!(flags(&mut rig), [1, 1]);
+    rig.panel.arm_pairing(rig.now, rig.now + Duration::from_secs(600));
+    for _ in 0..2 {
         assert_eq!(challenge(&mut rig), 1);
     }
     rig.secure(&Scbk::default_key());
-    assert!(stored_key(&mut rig).is_some());
-    // The old panel is put back before the disk has answered.
-    let _ = rig.next();
-    rig.plain_reply(rig.sequence, &nak(NakCode::Sequence));
-    rig.session = None;
-    for _ in 0..2 {
+    assert_eq!(rig.command(), Command::Keyset(key(1)));
+    rig.reply(&Reply::Ack);
+    rig.secure(&key(1));
+    let (record, _) = rig.kept().unwrap();
+    assert_eq!((record.current, record.pending), (known(1), None));
+    rig.settle();
+}
+
+#[test]
+fn keys_that_everybody_knows_are_no_panel_keys() {
+    assert_eq!(PanelKey::new(Scbk::default_key()), Err(KeyFault::Default));
+    assert_eq!(PanelKey::new(key(0)), Err(KeyFault::Zero));
+    for (settings, why) in [
+        (
+            Settings { key_fault: Some(KeyFault::Default), ..with_key() },
+            Trouble::KeyUnusable(KeyFault::Default),
+        ),
+        (settings(Security::Required), Trouble::NoKey),
+        (
+            Settings {
+                record: KeyRecord {
+                    current: Some(CurrentKey::HashOnly { sha256: String::new() }),
+                    ..KeyRecord::default()
+                },
+                ..installing()
+            },
+            Trouble::KeyUnusable(KeyFault::HashOnly),
+        ),
+    ] {
+        let mut rig = Rig::new(settings);
         rig.begin();
-        assert_eq!(challenge(&mut rig), 0);
+        assert_eq!((rig.state(), rig.trouble()), (PanelState::Insecure, Some(why)));
     }
+}
+
+#[test]
+fn a_panel_under_a_new_name_is_found_by_its_serial_number() {
+    let strays =
+        vec![KeyRecord { serial: Some(1), ..kept(8) }, kept(9), KeyRecord { serial: None, ..kept(7) }];
+    let mut rig = Rig::new(Settings { strays: strays.clone(), ..settings(Security::Required) });
+    rig.secure(&key(9));
+    assert_eq!(
+        rig.kept().map(|(record, _)| record),
+        Some(kept(9)),
+        "and has a record of its own from now on"
+    );
+    rig.settle();
+
+    let mut rig = Rig::new(Settings { strays, ..settings(Security::Required) });
     rig.begin();
-    rig.wait(HANDSHAKE_RETRY);
-    assert!(rig.shake_hands(&key(2)));
-    assert!(rig.events().contains(&Event::KeyProven { key: key(2), serial: Some(SERIAL) }));
-    rig.panel.key_stored(rig.now, true);
-    assert!(!rig.polls(12).contains(&"KEYSET"));
-    let _ = rig.next();
-    rig.plain_reply(rig.sequence, &nak(NakCode::Sequence));
-    rig.secure(&key(2));
-    assert_eq!(rig.panel.state, PanelState::Online);
+    assert!(!rig.shake_hands(&key(8)), "another panel's key is not tried");
 }
 
 #[test]
@@ -202,7 +329,7 @@ fn a_late_answer_to_an_earlier_challenge_changes_no_state() {
     assert!(!rig.shake_hands(&key(99)), "made with another RND.A, it looks like another key");
     rig.secure(&key(1));
     assert_eq!(rig.events(), []);
-    assert_eq!(rig.panel.state, PanelState::Online);
+    assert_eq!(rig.state(), PanelState::Online);
 }
 
 #[test]
@@ -212,15 +339,12 @@ fn a_wrong_key_makes_insecure_with_the_reason_and_is_tried_again_later() {
         rig.begin();
         assert!(!rig.shake_hands(&key(99)));
     }
-    rig.begin();
-    rig.settle();
-    let told = rig.events().pop().unwrap();
-    let Event::State { state: PanelState::Insecure, error: Some(error) } = told else { panic!("{told:?}") };
-    assert!(error.contains("another key"));
-    assert!(!rig.polls(20).contains(&"CHLNG"));
-    rig.wait(HANDSHAKE_RETRY);
-    assert!(rig.shake_hands(&key(1)));
-    assert_eq!(rig.panel.state, PanelState::Online);
+    assert_eq!((rig.state(), rig.trouble()), (PanelState::Insecure, Some(Trouble::WrongKey)));
+    let rest = rig.panel.next(rig.now).unwrap().from.since(rig.now);
+    assert!(rest >= REST - SOON * 4, "{rest:?}");
+    rig.secure(&key(1));
+    let _ = rig.polls(1);
+    assert_eq!((rig.state(), rig.trouble()), (PanelState::Online, None));
 }
 
 #[test]
@@ -234,49 +358,23 @@ fn scrypt_that_the_panel_refuses_is_a_wrong_key_too() {
         assert_eq!(rig.next(), "SCRYPT");
         rig.block_reply(0x14, 0xFF, &Reply::RmacI([0; 16]));
     }
-    rig.begin();
-    rig.settle();
-    assert_eq!(rig.panel.state, PanelState::Insecure);
+    assert_eq!((rig.state(), rig.trouble()), (PanelState::Insecure, Some(Trouble::WrongKey)));
 }
 
 #[test]
-fn the_default_key_is_never_tried_unless_pairing_is_allowed() {
-    let kept = |proven| Some(KeptKey { scbk: key(2), proven });
-    let cases = [
-        (settings(Security::Required), vec![]),
-        (Settings { kept_key: kept(true), ..settings(Security::Required) }, vec![1]),
-        (Settings { kept_key: kept(true), ..installing() }, vec![1]),
-        (Settings { fixed_key: Some(key(1)), kept_key: kept(true), ..installing() }, vec![1]),
-        (installing(), vec![0]),
-        (Settings { kept_key: kept(false), ..installing() }, vec![1, 0]),
-    ];
-    for (settings, expected) in cases {
-        let mut rig = Rig::new(settings);
-        let mut flags = Vec::new();
-        for _ in 0..20 {
-            match rig.next() {
-                "ID" => rig.reply(&identity()),
-                "CAP" => rig.reply(&capabilities()),
-                "CHLNG" => {
-                    flags.push(frame(&rig.bytes).security.unwrap().data[0]);
-                    rig.plain_reply(rig.sequence, &nak(NakCode::EncryptionRequired))
-                }
-                _ => rig.reply(&Reply::Ack),
-            };
+fn a_handshake_that_dies_in_silence_is_one_that_failed() {
+    let mut rig = Rig::new(with_key());
+    let begin = rig.now;
+    while rig.state() != PanelState::Insecure {
+        assert!(rig.now < begin + OFFLINE_AFTER, "the verdict does not wait that long");
+        match rig.next() {
+            "ID" => drop(rig.reply(&identity())),
+            "CAP" => drop(rig.reply(&capabilities())),
+            "CHLNG" => rig.time_out(),
+            other => panic!("{other}"),
         }
-        flags.dedup();
-        assert_eq!(flags, expected);
     }
-}
-
-#[test]
-fn a_configured_key_works_though_it_is_the_default_one() {
-    let mut rig = Rig::new(Settings { fixed_key: Some(Scbk::default_key()), ..settings(Security::Required) });
-    rig.secure(&Scbk::default_key());
-    assert_eq!(frame(&rig.bytes).security.unwrap().data, [1]);
-    rig.settle();
-    assert_eq!(rig.panel.state, PanelState::Online);
-    assert_eq!(stored_key(&mut rig), None);
+    assert_eq!(rig.trouble(), Some(Trouble::NoSecureChannel));
 }
 
 #[test]
@@ -301,75 +399,47 @@ fn every_challenge_is_a_new_one() {
 fn without_randomness_there_is_no_secure_channel_and_no_key() {
     let mut rig = Rig::with(with_key(), None);
     rig.begin();
-    rig.settle();
-    let told = rig.events().pop().unwrap();
-    let Event::State { state: PanelState::Insecure, error: Some(error) } = told else { panic!("{told:?}") };
-    assert!(error.contains("random"));
-    assert!(!rig.polls(10).contains(&"CHLNG"));
-    rig.wait(HANDSHAKE_RETRY);
-    assert!(!rig.polls(10).contains(&"CHLNG"), "asked for again, still none");
-
-    let mut rig = Rig::new(installing());
-    rig.secure(&Scbk::default_key());
-    assert!(stored_key(&mut rig).is_some());
-    let mut rig = Rig::new(installing());
+    assert_eq!((rig.state(), rig.trouble()), (PanelState::Insecure, Some(Trouble::NoRandomness)));
     rig.begin();
-    rig.shake_hands_then_lose_randomness();
-    assert_eq!(stored_key(&mut rig), None);
-    rig.panel.entropy = Box::new(Counting(Some(7)));
-    rig.polls_for(STORE_RETRY);
-    assert!(stored_key(&mut rig).is_some());
-}
+    assert_eq!((rig.next(), rig.sequence), ("ID", 0), "asked for again, still none");
 
-impl Rig {
-    fn shake_hands_then_lose_randomness(&mut self) {
-        let Command::Chlng(rnd_a) = self.command() else { panic!() };
-        self.panel.entropy = Box::new(Counting(None));
-        let default = Scbk::default_key();
-        let (handshake, ccrypt) = PanelHandshake::answer(&default, [0; 8], &rnd_a, [1; 8]);
-        self.block_reply(0x12, 0, &Reply::Ccrypt(ccrypt));
-        let Command::Scrypt(cryptogram) = self.command() else { panic!() };
-        let (rmac, session) = handshake.accept(&cryptogram).unwrap();
-        self.block_reply(0x14, 1, &Reply::RmacI(rmac));
-        self.session = Some(session);
-    }
+    let mut rig = Rig::with(installing(), None);
+    rig.begin();
+    assert_eq!((rig.trouble(), rig.kept()), (Some(Trouble::NoRandomness), None));
+    rig.panel.entropy = Box::new(Counting(Some(7)));
+    rig.begin();
+    assert!(rig.kept().unwrap().0.pending.is_some());
 }
 
 #[test]
-fn another_serial_number_is_told_and_lets_nobody_in() {
-    let kept_key = Some(KeptKey { scbk: key(2), proven: true });
-    let mut rig = Rig::new(Settings { kept_key, known_serial: Some(1), ..installing() });
+fn another_serial_number_is_told_at_each_look_and_lets_nobody_in() {
+    let record = KeyRecord { serial: Some(1), ..kept(2) };
+    let mut rig = Rig::new(Settings { record, ..installing() });
     rig.begin();
     let told = rig.events();
     assert_eq!(told[0], Event::Replaced { serial: SERIAL });
     assert!(matches!(told[1], Event::Identity(identity) if identity.serial == SERIAL));
+    assert_eq!(rig.next(), "CHLNG");
+    rig.plain_reply(rig.sequence, &nak(NakCode::EncryptionRequired));
     assert_eq!(challenge(&mut rig), 1);
-    rig.begin();
-    assert_eq!(challenge(&mut rig), 1);
-    rig.begin();
-    rig.settle();
-    assert_eq!(rig.panel.state, PanelState::Insecure);
+    assert_eq!(rig.state(), PanelState::Insecure);
     rig.events();
     // `panel pair` does not wait for the next attempt.
-    assert!(rig.panel.arm_pairing(rig.now + Duration::from_secs(600)));
-    assert_eq!(challenge(&mut rig), 1);
-    rig.begin();
-    assert_eq!(challenge(&mut rig), 1);
-    rig.begin();
-    assert!(rig.shake_hands(&Scbk::default_key()));
-    assert!(stored_key(&mut rig).is_some());
+    let now = rig.now;
+    assert!(rig.panel.arm_pairing(now, now + Duration::from_secs(600)));
+    assert_eq!(rig.panel.next(now).unwrap().from, now);
+    for _ in 0..2 {
+        assert_eq!(challenge(&mut rig), 1);
+    }
+    let new = chosen(&mut rig);
+    rig.secure(&Scbk::default_key());
+    assert_eq!(rig.next(), "KEYSET");
+    rig.reply(&Reply::Ack);
+    rig.secure(new.scbk());
+    assert_eq!(rig.kept().unwrap().0.serial, Some(SERIAL), "who proves the key is the panel");
 }
 
 #[test]
-fn a_panel_that_demands_security_is_told_where_none_is_configured() {
-    let mut rig = Rig::plain();
-    let _ = rig.next();
-    rig.reply(&nak(NakCode::EncryptionRequired));
-    let told = rig.events().pop().unwrap();
-    let Event::State { state: PanelState::Insecure, error: Some(error) } = told else { panic!("{told:?}") };
-    assert!(error.contains("secure_channel"));
-    let _ = rig.next();
-    rig.reply(&Reply::Ack);
-    assert_eq!(rig.events(), [state(PanelState::Online, None)]);
-    assert!(!rig.panel.arm_pairing(Mono::NEVER));
+fn in_plaintext_pairing_means_nothing() {
+    assert!(!Rig::plain().panel.arm_pairing(Mono::ZERO, Mono::NEVER));
 }

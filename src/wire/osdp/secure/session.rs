@@ -44,20 +44,39 @@ impl Session {
     /// # Errors
     /// [`TooLong`]; neither `out` nor the chain has changed.
     pub fn seal(&mut self, header: &Header, code: u8, data: &[u8], out: &mut Vec<u8>) -> Result<(), TooLong> {
-        let kind = match (header.reply, data.is_empty()) {
-            (false, true) => 0x15,
-            (true, true) => 0x16,
-            (false, false) => 0x17,
-            (true, false) => 0x18,
-        };
-        let iv = self.other_mac(header.reply);
-        let mut sealed = Vec::new();
-        if !data.is_empty() {
-            sealed.extend_from_slice(data);
-            self.encrypt_data(iv, &mut sealed);
+        if data.is_empty() {
+            return self.seal_unencrypted(header, code, data, out);
         }
+        let mut sealed = data.to_vec();
+        self.encrypt_data(self.other_mac(header.reply), &mut sealed);
+        self.append(if header.reply { 0x18 } else { 0x17 }, header, code, &sealed, out)
+    }
+
+    /// Appends mark and frame in SCS_15 or SCS_16, whose data, if any, stays in the clear under the MAC.
+    ///
+    /// # Errors
+    /// As [`Session::seal`].
+    pub fn seal_unencrypted(
+        &mut self,
+        header: &Header,
+        code: u8,
+        data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), TooLong> {
+        self.append(if header.reply { 0x16 } else { 0x15 }, header, code, data, out)
+    }
+
+    fn append(
+        &mut self,
+        kind: u8,
+        header: &Header,
+        code: u8,
+        data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), TooLong> {
+        let iv = self.other_mac(header.reply);
         let mut full = iv;
-        emit_with(header, Some((kind, &[])), code, &sealed, out, |body| {
+        emit_with(header, Some((kind, &[])), code, data, out, |body| {
             full = self.keys.mac(iv, body);
             full.first_chunk().copied()
         })?;

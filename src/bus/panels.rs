@@ -1,4 +1,4 @@
-//! From the settings of a bus to what is on its line.
+//! From the settings of a bus to the panels on its line.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     commutators::{Commutators, KnownLine},
-    core::Member,
+    core::Panel,
     handle::{LinesSettings, ModbusSettings, PanelSettings, Protocol},
     port::PortSettings,
     schedule::Timing,
@@ -16,7 +16,7 @@ use crate::{
     panel::{
         Driver, OsEntropy,
         modbus::{self, Limits},
-        osdp,
+        osdp::{self, KeyRecord},
     },
 };
 
@@ -25,38 +25,38 @@ pub(super) fn is_modbus(panels: &[PanelSettings]) -> bool {
     panels.iter().any(|panel| matches!(panel.protocol, Protocol::Modbus(_)))
 }
 
-/// The electrical facts of a line with these panels.
-pub(super) fn timing(port: &PortSettings, panels: &[PanelSettings]) -> Timing {
-    let new = if is_modbus(panels) { Timing::modbus } else { Timing::new };
+/// Returns the electrical facts of a line, with the adapter that is plugged in now.
+pub(super) fn timing(port: &PortSettings, is_modbus: bool) -> Timing {
+    let new = if is_modbus { Timing::modbus } else { Timing::new };
     new(port.baud, port.character_bits(), port.is_buffered())
 }
 
-/// The panels, not heard yet, their lines as they were left.
-pub(super) fn members(panels: Vec<PanelSettings>, timing: Timing, wall: Timestamp) -> Vec<Member> {
+/// Makes the panels, not heard yet, their lines as they were left.
+pub(super) fn panels(panels: Vec<PanelSettings>, timing: Timing, wall: Timestamp) -> Vec<Panel> {
     let fastest = panels.iter().filter_map(fastest_period).min();
     let limits = Limits::of_line(timing.character, timing.gap, fastest);
-    let member = |panel: PanelSettings| {
+    let panel = |panel: PanelSettings| {
         let driver = match panel.protocol {
             Protocol::Osdp(settings) => {
                 Driver::Osdp(Box::new(osdp::Panel::new(settings, Box::new(OsEntropy))))
             }
-            Protocol::Modbus(ModbusSettings { unit, profile }) => {
+            Protocol::Modbus(ModbusSettings { unit, profile, reply_timeout }) => {
                 let map = panel.lines.iter().flat_map(|lines| &lines.commutator.map);
                 let mut lines: Vec<u16> = map.map(|(line, _)| *line).collect();
                 lines.sort_unstable();
-                let settings = modbus::Settings { unit, profile, lines, limits };
+                let settings = modbus::Settings { unit, profile, lines, limits, reply_timeout };
                 Driver::Modbus(Box::new(modbus::Panel::new(settings)))
             }
         };
         let commutator = panel.lines.map(|LinesSettings { commutator, kept }| {
             Commutator::new(commutator, |flat| kept.get(&flat).copied(), wall)
         });
-        Member { doorway: panel.doorway, driver, commutator }
+        Panel { doorway: panel.doorway, driver, commutator }
     };
-    panels.into_iter().map(member).collect()
+    panels.into_iter().map(panel).collect()
 }
 
-/// The lines as they were left.
+/// Returns the lines as they were left.
 pub(super) fn lines(panels: &[PanelSettings], wall: Timestamp) -> Vec<KnownLine> {
     let commutators = panels.iter().map(|panel| {
         let LinesSettings { commutator, kept } = panel.lines.as_ref()?;
@@ -65,7 +65,16 @@ pub(super) fn lines(panels: &[PanelSettings], wall: Timestamp) -> Vec<KnownLine>
     Commutators::new(commutators.collect()).lines().collect()
 }
 
-/// How often a panel's keys and contacts are to be looked at, where it has any.
+/// Returns what is known of each panel's keys.
+pub(super) fn records(panels: &[PanelSettings]) -> Vec<KeyRecord> {
+    let record = |panel: &PanelSettings| match &panel.protocol {
+        Protocol::Osdp(settings) => settings.record.clone(),
+        Protocol::Modbus(_) => KeyRecord::default(),
+    };
+    panels.iter().map(record).collect()
+}
+
+/// Returns how often a panel's keys and contacts are to be looked at, where it has any.
 fn fastest_period(panel: &PanelSettings) -> Option<Duration> {
     let Protocol::Modbus(ModbusSettings { profile, .. }) = &panel.protocol else { return None };
     let keys = profile.keys.as_ref().map(|keys| keys.period);

@@ -1,0 +1,172 @@
+//! The writers of the panels' records, one task a panel.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::JoinSet};
+
+use super::{RecordFile, Records};
+use crate::{
+    bus::{Buses, NewestRecord},
+    domain::Name,
+    panel::osdp::{CurrentKey, KeyRecord},
+};
+
+/// Between attempts to write what could not be written. What is newer by then is tried at once.
+const RETRY: Duration = Duration::from_secs(10);
+/// How long the last writes may take when the buses have ended.
+const END: Duration = Duration::from_secs(5);
+
+/// The running writers.
+pub struct Writers(JoinSet<()>);
+
+impl Writers {
+    /// Starts one for each panel; each ends when it has written what its bus published last.
+    pub fn start(records: &Records, buses: &Buses) -> Self {
+        let mut tasks = JoinSet::new();
+        for bus in buses.handles() {
+            for (panel, newest) in bus.panels.iter().zip(&bus.records) {
+                let (records, buses, panel, newest) =
+                    (records.clone(), buses.clone(), panel.clone(), newest.clone());
+                tasks.spawn(async move {
+                    let file = {
+                        let (records, panel) = (records.clone(), panel.clone());
+                        tokio::task::spawn_blocking(move || records.file(&panel)).await
+                    };
+                    // A thread that fails has panicked, which is told.
+                    let Ok(file) = file else { return };
+                    let told = |version| {
+                        let (buses, panel) = (buses.clone(), panel.clone());
+                        async move { buses.record_stored(&panel, version).await }
+                    };
+                    write_newest(&panel, file, newest, told).await;
+                });
+            }
+        }
+        Self(tasks)
+    }
+
+    /// Waits for the last writes, after the buses have ended.
+    pub async fn join(mut self) {
+        let all = async { while self.0.join_next().await.is_some() {} };
+        if tokio::time::timeout(END, all).await.is_err() {
+            tracing::error!(
+                "the disk takes too long for the panels' keys: what was learnt last may be unknown at the next start"
+            );
+        }
+    }
+}
+
+/// Writes the newest record whenever there is a newer one, until its sender is gone and the last one is written or has
+/// been tried once more. `told` hears of each version that is on the disk.
+async fn write_newest<F: Future<Output = ()>>(
+    panel: &Name,
+    mut file: RecordFile,
+    mut newest: watch::Receiver<Arc<NewestRecord>>,
+    told: impl Fn(u64) -> F,
+) {
+    let mut before = newest.borrow().clone();
+    let mut is_failing = false;
+    let mut has_ended = false;
+    while !has_ended {
+        // An error: the bus has ended, and what it said last has been seen.
+        if newest.changed().await.is_err() {
+            return;
+        }
+        loop {
+            let wanted = newest.borrow_and_update().clone();
+            let writing = wanted.clone();
+            let written = tokio::task::spawn_blocking(move || {
+                let written = file.write(&writing.record);
+                (file, written)
+            });
+            // A thread that fails has panicked, which is told.
+            let Ok((back, written)) = written.await else { return };
+            file = back;
+            match written {
+                Ok(()) => {
+                    is_failing = false;
+                    log_stored(panel, &before.record, &wanted.record);
+                    told(wanted.version).await;
+                    before = wanted;
+                    break;
+                }
+                Err(error) if has_ended => {
+                    tracing::error!(%panel, %error, "what was learnt of the panel last is not written down");
+                    break;
+                }
+                Err(error) if !std::mem::replace(&mut is_failing, true) => {
+                    let seconds = RETRY.as_secs();
+                    tracing::error!(
+                        %panel, %error,
+                        "what is known of the panel cannot be written down; it is tried again every {seconds} s"
+                    );
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                changed = newest.changed() => has_ended = changed.is_err(),
+            }
+        }
+    }
+}
+
+/// Says what is new of a panel's keys, never the keys.
+fn log_stored(panel: &Name, before: &KeyRecord, now: &KeyRecord) {
+    if now.pending.is_some() && now.pending != before.pending {
+        tracing::info!(%panel, "a new key is stored; the panel gets it now");
+    }
+    if matches!(now.current, Some(CurrentKey::Known(_))) && now.current != before.current {
+        tracing::info!(%panel, "the panel has proven its key");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Mutex};
+
+    use super::*;
+    use crate::{panel::osdp::PanelKey, wire::osdp::Scbk};
+
+    fn newest(version: u64, byte: u8) -> Arc<NewestRecord> {
+        let current = Some(CurrentKey::Known(PanelKey::new(Scbk::new([byte; 16])).unwrap()));
+        Arc::new(NewestRecord { record: KeyRecord { current, ..KeyRecord::default() }, version })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_record_that_could_not_be_written_never_follows_a_newer_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let panel = Name::new("entrance-1").unwrap();
+        let records = Records::at(dir.path());
+        let path = records.path(&panel);
+        // A directory in the way of the new file.
+        let in_the_way = dir.path().join("panels/entrance-1.json.new");
+        fs::create_dir(&in_the_way).unwrap();
+        let (sender, receiver) = watch::channel(newest(0, 9));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let (file, stored) = (records.file(&panel), told.clone());
+        let name = panel.clone();
+        let writing = tokio::spawn(async move {
+            write_newest(&name, file, receiver, |version| {
+                stored.lock().unwrap().push(version);
+                std::future::ready(())
+            })
+            .await;
+        });
+        sender.send_replace(newest(1, 1));
+        tokio::time::sleep(RETRY / 2).await;
+        sender.send_replace(newest(2, 2));
+        tokio::time::sleep(RETRY / 2).await;
+        assert!(told.lock().unwrap().is_empty() && !path.exists());
+        fs::remove_dir(&in_the_way).unwrap();
+        tokio::time::sleep(RETRY * 3).await;
+        assert_eq!(*told.lock().unwrap(), [2]);
+        assert!(fs::read_to_string(&path).unwrap().contains(&"02".repeat(16)));
+        // What came last is written after the bus has ended.
+        sender.send_replace(newest(3, 3));
+        drop(sender);
+        writing.await.unwrap();
+        assert_eq!(*told.lock().unwrap(), [2, 3]);
+        assert!(fs::read_to_string(&path).unwrap().contains(&"03".repeat(16)));
+    }
+}

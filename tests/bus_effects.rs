@@ -1,0 +1,305 @@
+//! `bus::core::Core` from a panel's registers to what its thread is told to do: the exact list, and nothing left over.
+
+use std::{collections::BTreeMap, num::NonZeroU16, path::Path, sync::Arc, time::Duration};
+
+use intercom_gateway::{
+    access::{Directory, DirectoryBuilder, DirectoryEntry, KeyOrder, Now},
+    bus::{
+        DoorSettings, DoorwaySettings, LockSettings, Timing, UnlockRefused,
+        core::{Core, Moment, Output},
+    },
+    config::load_profile,
+    domain::{DoorPosition, EventBody, KeyCode, Mono, Name, OutputActive, PanelState, event::*},
+    panel::{
+        Driver, Failure,
+        modbus::{Limits, Panel, Settings},
+    },
+    wire::modbus::{Answer, Exception, ParsedRequest, Request, Table, emit_reply, parse_request},
+};
+
+const UNIT: u8 = 12;
+const BAUD: u32 = 19_200;
+const CODES: u16 = 400;
+const CODE: u16 = 401;
+const NEXT: u16 = 410;
+const PULSE: u16 = 430;
+const CONTACT: u16 = 440;
+const KNOWN: [u8; 7] = [0, 0, 0, 0x30, 0x42, 0xCA, 0xAC];
+
+/// A door panel of the shipped profile.
+struct Device {
+    registers: BTreeMap<(Table, u16), u16>,
+    is_dead: bool,
+    refuses_unlocks: bool,
+}
+
+struct World {
+    now: Mono,
+    timing: Timing,
+    core: Core,
+    device: Device,
+    directory: Directory,
+}
+
+fn moment(now: Mono, directory: &Directory) -> Moment<'_> {
+    let wall = 1_800_000_000_000_000_000 + i128::from(now.as_nanos());
+    Moment { mono: now, wall: jiff::Timestamp::from_nanosecond(wall).unwrap(), now: Now::Unknown, directory }
+}
+
+fn name() -> Name {
+    Name::new("yard").unwrap()
+}
+
+fn by_command() -> UnlockedBy {
+    UnlockedBy { kind: UnlockKind::Command, id: None }
+}
+
+impl World {
+    fn new() -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/profiles/door-panel.toml");
+        let profile = Arc::new(load_profile(&file).unwrap_or_else(|errors| panic!("{errors}")));
+        let doorway = DoorwaySettings {
+            panel: name(),
+            intercom: 1,
+            lock: Some(LockSettings {
+                output: 0,
+                open: NonZeroU16::new(30).unwrap(),
+                active: OutputActive::On,
+            }),
+            door: Some(DoorSettings {
+                contact: Some(0),
+                open_when_active: true,
+                held_after: Duration::from_secs(30),
+                debounce: DoorSettings::DEBOUNCE,
+                exit: Some(1),
+                exit_unlocks: false,
+                exit_grace: Duration::from_secs(10),
+            }),
+            feedback: true,
+            key_order: KeyOrder::AsRead,
+        };
+        let settings = Settings {
+            unit: UNIT,
+            profile,
+            lines: Vec::new(),
+            limits: Limits::NONE,
+            reply_timeout: Duration::from_millis(200),
+        };
+        let driver = Driver::Modbus(Box::new(Panel::new(settings)));
+        let mut builder = DirectoryBuilder::new(jiff::tz::TimeZone::UTC);
+        builder.add(&DirectoryEntry {
+            intercom: 1,
+            flat_id: 9,
+            flat: 19,
+            key_id: 4,
+            code: KeyCode::from_bytes(&KNOWN).unwrap(),
+            user_id: None,
+            expired_at: None,
+        });
+        let (timing, now) = (Timing::modbus(BAUD, 10, false), Mono::from_nanos(1_000_000_000));
+        let directory = builder.build(Some(57));
+        let core = Core::new(timing, vec![(doorway, driver)], &moment(now, &directory));
+        let mut registers = BTreeMap::new();
+        for (offset, pair) in b"DP-1".chunks(2).enumerate() {
+            registers.insert((Table::Holding, 500 + offset as u16), u16::from_be_bytes([pair[0], pair[1]]));
+        }
+        let device = Device { registers, is_dead: false, refuses_unlocks: false };
+        Self { now, timing, core, device, directory }
+    }
+
+    /// A panel that is online, its door shut.
+    fn online() -> Self {
+        let mut world = Self::new();
+        let outputs = world.run(Duration::from_secs(2));
+        let online = EventBody::PanelOnline(PanelAt { panel: name(), intercom: 1 });
+        assert_eq!(told(outputs), [Output::Event(online)]);
+        world
+    }
+
+    /// Runs the line; gives everything that there is to do, in order.
+    fn run(&mut self, time: Duration) -> Vec<Output> {
+        let end = self.now + time;
+        let mut frame = Vec::new();
+        while self.now < end {
+            frame.clear();
+            if self.core.poll_transmit(self.now, &mut frame)
+                && let Some(answer) = self.device.answer(&frame)
+            {
+                let characters = u32::try_from(frame.len() + answer.len()).unwrap();
+                self.now = self.now + self.timing.character * characters + Duration::from_millis(5);
+                self.core.receive(&moment(self.now, &self.directory), &answer);
+            } else {
+                self.now = self.core.next_time().max(self.now + Duration::from_micros(1)).min(end);
+                self.core.advance(&moment(self.now, &self.directory));
+            }
+        }
+        self.outputs()
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.core.poll_output()).collect()
+    }
+
+    fn unlock(&mut self, panel: &Name, request: u64) -> Result<(), UnlockRefused> {
+        self.core.unlock(&moment(self.now, &self.directory), panel, None, by_command(), request, self.now)
+    }
+
+    fn present(&mut self, code: [u8; 7]) {
+        let padded: Vec<u8> = std::iter::once(0).chain(code).collect();
+        for (offset, pair) in padded.chunks(2).enumerate() {
+            let word = u16::from_be_bytes([pair[0], pair[1]]);
+            self.device.registers.insert((Table::Input, CODE + offset as u16), word);
+        }
+        self.device.registers.insert((Table::Input, CODES), 1);
+    }
+
+    fn status(&mut self) -> intercom_gateway::domain::PanelStatus {
+        self.core.statuses(&moment(self.now, &self.directory)).remove(0)
+    }
+}
+
+impl Device {
+    fn answer(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        let ParsedRequest::Frame { unit, request, function, .. } = parse_request(frame) else {
+            panic!("the gateway sent {frame:02x?}");
+        };
+        if self.is_dead || unit != UNIT {
+            return None;
+        }
+        let answer = match &request {
+            Ok(request) => self.carry_out(request),
+            Err(exception) => Answer::Exception(*exception),
+        };
+        let mut reply = Vec::new();
+        emit_reply(unit, request.as_ref().map_err(|_| function), &answer, &mut reply);
+        Some(reply)
+    }
+
+    fn carry_out(&mut self, request: &Request) -> Answer {
+        match request {
+            Request::Read { table, start, count } => {
+                let read = |address| self.registers.get(&(*table, address)).copied().unwrap_or(0);
+                let words = (*start..start + count).map(read);
+                if table.is_bits() {
+                    Answer::Bits(words.map(|word| word != 0).collect())
+                } else {
+                    Answer::Words(words.collect())
+                }
+            }
+            Request::WriteCoil { address: NEXT, on: true } => {
+                self.registers.insert((Table::Input, CODES), 0);
+                Answer::Written
+            }
+            Request::WriteRegister { address: PULSE, .. } if self.refuses_unlocks => {
+                Answer::Exception(Exception::ServerDeviceFailure)
+            }
+            Request::WriteRegister { address: PULSE, value: 30 } => Answer::Written,
+            other => panic!("nothing here has such a register: {other:?}"),
+        }
+    }
+}
+
+/// Without the word that a status has changed, which the status itself says better.
+fn told(outputs: Vec<Output>) -> Vec<Output> {
+    outputs.into_iter().filter(|output| *output != Output::Changed).collect()
+}
+
+fn unlocked(by: UnlockedBy) -> Output {
+    let data = DoorUnlocked { panel: name(), intercom: 1, by, duration: 3.0 };
+    Output::Event(EventBody::DoorUnlocked(data))
+}
+
+fn unlock_failed(by: UnlockedBy, cause: &str) -> Output {
+    let data = DoorUnlockFailed { panel: name(), intercom: 1, by, duration: 3.0, cause: cause.into() };
+    Output::Event(EventBody::DoorUnlockFailed(data))
+}
+
+fn ended(request: u64, result: Result<(), Failure>) -> Output {
+    Output::Unlocked { request, result }
+}
+
+#[test]
+fn a_known_key_opens_and_the_door_that_it_opens_is_its_own() {
+    let mut world = World::online();
+    world.present(KNOWN);
+    let by = UnlockedBy { kind: UnlockKind::Key, id: Some(UnlockId::Number(4)) };
+    let swiped = Output::Event(EventBody::KeySwiped(KeySwiped {
+        panel: name(),
+        intercom: 1,
+        reader: 0,
+        key: KeyCode::from_bytes(&KNOWN),
+        raw: RawCredential("0000003042CAAC".into()),
+        bits: 56,
+        decision: Decision::Granted,
+        reason: Reason::KeyKnown,
+        flats: vec![FlatRef { id: 9, flat: 19 }],
+        key_id: Some(4),
+        user_id: None,
+        reversed_known: false,
+        revision: Some(57),
+    }));
+    assert_eq!(world.run(Duration::from_secs(1)), [swiped, unlocked(by.clone())]);
+
+    world.device.registers.insert((Table::Discrete, CONTACT), 1);
+    let changed = |from, to| {
+        Output::Event(EventBody::InputChanged(InputChanged {
+            panel: name(),
+            intercom: 1,
+            input: 0,
+            from,
+            to,
+        }))
+    };
+    let moved = || DoorMoved { panel: name(), intercom: 1, by: Some(by.clone()) };
+    let opened = Output::Event(EventBody::DoorOpened(moved()));
+    let expected = [changed(InputState::Inactive, InputState::Active), opened, Output::Changed];
+    assert_eq!(world.run(Duration::from_secs(1)), expected);
+    assert_eq!(world.status().door, Some(DoorPosition::Open));
+    world.device.registers.insert((Table::Discrete, CONTACT), 0);
+    let closed = Output::Event(EventBody::DoorClosed(moved()));
+    let expected = [changed(InputState::Active, InputState::Inactive), closed, Output::Changed];
+    assert_eq!(world.run(Duration::from_secs(1)), expected);
+    assert_eq!(world.run(Duration::from_secs(60)), []);
+}
+
+#[test]
+fn a_remote_unlock_ends_in_one_event_and_one_answer() {
+    let mut world = World::online();
+    world.unlock(&name(), 7).unwrap();
+    let expected = [unlocked(by_command()), ended(7, Ok(()))];
+    assert_eq!(world.run(Duration::from_secs(1)), expected);
+    world.device.refuses_unlocks = true;
+    world.unlock(&name(), 8).unwrap();
+    let expected = [unlock_failed(by_command(), "refused"), ended(8, Err(Failure::Refused))];
+    assert_eq!(world.run(Duration::from_secs(1)), expected);
+    assert_eq!(world.unlock(&Name::new("other").unwrap(), 9), Err(UnlockRefused::UnknownPanel));
+    assert_eq!(world.run(Duration::from_secs(5)), []);
+}
+
+#[test]
+fn a_panel_that_is_away_is_told_once_and_refuses_at_once() {
+    let mut world = World::online();
+    world.device.is_dead = true;
+    let outputs = told(world.run(Duration::from_secs(20)));
+    let [Output::Event(EventBody::PanelOffline(offline))] = &outputs[..] else { panic!("{outputs:?}") };
+    let status = world.status();
+    assert_eq!(status.state, PanelState::Offline);
+    assert_eq!(Some(offline.cause.clone()), status.trouble.map(|trouble| trouble.to_string()));
+    world.unlock(&name(), 7).unwrap();
+    let expected = [unlock_failed(by_command(), "panel_offline"), ended(7, Err(Failure::Offline))];
+    assert_eq!(world.outputs(), expected);
+}
+
+#[test]
+fn after_stop_an_unlock_is_refused_at_once_and_nothing_is_sent() {
+    let mut world = World::online();
+    world.core.stop(&moment(world.now, &world.directory));
+    world.unlock(&name(), 7).unwrap();
+    let expected = [unlock_failed(by_command(), "interrupted"), ended(7, Err(Failure::Stopping))];
+    assert_eq!(world.outputs(), expected);
+    assert_eq!(world.run(Duration::from_secs(1)), []);
+    assert!(world.core.is_quiet());
+    let exchanges = world.core.stats().exchanges;
+    assert_eq!(world.run(Duration::from_secs(5)), []);
+    assert_eq!(world.core.stats().exchanges, exchanges);
+}
