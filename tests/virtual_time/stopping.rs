@@ -81,7 +81,7 @@ fn what_is_on_the_wire_is_finished_and_what_waits_is_interrupted() {
     let results = results(&world);
     assert_eq!(results.len(), 5);
     let done: Vec<u64> = results.iter().filter(|(_, result)| result.is_ok()).map(|(of, _)| *of).collect();
-    assert_eq!(done, [0, 2], "the OUT on the wire is for both of its panel");
+    assert!(done == [0, 2] || done == [1, 3], "the OUT on the wire is for both of its panel: {done:?}");
     assert!(results.contains(&(4, Err(Failure::Stopping))));
     assert_eq!(causes(&world), ["interrupted"; 3]);
     assert_eq!(world.checks.turns.len(), turns, "nothing more is sent");

@@ -297,6 +297,8 @@ impl Panel {
                 }
                 self.presence.heard(now);
                 let handshake = self.handshake();
+                let is_extra =
+                    matches!(self.link.work(), Some(Work::Out(_) | Work::Feedback(_) | Work::Status(_)));
                 let ends_turn = match self.link.receive(now, &frame) {
                     Received::Nothing(suspect) => {
                         self.events.extend(suspect.map(Event::Suspect));
@@ -312,7 +314,7 @@ impl Panel {
                     }
                 };
                 if ends_turn {
-                    self.pacing.answered(now);
+                    self.pacing.answered(now, is_extra);
                 }
                 self.tell_standing(now);
                 if ends_turn { Heard::Done(length) } else { Heard::Skip(length) }

@@ -31,12 +31,19 @@ const UNLOCK_INTERVAL: Duration = Duration::from_millis(250);
 /// and again gets probes.
 const HASTE: (u32, Duration) = (4, Duration::from_secs(4));
 
+/// Turns for an unlock, a light, a sound or a status that take nothing from the panel's polls: this many at once, and one
+/// more in this time. A panel that reads at every POLL cannot take more from the others.
+const EXTRA: (u32, Duration) = (6, Duration::from_millis(400));
+
 /// The rhythm of a panel's turns.
 #[derive(Debug)]
 pub(super) struct Pacing {
     reply_timeout: Duration,
     /// When its last turn ended, either way.
     turned: Mono,
+    /// From when on it has waited for a POLL, as the others see it.
+    waits_since: Mono,
+    extra: Bucket,
     /// When its last turn was not answered, and how many were probes in a row.
     missed: Mono,
     probes: u32,
@@ -53,6 +60,8 @@ impl Pacing {
         Self {
             reply_timeout,
             turned: Mono::ZERO,
+            waits_since: Mono::ZERO,
+            extra: Bucket::new(EXTRA.0, EXTRA.1),
             missed: Mono::ZERO,
             probes: 0,
             quick: false,
@@ -70,12 +79,16 @@ impl Pacing {
         self.looked
     }
 
-    pub(super) fn answered(&mut self, now: Mono) {
+    /// Notes the end of a turn. `is_extra`: it came in addition to the polls.
+    pub(super) fn answered(&mut self, now: Mono, is_extra: bool) {
         (self.turned, self.probes) = (now, 0);
+        if !(is_extra && self.extra.take(now)) {
+            self.waits_since = now;
+        }
     }
 
     pub(super) fn missed(&mut self, now: Mono) {
-        (self.turned, self.missed) = (now, now);
+        (self.turned, self.waits_since, self.missed) = (now, now, now);
     }
 
     pub(super) fn in_order(&mut self) {
@@ -129,7 +142,7 @@ impl Panel {
         }
         let kind = if starting { TurnKind::SetUp } else { TurnKind::Poll };
         let window = self.pacing.reply_timeout;
-        let deadline = held.max(self.pacing.turned);
+        let deadline = held.max(self.pacing.waits_since);
         Some(Turn { kind, from: held, deadline, window, answer_characters: 0 })
     }
 
