@@ -79,6 +79,12 @@ secure_channel = "off"
     events.wait_panel("intercom.panel.offline", "entrance-1");
     let failed = message(Uuid::new_v4(), "unlock", json!({"panel": "entrance-1"}), &session, 30);
     cloud.ask_message(&failed).await;
+    // At an orderly end what is not delivered yet waits for the next start.
+    let is_told = |cloud: &Cloud| {
+        let seen = cloud.consumer.lock();
+        seen.events.values().any(|event| event.contains("intercom.door.unlock_failed")).then_some(())
+    };
+    cloud.until("the failed unlock's event", is_told).await;
     daemon.stop();
     cloud
         .until("the good-bye", |cloud| (cloud.consumer.lock().status()["status"] == "offline").then_some(()))
