@@ -87,17 +87,15 @@ impl Unlocks {
 
     /// An OUT may not have been taken: those of its unlocks whose time is not over wait again; returns the others.
     pub(super) fn put_back(&mut self, now: Mono, out: Out) -> Vec<Token> {
-        let (expired, waiting): (Vec<_>, Vec<_>) =
-            out.unlocks.into_iter().partition(|unlock| unlock.expires <= now);
-        self.waiting.extend(waiting);
-        expired.into_iter().map(|unlock| unlock.token).collect()
+        let mut unlocks = out.unlocks;
+        let expired = withdraw(&mut unlocks, now);
+        self.waiting.extend(unlocks);
+        expired
     }
 
     /// Withdraws what has waited for too long.
     pub(super) fn expired(&mut self, now: Mono) -> Vec<Token> {
-        let (expired, waiting) = self.waiting.drain(..).partition(|unlock| unlock.expires <= now);
-        self.waiting = waiting;
-        expired.into_iter().map(|unlock: Unlock| unlock.token).collect()
+        withdraw(&mut self.waiting, now)
     }
 
     /// Gives up all that wait.
@@ -109,9 +107,7 @@ impl Unlocks {
 impl Out {
     /// Withdraws those whose time is over.
     pub(super) fn expired(&mut self, now: Mono) -> Vec<Token> {
-        let (expired, waiting) = self.unlocks.drain(..).partition(|unlock| unlock.expires <= now);
-        self.unlocks = waiting;
-        expired.into_iter().map(|unlock: Unlock| unlock.token).collect()
+        withdraw(&mut self.unlocks, now)
     }
 
     /// Returns when the first of those that wait for it expires; `None`: none waits any more.
@@ -123,6 +119,12 @@ impl Out {
     pub(super) fn tokens(&self) -> Vec<Token> {
         self.unlocks.iter().map(|unlock| unlock.token).collect()
     }
+}
+
+/// Takes out those whose time is over.
+fn withdraw(unlocks: &mut Vec<Unlock>, now: Mono) -> Vec<Token> {
+    let expired = unlocks.extract_if(.., |unlock| unlock.expires <= now);
+    expired.map(|unlock| unlock.token).collect()
 }
 
 #[cfg(test)]
