@@ -110,17 +110,8 @@ mod tests {
         let mut complaints = Complaints::default();
         let mut said = |state, trouble: Option<Trouble>| {
             let status = PanelStatus {
-                panel: Name::new("entrance-1").unwrap(),
-                intercom: 1,
-                state,
-                since: jiff::Timestamp::UNIX_EPOCH,
-                last_seen: None,
-                tamper: None,
-                power_failed: None,
-                door: None,
-                held: false,
                 trouble,
-                device: None,
+                ..PanelStatus::new(Name::new("entrance-1").unwrap(), 1, state, jiff::Timestamp::UNIX_EPOCH)
             };
             complaints.trouble(&status).is_some()
         };

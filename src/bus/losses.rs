@@ -81,19 +81,7 @@ mod tests {
     use super::*;
 
     fn status(state: PanelState) -> PanelStatus {
-        PanelStatus {
-            panel: Name::new("entrance-1").unwrap(),
-            intercom: 1,
-            state,
-            since: jiff::Timestamp::UNIX_EPOCH,
-            last_seen: None,
-            tamper: None,
-            power_failed: None,
-            door: None,
-            held: false,
-            trouble: None,
-            device: None,
-        }
+        PanelStatus::new(Name::new("entrance-1").unwrap(), 1, state, jiff::Timestamp::UNIX_EPOCH)
     }
 
     #[test]

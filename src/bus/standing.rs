@@ -130,17 +130,13 @@ impl Standing {
 
     pub(super) fn status(&self, settings: &DoorwaySettings, door: &Door) -> PanelStatus {
         PanelStatus {
-            panel: settings.panel.clone(),
-            intercom: settings.intercom,
-            state: self.state,
-            since: self.since,
-            last_seen: None,
             tamper: self.tamper.told().copied(),
             power_failed: self.power_failed.told().copied(),
             door: door.position(),
             held: door.is_held(),
             trouble: self.trouble.clone().or_else(|| self.wiring(settings)),
             device: self.device.told().cloned(),
+            ..PanelStatus::new(settings.panel.clone(), settings.intercom, self.state, self.since)
         }
     }
 

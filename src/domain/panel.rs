@@ -63,6 +63,25 @@ pub struct PanelStatus {
     pub device: Option<Device>,
 }
 
+impl PanelStatus {
+    /// Returns the status of a panel of which nothing else is known.
+    pub fn new(panel: Name, intercom: u64, state: PanelState, since: jiff::Timestamp) -> Self {
+        Self {
+            panel,
+            intercom,
+            state,
+            since,
+            last_seen: None,
+            tamper: None,
+            power_failed: None,
+            door: None,
+            held: false,
+            trouble: None,
+            device: None,
+        }
+    }
+}
+
 /// Where a door is, by its contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -228,19 +228,8 @@ pub fn journal_of(gateway: &Gateway) -> Vec<(u64, String)> {
 }
 
 pub fn panel(name: &str) -> PanelStatus {
-    PanelStatus {
-        panel: Name::new(name).unwrap(),
-        intercom: 1,
-        state: PanelState::Online,
-        since: "2026-11-23T22:00:01.123Z".parse().unwrap(),
-        last_seen: None,
-        tamper: None,
-        power_failed: None,
-        door: None,
-        held: false,
-        trouble: None,
-        device: None,
-    }
+    let since = "2026-11-23T22:00:01.123Z".parse().unwrap();
+    PanelStatus::new(Name::new(name).unwrap(), 1, PanelState::Online, since)
 }
 
 pub fn panel_online() -> EventBody {

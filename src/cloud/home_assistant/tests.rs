@@ -36,21 +36,12 @@ fn building() -> Building {
 fn all() -> BTreeMap<String, Value> {
     let root = Root::new("intercom/v1", &name("building-7"));
     let status = PanelStatus {
-        panel: name("entrance-1"),
-        intercom: 1,
-        state: PanelState::Online,
-        since: "2026-11-23T22:00:01Z".parse().unwrap(),
-        last_seen: None,
-        tamper: None,
-        power_failed: None,
-        door: None,
-        held: false,
-        trouble: None,
         device: Some(Device {
             model: "KM".into(),
             firmware: Some("1.2.3".into()),
             serial: Some("0A0B".into()),
         }),
+        ..PanelStatus::new(name("entrance-1"), 1, PanelState::Online, "2026-11-23T22:00:01Z".parse().unwrap())
     };
     let messages = messages(&root, "0.1.0", &building(), &[status]);
     messages.into_iter().map(|(topic, message)| (root.full(&topic), message)).collect()

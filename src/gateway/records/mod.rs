@@ -94,9 +94,9 @@ impl Records {
                 (None, Some(fault))
             }
         };
-        let record = match read(&self.path(name)) {
-            Found::Note(note) => note.into_record(from_config.clone()),
-            Found::Nothing => KeyRecord { from_config: from_config.clone(), ..KeyRecord::default() },
+        let note = match read(&self.path(name)) {
+            Found::Note(note) => note,
+            Found::Nothing => Note::default(),
             Found::Unreadable(error) => {
                 tracing::error!(
                     panel = %name, file = %self.path(name).display(), %error,
@@ -105,13 +105,14 @@ impl Records {
                 if is_used && from_config.is_none() {
                     fault = fault.or(Some(KeyFault::RecordUnreadable));
                 }
-                KeyRecord { from_config: from_config.clone(), ..KeyRecord::default() }
+                Note::default()
             }
             Found::Damaged(error) => {
                 self.set_damaged_aside(name, &error);
-                KeyRecord { from_config: from_config.clone(), ..KeyRecord::default() }
+                Note::default()
             }
         };
+        let record = note.into_record(from_config.clone());
         let stray = |name: &Name| match read(&self.path(name)) {
             Found::Note(note) => {
                 let record = KeyRecord { from_config: None, ..note.into_record(from_config.clone()) };
