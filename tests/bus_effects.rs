@@ -1,24 +1,27 @@
 //! `bus::core::Core` from a panel's registers to what its thread is told to do: the exact list, and nothing left over.
 
-use std::{collections::BTreeMap, num::NonZeroU16, path::Path, sync::Arc, time::Duration};
+use std::{num::NonZeroU16, path::Path, sync::Arc, time::Duration};
 
 use intercom_gateway::{
-    access::{Directory, DirectoryBuilder, DirectoryEntry, KeyOrder, Now},
+    access::{Directory, DirectoryBuilder, DirectoryEntry, KeyOrder},
     bus::{
         DoorSettings, DoorwaySettings, LockSettings, Timing, UnlockRefused,
-        core::{Core, Moment, Output},
+        core::{Core, Output},
     },
     config::load_profile,
     domain::{DoorPosition, EventBody, KeyCode, Mono, Name, OutputActive, PanelState, event::*},
     panel::{
         Driver, Failure,
-        modbus::{Limits, Panel, Settings},
+        modbus::{self, Limits, Settings},
     },
-    wire::modbus::{Answer, Exception, ParsedRequest, Request, Table, emit_reply, parse_request},
+    wire::modbus::{Answer, Exception, Request, Table},
 };
 
-const UNIT: u8 = 12;
-const BAUD: u32 = 19_200;
+#[path = "support/registers.rs"]
+mod registers;
+
+use registers::{BAUD, Device, Registers, UNIT, moment, step};
+
 const CODES: u16 = 400;
 const CODE: u16 = 401;
 const NEXT: u16 = 410;
@@ -27,9 +30,8 @@ const CONTACT: u16 = 440;
 const KNOWN: [u8; 7] = [0, 0, 0, 0x30, 0x42, 0xCA, 0xAC];
 
 /// A door panel of the shipped profile.
-struct Device {
-    registers: BTreeMap<(Table, u16), u16>,
-    is_dead: bool,
+struct Panel {
+    registers: Registers,
     refuses_unlocks: bool,
 }
 
@@ -37,13 +39,8 @@ struct World {
     now: Mono,
     timing: Timing,
     core: Core,
-    device: Device,
+    device: Panel,
     directory: Directory,
-}
-
-fn moment(now: Mono, directory: &Directory) -> Moment<'_> {
-    let wall = 1_800_000_000_000_000_000 + i128::from(now.as_nanos());
-    Moment { mono: now, wall: jiff::Timestamp::from_nanosecond(wall).unwrap(), now: Now::Unknown, directory }
 }
 
 fn name() -> Name {
@@ -85,7 +82,7 @@ impl World {
             limits: Limits::NONE,
             reply_timeout: Duration::from_millis(200),
         };
-        let driver = Driver::Modbus(Box::new(Panel::new(settings)));
+        let driver = Driver::Modbus(Box::new(modbus::Panel::new(settings)));
         let mut builder = DirectoryBuilder::new(jiff::tz::TimeZone::UTC);
         builder.add(&DirectoryEntry {
             intercom: 1,
@@ -99,11 +96,7 @@ impl World {
         let (timing, now) = (Timing::modbus(BAUD, 10, false), Mono::from_nanos(1_000_000_000));
         let directory = builder.build(Some(57));
         let core = Core::new(timing, vec![(doorway, driver)], &moment(now, &directory));
-        let mut registers = BTreeMap::new();
-        for (offset, pair) in b"DP-1".chunks(2).enumerate() {
-            registers.insert((Table::Holding, 500 + offset as u16), u16::from_be_bytes([pair[0], pair[1]]));
-        }
-        let device = Device { registers, is_dead: false, refuses_unlocks: false };
+        let device = Panel { registers: Registers::of_model("DP-1"), refuses_unlocks: false };
         Self { now, timing, core, device, directory }
     }
 
@@ -119,19 +112,9 @@ impl World {
     /// Runs the line; gives everything that there is to do, in order.
     fn run(&mut self, time: Duration) -> Vec<Output> {
         let end = self.now + time;
-        let mut frame = Vec::new();
         while self.now < end {
-            frame.clear();
-            if self.core.poll_transmit(self.now, &mut frame)
-                && let Some(answer) = self.device.answer(&frame)
-            {
-                let characters = u32::try_from(frame.len() + answer.len()).unwrap();
-                self.now = self.now + self.timing.character * characters + Duration::from_millis(5);
-                self.core.receive(&moment(self.now, &self.directory), &answer);
-            } else {
-                self.now = self.core.next_time().max(self.now + Duration::from_micros(1)).min(end);
-                self.core.advance(&moment(self.now, &self.directory));
-            }
+            let times = (self.now, end);
+            self.now = step(&mut self.core, times, &self.timing, &self.directory, &mut self.device);
         }
         self.outputs()
     }
@@ -146,11 +129,8 @@ impl World {
 
     fn present(&mut self, code: [u8; 7]) {
         let padded: Vec<u8> = std::iter::once(0).chain(code).collect();
-        for (offset, pair) in padded.chunks(2).enumerate() {
-            let word = u16::from_be_bytes([pair[0], pair[1]]);
-            self.device.registers.insert((Table::Input, CODE + offset as u16), word);
-        }
-        self.device.registers.insert((Table::Input, CODES), 1);
+        self.device.registers.write(Table::Input, CODE, &padded);
+        self.device.registers.values.insert((Table::Input, CODES), 1);
     }
 
     fn status(&mut self) -> intercom_gateway::domain::PanelStatus {
@@ -158,36 +138,16 @@ impl World {
     }
 }
 
-impl Device {
-    fn answer(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
-        let ParsedRequest::Frame { unit, request, function, .. } = parse_request(frame) else {
-            panic!("the gateway sent {frame:02x?}");
-        };
-        if self.is_dead || unit != UNIT {
-            return None;
-        }
-        let answer = match &request {
-            Ok(request) => self.carry_out(request),
-            Err(exception) => Answer::Exception(*exception),
-        };
-        let mut reply = Vec::new();
-        emit_reply(unit, request.as_ref().map_err(|_| function), &answer, &mut reply);
-        Some(reply)
+impl Device for Panel {
+    fn registers(&self) -> &Registers {
+        &self.registers
     }
 
     fn carry_out(&mut self, request: &Request) -> Answer {
         match request {
-            Request::Read { table, start, count } => {
-                let read = |address| self.registers.get(&(*table, address)).copied().unwrap_or(0);
-                let words = (*start..start + count).map(read);
-                if table.is_bits() {
-                    Answer::Bits(words.map(|word| word != 0).collect())
-                } else {
-                    Answer::Words(words.collect())
-                }
-            }
+            Request::Read { table, start, count } => self.registers.read(*table, *start, *count),
             Request::WriteCoil { address: NEXT, on: true } => {
-                self.registers.insert((Table::Input, CODES), 0);
+                self.registers.values.insert((Table::Input, CODES), 0);
                 Answer::Written
             }
             Request::WriteRegister { address: PULSE, .. } if self.refuses_unlocks => {
@@ -240,7 +200,7 @@ fn a_known_key_opens_and_the_door_that_it_opens_is_its_own() {
     }));
     assert_eq!(world.run(Duration::from_secs(1)), [swiped, unlocked(by.clone())]);
 
-    world.device.registers.insert((Table::Discrete, CONTACT), 1);
+    world.device.registers.values.insert((Table::Discrete, CONTACT), 1);
     let changed = |from, to| {
         Output::Event(EventBody::InputChanged(InputChanged {
             panel: name(),
@@ -255,7 +215,7 @@ fn a_known_key_opens_and_the_door_that_it_opens_is_its_own() {
     let expected = [changed(InputState::Inactive, InputState::Active), opened, Output::Changed];
     assert_eq!(world.run(Duration::from_secs(1)), expected);
     assert_eq!(world.status().door, Some(DoorPosition::Open));
-    world.device.registers.insert((Table::Discrete, CONTACT), 0);
+    world.device.registers.values.insert((Table::Discrete, CONTACT), 0);
     let closed = Output::Event(EventBody::DoorClosed(moved()));
     let expected = [changed(InputState::Active, InputState::Inactive), closed, Output::Changed];
     assert_eq!(world.run(Duration::from_secs(1)), expected);
@@ -279,7 +239,7 @@ fn a_remote_unlock_ends_in_one_event_and_one_answer() {
 #[test]
 fn a_panel_that_is_away_is_told_once_and_refuses_at_once() {
     let mut world = World::online();
-    world.device.is_dead = true;
+    world.device.registers.is_dead = true;
     let outputs = told(world.run(Duration::from_secs(20)));
     let [Output::Event(EventBody::PanelOffline(offline))] = &outputs[..] else { panic!("{outputs:?}") };
     let status = world.status();

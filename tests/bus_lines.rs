@@ -4,10 +4,10 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use intercom_gateway::{
-    access::{Directory, KeyOrder, Now},
+    access::{Directory, KeyOrder},
     bus::{
         DoorwaySettings, KnownLine, Timing,
-        core::{self, Core, Moment, Output, UnknownFlat},
+        core::{self, Core, Output, UnknownFlat},
     },
     config::load_profile,
     domain::{EventBody, LineState, LineStatus, Mono, Name, PanelState, Profile},
@@ -16,12 +16,14 @@ use intercom_gateway::{
         Driver, Failure,
         modbus::{Limits, Panel, Settings},
     },
-    wire::modbus::{Answer, Exception, ParsedRequest, Request, Table, emit_reply, parse_request},
+    wire::modbus::{Answer, Exception, Request, Table},
 };
 
-const UNIT: u8 = 12;
-const BAUD: u32 = 19_200;
-const TURNAROUND: Duration = Duration::from_millis(5);
+#[path = "support/registers.rs"]
+mod registers;
+
+use registers::{BAUD, Device, Registers, UNIT, moment, step};
+
 /// Tenths of a volt.
 const ON_HOOK: u16 = 50;
 const OFF_HOOK: u16 = 80;
@@ -29,8 +31,7 @@ const CUT: u16 = 120;
 
 /// The registers of a cabinet: values of lines from 0 on, their enable coils, a name.
 struct Cabinet {
-    registers: BTreeMap<(Table, u16), u16>,
-    is_dead: bool,
+    registers: Registers,
     /// It has this many registers of values.
     lines: u16,
 }
@@ -49,11 +50,6 @@ struct World {
 fn profile(name: &str) -> Profile {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/profiles").join(name);
     load_profile(&file).unwrap_or_else(|errors| panic!("{errors}"))
-}
-
-fn moment(now: Mono, directory: &Directory) -> Moment<'_> {
-    let wall = 1_800_000_000_000_000_000 + i128::from(now.as_nanos());
-    Moment { mono: now, wall: jiff::Timestamp::from_nanosecond(wall).unwrap(), now: Now::Unknown, directory }
 }
 
 impl World {
@@ -95,39 +91,25 @@ impl World {
         let driver = Driver::Modbus(Box::new(Panel::new(settings)));
         let panel = core::Panel { doorway, driver, commutator: Some(commutator) };
         let core = Core::new(timing, vec![panel], &present);
-        let mut registers: BTreeMap<_, _> = (0..100).map(|line| ((Table::Input, line), ON_HOOK)).collect();
-        for (offset, pair) in "KM-100".as_bytes().chunks(2).enumerate() {
-            let word = u16::from(pair[0]) << 8 | u16::from(pair[1]);
-            registers.insert((Table::Holding, 500 + offset as u16), word);
-        }
-        let cabinet = Cabinet { registers, is_dead: false, lines: 100 };
+        let mut registers = Registers::of_model("KM-100");
+        registers.values.extend((0..100).map(|line| ((Table::Input, line), ON_HOOK)));
+        let cabinet = Cabinet { registers, lines: 100 };
         Self { now, timing, core, cabinet, directory, events: Vec::new(), measured: Vec::new(), changes: 0 }
     }
 
     fn set(&mut self, line: u16, raw: u16) {
-        self.cabinet.registers.insert((Table::Input, line - 1), raw);
+        self.cabinet.registers.values.insert((Table::Input, line - 1), raw);
     }
 
     fn coil(&self, line: u16) -> u16 {
-        self.cabinet.registers.get(&(Table::Coil, line - 1)).copied().unwrap_or(0)
+        self.cabinet.registers.values.get(&(Table::Coil, line - 1)).copied().unwrap_or(0)
     }
 
     fn run(&mut self, time: Duration) {
         let end = self.now + time;
-        let mut frame = Vec::new();
         while self.now < end {
-            frame.clear();
-            if self.core.poll_transmit(self.now, &mut frame)
-                && let Some(answer) = self.cabinet.answer(&frame)
-            {
-                let characters = u32::try_from(frame.len() + answer.len()).unwrap();
-                self.now = self.now + self.timing.character * characters + TURNAROUND;
-                self.core.receive(&moment(self.now, &self.directory), &answer);
-            } else {
-                // The next turn may be due this very moment.
-                self.now = self.core.next_time().max(self.now + Duration::from_micros(1)).min(end);
-                self.core.advance(&moment(self.now, &self.directory));
-            }
+            let times = (self.now, end);
+            self.now = step(&mut self.core, times, &self.timing, &self.directory, &mut self.cabinet);
             self.take_outputs();
         }
     }
@@ -173,21 +155,9 @@ impl World {
     }
 }
 
-impl Cabinet {
-    fn answer(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
-        let ParsedRequest::Frame { unit, request, function, .. } = parse_request(frame) else {
-            panic!("the gateway sent {frame:02x?}");
-        };
-        if self.is_dead || unit != UNIT {
-            return None;
-        }
-        let answer = match &request {
-            Ok(request) => self.carry_out(request),
-            Err(exception) => Answer::Exception(*exception),
-        };
-        let mut reply = Vec::new();
-        emit_reply(unit, request.as_ref().map_err(|_| function), &answer, &mut reply);
-        Some(reply)
+impl Device for Cabinet {
+    fn registers(&self) -> &Registers {
+        &self.registers
     }
 
     fn carry_out(&mut self, request: &Request) -> Answer {
@@ -195,22 +165,14 @@ impl Cabinet {
             Request::Read { table: Table::Input, start, count } if start + count > self.lines => {
                 Answer::Exception(Exception::IllegalDataAddress)
             }
-            Request::Read { table, start, count } => {
-                let read = |address| self.registers.get(&(*table, address)).copied().unwrap_or(0);
-                let words = (*start..start + count).map(read);
-                if table.is_bits() {
-                    Answer::Bits(words.map(|word| word != 0).collect())
-                } else {
-                    Answer::Words(words.collect())
-                }
-            }
+            Request::Read { table, start, count } => self.registers.read(*table, *start, *count),
             Request::WriteCoil { address, on } => {
-                self.registers.insert((Table::Coil, *address), u16::from(*on));
+                self.registers.values.insert((Table::Coil, *address), u16::from(*on));
                 Answer::Written
             }
             Request::WriteCoils { start, values } => {
                 let coils = (*start..).zip(values);
-                self.registers.extend(coils.map(|(coil, on)| ((Table::Coil, coil), u16::from(*on))));
+                self.registers.values.extend(coils.map(|(coil, on)| ((Table::Coil, coil), u16::from(*on))));
                 Answer::Written
             }
             Request::WriteRegister { .. } | Request::WriteRegisters { .. } => {
@@ -355,7 +317,7 @@ fn a_measurement_is_answered_once_the_line_is_certain() {
     }
     assert!(world.measured.pop().unwrap().1.is_ok());
 
-    world.cabinet.is_dead = true;
+    world.cabinet.registers.is_dead = true;
     world.measure(142, 4).unwrap();
     world.run(Duration::from_secs(5));
     assert_eq!(world.measured.pop(), Some((4, Err(Failure::Unconfirmed))));
@@ -369,8 +331,8 @@ fn a_measurement_is_answered_once_the_line_is_certain() {
 fn what_a_panel_has_not_is_unsupported_and_a_panel_that_is_another_says_so() {
     let mut world = World::new("commutator-100.toml", &BTreeMap::new());
     world.cabinet.lines = 64;
-    world.cabinet.registers.insert((Table::Holding, 501), u16::from_be_bytes(*b"-6"));
-    world.cabinet.registers.insert((Table::Holding, 502), u16::from_be_bytes(*b"4\0"));
+    world.cabinet.registers.values.insert((Table::Holding, 501), u16::from_be_bytes(*b"-6"));
+    world.cabinet.registers.values.insert((Table::Holding, 502), u16::from_be_bytes(*b"4\0"));
     world.run(Duration::from_secs(5));
     assert_eq!(world.line(64).status.state, LineState::OnHook);
     assert_eq!((world.line(65).status.state, world.line(65).status.raw), (LineState::Unsupported, None));
