@@ -6,14 +6,12 @@ use std::time::Duration;
 use intercom_gateway::{
     bus::{DoorSettings, UNLOCK_EXPIRES},
     domain::{
-        Mono, PanelState,
+        Mono,
         event::{UnlockId, UnlockKind, UnlockedBy},
     },
-    panel::osdp::Security,
     simulate::{
         action::{Action, Status},
         chance::Chance,
-        panel::{ChannelSetup, PanelSetup},
     },
 };
 
@@ -22,7 +20,7 @@ use crate::{
     building::{CONTACT, Door, EXIT, directory},
     faults::Faults,
     forgery::Deeds,
-    scenario::{self, Cards, account_for_unlocks, pick, unlocks_ended},
+    scenario::{self, Cards, account_for_unlocks, is_well, pick, unlocks_ended},
     seeds::{Tally, run_all},
     world::{Planned, World},
 };
@@ -164,12 +162,6 @@ fn everybody_opens(world: &mut World, cards: &mut Cards) {
     world.run_while(limit, |world| !unlocks_ended(world));
 }
 
-/// Online, as secure as configured, and so far that a POLL has been answered since it had had `polls`.
-fn is_well(world: &mut World, panel: usize, polls: u64) -> bool {
-    let secured = world.peers[panel].panel.is_secured() || world.peers[panel].door.is_plain();
-    secured && world.checks.polls(panel) >= polls + 2 && world.state(panel) == PanelState::Online
-}
-
 fn polls(world: &World) -> Vec<u64> {
     (0..world.peers.len()).map(|panel| world.checks.polls(panel)).collect()
 }
@@ -193,19 +185,7 @@ fn fairness(world: &World, spared: &[usize], counts: &mut Counts) {
 
 /// Slow panels: what matters here is time, and a busy line makes nothing but work.
 fn door(chance: &mut Chance, number: u8) -> Door {
-    let address = number * 40 + chance.byte() % 40;
-    let seed = chance.next_u64();
-    let mut door = match chance.byte() % 8 {
-        0 => Door::plain(PanelSetup::new(address, ChannelSetup::Unsupported, seed)),
-        1 => {
-            let mut door = Door::secured(address, seed);
-            let key = door.fixed_key.take().unwrap();
-            door.kept_key = Some(key);
-            door.security = Security::Install;
-            door
-        }
-        _ => Door::secured(address, seed),
-    };
+    let mut door = Door::any(chance, number);
     if !door.is_plain() {
         door.contacts = Some(DoorSettings {
             contact: Some(CONTACT),

@@ -68,6 +68,22 @@ impl Door {
         }
     }
 
+    /// Mostly secured by a configured key; one in eight in plaintext, one with a key from an earlier pairing.
+    pub fn any(chance: &mut Chance, number: u8) -> Self {
+        let address = number * 40 + chance.byte() % 40;
+        let seed = chance.next_u64();
+        match chance.byte() % 8 {
+            0 => Self::plain(PanelSetup::new(address, ChannelSetup::Unsupported, seed)),
+            1 => {
+                let mut door = Self::secured(address, seed);
+                door.kept_key = door.fixed_key.take();
+                door.security = Security::Install;
+                door
+            }
+            _ => Self::secured(address, seed),
+        }
+    }
+
     /// New from the box, to be paired.
     pub fn unpaired(address: u8, seed: u64) -> Self {
         let setup = PanelSetup::new(address, ChannelSetup::Install, seed);

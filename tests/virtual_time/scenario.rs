@@ -8,11 +8,10 @@ use intercom_gateway::{
         EventBody, Mono, PanelState,
         event::{Decision, KeySwiped, Reason, UnlockId, UnlockKind, UnlockedBy},
     },
-    panel::osdp::Security,
     simulate::{
         action::{Action, Fault, Keys},
         chance::Chance,
-        panel::{ChannelSetup, EventId, Observation, PanelSetup},
+        panel::{EventId, Observation},
     },
     wire::osdp::Check,
 };
@@ -112,25 +111,13 @@ fn bad_day(seed: u64, trace: bool, counts: &mut Counts) {
 }
 
 /// Online, as secure as configured, and so far that a POLL has been answered since it had had `polls`.
-fn is_well(world: &mut World, panel: usize, polls: u64) -> bool {
+pub fn is_well(world: &mut World, panel: usize, polls: u64) -> bool {
     let secured = world.peers[panel].panel.is_secured() || world.peers[panel].door.is_plain();
     secured && world.checks.polls(panel) >= polls + 2 && world.state(panel) == PanelState::Online
 }
 
 fn door(chance: &mut Chance, number: u8) -> Door {
-    let address = number * 40 + chance.byte() % 40;
-    let seed = chance.next_u64();
-    let mut door = match chance.byte() % 8 {
-        0 => Door::plain(PanelSetup::new(address, ChannelSetup::Unsupported, seed)),
-        1 => {
-            let mut door = Door::secured(address, seed);
-            let key = door.fixed_key.take().unwrap();
-            door.kept_key = Some(key);
-            door.security = Security::Install;
-            door
-        }
-        _ => Door::secured(address, seed),
-    };
+    let mut door = Door::any(chance, number);
     door.setup.nak_bad_check = chance.happens(0.2);
     door.setup.enforce = chance.happens(0.3) && !door.is_plain();
     door.setup.only_check = chance.happens(0.2).then_some(Check::Crc);
