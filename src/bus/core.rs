@@ -73,7 +73,6 @@ pub struct Core {
     effects: Effects,
     /// Requests whose end concerns somebody, with the panel's number.
     pending: BTreeMap<Token, (usize, Purpose)>,
-    stopping: bool,
 }
 
 impl Core {
@@ -91,7 +90,6 @@ impl Core {
             commutators: Commutators::new(commutators),
             effects: Effects::default(),
             pending: BTreeMap::new(),
-            stopping: false,
         }
     }
 
@@ -120,7 +118,6 @@ impl Core {
     /// end so, locks that the gateway times are shut, and what is on the wire is finished. Time and bytes are to be given
     /// until [`Core::is_quiet`], which is within two seconds and a turn of the line, unless a lock does not answer.
     pub fn stop(&mut self, moment: &Moment<'_>) {
-        self.stopping = true;
         self.schedule.stop(moment.mono);
         self.commutators.stop(moment.mono);
         self.settle(moment);
@@ -128,8 +125,7 @@ impl Core {
 
     /// Whether nothing is left to be done after [`Core::stop`], but to perform its outputs.
     pub fn is_quiet(&self) -> bool {
-        let is_idle = self.pending.is_empty() && !self.commutators.is_measuring();
-        self.stopping && is_idle && self.schedule.is_quiet()
+        self.pending.is_empty() && !self.commutators.is_measuring() && self.schedule.is_quiet()
     }
 
     /// Returns when something is to be done next, if nothing is received before.
@@ -323,11 +319,7 @@ impl Core {
                 }
                 Back::Ask { token, request, expires, purpose } => {
                     self.pending.extend(purpose.map(|purpose| (token, (number, purpose))));
-                    if self.stopping {
-                        self.request_done(moment.mono, token, Err(Failure::Stopping));
-                    } else {
-                        driver.request(moment.mono, token, &request, expires);
-                    }
+                    driver.request(moment.mono, token, &request, expires);
                 }
             }
         }

@@ -153,9 +153,10 @@ impl Schedule {
         }
     }
 
-    /// Returns whether nothing is on the wire and no panel has anything left to be done before the end.
+    /// Returns whether it was told to stop, nothing is on the wire, and no panel has anything left to be done before the end.
     pub fn is_quiet(&self) -> bool {
-        matches!(self.state, State::Idle) && self.panels.iter().all(|panel| panel.driver.is_quiet())
+        let is_idle = matches!(self.state, State::Idle);
+        self.stopping && is_idle && self.panels.iter().all(|panel| panel.driver.is_quiet())
     }
 
     /// Appends the next frame to `out` where it is time for one.
