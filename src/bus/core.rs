@@ -1,5 +1,5 @@
 //! A line with its doorways: everything of a bus that can be tested without a port or a clock. Deterministic: takes its time
-//! from the caller, gives what is to be done as [`Output`]s.
+//! from the caller, and returns what is to be done as [`Output`]s.
 //!
 //! ```text
 //!  bytes ─► Schedule ─► panel events ─┬─► Doorway ─────┬─► Effects ─┬─► Output  (the shell performs them)

@@ -91,7 +91,7 @@ pub enum DoorPosition {
     Closed,
 }
 
-/// Writes the contract's two fields of a trouble, both null where there is none.
+/// Writes the contract's two fields of a trouble, both null for a panel that is well.
 fn as_error<S: serde::Serializer>(trouble: &Option<Trouble>, serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Error {

@@ -2,7 +2,7 @@
 //!
 //! A visit is one way through a door: somebody is let in or is not, the door opens, stands open, closes. Where the link
 //! held all the time, what is told of it is known word for word. Where it did not, or where the gateway restarted, a
-//! report may be lost, and with it the reason of an opening; but nothing is told that was not, and in no other order.
+//! report may be lost, and with it the reason of an opening; but only what happened is told, and in its order.
 
 use std::time::Duration;
 

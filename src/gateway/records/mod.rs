@@ -5,7 +5,7 @@
 //! later: panel ─► (version, KeyRecord) ─► newest of each panel ─► writer, one a panel ─► file, synced ─► bus is told
 //! ```
 //! Invariants: a record is written whole, by one writer a panel, the newest that there is; an older one never follows
-//! it. Nobody is told that something is stored before it is synced. A key that comes from the configuration is noted by
+//! it. A version is reported as stored only once it is synced. A key that comes from the configuration is noted by
 //! its SHA-256 alone. A file that cannot be read is not replaced until another key is proven, and is set aside then.
 
 mod note;

@@ -122,7 +122,7 @@ impl Lock {
         self.take(|unlock| !(unlock.sent && on_the_wire))
     }
 
-    /// Returns whether the coil is off for certain, or there is none.
+    /// Returns whether the coil is known to be off, or the lock has no coil.
     pub(super) fn is_shut(&self) -> bool {
         // A coil that was never there was never on.
         let is_missing = self.state == State::Unknown && self.doubt.missing().is_some();

@@ -122,7 +122,7 @@ impl Panel {
         blocks.map(|(block, denial)| (block.start, denial)).min_by_key(|(address, _)| *address)
     }
 
-    /// That single lines are missing, the lines tell; here is told that all are.
+    /// Single missing lines are `unsupported`; only when all of them are missing is it the panel's trouble.
     fn missing_lines(&self) -> Option<(u16, Denial)> {
         let value = self.profile.lines.as_ref()?.value;
         let is_of_lines = |block: &Block| {

@@ -221,9 +221,8 @@ impl Panel {
     /// See [`super::Driver::stop`].
     pub fn stop(&mut self, _now: Mono) {
         self.stopping = true;
-        let waiting = self.unlocks.give_up();
-        let lights: Vec<Token> = self.feedbacks.drain(..).map(|feedback| feedback.token).collect();
-        self.done(waiting.into_iter().chain(lights), Err(Failure::Stopping));
+        let waiting = self.give_up_waiting();
+        self.done(waiting, Err(Failure::Stopping));
     }
 
     /// See [`super::Driver::reopened`]: nothing is lost that a resend does not bring again.
@@ -445,8 +444,7 @@ impl Panel {
         if state != PanelState::Online {
             self.secured_told = false;
             let failure = if state == PanelState::Insecure { Failure::Insecure } else { Failure::Offline };
-            let mut waiting = self.unlocks.give_up();
-            waiting.extend(self.feedbacks.drain(..).map(|feedback| feedback.token));
+            let mut waiting = self.give_up_waiting();
             if let Some((Work::Out(out), _)) = self.link.work_mut() {
                 waiting.extend(out.tokens());
                 out.unlocks.clear();
@@ -455,6 +453,13 @@ impl Panel {
         }
         self.told = standing;
         self.events.push_back(Event::State { state, trouble });
+    }
+
+    /// Takes back all that waits for a turn.
+    fn give_up_waiting(&mut self) -> Vec<Token> {
+        let mut waiting = self.unlocks.give_up();
+        waiting.extend(self.feedbacks.drain(..).map(|feedback| feedback.token));
+        waiting
     }
 
     /// Has the record written where it has changed.

@@ -148,11 +148,9 @@ impl Presence {
 
     /// When one of the answers above changes next by the passing of time alone.
     pub(super) fn next_change(&self, now: Mono) -> Mono {
-        let heard = self.heard.filter(|_| !self.is_online(now)).map(|heard| heard + OFFLINE_AFTER);
-        let order = self.online.or(self.watched).map(|since| since + OFFLINE_AFTER);
-        let is_away = !self.is_online(now);
-        let heard_since = self.heard.filter(|_| is_away).map(|_| self.heard_since + OFFLINE_AFTER);
-        let changes = [heard, order, heard_since].into_iter().flatten().filter(|at| *at > now);
+        let heard = self.heard.filter(|_| !self.is_online(now)).map(|heard| [heard, self.heard_since]);
+        let since = heard.into_iter().flatten().chain(self.online.or(self.watched));
+        let changes = since.map(|since| since + OFFLINE_AFTER).filter(|at| *at > now);
         let next = changes.min().unwrap_or(Mono::NEVER);
         if self.watched.is_none() { Mono::ZERO } else { next }
     }

@@ -318,7 +318,7 @@ fn reads_are_stale_until_a_poll_of_their_link_finds_nothing() {
     assert_eq!(rig.read(&card()), [true]);
     let keys = Reply::Keypad { reader: 0, digits: b"12".to_vec().into() };
     assert_eq!(rig.read(&keys), [true]);
-    assert_eq!(rig.state(), PanelState::Offline, "whoever waits for it to be online can present a key");
+    assert_eq!(rig.state(), PanelState::Offline, "a person who waits for it to be online can present a key");
     assert_eq!(rig.read(&Reply::Ack), [false; 0]);
     assert_eq!(rig.state(), PanelState::Online);
     assert_eq!(rig.read(&card()), [false]);

@@ -351,7 +351,7 @@ fn known(byte: u8) -> Option<CurrentKey> {
     Some(CurrentKey::Known(panel_key(byte)))
 }
 
-/// A frame with its check made anew.
+/// Returns a frame with its check recalculated.
 fn with_check(mut body: Vec<u8>) -> Vec<u8> {
     let check = crate::wire::crc::osdp_crc(&body);
     body.extend(check.to_le_bytes());
