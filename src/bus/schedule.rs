@@ -71,7 +71,8 @@ pub struct Schedule {
     quiet_since: Mono,
     /// Bytes came that nobody waited for.
     stray: bool,
-    turn_ended: Mono,
+    /// Since when the line has not been free for a transmission.
+    busy_since: Mono,
     last_heard: Mono,
     /// The latest time that it was told.
     seen: Mono,
@@ -93,7 +94,7 @@ impl Schedule {
             answer_began: Mono::NEVER,
             quiet_since: now,
             stray: false,
-            turn_ended: now,
+            busy_since: now,
             last_heard: now,
             seen: now,
             stopping: false,
@@ -140,7 +141,7 @@ impl Schedule {
         }
         self.received.clear();
         (self.broken, self.stray) = (false, false);
-        (self.quiet_since, self.turn_ended) = (now, now);
+        (self.quiet_since, self.busy_since) = (now, now);
         self.last_heard = now;
     }
 
@@ -173,7 +174,7 @@ impl Schedule {
         if !panel.driver.poll_transmit(now, out) {
             // It has changed its mind, as time has passed for it: everybody is asked again, a gap later.
             self.quiet_since = now;
-            self.turn_ended = now;
+            self.busy_since = now;
             return false;
         }
         self.order.begins(now, number, turn.kind);
@@ -194,6 +195,9 @@ impl Schedule {
     /// Takes bytes that came in.
     pub fn receive(&mut self, now: Mono, bytes: &[u8]) {
         self.seen = now;
+        if now >= self.silent_from() {
+            self.busy_since = now;
+        }
         self.quiet_since = self.quiet_since.max(now);
         match self.state {
             State::Awaiting { panel, .. } => {
@@ -262,11 +266,15 @@ impl Schedule {
         silent.min(deadline + self.timing.character * LONGEST)
     }
 
-    /// Returns when a gap will have followed the last byte. A line that never falls silent (it floats, or somebody is
-    /// broken) is used all the same, after a time that no frame takes.
+    /// Returns when the next frame may begin. A line that never falls silent (it floats, or somebody is broken) is used all
+    /// the same, after a time that no frame takes.
     fn line_free_at(&self) -> Mono {
-        let idle = self.quiet_since + if self.stray { self.timing.drain } else { self.timing.gap };
-        idle.min(self.turn_ended + self.timing.character * LONGEST)
+        self.silent_from().min(self.busy_since + self.timing.character * LONGEST)
+    }
+
+    /// Returns when a gap will have followed the last byte.
+    fn silent_from(&self) -> Mono {
+        self.quiet_since + if self.stray { self.timing.drain } else { self.timing.gap }
     }
 
     fn listen(&mut self, now: Mono, number: usize) {
@@ -306,7 +314,7 @@ impl Schedule {
             return;
         };
         self.stats.exchanges += 1;
-        (self.last_heard, self.turn_ended) = (now, now);
+        (self.last_heard, self.busy_since) = (now, now);
         self.stray |= !self.received.is_empty();
         self.note_turn(now, number, kind, begun, sent.since(begun) + self.characters(length));
         let began = self.answer_began.since(sent).saturating_sub(self.timing.adapter);
@@ -324,7 +332,7 @@ impl Schedule {
             return;
         };
         self.stats.timeouts += 1;
-        self.turn_ended = now;
+        self.busy_since = now;
         self.received.clear();
         self.broken = false;
         self.note_turn(now, number, kind, begun, sent.since(begun));

@@ -36,8 +36,11 @@ const WINDOW: Duration = Duration::from_secs(10);
 const SHARE: f64 = 0.55;
 /// Turns that a window may lack for its edges, and for doors that are opened meanwhile.
 const EDGE: f64 = 2.0;
-/// A POLL and its ACK in characters, with marks and the idle characters before each.
+/// A POLL and its ACK in characters, with marks and the idle characters before each; and their bytes alone, at the least.
 const POLL_CYCLE: u32 = 34;
+const POLL_BYTES: u32 = 17;
+/// A slow panel gives the others this many times what it takes beyond twice its bytes, attack or not.
+const SLOW_GIVES: u32 = 3;
 /// In this many seeds every deed is done.
 const TELLING: u64 = 500;
 
@@ -170,8 +173,10 @@ fn polls(world: &World) -> Vec<u64> {
 fn fairness(world: &World, spared: &[usize], counts: &mut Counts) {
     let turn = |panel: usize| world.character() * POLL_CYCLE + world.peers[panel].turnaround;
     let round: Duration = (0..world.peers.len()).map(turn).sum();
-    let alone = WINDOW.as_secs_f64() / round.as_secs_f64();
     for &panel in spared {
+        let excess = turn(panel).saturating_sub(world.character() * POLL_BYTES * 2);
+        let every = round.max(turn(panel) + excess * SLOW_GIVES);
+        let alone = WINDOW.as_secs_f64() / every.as_secs_f64();
         let lately = world.checks.turns.iter().rev().take_while(|turn| turn.at + WINDOW >= world.now);
         let turns = lately.filter(|turn| turn.panel == panel).count() as f64;
         counts.least_share = counts.least_share.min(turns / alone);

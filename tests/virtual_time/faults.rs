@@ -30,6 +30,11 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Whether replies come that nobody waits for any more.
+    pub fn strays(&self) -> bool {
+        self.reply_late > 0.0 || self.reply_twice > 0.0
+    }
+
     pub fn of_command(&self, chance: &mut Chance) -> Fate {
         match () {
             () if chance.happens(self.command_lost) => Fate::Lost,

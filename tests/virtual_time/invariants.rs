@@ -38,11 +38,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The state of all invariants; one that is violated panics.
 pub struct Invariants {
     panels: Vec<Watched>,
-    /// The panel of the command that was sent last.
+    /// The panel of the command that was sent last and has not been answered.
     asked: Option<usize>,
     /// What the gateway has heard since.
     heard: Vec<u8>,
     look_at: Mono,
+    /// A frame that stands behind a broken one is seen when that one has stood still for this long.
+    inter_character: Duration,
 }
 
 struct Watched {
@@ -76,7 +78,7 @@ struct Poll {
 }
 
 impl Invariants {
-    pub fn new(peers: &[Peer]) -> Self {
+    pub fn new(peers: &[Peer], inter_character: Duration) -> Self {
         let watch = |peer: &Peer| Watched {
             name: peer.door.name(),
             is_plain: peer.door.is_plain(),
@@ -99,6 +101,7 @@ impl Invariants {
             asked: None,
             heard: Vec::new(),
             look_at: Mono::ZERO,
+            inter_character,
         }
     }
 
@@ -201,10 +204,11 @@ impl Invariants {
         let Some(answer) = panel.answers.iter().find(|answer| came(answer)) else { return };
         panel.in_order = Some(now);
         let Parsed::Frame(frame, _) = parse(answer) else { return };
-        if let Some(poll) = panel.poll.take().filter(|_| frame.code == ACK) {
+        // Only the first counts; one that is held back until the POLL is sent again is the right one again.
+        self.asked = None;
+        if let Some(poll) = panel.poll.as_ref().filter(|_| frame.code == ACK) {
             panel.empty = Some(poll.first_sent);
         }
-        panel.answers.clear();
     }
 
     /// Whether the core is to be asked for its states.
@@ -231,7 +235,7 @@ impl Invariants {
     /// `online` means that a POLL was answered in order within 8 s.
     pub fn check(&self, now: Mono) {
         for panel in &self.panels {
-            let in_order = panel.in_order.is_some_and(|at| now <= at + ONLINE_FOR);
+            let in_order = panel.in_order.is_some_and(|at| now <= at + self.inter_character + ONLINE_FOR);
             assert!(
                 panel.state != PanelState::Online || in_order,
                 "{now:?}: {} is online, its last POLL answered in order at {:?}",

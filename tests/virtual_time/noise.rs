@@ -12,7 +12,7 @@ use intercom_gateway::{
         Driver, OsEntropy,
         osdp::{KeyRecord, Panel, Security, Settings},
     },
-    wire::osdp::{Check, Header, Reply, emit, reply::PdId},
+    wire::osdp::{Check, Header, Parsed, Reply, emit, frame::Fault, parse, reply::PdId},
 };
 use proptest::prelude::*;
 
@@ -74,7 +74,13 @@ proptest! {
     ) {
         let timing = Timing::new(115_200, 10, buffered);
         let (mut line, sent) = line(timing);
-        let bytes = [noise, answer()].concat();
+        let bytes = [&noise[..], &answer()].concat();
+        // A sum of eight bits fits by chance, and then what it covers is a frame, sound or not.
+        let is_frame = |from: usize| {
+            let parsed = parse(&bytes[from..]);
+            matches!(parsed, Parsed::Frame(..) | Parsed::Broken { fault: Fault::Structure, .. })
+        };
+        prop_assume!(!(0..noise.len()).any(is_frame));
         let end = receive(&mut line, timing, sent, &bytes, chunk);
         line.advance(end + timing.inter_character);
         prop_assert_eq!(line.stats().exchanges, 1);
@@ -127,4 +133,29 @@ fn a_line_that_is_never_silent_is_used_all_the_same() {
         line.receive(now, &[0x00]);
         assert!(now.since(begin) < Duration::from_secs(4), "not in {:?}", now.since(begin));
     }
+}
+
+#[test]
+fn what_comes_after_a_long_pause_is_waited_for_as_well() {
+    let timing = Timing::new(115_200, 10, false);
+    let (mut line, mut now) = line(timing);
+    // No panel is there, and soon the next probe is due long after the last.
+    let due = loop {
+        now = line.next_time().max(now);
+        line.advance(now);
+        let due = line.next_time();
+        if due.since(now) > Duration::from_millis(200) && !line.poll_transmit(now, &mut Vec::new()) {
+            break due;
+        }
+        line.poll_transmit(now, &mut Vec::new());
+    };
+    now = Mono::from_nanos(due.as_nanos() - 10 * timing.character.as_nanos() as u64);
+    for _ in 0..20 {
+        now = now + timing.character;
+        line.advance(now);
+        line.receive(now, &[0x00]);
+        assert!(!line.poll_transmit(now, &mut Vec::new()), "in the middle of what comes");
+    }
+    assert!(!line.poll_transmit(now + timing.character, &mut Vec::new()));
+    assert!(line.poll_transmit(now + timing.gap, &mut Vec::new()));
 }
