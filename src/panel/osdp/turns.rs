@@ -222,25 +222,28 @@ impl Panel {
         if !self.owes_poll
             && let Some(out) = self.unlocks.take(now)
         {
-            (self.owes_poll, self.poll_next) = (true, true);
+            self.owes_poll = true;
             return Some(Work::Out(out));
         }
-        self.owes_poll = false;
         if self.stopping {
+            self.owes_poll = false;
             return None;
         }
         // Every other turn is a POLL, whatever else waits: a swipe must not wait for a queue.
-        if std::mem::replace(&mut self.poll_next, false) {
-            return Some(Work::Poll);
+        if !std::mem::replace(&mut self.poll_next, true) {
+            // The present is asked for only when the past is told: what waited in the panel comes before its first empty
+            // answer.
+            if self.presence.is_fresh()
+                && let Some(status) = self.status.pop_front()
+            {
+                return Some(Work::Status(status));
+            }
+            if let Some(feedback) = self.next_feedback() {
+                return Some(Work::Feedback(feedback));
+            }
         }
-        self.poll_next = true;
-        // The present is asked for only when the past is told: what waited in the panel comes before its first empty answer.
-        if self.presence.is_fresh()
-            && let Some(status) = self.status.pop_front()
-        {
-            return Some(Work::Status(status));
-        }
-        Some(self.next_feedback().map_or(Work::Poll, Work::Feedback))
+        (self.poll_next, self.owes_poll) = (false, false);
+        Some(Work::Poll)
     }
 
     /// The next light or sound that the panel has.

@@ -70,6 +70,31 @@ fn an_unlock_survives_a_new_link_and_no_longer_than_its_time() {
 }
 
 #[test]
+fn the_light_comes_right_behind_the_opening_and_another_opening_lets_a_poll_go_first() {
+    let mut rig = Rig::secured();
+    assert_eq!(rig.next(), "POLL");
+    rig.reply(&Reply::Ack);
+    rig.unlock(1);
+    rig.feedback(2, true);
+    rig.unlock(3);
+    let said: Vec<_> = (0..5)
+        .map(|_| {
+            let said = rig.next();
+            rig.reply(&Reply::Ack);
+            said
+        })
+        .collect();
+    assert_eq!(said, ["OUT", "LED", "POLL", "BUZ", "POLL"]);
+    rig.unlock(4);
+    assert_eq!(rig.next(), "OUT");
+    rig.reply(&Reply::Ack);
+    rig.unlock(5);
+    assert_eq!(rig.next(), "POLL", "whatever waits, a swipe does not wait for it");
+    rig.reply(&Reply::Ack);
+    assert_eq!(rig.next(), "OUT");
+}
+
+#[test]
 fn light_then_sound_and_a_poll_between_all_commands() {
     let mut rig = Rig::secured();
     rig.feedback(1, true);
@@ -90,7 +115,7 @@ fn light_then_sound_and_a_poll_between_all_commands() {
         });
         rig.reply(&Reply::Ack);
     }
-    assert_eq!(said, ["POLL", "green", "POLL", "one beep", "POLL", "red", "POLL", "three beeps"]);
+    assert_eq!(said, ["green", "POLL", "one beep", "POLL", "red", "POLL", "three beeps", "POLL"]);
     assert_eq!(rig.events(), [done(1, Ok(())), done(2, Ok(()))]);
 }
 
