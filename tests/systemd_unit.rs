@@ -2,6 +2,9 @@
 
 use std::{path::Path, process::Command};
 
+#[path = "support/not_run.rs"]
+mod not_run;
+
 const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/intercom-gateway.service");
 
 /// Runs systemd-analyze; `None`, said loudly, where this machine has none.
@@ -9,9 +12,9 @@ fn analyze(arguments: &[&str]) -> Option<std::process::Output> {
     match Command::new("systemd-analyze").args(arguments).env("SYSTEMD_PAGER", "").output() {
         Ok(output) => Some(output),
         Err(error) => {
-            eprintln!(
-                "SKIPPED: the unit was not judged, systemd-analyze cannot be run ({error}); apt-get install systemd"
-            );
+            not_run::not_run(&format!(
+                "the systemd unit: systemd-analyze cannot be run ({error}); apt-get install systemd"
+            ));
             None
         }
     }

@@ -73,6 +73,14 @@ pub enum TokensError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The file could not be read when the daemon started, and what it holds is not to be lost.
+    #[error("the API tokens in {} could not be read at the start ({cause}): set that right and restart the daemon", path.display())]
+    Unread {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
     /// The file could not be written.
     #[error("cannot write the API tokens to {}: {source}{}", path.display(), until_restart(*.revoked))]
     Write {
@@ -111,6 +119,8 @@ pub struct Tokens(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
+    /// Why the file could not be read: nothing is written to it then.
+    unread: Option<String>,
     list: ArcSwap<Vec<TokenInfo>>,
     /// Held for the length of a change.
     changing: Mutex<()>,
@@ -143,20 +153,33 @@ impl Tokens {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(TokensError::Read { path: path.to_path_buf(), source }),
         };
-        Ok(Self(Arc::new(Inner {
+        Ok(Self::with(path, list, None))
+    }
+
+    /// Returns no tokens, and takes none, in place of those of a file that cannot be read.
+    pub fn unread(path: &Path, cause: String) -> Self {
+        Self::with(path, Vec::new(), Some(cause))
+    }
+
+    fn with(path: &Path, list: Vec<TokenInfo>, unread: Option<String>) -> Self {
+        Self(Arc::new(Inner {
             path: path.to_path_buf(),
+            unread,
             list: ArcSwap::from_pointee(list),
             changing: Mutex::new(()),
             generation: watch::Sender::new(0),
-        })))
+        }))
     }
 
     /// Makes a token and returns it: the only time that it can be seen. Blocks on the disk.
     ///
     /// # Errors
-    /// The name is no [`Name`] or taken, or the file cannot be written; nothing has changed then.
+    /// The name is no [`Name`] or taken, or the file cannot be written, or could not be read; nothing has changed then.
     pub fn add(&self, name: &str, read_only: bool, now: Timestamp) -> Result<Zeroizing<String>, TokensError> {
         let name = Name::new(name)?;
+        if let Some(cause) = self.0.unread.clone() {
+            return Err(TokensError::Unread { path: self.0.path.clone(), cause });
+        }
         let _alone = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut list = self.0.list.load().to_vec();
         if list.iter().any(|token| token.name == name) {
@@ -285,6 +308,18 @@ mod tests {
         assert!(changes.has_changed().unwrap() && *changes.borrow_and_update() == 2);
         assert!(tokens.verify(&token).is_none() && !tokens.in_force(&info));
         assert!(Tokens::open(&path).unwrap().list().is_empty());
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokens.json");
+        let token = Tokens::open(&path).unwrap().add("kept", false, NOW).unwrap();
+        let unread = Tokens::unread(&path, "I/O error".into());
+        assert!(unread.verify(&token).is_none());
+        let refused = unread.add("new", false, NOW).unwrap_err().to_string();
+        assert!(refused.contains("I/O error") && refused.contains("restart"), "{refused}");
+        assert!(Tokens::open(&path).unwrap().verify(&token).is_some());
     }
 
     #[test]

@@ -33,12 +33,18 @@ fn watch_signals(stop: Arc<watch::Sender<bool>>) -> anyhow::Result<()> {
     let entered = runtime.enter();
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut hung_up = signal(SignalKind::hangup())?;
     drop(entered);
     let listen = move || {
         runtime.block_on(async {
-            tokio::select! {
-                _ = terminated.recv() => {}
-                _ = interrupted.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = terminated.recv() => break,
+                    _ = interrupted.recv() => break,
+                    _ = hung_up.recv() => tracing::warn!(
+                        "SIGHUP: to reload the configuration is not in this version; restart the daemon to apply it"
+                    ),
+                }
             }
             stop.send_replace(true);
             // A second one finds the default action again only by SIGKILL: the shutdown has its own deadlines.

@@ -1,6 +1,9 @@
 //! Keeps what buses need of the cache equal to it: the directory that doors are decided by, and the lines of flats.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
@@ -15,6 +18,9 @@ use crate::{
     sys,
 };
 
+/// How often a directory that could not be loaded is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
 /// The directory in force and where it comes from; cheap to clone.
 #[derive(Clone)]
 pub struct Keys {
@@ -27,15 +33,17 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Loads the directory. `zone`: in which the cloud's zoneless dates are meant; `with_line`: the flats that have a
-    /// line here. Blocks.
-    pub fn load(cache: Cache, zone: TimeZone, with_line: Flats) -> Result<Self, StoreError> {
+    /// Loads the directory; one that cannot be loaded is empty until it can. `zone`: in which the cloud's zoneless dates are
+    /// meant; `with_line`: the flats that have a line here. Blocks.
+    pub fn load(cache: Cache, zone: TimeZone, with_line: Flats) -> Self {
         let with_line = Arc::new(with_line);
         let keys = Self { in_force: Arc::default(), cache, zone, with_line, loaded: Arc::default() };
-        keys.refresh()?;
+        if let Err(error) = keys.refresh() {
+            tracing::error!("the keys cannot be loaded, so none opens until they can: {error}");
+        }
         // Loading takes three times what the directory does.
         sys::give_memory_back();
-        Ok(keys)
+        keys
     }
 
     /// The directory that swipes are decided by, and what the cloud says of lines.
@@ -95,7 +103,12 @@ impl Keys {
     /// Follows the cache until the store ends.
     pub async fn follow(self) {
         let mut state = self.cache.state();
-        while state.changed().await.is_ok() {
+        loop {
+            let is_loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            tokio::select! {
+                changed = state.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(RETRY), if !is_loaded => {}
+            }
             let keys = self.clone();
             // Whoever has changed the cache waits for its own refresh; this one is for changes that nobody waits for.
             let (done, refreshed) = oneshot::channel();

@@ -20,7 +20,7 @@ const BEAT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// A `credential:` without systemd's `$CREDENTIALS_DIRECTORY`.
-pub fn settings(config: &Config) -> anyhow::Result<Settings> {
+fn settings(config: &Config) -> anyhow::Result<Settings> {
     Ok(Settings {
         listen: config.http.listen,
         tls: match &config.http.tls {
@@ -40,11 +40,30 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
 /// Serves until `stop`; `trouble` tells why it is not served, or not as it should be. `beat` turns with the loop that
 /// takes connections, and while there is none with the attempts to serve.
 pub async fn serve(
+    config: Config,
+    handles: Handles,
+    trouble: watch::Sender<Option<String>>,
+    beat: Beat,
+    stop: watch::Receiver<bool>,
+) {
+    // What systemd handed over is the same for the life of the process.
+    match settings(&config) {
+        Ok(settings) => serve_by(settings, handles, trouble, beat, stop).await,
+        Err(error) => {
+            let error = format!("the endpoint is not served: {error:#}");
+            tracing::error!("{error}");
+            trouble.send_replace(Some(error));
+            wait(None, &beat, stop).await;
+        }
+    }
+}
+
+async fn serve_by(
     settings: Settings,
     handles: Handles,
     trouble: watch::Sender<Option<String>>,
     beat: Beat,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
     let mut beats = interval(BEAT);
     while !*stop.borrow() {
@@ -71,15 +90,26 @@ pub async fn serve(
                 }
             }
         }
-        let retry = tokio::time::sleep(RETRY);
-        tokio::pin!(retry);
-        loop {
-            tokio::select! {
-                // An error: whoever could stop us is gone.
-                _ = stop.wait_for(|stop| *stop) => return,
-                () = &mut retry => break,
-                _ = beats.tick() => beat.stamp(),
-            }
+        wait(Some(RETRY), &beat, stop.clone()).await;
+    }
+}
+
+/// Waits for `time`, or for the end alone; `beat` turns meanwhile.
+async fn wait(time: Option<Duration>, beat: &Beat, mut stop: watch::Receiver<bool>) {
+    let mut beats = interval(BEAT);
+    let over = async {
+        match time {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(over);
+    loop {
+        tokio::select! {
+            // An error: whoever could stop us is gone.
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = &mut over => return,
+            _ = beats.tick() => beat.stamp(),
         }
     }
 }
@@ -142,7 +172,7 @@ mod tests {
             let (stop, stopped) = watch::channel(false);
             let (trouble, troubles) = watch::channel(None);
             let beat = Beat::of("the endpoint", beaten.clone());
-            let serving = tokio::spawn(serve(settings, handles.clone(), trouble, beat, stopped));
+            let serving = tokio::spawn(serve_by(settings, handles.clone(), trouble, beat, stopped));
             for _ in 0..2 {
                 beaten.store(0, Ordering::Relaxed);
                 while beaten.load(Ordering::Relaxed) == 0 {

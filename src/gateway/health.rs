@@ -22,6 +22,10 @@ pub struct Watched {
     pub sync: watch::Receiver<SyncStatus>,
     /// Why the endpoint does not serve.
     pub endpoint: watch::Receiver<Option<String>>,
+    /// Why the commands of an installer are not served.
+    pub control: watch::Receiver<Option<String>>,
+    /// Why no API token is known.
+    pub tokens: Option<String>,
     pub clock: Arc<Clock>,
     /// The vital loops.
     pub beats: Vec<Beat>,
@@ -29,7 +33,7 @@ pub struct Watched {
 
 /// Looks around once a second, for the life of the daemon.
 pub async fn watch_health(health: watch::Sender<Health>, watched: Watched) {
-    let Watched { journal, buses, uplink, sync, endpoint, clock, beats } = watched;
+    let Watched { journal, buses, uplink, sync, endpoint, control, tokens, clock, beats } = watched;
     let mut ticks = tokio::time::interval(PERIOD);
     loop {
         ticks.tick().await;
@@ -38,6 +42,8 @@ pub async fn watch_health(health: watch::Sender<Health>, watched: Watched) {
             |error| format!("flats from the cloud were refused, the last good ones stay in force ({error})");
         now.reasons.extend(sync.borrow().error.as_ref().map(refused));
         now.reasons.extend(endpoint.borrow().clone());
+        now.reasons.extend(control.borrow().clone());
+        now.reasons.extend(tokens.clone());
         let hanging = hanging(&beats, clock::mono());
         now.dead = !hanging.is_empty();
         now.reasons.extend(hanging);
@@ -66,6 +72,7 @@ fn look(journal: &Journal, buses: &Buses, uplink: &UplinkStatus, clock: &Clock) 
     if store.disk_full {
         reasons.push("the disk is full: free some space, old events are making room for new ones".to_owned());
     }
+    reasons.extend(store.without.iter().map(ToString::to_string));
     if store.lost > 0 {
         reasons.push(format!("{} events were lost since the start", store.lost));
     }

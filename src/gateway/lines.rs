@@ -10,9 +10,8 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::following;
 use crate::{
-    bus::{Buses, KnownLine},
+    bus::KnownLine,
     config::Config,
     lines::KeptLine,
     store::{Cache, LineChanges, LineRecord},
@@ -48,11 +47,14 @@ pub fn recall(cache: &Cache) -> KeptLines {
     records.iter().map(kept).collect()
 }
 
-/// Writes down what changes, until the buses have ended. `written`: what is written down already; `configured`: what else
-/// is there may go.
-pub async fn remember(cache: Cache, buses: Buses, mut written: KeptLines, configured: Flats) {
-    let mut lines = following::follow(&buses, |bus| bus.lines.clone(), Buses::lines);
-    drop(buses);
+/// Writes down what changes of `lines`, until the buses have ended. `written`: what is written down already; `configured`: what
+/// else is there may go.
+pub async fn remember(
+    cache: Cache,
+    mut lines: watch::Receiver<Vec<KnownLine>>,
+    mut written: KeptLines,
+    configured: Flats,
+) {
     let mut forget: Vec<_> = written.keys().filter(|flat| !configured.contains(flat)).copied().collect();
     let mut has_ended = false;
     let mut told = None;

@@ -21,6 +21,7 @@ mod notify;
 mod records;
 mod reports;
 mod timekeeping;
+mod units;
 mod uplink;
 
 use std::{
@@ -35,7 +36,7 @@ use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
 use tokio::{
     sync::{mpsc, watch},
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
 };
 
 pub use building::tenths;
@@ -47,6 +48,7 @@ use self::{
     doctor::Doctor,
     notify::{Beat, Notifier},
     records::{Records, Writers},
+    units::Unit,
 };
 use crate::{
     api::{Handles, Tokens, TokensError},
@@ -71,6 +73,10 @@ pub const TOKENS: &str = "tokens.json";
 const REPORTS: usize = 4096;
 /// How often the supervisor looks whether the threads live.
 const SUPERVISION: Duration = Duration::from_secs(1);
+/// How long the buses may take to finish what is on the wire: an OUT and its answer at the lowest rate are below 2 s.
+const BUSES_END: Duration = Duration::from_secs(5);
+/// How long what the buses said last may take to be taken over.
+const LAST_WRITES: Duration = Duration::from_secs(2);
 /// How long the endpoint may take to end; it drains for 2 s.
 const ENDPOINT_END: Duration = Duration::from_secs(3);
 /// How long the uplink may take to say good-bye.
@@ -84,14 +90,20 @@ const SECONDS_PER_DAY: u64 = 86_400;
 pub fn run(config: Config, stop: watch::Receiver<bool>, log: LogFilter) -> anyhow::Result<()> {
     // Everything below state_dir is its owner's alone (contract §2).
     umask(Mode::from_bits_truncate(0o077));
-    make_state_dir(&config.gateway.state_dir)?;
+    // Whatever cannot be kept there is told by whoever needs it.
+    if let Err(error) = make_state_dir(&config.gateway.state_dir) {
+        tracing::error!("{error:#}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("gateway")
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(config, stop, log))
+    let served = runtime.block_on(serve(config, stop, log));
+    // What still reads from a caller that stalls has nothing in force, and holds no end up.
+    runtime.shutdown_background();
+    served
 }
 
 fn make_state_dir(dir: &Path) -> anyhow::Result<()> {
@@ -112,8 +124,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     let store = open_store(&config, &clock)?;
     let journal = store.journal();
     let with_line = lines::configured(&config);
-    let keys = Keys::load(store.cache(), config.gateway.timezone.clone(), with_line.clone())
-        .context("cannot load the keys")?;
+    let keys = Keys::load(store.cache(), config.gateway.timezone.clone(), with_line.clone());
     let kept_lines = lines::recall(&store.cache());
     let records = Records::at(&config.gateway.state_dir);
 
@@ -130,17 +141,19 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     let buses = building::start_buses(&config, &records, &kept_lines, &shared)?;
     let writers = Writers::start(&records, &buses);
     drop(shared);
-    let lines_memory = tokio::spawn(lines::remember(store.cache(), buses.clone(), kept_lines, with_line));
+    let (lines, line_followers) = following::follow(&buses, |bus| bus.lines.clone(), Buses::lines);
+    let lines_memory = tokio::spawn(lines::remember(store.cache(), lines, kept_lines, with_line));
 
     // Told at the end, whatever ended us: `stop` is only a wish from outside.
     let (ending, ended) = watch::channel(false);
-    let tokens = open_tokens(&config.gateway.state_dir)?;
+    let (tokens, no_tokens) = open_tokens(&config.gateway.state_dir);
     let (health_sender, health) = watch::channel(Health::default());
     let (uplink_sender, uplink) =
         watch::channel(UplinkStatus { configured: config.mqtt.is_some(), ..Default::default() });
     let (sync_sender, sync) = watch::channel(SyncStatus::default());
     let pump = tokio::spawn(reports::pump(reports_receiver, journal.clone(), clock.clone(), lost));
     let (trouble_sender, trouble) = watch::channel(None);
+    let (control_sender, control_trouble) = watch::channel(None);
     let handles = Handles {
         cache: store.cache(),
         journal: journal.clone(),
@@ -157,13 +170,8 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         buses.handles().iter().map(|bus| Beat::of(&format!("bus {}", bus.name), bus.beat.clone())).collect();
     beats.extend([runtime_beat.clone(), endpoint_beat.clone()]);
     beats.extend(config.mqtt.is_some().then(|| uplink_beat.clone()));
-    let endpoint = tokio::spawn(endpoint::serve(
-        endpoint::settings(&config)?,
-        handles,
-        trouble_sender,
-        endpoint_beat,
-        ended.clone(),
-    ));
+    let endpoint =
+        tokio::spawn(endpoint::serve(config.clone(), handles, trouble_sender, endpoint_beat, ended.clone()));
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
     let mut vital = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         tasks.spawn(async move {
@@ -191,6 +199,8 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
                 uplink,
                 sync,
                 endpoint: trouble,
+                control: control_trouble,
+                tokens: no_tokens,
                 clock: clock.clone(),
                 beats: beats.clone(),
             },
@@ -198,6 +208,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     );
     let control = control::Control {
         gateway: config.gateway.id.clone(),
+        state_dir: config.gateway.state_dir.clone(),
         intercoms: config.intercoms.iter().map(|intercom| intercom.id).collect(),
         journal: journal.clone(),
         cache: store.cache(),
@@ -207,8 +218,8 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         tokens,
         stop: ended,
     };
-    let socket = control::listen(&config.gateway.control_socket())?;
-    vital("the control socket", Box::pin(control.serve(socket)));
+    let socket = config.gateway.control_socket();
+    vital("the control socket", Box::pin(async move { control.serve(&socket, control_sender).await }));
     let (end_uplink, uplink_ends) = watch::channel(false);
     let parts = uplink::Parts {
         store: &store,
@@ -220,7 +231,26 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         beat: uplink_beat.cell(),
         perform: Commands { buses: buses.clone(), doctor, log }.performer(),
     };
-    let uplink = uplink::start(&config, parts, uplink_ends);
+    let (uplink, view) = uplink::start(&config, parts, uplink_ends).unzip();
+    let mut units = vec![Unit::task("the endpoint", &endpoint)];
+    units.extend(uplink.as_ref().map(|uplink| Unit::task("the uplink", uplink)));
+    units.extend(view);
+    // Where there is no bus, what lives by them ends at once.
+    if !buses.handles().is_empty() {
+        units.extend([
+            Unit::task("the journal's inlet", &pump),
+            Unit::task("the memory of lines", &lines_memory),
+            Unit::tasks("what follows the lines", line_followers),
+            Unit::tasks("a writer of panel keys", writers.handles()),
+        ]);
+    }
+    units.extend((0..buses.handles().len()).map(|number| {
+        let buses = buses.clone();
+        let name = buses.handles().get(number).map(|bus| bus.name.to_string()).unwrap_or_default();
+        Unit::new(format!("bus {name}"), move || {
+            buses.handles().get(number).is_some_and(crate::bus::BusHandle::is_finished)
+        })
+    }));
     let notifier = Notifier::start(beats, buses.clone()).context("cannot start the watchdog's thread")?;
     tracing::info!(
         gateway = %config.gateway.id,
@@ -230,7 +260,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         "started"
     );
 
-    let result = supervise(&mut tasks, &endpoint, uplink.as_ref(), &buses, &runtime_beat, &mut stop).await;
+    let result = supervise(&mut tasks, &units, &store, &runtime_beat, &mut stop).await;
     if let Err(error) = &result {
         tracing::error!("{error:#}");
     }
@@ -243,11 +273,11 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     );
     let joined = stop_buses(buses).await;
     // The buses have ended, so their reports end.
-    let _ = pump.await;
+    let _ = tokio::time::timeout(LAST_WRITES, pump).await;
     // What the panels proved last is on the disk before the process ends.
     writers.join().await;
     // Likewise, and its last write is short.
-    let _ = lines_memory.await;
+    let _ = tokio::time::timeout(LAST_WRITES, lines_memory).await;
     // It gives its requests two seconds; one that was about to end by itself is told nothing.
     let _ = tokio::time::timeout(ENDPOINT_END, endpoint).await;
     // Last of all that speak: what the buses reported to the end goes up too, as far as a few seconds allow.
@@ -274,7 +304,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
 
 fn open_store(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Store> {
     let now = clock.clone();
-    let (store, report) = Store::open(StoreOptions {
+    let (store, report) = Store::open_doors_first(StoreOptions {
         dir: config.gateway.state_dir.clone(),
         keep: Duration::from_secs(u64::from(config.journal.keep_days) * SECONDS_PER_DAY),
         max_events: config.journal.max_events,
@@ -294,32 +324,44 @@ fn open_store(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Store> {
             "journal.db was damaged and set aside; what could be read is in a new journal"
         );
     }
+    for without in &report.without {
+        tracing::error!("{without}");
+    }
     if let Some(floor) = store.time_floor() {
         clock.restore(&floor);
     }
     Ok(store)
 }
 
-/// A damaged file is set aside: without tokens nobody gets in, but the doors open.
-fn open_tokens(state_dir: &Path) -> anyhow::Result<Tokens> {
+/// Without tokens nobody gets in, but the doors open: a damaged file is set aside, and one that cannot be read is left as it is.
+/// Returns the tokens, and what is wrong with them.
+fn open_tokens(state_dir: &Path) -> (Tokens, Option<String>) {
     let path = state_dir.join(TOKENS);
-    match Tokens::open(&path) {
+    let opened = match Tokens::open(&path) {
         Err(error @ TokensError::Damaged { .. }) => {
             let aside = path.with_extension("json.damaged");
-            fs::rename(&path, &aside).with_context(|| format!("cannot set {} aside", path.display()))?;
-            tracing::error!("{error}; it was moved to {}", aside.display());
-            Ok(Tokens::open(&path)?)
+            fs::rename(&path, &aside).map_err(|_| error.to_string()).and_then(|()| {
+                tracing::error!("{error}; it was moved to {}", aside.display());
+                Tokens::open(&path).map_err(|error| error.to_string())
+            })
         }
-        opened => Ok(opened?),
+        opened => opened.map_err(|error| error.to_string()),
+    };
+    match opened {
+        Ok(tokens) => (tokens, None),
+        Err(cause) => {
+            let trouble = format!("no API token is known, so the endpoint admits nobody: {cause}");
+            tracing::error!("{trouble}");
+            (Tokens::unread(&path, cause), Some(trouble))
+        }
     }
 }
 
 /// Waits for the wish to stop, or for the end of something that must not end.
 async fn supervise(
     tasks: &mut JoinSet<&'static str>,
-    endpoint: &JoinHandle<()>,
-    uplink: Option<&JoinHandle<anyhow::Result<()>>>,
-    buses: &Buses,
+    units: &[Unit],
+    store: &Store,
     beat: &Beat,
     stop: &mut watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
@@ -334,21 +376,33 @@ async fn supervise(
             },
             _ = ticks.tick() => {
                 beat.stamp();
-                anyhow::ensure!(!endpoint.is_finished(), "the endpoint has ended");
-                anyhow::ensure!(uplink.is_none_or(|uplink| !uplink.is_finished()), "the uplink has ended");
-                if let Some(bus) = buses.handles().iter().find(|bus| bus.is_finished()) {
-                    anyhow::bail!("the thread of bus {} has ended", bus.name);
+                if let Some(name) = units::ended(units) {
+                    anyhow::bail!("{name} has ended");
+                }
+                if let Some(name) = store.ended_writer() {
+                    anyhow::bail!("the writer of the {name} has ended");
                 }
             }
         }
     }
 }
 
-/// Lets every bus finish its transaction, and waits for the threads.
+/// Lets every bus finish its transaction, and waits for the threads. One that does not end, with a port that hangs, is left
+/// behind.
 async fn stop_buses(buses: Buses) -> anyhow::Result<()> {
-    for bus in buses.handles() {
-        bus.stop().await;
+    let joined = async {
+        for bus in buses.handles() {
+            bus.stop().await;
+        }
+        let joined =
+            tokio::task::spawn_blocking(move || buses.handles().iter().try_for_each(|bus| bus.join()));
+        joined.await.context("waiting for the buses")?.context("a bus has failed")
+    };
+    match tokio::time::timeout(BUSES_END, joined).await {
+        Ok(joined) => joined,
+        Err(_) => {
+            tracing::error!("a bus does not end: it is left as it is");
+            Ok(())
+        }
     }
-    let joined = tokio::task::spawn_blocking(move || buses.handles().iter().try_for_each(|bus| bus.join()));
-    joined.await.context("waiting for the buses")?.context("a bus has failed")
 }

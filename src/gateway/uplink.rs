@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{VERSION, directory::Keys, following::follow};
+use super::{VERSION, directory::Keys, following::follow, units::Unit};
 use crate::{
     bus::Buses,
     clock::Clock,
@@ -40,19 +40,22 @@ pub struct Parts<'a> {
     pub perform: Performer,
 }
 
-/// Starts the uplink where the configuration has one; it ends after `stop`.
+/// Starts the uplink where the configuration has one; it ends after `stop`. Returns it, and what shows it the building.
 pub fn start(
     config: &Config,
     parts: Parts<'_>,
     stop: watch::Receiver<bool>,
-) -> Option<JoinHandle<anyhow::Result<()>>> {
+) -> Option<(JoinHandle<anyhow::Result<()>>, Unit)> {
     let mqtt = config.mqtt.as_ref()?;
+    let (panels, mut followers) = follow(parts.buses, |bus| bus.status.clone(), Buses::panels);
+    let (lines, others) = follow(parts.buses, |bus| bus.lines.clone(), line_statuses);
+    followers.extend(others);
     let handles = Handles {
         journal: parts.store.journal(),
         cache: parts.store.cache(),
         in_force: Arc::new(move || parts.keys.refresh().map_err(|error| error.to_string())),
-        panels: follow(parts.buses, |bus| bus.status.clone(), Buses::panels),
-        lines: follow(parts.buses, |bus| bus.lines.clone(), line_statuses),
+        panels,
+        lines,
         // The configuration does not change while the daemon runs; the receiver keeps the value.
         building: watch::channel(building(config)).1,
         perform: parts.perform,
@@ -61,7 +64,8 @@ pub fn start(
         sync: parts.sync,
         beat: parts.beat,
     };
-    Some(tokio::spawn(cloud::run(settings(config, mqtt), handles, stop)))
+    let uplink = tokio::spawn(cloud::run(settings(config, mqtt), handles, stop));
+    Some((uplink, Unit::tasks("the uplink's view of the buses", followers)))
 }
 
 fn settings(config: &Config, mqtt: &Mqtt) -> Settings {

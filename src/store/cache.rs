@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Now, StoreError, connect,
+    Now, StoreError,
+    connect::{self, Location},
     events::timestamp,
     health::Shared,
     readers::Readers,
@@ -318,7 +319,7 @@ pub struct Cache {
     /// Held for the length of a change: they come one at a time.
     pub(super) changing: Arc<Mutex<()>>,
     pub(super) now: Now,
-    pub(super) path: Arc<std::path::Path>,
+    pub(super) location: Arc<Location>,
 }
 
 impl std::ops::Deref for Cache {
@@ -342,17 +343,18 @@ impl Cache {
 
     /// Copies a large WAL into the database, on the caller's thread and on a connection of its own.
     pub(super) fn checkpoint(&self) {
-        let [_, wal, _] = connect::files_of(&self.path);
+        let Location::File(path) = &*self.location else { return };
+        let [_, wal, _] = connect::files_of(path);
         if std::fs::metadata(wal).is_ok_and(|wal| wal.len() > CHECKPOINT_PAGES * 4096)
-            && let Err(error) = checkpoint(&self.path)
+            && let Err(error) = checkpoint(&self.location)
         {
             tracing::warn!(%error, "cache.db: its WAL could not be copied back; tried again after the next change");
         }
     }
 }
 
-fn checkpoint(path: &std::path::Path) -> rusqlite::Result<()> {
-    let connection = connect::cache_writer(path)?;
+fn checkpoint(location: &Location) -> rusqlite::Result<()> {
+    let connection = connect::cache_writer(location)?;
     // The passive one does the work without a lock that the writer needs; the other then only cuts the file.
     for mode in ["PASSIVE", "TRUNCATE"] {
         connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))?;

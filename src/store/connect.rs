@@ -20,9 +20,82 @@ pub(super) const CHECKPOINT_PAGES: u32 = 1000;
 /// The WAL file is cut to this after a checkpoint, bytes.
 const WAL_LIMIT: u32 = 4 << 20;
 
-/// Opens `path` for the writer of the journal, creating it.
-pub(super) fn journal_writer(path: &Path, max_bytes: u64) -> rusqlite::Result<Connection> {
-    let connection = writer(path)?;
+/// Where a database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Location {
+    /// In this file.
+    File(PathBuf),
+    /// In memory, for as long as a connection to it is open.
+    Memory {
+        /// The file that it stands in for.
+        file: PathBuf,
+        /// What SQLite knows it by.
+        uri: String,
+    },
+}
+
+impl Location {
+    /// Returns a database of its own in memory, in place of `file`.
+    pub(super) fn memory(file: &Path) -> Self {
+        Self::Memory { file: file.to_path_buf(), uri: format!("file:/{}?vfs=memdb", super::new_identity()) }
+    }
+
+    /// Returns the file that it is, or stands in for.
+    pub(super) fn file(&self) -> &Path {
+        match self {
+            Self::File(file) | Self::Memory { file, .. } => file,
+        }
+    }
+
+    fn connect(&self, flags: OpenFlags) -> rusqlite::Result<Connection> {
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        match self {
+            Self::File(file) => Connection::open_with_flags(file, flags),
+            Self::Memory { uri, .. } => {
+                let create = OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_CREATE;
+                let flags = flags.difference(OpenFlags::SQLITE_OPEN_READ_ONLY);
+                Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_READ_WRITE | create)
+            }
+        }
+    }
+}
+
+/// Opens a file that cannot be written, or not where it is: with what its WAL holds, without a trace beside it.
+///
+/// # Errors
+/// It cannot be read either.
+pub(super) fn bystander(file: &Path) -> rusqlite::Result<Connection> {
+    let [database, wal, _] = files_of(file);
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let has_wal = fs::metadata(wal).is_ok_and(|wal| wal.is_file() && wal.len() > 0);
+    // Without locks and in exclusive mode SQLite keeps the index of a WAL in memory. Where there is none it would make one.
+    let how = if has_wal { "vfs=unix-none" } else { "immutable=1" };
+    let connection =
+        Connection::open_with_flags(format!("file:{}?mode=ro&{how}", escaped(&database)), flags)?;
+    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF;")?;
+    Ok(connection)
+}
+
+/// Returns a path as the URIs of SQLite have it.
+fn escaped(path: &Path) -> String {
+    use std::fmt::Write as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    path.as_os_str().as_bytes().iter().fold(String::new(), |mut uri, byte| {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                uri.push(char::from(*byte))
+            }
+            // To a String, which takes everything.
+            _ => drop(write!(uri, "%{byte:02X}")),
+        }
+        uri
+    })
+}
+
+/// Opens the database at `location` for the writer of the journal, creating it.
+pub(super) fn journal_writer(location: &Location, max_bytes: u64) -> rusqlite::Result<Connection> {
+    let connection = writer(location)?;
     connection.execute_batch(&format!(
         "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}; PRAGMA cache_size = -1024;"
     ))?;
@@ -32,20 +105,19 @@ pub(super) fn journal_writer(path: &Path, max_bytes: u64) -> rusqlite::Result<Co
     Ok(connection)
 }
 
-/// Opens `path` for the writer of the cache, creating it. Checkpoints are left to whoever applied a change, on
+/// Opens the database at `location` for the writer of the cache, creating it. Checkpoints are left to whoever applied a change, on
 /// their own thread: after 40 MB they take seconds, and the writer has events to commit.
-pub(super) fn cache_writer(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = writer(path)?;
+pub(super) fn cache_writer(location: &Location) -> rusqlite::Result<Connection> {
+    let connection = writer(location)?;
     connection.execute_batch(
         "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -1024;",
     )?;
     Ok(connection)
 }
 
-/// Opens `path` for reading only, with a page cache of `cache_kib`.
-pub(super) fn reader(path: &Path, cache_kib: u32) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+/// Opens the database at `location` for reading only, with a page cache of `cache_kib`.
+pub(super) fn reader(location: &Location, cache_kib: u32) -> rusqlite::Result<Connection> {
+    let connection = location.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     common(&connection)?;
     connection.execute_batch(&format!("PRAGMA cache_size = -{cache_kib};"))?;
     // Without the stability guarantee a cached statement is planned anew whenever its bound values change, which
@@ -56,14 +128,18 @@ pub(super) fn reader(path: &Path, cache_kib: u32) -> rusqlite::Result<Connection
 
 /// SQLite's own check; `Some` says what it found wrong. Its page cache, full of the whole file by then, is given
 /// back: at rest a writer needs a few pages.
-pub(super) fn damage(connection: &Connection) -> Option<String> {
+///
+/// # Errors
+/// The file cannot be read: that says nothing of what it holds.
+pub(super) fn damage(connection: &Connection) -> rusqlite::Result<Option<String>> {
     let verdict = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     // A cache that stays full costs memory and nothing else.
     let _ = connection.execute_batch("PRAGMA shrink_memory");
     match verdict {
-        Ok(verdict) if verdict == "ok" => None,
-        Ok(verdict) => Some(verdict.replace('\n', " ")),
-        Err(error) => Some(error.to_string()),
+        Ok(verdict) if verdict == "ok" => Ok(None),
+        Ok(verdict) => Ok(Some(verdict.replace('\n', " "))),
+        Err(error) if is_damage(&error) => Ok(Some(error.to_string())),
+        Err(error) => Err(error),
     }
 }
 
@@ -97,9 +173,11 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn writer(path: &Path) -> rusqlite::Result<Connection> {
+fn writer(location: &Location) -> rusqlite::Result<Connection> {
     // SQLite gives its -wal and -shm files the mode of the database, so this one decides for all three.
-    if let Err(error) = private_file(path) {
+    if let Location::File(path) = location
+        && let Err(error) = private_file(path)
+    {
         return Err(rusqlite::Error::SqliteFailure(
             rusqlite::ffi::Error::new(match error.kind() {
                 io::ErrorKind::StorageFull => rusqlite::ffi::SQLITE_FULL,
@@ -108,8 +186,7 @@ fn writer(path: &Path) -> rusqlite::Result<Connection> {
             Some(error.to_string()),
         ));
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = location.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     common(&connection)?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     connection.query_row(&format!("PRAGMA journal_size_limit = {WAL_LIMIT}"), [], |_| Ok(()))?;

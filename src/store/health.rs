@@ -8,7 +8,7 @@ use std::sync::{
 
 use tokio::sync::watch;
 
-use super::{CacheState, Position};
+use super::{CacheState, Position, Without};
 
 /// How the store is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,14 +19,16 @@ pub struct StoreHealth {
     pub disk_full: bool,
     /// Events that were lost since the start because the queue was full.
     pub lost: u64,
+    /// What could not be used when the store was opened.
+    pub without: Vec<Without>,
 }
 
-/// What the writer thread and all handles share.
+/// What the writer threads and all handles share.
 pub(super) struct Shared {
     pub(super) position: watch::Sender<Position>,
     pub(super) cache: watch::Sender<CacheState>,
     pub(super) health: watch::Sender<StoreHealth>,
-    /// Set to end the writer thread.
+    /// Set to end the writer threads.
     pub(super) stop: watch::Sender<bool>,
     pub(super) online: AtomicBool,
     /// Lost since the last report of it in the journal.
@@ -36,12 +38,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(position: Position, cache: CacheState) -> Self {
+    pub(super) fn new(position: Position, cache: CacheState, health: StoreHealth) -> Self {
         Self {
             cursor: Mutex::new((Arc::clone(&position.journal), position.delivered)),
             position: watch::Sender::new(position),
             cache: watch::Sender::new(cache),
-            health: watch::Sender::new(StoreHealth::default()),
+            health: watch::Sender::new(health),
             stop: watch::Sender::new(false),
             online: AtomicBool::new(false),
             unreported: AtomicU64::new(0),

@@ -1,10 +1,9 @@
 //! Everything that outlives the process: the journal of events and the cache of flats, in SQLite.
 //!
 //! ```text
-//! Journal::append ─► bounded queue ─┐                          ┌─► journal.db  (WAL, synchronous=FULL)
-//!                                   ├─► one writer thread ─────┤
-//! Cache::import ───► bounded queue ─┘                          └─► cache.db    (WAL, NORMAL)
-//! JournalReader, CacheReader ◄────── read-only connections ◄───────┘
+//! Journal::append ─► bounded queue ─► its writer thread ─► journal.db  (WAL, synchronous=FULL)
+//! Cache::import ───► bounded queue ─► its writer thread ─► cache.db    (WAL, NORMAL)
+//! JournalReader, CacheReader ◄────── read-only connections ◄───┘
 //! ```
 //! Invariants:
 //! - `journal.db` cannot be had again: what is told to be written is synced. `cache.db` can: a bad one is deleted,
@@ -28,6 +27,7 @@ mod open;
 mod readers;
 mod salvage;
 mod schema;
+mod stand_in;
 mod writer;
 
 use std::{
@@ -46,7 +46,7 @@ pub use import::{FlatProblem, ImportError, ImportReport, RefusedFlat};
 pub use journal::{AppendError, Journal};
 pub use lines::{LineChanges, LineRecord};
 pub use lists::{KeyFilter, Page};
-pub use open::{OpenReport, ReadOnlyStore};
+pub use open::{OpenReport, ReadOnlyStore, Without};
 pub use salvage::Salvage;
 
 use crate::domain::Stamp;
@@ -132,21 +132,59 @@ pub enum StoreError {
     Stopped,
 }
 
-/// The open databases and their writer thread. Dropping it shuts it down.
+/// The threads that write.
+struct Writers {
+    shared: Arc<health::Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Writers {
+    fn and(mut self, thread: JoinHandle<()>) -> Self {
+        self.threads.push(thread);
+        self
+    }
+
+    fn stop(&mut self) {
+        self.shared.stop.send_replace(true);
+        for thread in self.threads.drain(..) {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                tracing::error!("the writer of the {name} has panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Writers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The open databases and their writer threads. Dropping it shuts it down.
 pub struct Store {
     journal: Journal,
     cache: Cache,
     time_floor: Option<Stamp>,
-    writer: Option<JoinHandle<()>>,
+    writers: Writers,
     /// Holds the lock on the directory.
-    _lock: std::fs::File,
+    _lock: Option<std::fs::File>,
 }
 
 impl Store {
     /// Opens the databases of `options.dir`, creating, migrating, checking and repairing them as needed; the report
     /// says what had to be done. Blocks for the time of the check.
     pub fn open(options: StoreOptions) -> Result<(Self, OpenReport), StoreError> {
-        open::open(options)
+        open::open(options, open::Policy::Strict)
+    }
+
+    /// As [`Store::open`], but a database that cannot be opened or written, or is of a newer version, keeps no door shut: what can
+    /// be read of it, or an empty one, stands in for it in memory, and [`StoreHealth::without`] says so.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`]; any other where not even memory can be used.
+    pub fn open_doors_first(options: StoreOptions) -> Result<(Self, OpenReport), StoreError> {
+        open::open(options, open::Policy::DoorsFirst)
     }
 
     /// Opens the databases of `dir` for reading beside or without a daemon.
@@ -169,25 +207,15 @@ impl Store {
         self.time_floor.clone()
     }
 
-    /// Commits what is queued, copies the WAL back, and ends the writer thread. Blocks until that is done. Handles
+    /// Returns the name of the database whose writer has ended although nobody told it to: it has panicked.
+    pub fn ended_writer(&self) -> Option<&str> {
+        self.writers.threads.iter().find(|thread| thread.is_finished())?.thread().name()
+    }
+
+    /// Commits what is queued, copies the WALs back, and ends the writer threads. Blocks until that is done. Handles
     /// that are still about get [`AppendError::Stopped`]; their reads go on.
     pub fn shutdown(mut self) {
-        self.stop();
-    }
-
-    fn stop(&mut self) {
-        self.journal.shared.stop.send_replace(true);
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
-            tracing::error!("the writer thread of the store has panicked");
-        }
-    }
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        self.stop();
+        self.writers.stop();
     }
 }
 

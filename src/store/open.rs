@@ -1,25 +1,27 @@
 //! Opening the store: locks, checks, repairs, and the writer thread.
 
 use std::{
+    fmt,
     fs::{self, OpenOptions},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    thread,
 };
 
 use rusqlite::{Connection, OptionalExtension, config::DbConfig};
 use tokio::sync::mpsc;
 
 use super::{
-    Cache, CacheReader, Journal, JournalReader, Salvage, Store, StoreError, StoreOptions, cache, connect,
+    Cache, CacheReader, Journal, JournalReader, Salvage, Store, StoreError, StoreHealth, StoreOptions,
+    Writers, cache,
+    connect::{self, Location},
     events,
     health::Shared,
     readers::Readers,
     salvage,
     schema::{self, MigrateError},
-    unsigned,
-    writer::{self, Ballast, Writer, WriterParts},
+    stand_in, unsigned,
+    writer::{self, Ballast, CacheWriter, JournalParts, JournalWriter, SpawnError},
 };
 use crate::domain::{ClockQuality, Stamp};
 
@@ -51,6 +53,32 @@ pub struct OpenReport {
     pub cache_remade: Option<String>,
     /// The journal was damaged.
     pub salvage: Option<Salvage>,
+    /// What could not be used, and what is done without it; only where doors come first.
+    pub without: Vec<Without>,
+}
+
+/// Something of the state directory that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Without {
+    /// Why not, with the file's name.
+    pub cause: String,
+    /// What is done in its place.
+    pub instead: String,
+}
+
+impl fmt::Display for Without {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.cause, self.instead)
+    }
+}
+
+/// What becomes of a database that cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Policy {
+    /// It is an error.
+    Strict,
+    /// Something stands in for it.
+    DoorsFirst,
 }
 
 /// The databases, open for reading only.
@@ -71,9 +99,9 @@ impl ReadOnlyStore {
     }
 }
 
-struct Paths {
-    journal: PathBuf,
-    cache: PathBuf,
+pub(super) struct Paths {
+    pub(super) journal: PathBuf,
+    pub(super) cache: PathBuf,
     lock: PathBuf,
     ballast: PathBuf,
 }
@@ -89,11 +117,24 @@ impl Paths {
     }
 }
 
-pub(super) fn open(options: StoreOptions) -> Result<(Store, OpenReport), StoreError> {
+/// A database that is open for its writer.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) location: Location,
+}
+
+pub(super) fn open(options: StoreOptions, policy: Policy) -> Result<(Store, OpenReport), StoreError> {
     let paths = Paths::of(&options.dir);
-    let lock = lock(&paths.lock, &options.dir)?;
-    let mut ballast = Ballast::new(paths.ballast.clone());
     let mut report = OpenReport::default();
+    let lock = match lock(&paths.lock, &options.dir) {
+        Err(error @ StoreError::File { .. }) if policy == Policy::DoorsFirst => {
+            let instead = "nothing but the control socket keeps a second daemon off".to_owned();
+            report.without.push(Without { cause: error.to_string(), instead });
+            None
+        }
+        lock => Some(lock?),
+    };
+    let mut ballast = Ballast::new(paths.ballast.clone());
     let max_events = options.max_events.max(MIN_EVENTS);
     let max_bytes = options
         .max_journal_bytes
@@ -104,31 +145,39 @@ pub(super) fn open(options: StoreOptions) -> Result<(Store, OpenReport), StoreEr
         // SQLite needs a little room for its files beside the database even to read it.
         Err(StoreError::Open { source, .. }) if connect::is_full(&source) && ballast.release() => {
             disk_full = true;
-            open_journal(&paths.journal, max_bytes, &options, &mut report)?
+            open_journal(&paths.journal, max_bytes, &options, &mut report)
         }
-        result => result?,
+        result => result,
     };
-    let cache = open_cache(&paths.cache, &mut report)?;
+    let journal = match (journal, policy) {
+        (Err(error), Policy::DoorsFirst) => {
+            stand_in::journal(&paths.journal, max_bytes, &options, error, &mut report)?
+        }
+        (opened, _) => opened?,
+    };
+    let cache = match (open_cache(&paths.cache, &mut report), policy) {
+        (Err(error), Policy::DoorsFirst) => stand_in::cache(&paths.cache, &options.now, error, &mut report)?,
+        (opened, _) => opened?,
+    };
     let opening = |file: &Path| {
         let file = file.to_path_buf();
         move |source| StoreError::Open { file, source }
     };
-    let time_floor = time_floor(&journal).map_err(opening(&paths.journal))?;
+    let time_floor = time_floor(&journal.connection).map_err(opening(&paths.journal))?;
     let shared = Arc::new(Shared::new(
-        events::position(&journal).map_err(opening(&paths.journal))?,
-        cache::state(&cache).map_err(opening(&paths.cache))?,
+        events::position(&journal.connection).map_err(opening(&paths.journal))?,
+        cache::state(&cache.connection).map_err(opening(&paths.cache))?,
+        StoreHealth { without: report.without.clone(), ..StoreHealth::default() },
     ));
-    let readers = open_readers(&paths)?;
+    let readers = open_readers(&journal.location, &cache.location)?;
 
     // Full: events are counted as lost (see `Journal::append`), other messages wait.
     let (journal_sender, journal_queue) = mpsc::channel(JOURNAL_QUEUE);
     // Full: the change waits for the writer.
     let (cache_sender, cache_queue) = mpsc::channel(CACHE_QUEUE);
-    let parts = WriterParts {
-        journal,
-        cache,
-        journal_queue,
-        cache_queue,
+    let parts = JournalParts {
+        journal: journal.connection,
+        queue: journal_queue,
         shared: Arc::clone(&shared),
         ballast,
         now: Arc::clone(&options.now),
@@ -137,7 +186,16 @@ pub(super) fn open(options: StoreOptions) -> Result<(Store, OpenReport), StoreEr
         alone: options.alone,
         disk_full,
     };
-    let writer = spawn(parts, &paths.journal)?;
+    let writers = Writers {
+        shared: Arc::clone(&shared),
+        threads: vec![
+            writer::spawn("journal", || JournalWriter::new(parts), JournalWriter::run)
+                .map_err(starting(&paths.journal))?,
+        ],
+    };
+    let cache_writer = CacheWriter::new(cache.connection, cache_queue, Arc::clone(&shared));
+    let writers = writers
+        .and(writer::spawn("cache", || Ok(cache_writer), CacheWriter::run).map_err(starting(&paths.cache))?);
     let store = Store {
         journal: Journal { reader: readers.journal, shared: Arc::clone(&shared), queue: journal_sender },
         cache: Cache {
@@ -146,10 +204,10 @@ pub(super) fn open(options: StoreOptions) -> Result<(Store, OpenReport), StoreEr
             queue: cache_sender,
             changing: Arc::new(Mutex::new(())),
             now: options.now,
-            path: paths.cache.into(),
+            location: cache.location.into(),
         },
         time_floor,
-        writer: Some(writer),
+        writers,
         _lock: lock,
     };
     Ok((store, report))
@@ -158,7 +216,7 @@ pub(super) fn open(options: StoreOptions) -> Result<(Store, OpenReport), StoreEr
 pub(super) fn open_read_only(dir: &Path) -> Result<ReadOnlyStore, StoreError> {
     let paths = Paths::of(dir);
     for (file, known) in [(&paths.journal, schema::JOURNAL.len()), (&paths.cache, schema::CACHE.len())] {
-        let version = connect::reader(file, 64)
+        let version = connect::reader(&Location::File(file.clone()), 64)
             .and_then(|connection| {
                 connection.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0))
             })
@@ -168,15 +226,15 @@ pub(super) fn open_read_only(dir: &Path) -> Result<ReadOnlyStore, StoreError> {
             return Err(StoreError::TooNew { file: file.clone(), found, known });
         }
     }
-    open_readers(&paths)
+    open_readers(&Location::File(paths.journal), &Location::File(paths.cache))
 }
 
-fn open_readers(paths: &Paths) -> Result<ReadOnlyStore, StoreError> {
+fn open_readers(journal: &Location, cache: &Location) -> Result<ReadOnlyStore, StoreError> {
     let (journals, journal_kib) = JOURNAL_READERS;
     let (caches, cache_kib) = CACHE_READERS;
     Ok(ReadOnlyStore {
-        journal: JournalReader { readers: Arc::new(Readers::open(&paths.journal, journals, journal_kib)?) },
-        cache: CacheReader { readers: Arc::new(Readers::open(&paths.cache, caches, cache_kib)?) },
+        journal: JournalReader { readers: Arc::new(Readers::open(journal, journals, journal_kib)?) },
+        cache: CacheReader { readers: Arc::new(Readers::open(cache, caches, cache_kib)?) },
     })
 }
 
@@ -197,34 +255,38 @@ fn lock(path: &Path, dir: &Path) -> Result<fs::File, StoreError> {
     }
 }
 
-fn open_journal(
+pub(super) fn open_journal(
     path: &Path,
     max_bytes: u64,
     options: &StoreOptions,
     report: &mut OpenReport,
-) -> Result<Connection, StoreError> {
+) -> Result<Opened, StoreError> {
     salvage::finish(path)?;
+    let location = Location::File(path.to_path_buf());
     let prepare = |connection: Connection, created: &mut bool| {
         *created = schema::migrate(&connection, path, schema::JOURNAL)?;
         writer::found(&connection, (options.now)().time)?;
         Ok(connection)
     };
-    let open = || connect::journal_writer(path, max_bytes);
-    match open_checked(path, open, |connection| prepare(connection, &mut report.journal_created))? {
-        Opened::Sound(connection) => Ok(connection),
-        Opened::Damaged(cause) => {
-            report.salvage = Some(salvage::salvage(path, cause, &options.now)?);
-            open().map_err(|source| StoreError::Open { file: path.to_path_buf(), source })
-        }
-    }
+    let open = || connect::journal_writer(&location, max_bytes);
+    let connection =
+        match open_checked(path, open, |connection| prepare(connection, &mut report.journal_created))? {
+            Checked::Sound(connection) => connection,
+            Checked::Damaged(cause) => {
+                report.salvage = Some(salvage::salvage(path, cause, &options.now)?);
+                open().map_err(|source| StoreError::Open { file: path.to_path_buf(), source })?
+            }
+        };
+    Ok(Opened { connection, location })
 }
 
-fn open_cache(path: &Path, report: &mut OpenReport) -> Result<Connection, StoreError> {
+pub(super) fn open_cache(path: &Path, report: &mut OpenReport) -> Result<Opened, StoreError> {
     let mut created = false;
+    let location = Location::File(path.to_path_buf());
     let mut open = || {
         open_checked(
             path,
-            || connect::cache_writer(path),
+            || connect::cache_writer(&location),
             |connection| {
                 created = schema::migrate(&connection, path, schema::CACHE)?;
                 Ok(connection)
@@ -232,14 +294,14 @@ fn open_cache(path: &Path, report: &mut OpenReport) -> Result<Connection, StoreE
         )
     };
     let connection = match open()? {
-        Opened::Sound(connection) => connection,
-        Opened::Damaged(cause) => {
+        Checked::Sound(connection) => connection,
+        Checked::Damaged(cause) => {
             let removing = |source| StoreError::File { doing: "delete", file: path.to_path_buf(), source };
             connect::remove(path).map_err(removing)?;
             report.cache_remade = Some(cause);
             match open()? {
-                Opened::Sound(connection) => connection,
-                Opened::Damaged(_) => {
+                Checked::Sound(connection) => connection,
+                Checked::Damaged(_) => {
                     return Err(StoreError::Open {
                         file: path.to_path_buf(),
                         source: rusqlite::Error::InvalidPath(path.to_path_buf()),
@@ -249,10 +311,10 @@ fn open_cache(path: &Path, report: &mut OpenReport) -> Result<Connection, StoreE
         }
     };
     report.cache_created = created && report.cache_remade.is_none();
-    Ok(connection)
+    Ok(Opened { connection, location })
 }
 
-enum Opened {
+enum Checked {
     Sound(Connection),
     Damaged(String),
 }
@@ -261,21 +323,21 @@ fn open_checked(
     path: &Path,
     open: impl FnOnce() -> rusqlite::Result<Connection>,
     prepare: impl FnOnce(Connection) -> Result<Connection, MigrateError>,
-) -> Result<Opened, StoreError> {
+) -> Result<Checked, StoreError> {
     let filled = fs::metadata(path).is_ok_and(|file| file.len() > 0);
     let result = open().map_err(MigrateError::from).and_then(|connection| {
-        if filled && let Some(cause) = connect::damage(&connection) {
+        if filled && let Some(cause) = connect::damage(&connection)? {
             // What lies in the WAL must not be written into a damaged database.
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-            return Ok(Opened::Damaged(cause));
+            return Ok(Checked::Damaged(cause));
         }
-        prepare(connection).map(Opened::Sound)
+        prepare(connection).map(Checked::Sound)
     });
     match result {
-        Ok(opened) => Ok(opened),
+        Ok(checked) => Ok(checked),
         Err(MigrateError::TooNew(error)) => Err(error),
         Err(MigrateError::Sqlite(error)) if connect::is_damage(&error) => {
-            Ok(Opened::Damaged(error.to_string()))
+            Ok(Checked::Damaged(error.to_string()))
         }
         Err(MigrateError::Sqlite(source)) => Err(StoreError::Open { file: path.to_path_buf(), source }),
     }
@@ -294,16 +356,10 @@ fn time_floor(journal: &Connection) -> rusqlite::Result<Option<Stamp>> {
         .optional()
 }
 
-fn spawn(parts: WriterParts, journal: &Path) -> Result<thread::JoinHandle<()>, StoreError> {
-    let starting =
-        |source| StoreError::File { doing: "start the writer of", file: journal.to_path_buf(), source };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(starting)?;
-    let writer = {
-        let _entered = runtime.enter();
-        Writer::new(parts).map_err(|source| StoreError::Open { file: journal.to_path_buf(), source })?
-    };
-    thread::Builder::new()
-        .name("store".to_owned())
-        .spawn(move || runtime.block_on(writer.run()))
-        .map_err(starting)
+fn starting(file: &Path) -> impl FnOnce(SpawnError) -> StoreError {
+    let file = file.to_path_buf();
+    move |error| match error {
+        SpawnError::Thread(source) => StoreError::File { doing: "start the writer of", file, source },
+        SpawnError::Sqlite(source) => StoreError::Open { file, source },
+    }
 }

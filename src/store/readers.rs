@@ -1,33 +1,33 @@
 //! Read-only connections: a few held ones for short look-ups, new ones for long walks.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{
-        Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Mutex, MutexGuard, PoisonError, TryLockError,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use rusqlite::Connection;
 
-use super::{StoreError, connect};
+use super::{
+    StoreError,
+    connect::{self, Location},
+};
 
 /// Held connections to one database. A look-up takes microseconds, so as many as there are cores suffice.
 pub(super) struct Readers {
-    path: PathBuf,
+    location: Location,
     cache_kib: u32,
     held: Vec<Mutex<Connection>>,
     turn: AtomicUsize,
 }
 
 impl Readers {
-    /// Opens `count` connections to `path`, each with a page cache of `cache_kib`.
-    pub(super) fn open(path: &Path, count: usize, cache_kib: u32) -> Result<Self, StoreError> {
+    /// Opens `count` connections to `location`, each with a page cache of `cache_kib`.
+    pub(super) fn open(location: &Location, count: usize, cache_kib: u32) -> Result<Self, StoreError> {
         let held = (0..count.max(1))
-            .map(|_| connect::reader(path, cache_kib).map(Mutex::new))
+            .map(|_| connect::reader(location, cache_kib).map(Mutex::new))
             .collect::<Result<_, _>>()
-            .map_err(|source| StoreError::Open { file: path.to_path_buf(), source })?;
-        Ok(Self { path: path.to_path_buf(), cache_kib, held, turn: AtomicUsize::new(0) })
+            .map_err(|source| StoreError::Open { file: location.file().to_path_buf(), source })?;
+        Ok(Self { location: location.clone(), cache_kib, held, turn: AtomicUsize::new(0) })
     }
 
     /// A short look-up on a held connection.
@@ -44,7 +44,7 @@ impl Readers {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let walk = || {
-            let connection = connect::reader(&self.path, self.cache_kib)?;
+            let connection = connect::reader(&self.location, self.cache_kib)?;
             connection.execute_batch("BEGIN")?;
             read(&connection)
         };
@@ -64,6 +64,6 @@ impl Readers {
     }
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {
-        StoreError::Read { file: self.path.clone(), source }
+        StoreError::Read { file: self.location.file().to_path_buf(), source }
     }
 }

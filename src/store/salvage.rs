@@ -14,7 +14,12 @@ use std::{
 use rusqlite::{Connection, params};
 use serde_json::value::RawValue;
 
-use super::{Now, StoreError, connect, events::timestamp, new_identity, schema, sql, unsigned};
+use super::{
+    Now, StoreError,
+    connect::{self, Location},
+    events::timestamp,
+    new_identity, schema, sql, unsigned,
+};
 use crate::domain::{ClockQuality, EventBody, event::JournalPruned};
 
 /// Damaged journals that are kept.
@@ -53,21 +58,14 @@ pub(super) fn salvage(journal: &Path, cause: String, now: &Now) -> Result<Salvag
         move |source| StoreError::File { doing, file, source }
     };
     connect::remove(&making).map_err(file_error("clear the way for a new"))?;
-    let set_aside = free_name(journal, now);
+    let set_aside = free_name(journal, "damaged", now);
     let mut salvage = Salvage { cause, set_aside, old_journal: None, saved: 0, lost: None };
     fill(&making, journal, &mut salvage, now)
         .map_err(|source| StoreError::Write { file: making.clone(), source })?;
     // From here on the new journal is whole: `finish` can do the rest after a power cut too.
     let made = made(journal);
     fs::rename(&making, &made).map_err(file_error("replace"))?;
-    for (from, to) in connect::files_of(journal).into_iter().zip(connect::files_of(&salvage.set_aside)) {
-        match fs::rename(&from, &to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(file_error("set aside the damaged")(error));
-            }
-            _ => {}
-        }
-    }
+    move_aside(journal, &salvage.set_aside).map_err(file_error("set aside the damaged"))?;
     finish(journal)?;
     forget_old(journal);
     Ok(salvage)
@@ -96,13 +94,25 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn free_name(journal: &Path, now: &Now) -> PathBuf {
+/// Returns a name beside `database` that is not taken yet, for what it was: `journal.db.damaged-20261128T220000Z`.
+pub(super) fn free_name(database: &Path, what: &str, now: &Now) -> PathBuf {
     let time = now().time.strftime("%Y%m%dT%H%M%SZ").to_string();
     let name = |number: u32| match number {
-        0 => with_suffix(journal, &format!(".damaged-{time}")),
-        _ => with_suffix(journal, &format!(".damaged-{time}-{number}")),
+        0 => with_suffix(database, &format!(".{what}-{time}")),
+        _ => with_suffix(database, &format!(".{what}-{time}-{number}")),
     };
     (0..).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0))
+}
+
+/// Moves a database with its files.
+pub(super) fn move_aside(database: &Path, to: &Path) -> io::Result<()> {
+    for (from, to) in connect::files_of(database).into_iter().zip(connect::files_of(to)) {
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Deletes all but the newest damaged journals; what cannot be deleted stays.
@@ -131,7 +141,7 @@ fn forget_old(journal: &Path) {
 
 /// Makes the new journal at `path`.
 fn fill(path: &Path, damaged: &Path, salvage: &mut Salvage, now: &Now) -> rusqlite::Result<()> {
-    let new = connect::journal_writer(path, u64::MAX)?;
+    let new = connect::journal_writer(&Location::File(path.to_path_buf()), u64::MAX)?;
     schema::migrate(&new, path, schema::JOURNAL).map_err(|error| match error {
         schema::MigrateError::Sqlite(error) => error,
         // A file made a moment ago has no schema at all.
@@ -143,7 +153,8 @@ fn fill(path: &Path, damaged: &Path, salvage: &mut Salvage, now: &Now) -> rusqli
         params![new_identity(), stamp.time.as_millisecond()],
     )?;
     // Where not even this succeeds there is nothing to save, and SQLite refuses everything asked of an empty stand-in.
-    let old = connect::reader(damaged, 1024).or_else(|_| Connection::open_in_memory())?;
+    let old = connect::reader(&Location::File(damaged.to_path_buf()), 1024)
+        .or_else(|_| Connection::open_in_memory())?;
     let cursor = old
         .query_row("SELECT id, delivered FROM journal", [], |row| {
             Ok((row.get::<_, String>(0)?, unsigned(row.get(1)?)))

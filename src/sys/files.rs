@@ -37,6 +37,15 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Opens an empty file in `dir` that has no name and ends with its handle: not even a power cut leaves it behind. Blocks on
+/// the disk.
+///
+/// # Errors
+/// As the system says; not every file system has such files.
+pub fn nameless(dir: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(dir)
+}
+
 /// Makes a directory of mode 0700 where there is none, so that it outlives a power cut: else all that is synced in it
 /// would go with its name. Blocks on the disk.
 ///

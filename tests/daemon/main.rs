@@ -15,7 +15,9 @@ mod modbus_panels;
 mod ports;
 mod rogue;
 mod roll_back;
+mod sick;
 mod signed;
+mod stalled;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;

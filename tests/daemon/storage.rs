@@ -1,9 +1,6 @@
 //! A disk that is full, a store that fails: doors open, what is known is told, and it can be seen.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
 use intercom_gateway::clock;
 
@@ -11,6 +8,7 @@ use crate::support::{
     Daemon, Events, Site,
     flats::{self, KNOWN},
     lines::PATIENCE,
+    mount::Mount,
     simulated::Panels,
     site::ENTRANCE,
 };
@@ -93,9 +91,8 @@ fn a_store_that_fails_stops_no_door_and_loses_nothing() {
 #[test]
 fn a_full_disk_stops_no_door() {
     let site = site();
-    let Some(_disk) = SmallDisk::mount(site.state_dir()) else {
-        eprintln!("a small file system cannot be mounted here (not root): the full disk is not tried");
-        return;
+    let Some(_disk) = Mount::small(&site.state_dir()) else {
+        return crate::support::not_run("the daemon on a full disk");
     };
     site.import(57, &[flats::known()]).ok();
     let panels = Panels::start(&site, false);
@@ -115,26 +112,6 @@ fn a_full_disk_stops_no_door() {
     panels.card("entrance-1", "0BADCAFE");
     events.wait("a card of the time after it", |event| event["data"]["raw"] == "0BADCAFE");
     daemon.stop();
-}
-
-/// A file system of 32 MiB, unmounted at the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: PathBuf) -> Option<Self> {
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=32m,mode=0700", "tmpfs"])
-            .arg(&at)
-            .output();
-        mount.is_ok_and(|mount| mount.status.success()).then_some(Self(at))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a daemon of a failed test may still be there.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 fn fill(path: &Path) {

@@ -66,3 +66,13 @@ fn systemd_hears_of_start_state_life_and_end() {
     manager.wait(|line| line == "STOPPING=1");
     daemon.stop();
 }
+
+#[test]
+fn a_hang_up_ends_nothing_and_says_what_to_do() {
+    let site = Site::new("");
+    let mut daemon = Daemon::start(&site);
+    daemon.signal(Signal::SIGHUP);
+    daemon.log.wait("the advice", |line| line.contains("SIGHUP").then_some(()));
+    daemon.health();
+    daemon.stop();
+}

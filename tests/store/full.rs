@@ -45,7 +45,7 @@ impl SmallDisk {
         match mounted {
             Ok(status) if status.success() => Some(Self(dir)),
             _ => {
-                eprintln!("NOT TESTED: a full disk, for this user may not mount a tmpfs");
+                crate::not_run::not_run("the store on a full disk: mounting a tmpfs needs root");
                 None
             }
         }

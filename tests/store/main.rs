@@ -8,6 +8,8 @@ mod full;
 mod import;
 mod journal;
 mod lines;
+#[path = "../support/not_run.rs"]
+mod not_run;
 
 use std::{
     path::Path,

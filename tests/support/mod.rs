@@ -14,6 +14,8 @@ pub mod flats;
 pub mod libosdp;
 pub mod lines;
 pub mod mosquitto;
+pub mod mount;
+pub mod not_run;
 pub mod peers;
 pub mod pymodbus;
 pub mod rogue;
@@ -22,4 +24,5 @@ pub mod site;
 
 pub use daemon::Daemon;
 pub use lines::{Events, Lines};
+pub use not_run::not_run;
 pub use site::Site;

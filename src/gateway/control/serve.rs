@@ -1,14 +1,22 @@
 //! The daemon's end of the control socket.
 
-use std::{io, net::Shutdown, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+    net::Shutdown,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout,
 };
 
-use super::{LONGEST_REQUEST, ListedToken, Reply, Request};
+use super::{LONGEST_REQUEST, ListedToken, Reply, Request, listen};
 use crate::{
     api::Tokens,
     bus::Buses,
@@ -16,14 +24,23 @@ use crate::{
     domain::{EventBody, Name, Occurrence, event::SyncApplied},
     gateway::{directory::Keys, reports},
     store::{Cache, Journal},
+    sys::files::nameless,
 };
 
+/// How often a socket that could not be made is tried again.
+const RETRY: Duration = Duration::from_secs(10);
 /// Commands served at once; more wait. An installer has two hands.
 const CONNECTIONS: usize = 16;
+/// Callers that follow the journal, besides: they stay, and take no place from a command.
+const FOLLOWERS: usize = 8;
+/// A caller that neither gives nor takes a byte for so long is given up.
+const STALLED: Duration = Duration::from_secs(30);
 /// How long a caller may take to say what it wants.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long `panel pair` keeps the door to the default key open (contract §1).
 const PAIRING_TIME: Duration = Duration::from_secs(600);
+/// Most bytes of a document to import: a hundred times what 100,000 keys take.
+const LARGEST_DOCUMENT: u64 = 1 << 30;
 /// Events read from the journal at once.
 const JOURNAL_BATCH: usize = 256;
 
@@ -31,6 +48,7 @@ const JOURNAL_BATCH: usize = 256;
 #[derive(Clone)]
 pub struct Control {
     pub(crate) gateway: Name,
+    pub(crate) state_dir: PathBuf,
     pub(crate) intercoms: Vec<u64>,
     pub(crate) journal: Journal,
     pub(crate) cache: Cache,
@@ -42,19 +60,38 @@ pub struct Control {
 }
 
 impl Control {
-    /// Serves callers for the life of the daemon.
-    pub async fn serve(self, listener: UnixListener) {
+    /// Serves callers at `path` for the life of the daemon; `trouble` tells why they are not served. A socket that cannot be made
+    /// is tried again.
+    pub async fn serve(self, path: &Path, trouble: watch::Sender<Option<String>>) {
+        loop {
+            match listen(path) {
+                Ok(listener) => {
+                    trouble.send_replace(None);
+                    return self.serve_at(listener).await;
+                }
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    if trouble.send_replace(Some(error.clone())).as_ref() != Some(&error) {
+                        tracing::error!("{error}; tried again every {} s", RETRY.as_secs());
+                    }
+                }
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn serve_at(self, listener: UnixListener) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let followers = Arc::new(Semaphore::new(FOLLOWERS));
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let control = self.clone();
+                    let (control, followers) = (self.clone(), followers.clone());
                     tokio::spawn(async move {
-                        if let Err(error) = control.answer(stream).await {
+                        if let Err(error) = control.answer(stream, place, followers).await {
                             tracing::debug!(%error, "a caller at the control socket went away");
                         }
-                        drop(place);
                     });
                 }
                 Err(error) => {
@@ -65,8 +102,13 @@ impl Control {
         }
     }
 
-    async fn answer(self, mut stream: UnixStream) -> io::Result<()> {
-        let request = match tokio::time::timeout(REQUEST_TIMEOUT, read_request(&mut stream)).await {
+    async fn answer(
+        self,
+        mut stream: UnixStream,
+        place: OwnedSemaphorePermit,
+        followers: Arc<Semaphore>,
+    ) -> io::Result<()> {
+        let request = match timeout(REQUEST_TIMEOUT, read_request(&mut stream)).await {
             Ok(Ok(request)) => request,
             Ok(Err(error)) => return reply(&mut stream, &Reply::Error(error.to_string())).await,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
@@ -78,7 +120,17 @@ impl Control {
             }
             Request::Import => self.import(stream).await,
             Request::Export => self.export(stream).await,
-            Request::Journal { from, follow } => self.send_journal(stream, from, follow).await,
+            Request::Journal { from, follow: true } => {
+                drop(place);
+                match followers.try_acquire_owned() {
+                    Ok(_follower) => self.send_journal(stream, from, true).await,
+                    Err(_) => {
+                        let full = format!("{FOLLOWERS} others follow the journal already: end one of them");
+                        reply(&mut stream, &Reply::Error(full)).await
+                    }
+                }
+            }
+            Request::Journal { from, follow: false } => self.send_journal(stream, from, false).await,
             Request::Pair { panel } => {
                 let answer = self.pair(&panel).await;
                 reply(&mut stream, &answer).await
@@ -115,11 +167,14 @@ impl Control {
     async fn import(self, stream: UnixStream) -> io::Result<()> {
         let stream = stream.into_std()?;
         stream.set_nonblocking(false)?;
+        stream.set_read_timeout(Some(STALLED))?;
         let source = stream.try_clone()?;
         let control = self.clone();
         let imported = tokio::task::spawn_blocking(move || {
+            // All of it is here before the cache is touched: a caller that stalls holds up no revocation.
+            let document = spool(source, &control.state_dir).map_err(|error| error.to_string())?;
             let report =
-                control.cache.import(source, &control.intercoms).map_err(|error| error.to_string())?;
+                control.cache.import(document, &control.intercoms).map_err(|error| error.to_string())?;
             // In force for the next swipe: the caller hears of success only then.
             control.keys.refresh().map_err(|error| error.to_string())?;
             Ok::<_, String>(report)
@@ -148,6 +203,7 @@ impl Control {
         reply(&mut stream, &Reply::Ok(serde_json::Value::Null)).await?;
         let stream = stream.into_std()?;
         stream.set_nonblocking(false)?;
+        stream.set_write_timeout(Some(STALLED))?;
         let cache = self.cache.reader();
         let written = tokio::task::spawn_blocking(move || cache.export(&mut io::BufWriter::new(stream)));
         match written.await {
@@ -170,7 +226,7 @@ impl Control {
                 lines.push_str(&event.to_json(&self.gateway));
                 lines.push('\n');
             }
-            out.write_all(lines.as_bytes()).await?;
+            timeout(STALLED, out.write_all(lines.as_bytes())).await.map_err(io::Error::from)??;
             if !events.is_empty() {
                 continue;
             }
@@ -212,6 +268,26 @@ impl Control {
             }
         }
     }
+}
+
+/// Takes a document into a file without a name, beside the databases or where there is room; returns it from its beginning.
+fn spool(mut source: impl Read, state_dir: &Path) -> io::Result<File> {
+    let mut file = nameless(state_dir).or_else(|_| nameless(&std::env::temp_dir()))?;
+    let copied = io::copy(&mut (&mut source).take(LARGEST_DOCUMENT + 1), &mut file);
+    match copied {
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            let seconds = STALLED.as_secs();
+            let stalled = format!("no byte of the document came for {seconds} s: nothing was imported");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, stalled));
+        }
+        Ok(length) if length > LARGEST_DOCUMENT => {
+            let largest = format!("the document is larger than {} MiB", LARGEST_DOCUMENT >> 20);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, largest));
+        }
+        copied => drop(copied?),
+    }
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Reads byte by byte: what follows the line is the document.

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+};
 
 use super::{RecordFile, Records};
 use crate::{
@@ -17,17 +20,20 @@ const RETRY: Duration = Duration::from_secs(10);
 const END: Duration = Duration::from_secs(5);
 
 /// The running writers.
-pub struct Writers(JoinSet<()>);
+pub struct Writers {
+    tasks: JoinSet<()>,
+    handles: Vec<AbortHandle>,
+}
 
 impl Writers {
     /// Starts one for each panel; each ends when it has written what its bus published last.
     pub fn start(records: &Records, buses: &Buses) -> Self {
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut handles) = (JoinSet::new(), Vec::new());
         for bus in buses.handles() {
             for (panel, newest) in bus.panels.iter().zip(&bus.records) {
                 let (records, buses, panel, newest) =
                     (records.clone(), buses.clone(), panel.clone(), newest.clone());
-                tasks.spawn(async move {
+                handles.push(tasks.spawn(async move {
                     let file = {
                         let (records, panel) = (records.clone(), panel.clone());
                         tokio::task::spawn_blocking(move || records.file(&panel)).await
@@ -39,15 +45,20 @@ impl Writers {
                         async move { buses.record_stored(&panel, version).await }
                     };
                     write_newest(&panel, file, newest, told).await;
-                });
+                }));
             }
         }
-        Self(tasks)
+        Self { tasks, handles }
+    }
+
+    /// Returns the tasks, none of which ends before its bus does.
+    pub fn handles(&self) -> Vec<AbortHandle> {
+        self.handles.clone()
     }
 
     /// Waits for the last writes, after the buses have ended.
     pub async fn join(mut self) {
-        let all = async { while self.0.join_next().await.is_some() {} };
+        let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(END, all).await.is_err() {
             tracing::error!(
                 "the disk takes too long for the panels' keys: what was learnt last may be unknown at the next start"

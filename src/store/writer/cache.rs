@@ -1,15 +1,14 @@
-//! The cache as its one writer sees it: a change of any size is one transaction, open across messages, so that
-//! events are committed to the journal in between.
+//! The cache as its one writer sees it: a change of any size is one transaction, open across messages.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     domain::{FlatRecord, document},
-    store::{CacheError, CacheState, LineChanges, cache, lines, sql, unsigned},
+    store::{CacheError, CacheState, LineChanges, cache, health::Shared, lines, sql, unsigned},
 };
 
 /// Identity of a flat: intercom and record id.
@@ -73,8 +72,43 @@ impl FlatRow {
     }
 }
 
+/// The cache's writer.
+pub(in crate::store) struct CacheWriter {
+    file: CacheFile,
+    queue: mpsc::Receiver<CacheMessage>,
+    shared: Arc<Shared>,
+}
+
+impl CacheWriter {
+    pub(in crate::store) fn new(
+        connection: Connection,
+        queue: mpsc::Receiver<CacheMessage>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { file: CacheFile::new(connection), queue, shared }
+    }
+
+    /// Works until told to stop; a change that is open then is given up. Closes the database.
+    pub(in crate::store) async fn run(mut self) {
+        let mut stop = self.shared.stop.subscribe();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                message = self.queue.recv() => match message {
+                    Some(message) => self.file.handle(message, &self.shared.cache),
+                    None => break,
+                },
+            }
+        }
+        if let Err(error) = self.file.close() {
+            tracing::warn!(%error, "cache.db: the WAL stays for the next start");
+        }
+    }
+}
+
 /// The writing side of `cache.db`.
-pub(super) struct CacheFile {
+struct CacheFile {
     connection: Connection,
     change: Option<Change>,
     /// What came while a change was under way, which may yet be given up.
@@ -89,13 +123,13 @@ struct Change {
 }
 
 impl CacheFile {
-    pub(super) fn new(connection: Connection) -> Self {
+    fn new(connection: Connection) -> Self {
         Self { connection, change: None, lines: Vec::new() }
     }
 
     /// Carries a message out, and tells what is in force then before it tells the one who asked: who reads after an
     /// import that was reported done is told its revision.
-    pub(super) fn handle(&mut self, message: CacheMessage, in_force: &watch::Sender<CacheState>) {
+    fn handle(&mut self, message: CacheMessage, in_force: &watch::Sender<CacheState>) {
         match message {
             CacheMessage::Begin => {
                 self.roll_back();
@@ -127,7 +161,7 @@ impl CacheFile {
     }
 
     /// Gives up what is open and copies the WAL into the database.
-    pub(super) fn close(&mut self) -> rusqlite::Result<()> {
+    fn close(&mut self) -> rusqlite::Result<()> {
         self.roll_back();
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }
@@ -180,24 +214,14 @@ impl CacheFile {
         if let Some((intercom, flat)) = same_number(connection)? {
             return Err(CacheError::SameFlat { intercom, flat });
         }
-        let (digest, flats, keys, users) = summary(connection)?;
-        if let Some(expected) = commit.digest.filter(|expected| *expected != digest) {
-            return Err(CacheError::Digest { expected, found: digest });
+        let summary = summary(connection)?;
+        if let Some(expected) = commit.digest.filter(|expected| *expected != summary.digest) {
+            return Err(CacheError::Digest { expected, found: summary.digest });
         }
-        if flats == 0 && before.flats > 0 && !commit.may_empty {
+        if summary.flats == 0 && before.flats > 0 && !commit.may_empty {
             return Err(CacheError::WouldEmpty { flats: before.flats });
         }
-        connection.execute(
-            "UPDATE meta SET revision = ?1, digest = ?2, flats = ?3, keys = ?4, users = ?5, applied_ms = ?6",
-            params![
-                commit.revision.map(sql),
-                digest,
-                sql(flats),
-                sql(keys),
-                sql(users),
-                commit.applied_at.as_millisecond()
-            ],
-        )?;
+        summary.write(connection, commit.revision, commit.applied_at)?;
         let state = cache::state(connection)?;
         connection.execute_batch("COMMIT")?;
         Ok(Changed { state, written: change.written, removed: change.removed })
@@ -292,8 +316,37 @@ fn same_number(connection: &Connection) -> rusqlite::Result<Option<FlatId>> {
         .optional()
 }
 
-/// Digest, flats, keys and users of what the transaction would leave.
-fn summary(connection: &Connection) -> rusqlite::Result<(String, u64, u64, u64)> {
+/// What the transaction would leave.
+struct Summary {
+    digest: String,
+    flats: u64,
+    keys: u64,
+    users: u64,
+}
+
+impl Summary {
+    fn write(
+        &self,
+        connection: &Connection,
+        revision: Option<u64>,
+        applied_at: Timestamp,
+    ) -> rusqlite::Result<()> {
+        connection.execute(
+            "UPDATE meta SET revision = ?1, digest = ?2, flats = ?3, keys = ?4, users = ?5, applied_ms = ?6",
+            params![
+                revision.map(sql),
+                self.digest,
+                sql(self.flats),
+                sql(self.keys),
+                sql(self.users),
+                applied_at.as_millisecond()
+            ],
+        )?;
+        Ok(())
+    }
+}
+
+fn summary(connection: &Connection) -> rusqlite::Result<Summary> {
     let mut digest = document::DigestBuilder::default();
     let (mut flats, mut keys, mut users) = (0, 0, 0);
     let mut statement = connection.prepare_cached(
@@ -306,5 +359,43 @@ fn summary(connection: &Connection) -> rusqlite::Result<(String, u64, u64, u64)>
         keys += unsigned(row.get(3)?);
         users += unsigned(row.get(4)?);
     }
-    Ok((digest.finish(), flats, keys, users))
+    Ok(Summary { digest: digest.finish(), flats, keys, users })
+}
+
+/// Fills an empty cache in one transaction, before its writer runs; dropped, it leaves the cache empty.
+pub(in crate::store) struct Filling<'a> {
+    connection: &'a Connection,
+    change: Change,
+}
+
+impl<'a> Filling<'a> {
+    pub(in crate::store) fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(Self { connection, change: Change::default() })
+    }
+
+    pub(in crate::store) fn put(&mut self, row: &FlatRow) -> rusqlite::Result<()> {
+        put(self.connection, &mut self.change, row)
+    }
+
+    /// Brings it into force; returns the number of flats.
+    pub(in crate::store) fn finish(
+        self,
+        revision: Option<u64>,
+        applied_at: Timestamp,
+    ) -> rusqlite::Result<u64> {
+        let summary = summary(self.connection)?;
+        summary.write(self.connection, revision, applied_at)?;
+        self.connection.execute_batch("COMMIT")?;
+        Ok(summary.flats)
+    }
+}
+
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        if !self.connection.is_autocommit() {
+            // Closing the connection rolls back too.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+    }
 }

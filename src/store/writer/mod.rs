@@ -1,4 +1,4 @@
-//! The writer thread: the only one that writes either database.
+//! The writer threads, one for each database: the only ones that write it.
 //!
 //! ```text
 //! append ──► queue ──► pending ──commit (FULL: synced)──► position, replies
@@ -12,14 +12,19 @@
 //!   at once, and a burst shares its commits: what can be lost in a power cut is what happened within the spacing
 //!   and the commit under way.
 //! - `pending` never exceeds [`BATCH`]; while it is full the queue fills, and then events are counted as lost.
-//! - A change of the cache waits for events, never the other way round, but for the length of one message.
+//! - Neither waits for the other: a change of the cache, a checkpoint of it, a reader that holds one up delay no event.
 
 mod ballast;
 mod cache;
 mod commands;
 mod journal;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -27,7 +32,7 @@ use tokio::{
 };
 
 pub(super) use ballast::Ballast;
-pub(super) use cache::{CacheMessage, Changed, Commit, FlatId, FlatRow};
+pub(super) use cache::{CacheMessage, CacheWriter, Changed, Commit, Filling, FlatId, FlatRow};
 use journal::{Cursor, JournalFile};
 pub(super) use journal::{Entry, found};
 
@@ -58,6 +63,32 @@ const BALLAST_INTERVAL: Duration = Duration::from_secs(60);
 /// as many new events as the last: enough to come down from a full batch to a single event.
 const ROOM_TRIES: u32 = 24;
 
+/// Runs a writer on a thread of its own; it is made within the thread's runtime.
+pub(super) fn spawn<W, F: Future<Output = ()>>(
+    name: &str,
+    make: impl FnOnce() -> rusqlite::Result<W>,
+    run: impl FnOnce(W) -> F + Send + 'static,
+) -> Result<JoinHandle<()>, SpawnError>
+where
+    W: Send + 'static,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let writer = {
+        let _entered = runtime.enter();
+        make()?
+    };
+    Ok(thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(run(writer)))?)
+}
+
+/// Why a writer does not run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SpawnError {
+    #[error(transparent)]
+    Thread(#[from] io::Error),
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+}
+
 /// A message to the writer of the journal.
 pub(super) enum JournalMessage {
     /// An event.
@@ -74,12 +105,10 @@ pub(super) enum JournalMessage {
     EndCommand(uuid::Uuid, String, oneshot::Sender<Result<(), StoreError>>),
 }
 
-/// What the writer thread needs.
-pub(super) struct WriterParts {
+/// What the journal's writer needs.
+pub(super) struct JournalParts {
     pub(super) journal: rusqlite::Connection,
-    pub(super) cache: rusqlite::Connection,
-    pub(super) journal_queue: mpsc::Receiver<JournalMessage>,
-    pub(super) cache_queue: mpsc::Receiver<CacheMessage>,
+    pub(super) queue: mpsc::Receiver<JournalMessage>,
     pub(super) shared: Arc<Shared>,
     pub(super) ballast: Ballast,
     pub(super) now: Now,
@@ -90,12 +119,10 @@ pub(super) struct WriterParts {
     pub(super) disk_full: bool,
 }
 
-/// State of the writer thread.
-pub(super) struct Writer {
+/// State of the journal's writer.
+pub(super) struct JournalWriter {
     journal: JournalFile,
-    cache: cache::CacheFile,
-    journal_queue: mpsc::Receiver<JournalMessage>,
-    cache_queue: mpsc::Receiver<CacheMessage>,
+    queue: mpsc::Receiver<JournalMessage>,
     shared: Arc<Shared>,
     ballast: Ballast,
     now: Now,
@@ -112,8 +139,8 @@ pub(super) struct Writer {
     disk_full: bool,
 }
 
-impl Writer {
-    pub(super) fn new(parts: WriterParts) -> rusqlite::Result<Self> {
+impl JournalWriter {
+    pub(super) fn new(parts: JournalParts) -> rusqlite::Result<Self> {
         let start = Instant::now();
         let journal = JournalFile::new(parts.journal, parts.max_events)?;
         if parts.disk_full {
@@ -121,9 +148,7 @@ impl Writer {
         }
         Ok(Self {
             journal,
-            cache: cache::CacheFile::new(parts.cache),
-            journal_queue: parts.journal_queue,
-            cache_queue: parts.cache_queue,
+            queue: parts.queue,
             shared: parts.shared,
             disk_full: parts.disk_full,
             ballast: parts.ballast,
@@ -140,31 +165,26 @@ impl Writer {
         })
     }
 
-    /// Works until told to stop, then commits what is queued and closes the databases.
+    /// Works until told to stop, then commits what is queued and closes the database.
     pub(super) async fn run(mut self) {
         let mut stop = self.shared.stop.subscribe();
         self.tick();
         loop {
             while self.pending.len() < BATCH
-                && let Ok(message) = self.journal_queue.try_recv()
+                && let Ok(message) = self.queue.try_recv()
             {
                 self.journal_message(message);
             }
             if self.commit_is_due() {
                 self.commit();
-                // Even a flood of events lets a change of the cache come to its end.
-                if let Ok(message) = self.cache_queue.try_recv() {
-                    self.cache_message(message);
-                }
             }
             let wake = self.next_wake();
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                Some(message) = self.journal_queue.recv(), if self.pending.len() < BATCH => {
+                Some(message) = self.queue.recv(), if self.pending.len() < BATCH => {
                     self.journal_message(message);
                 }
-                Some(message) = self.cache_queue.recv() => self.cache_message(message),
                 () = tokio::time::sleep_until(wake) => self.tick(),
             }
         }
@@ -214,10 +234,6 @@ impl Writer {
                 let _ = reply.send(ended);
             }
         }
-    }
-
-    fn cache_message(&mut self, message: CacheMessage) {
-        self.cache.handle(message, &self.shared.cache);
     }
 
     /// Commits the pending events, making room or backing off where that fails.
@@ -421,10 +437,10 @@ impl Writer {
     }
 
     fn finish(&mut self) {
-        self.journal_queue.close();
+        self.queue.close();
         loop {
             while self.pending.len() < BATCH
-                && let Ok(message) = self.journal_queue.try_recv()
+                && let Ok(message) = self.queue.try_recv()
             {
                 self.journal_message(message);
             }
@@ -443,9 +459,6 @@ impl Writer {
         self.keep_cursor();
         if let Err(error) = self.journal.checkpoint() {
             tracing::warn!(%error, "journal.db: the WAL stays for the next start");
-        }
-        if let Err(error) = self.cache.close() {
-            tracing::warn!(%error, "cache.db: the WAL stays for the next start");
         }
     }
 }
