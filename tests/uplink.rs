@@ -10,6 +10,7 @@ mod uplink;
 use consumer::Consumer;
 use intercom_gateway::{cloud::Confirm, domain::PanelState};
 use mosquitto::Mosquitto;
+use serde_json::json;
 use uplink::{ROOT, Uplink, eventually, journal_of, panel};
 
 /// What the consumer has of the gateway's journal is the journal.
@@ -237,6 +238,33 @@ async fn an_old_copy_of_the_disk_begins_a_new_journal_before_it_says_anything() 
     gateway.delivered().await;
     assert_complete(&cloud, &gateway);
     assert_eq!(cloud.lock().sequences(&journal).len(), 40);
+    gateway.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_claims_more_than_there_is_deletes_no_history() {
+    let broker = Mosquitto::open();
+    let cloud = Consumer::start("cloud", broker.port, ROOT, true);
+    eventually("the consumer is there", || cloud.lock().subscribed > 0).await;
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Uplink::to(broker.port).confirm(Confirm::Cloud).start(dir.path());
+    gateway.events(20).await;
+    gateway.delivered().await;
+    let journal = gateway.journal.identity().to_string();
+    for retain in [false, true] {
+        let committed = json!({"journal": journal, "through": 1_000_000});
+        cloud.publish("events/committed", &committed.to_string(), retain).await;
+        let status = json!({"status": "offline", "session": "forged", "journal": journal, "last": 1_000_000});
+        cloud.publish("status", &status.to_string(), retain).await;
+    }
+    eventually("it is told", || {
+        let events = gateway.journal.read(1, 1000).unwrap();
+        events.iter().any(|event| event.kind == "gateway.committed.ignored")
+    })
+    .await;
+    assert_eq!(*gateway.journal.identity(), *journal);
+    assert_eq!(gateway.journal.read(1, 1000).unwrap().first().map(|event| event.sequence), Some(1));
+    assert!(gateway.uplink.borrow().ignored.is_some());
     gateway.shut_down().await;
 }
 

@@ -56,6 +56,8 @@ pub enum EventBody {
     SyncApplied(SyncApplied),
     /// Flats from the cloud were refused; the last good revision stays in force.
     SyncRejected(SyncRejected),
+    /// Somebody claimed to know more of this journal than there is.
+    CommittedIgnored(CommittedIgnored),
     /// Undelivered events had to go (contract §5), or were lost before they could be written.
     JournalPruned(JournalPruned),
 }
@@ -415,6 +417,17 @@ pub struct JournalPruned {
     pub cause: String,
 }
 
+/// Data of `gateway.committed.ignored`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CommittedIgnored {
+    /// Journal that was claimed to go on.
+    pub committed_journal: String,
+    /// The highest sequence that was claimed.
+    pub through: u64,
+    /// Messages that claimed one, since the last such event.
+    pub count: u64,
+}
+
 /// Something that happened, not yet in a journal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Occurrence {
@@ -465,6 +478,7 @@ kinds! {
     ClockStepped = "gateway.clock.stepped",
     SyncApplied = "gateway.sync.applied",
     SyncRejected = "gateway.sync.rejected",
+    CommittedIgnored = "gateway.committed.ignored",
     JournalPruned = "gateway.journal.pruned",
 }
 
@@ -493,6 +507,7 @@ impl EventBody {
             | Self::ClockStepped(_)
             | Self::SyncApplied(_)
             | Self::SyncRejected(_)
+            | Self::CommittedIgnored(_)
             | Self::JournalPruned(_) => None,
         }
     }

@@ -20,6 +20,8 @@ pub struct UplinkStatus {
     pub connected: bool,
     /// Why not, or why events are not delivered although it has: a sentence.
     pub error: Option<String>,
+    /// Why a `status` or `events/committed` that claims more than there is was ignored lately: a sentence.
+    pub ignored: Option<String>,
     /// Connections made since the start.
     pub connections: u64,
     /// Events published since the start, resends included.

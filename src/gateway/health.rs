@@ -85,6 +85,7 @@ fn look(journal: &Journal, buses: &Buses, uplink: &UplinkStatus, clock: &Clock) 
     } else if let Some(error) = &uplink.error {
         reasons.push(error.clone());
     }
+    reasons.extend(uplink.ignored.clone());
     if !clock.is_synchronized() {
         reasons
             .push("the clock is not synchronised: expiry dates are judged by the last known time".to_owned());

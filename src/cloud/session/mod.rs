@@ -11,8 +11,10 @@
 //! - Nothing is published outside of Online and Closing. Settling ends when the broker has shown the `status` and
 //!   `events/committed` that it retained, or a second after the SUBACK.
 //! - Whatever is lost, the journal's cursor never passes an event that was not delivered.
-//! - Where the cloud knows a later sequence of our journal than we do, an old copy of the disk is running: a new
-//!   journal is begun, and the connection made anew, so that the will names it too.
+//! - Where a retained `status` or `events/committed` that came before we were online knows a later sequence of our
+//!   journal than we do, an old copy of the disk is running: a new journal is begun, once a day at most, and the
+//!   connection made anew, so that the will names it too. Whatever else is ahead of us is its sender's mistake: it is
+//!   told, and nothing follows from it.
 
 mod backoff;
 mod delivery;
@@ -59,6 +61,12 @@ const REPAIR: Duration = Duration::from_secs(1);
 /// Wait before a new journal is tried again to be begun.
 const RENEW: Duration = Duration::from_secs(5);
 
+/// A new journal is begun at most this often.
+const RENEWALS: Duration = Duration::from_secs(86_400);
+
+/// What was ahead of us and ignored is told at most this often, with its count.
+const IGNORED_TOLD: Duration = Duration::from_secs(60);
+
 /// Longest wait for acknowledgements at the end.
 const CLOSE: Duration = Duration::from_millis(1500);
 
@@ -79,6 +87,7 @@ enum Phase {
         until: Mono,
     },
     Renewing {
+        begun: Mono,
         again: Mono,
     },
     Online {
@@ -120,6 +129,11 @@ pub struct Session {
     /// a while without a network is found out too.
     told: u64,
     ahead: Option<String>,
+    /// When a new journal was last begun.
+    renewed: Option<Mono>,
+    /// What was ahead of us and is not told yet: the highest sequence, and how many messages.
+    ignored: Option<(u64, u64)>,
+    ignored_told: Option<Mono>,
     closing: bool,
 }
 
@@ -143,6 +157,9 @@ impl Session {
             status_open: 0,
             told: last,
             ahead: None,
+            renewed: None,
+            ignored: None,
+            ignored_told: None,
             closing: false,
         }
     }
@@ -199,12 +216,12 @@ impl Session {
         self.phase = Phase::Waiting { until: now + wait };
     }
 
-    /// The broker shows a `status` of this gateway; `retained` as it was published.
-    pub fn status_seen(&mut self, status: &StatusSeen, now: Mono) {
+    /// The broker shows a `status` of this gateway; `retained`: it had it before we subscribed.
+    pub fn status_seen(&mut self, status: &StatusSeen, retained: bool, now: Mono) {
         self.seen_status = true;
         let ours = status.session.as_deref() == Some(self.identity.as_str());
         if let (false, Some(journal), Some(last)) = (ours, &status.journal, status.last) {
-            self.look_ahead(journal, last, now);
+            self.look_ahead(journal, last, retained, now);
         }
         match self.phase {
             Phase::Online { .. } if !ours => self.repair = true,
@@ -217,11 +234,11 @@ impl Session {
         self.settle(now);
     }
 
-    /// The cloud says what it has.
-    pub fn committed_seen(&mut self, committed: &Committed, now: Mono) {
+    /// The cloud says what it has; `retained`: the broker had it before we subscribed.
+    pub fn committed_seen(&mut self, committed: &Committed, retained: bool, now: Mono) {
         self.seen_committed = true;
-        self.look_ahead(&committed.journal, committed.through, now);
-        if self.ahead.is_none() && committed.journal == **self.delivery.journal() {
+        let is_ahead = self.look_ahead(&committed.journal, committed.through, retained, now);
+        if !is_ahead && self.ahead.is_none() && committed.journal == **self.delivery.journal() {
             self.delivery.committed(committed.through, now);
         }
         self.settle(now);
@@ -237,7 +254,8 @@ impl Session {
 
     /// A new journal was begun; its position comes by [`Session::journal_is`].
     pub fn renewed(&mut self) {
-        if matches!(self.phase, Phase::Renewing { .. }) {
+        if let Phase::Renewing { begun, .. } = self.phase {
+            self.renewed = Some(begun);
             self.drop_connection(true);
         }
     }
@@ -294,11 +312,21 @@ impl Session {
         if let Some(effect) = self.effects.pop_front() {
             return Some(effect);
         }
+        if self.ignored_told_at() <= now
+            && let Some((through, count)) = self.ignored.take()
+        {
+            self.ignored_told = Some(now);
+            return Some(Effect::Ignored { journal: self.delivery.journal().clone(), through, count });
+        }
         let effect = self.poll_online(now);
         if let Some(Effect::Publish { event, .. }) = &effect {
             self.told = self.told.max(event.sequence);
         }
         effect
+    }
+
+    fn ignored_told_at(&self) -> Mono {
+        self.ignored_told.map_or(Mono::ZERO, |at| at + IGNORED_TOLD)
     }
 
     fn poll_online(&mut self, now: Mono) -> Option<Effect> {
@@ -317,11 +345,16 @@ impl Session {
 
     /// When [`Session::poll`] is to be called although nothing came.
     pub fn deadline(&self, now: Mono) -> Mono {
+        let ignored = if self.ignored.is_some() { self.ignored_told_at() } else { Mono::NEVER };
+        ignored.min(self.phase_deadline(now))
+    }
+
+    fn phase_deadline(&self, now: Mono) -> Mono {
         match self.phase {
             Phase::Waiting { until }
             | Phase::Subscribing { until }
             | Phase::Settling { until }
-            | Phase::Renewing { again: until }
+            | Phase::Renewing { again: until, .. }
             | Phase::Closing { until } => until,
             Phase::Online { .. } => {
                 let repair = if self.repair { self.last_status + REPAIR } else { Mono::NEVER };
@@ -369,27 +402,30 @@ impl Session {
             }
             Phase::Subscribing { until } if now >= until => self.drop_connection(false),
             Phase::Settling { until } if now >= until => self.go_online(now),
-            Phase::Renewing { again } if now >= again => self.renew(now),
+            Phase::Renewing { again, .. } if now >= again => self.renew(now),
             Phase::Online { .. } if now >= self.delivery.stalled_at() => self.drop_connection(false),
             Phase::Closing { until } if now >= until => self.drop_connection(false),
             _ => {}
         }
     }
 
-    /// Whether the cloud knows of our journal what we do not.
-    fn look_ahead(&mut self, journal: &str, last: u64, now: Mono) {
+    /// Returns whether this is more than anybody can know of our journal.
+    fn look_ahead(&mut self, journal: &str, last: u64, retained: bool, now: Mono) -> bool {
         if journal != &**self.delivery.journal() || last <= self.told {
-            return;
+            return false;
         }
-        self.ahead = Some(format!(
-            "the cloud knows journal {journal} up to sequence {last}, and this copy of it told {} at most",
-            self.told
-        ));
-        if matches!(self.phase, Phase::Online { .. }) {
-            self.delivery.forget();
-            self.effects.clear();
-            self.renew(now);
+        let is_early = matches!(self.phase, Phase::Subscribing { .. } | Phase::Settling { .. });
+        let is_due = self.renewed.is_none_or(|at| now >= at + RENEWALS);
+        if retained && is_early && is_due {
+            self.ahead = Some(format!(
+                "the cloud knows journal {journal} up to sequence {last}, and this copy of it told {} at most",
+                self.told
+            ));
+        } else {
+            let (highest, count) = self.ignored.unwrap_or_default();
+            self.ignored = Some((highest.max(last), count + 1));
         }
+        true
     }
 
     fn settle(&mut self, now: Mono) {
@@ -411,7 +447,7 @@ impl Session {
     }
 
     fn renew(&mut self, now: Mono) {
-        self.phase = Phase::Renewing { again: now + RENEW };
+        self.phase = Phase::Renewing { begun: now, again: now + RENEW };
         let reason = self.ahead.clone().unwrap_or_default();
         self.effects.push_back(Effect::BeginNewJournal { reason });
     }

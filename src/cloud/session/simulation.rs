@@ -238,7 +238,7 @@ impl World {
                 }
                 if connection == current && self.up {
                     let stale = self.random.random_bool(0.1);
-                    self.tell_committed(stale);
+                    self.tell_committed(stale, false);
                 }
             }
             Action::Read(id, from, limit) => {
@@ -338,16 +338,16 @@ impl World {
                 journal: Some(self.journal.to_string()),
                 last: Some(0),
             };
-            self.session.status_seen(&status, self.now);
+            self.session.status_seen(&status, true, self.now);
         }
-        self.tell_committed(false);
+        self.tell_committed(false, true);
     }
 
-    fn tell_committed(&mut self, stale: bool) {
+    fn tell_committed(&mut self, stale: bool, retained: bool) {
         if let Some((journal, through)) = &self.committed {
             let through = if stale { through / 2 } else { *through };
             let committed = Committed { journal: journal.to_string(), through };
-            self.session.committed_seen(&committed, self.now);
+            self.session.committed_seen(&committed, retained, self.now);
         }
     }
 
@@ -392,6 +392,7 @@ impl World {
                 Effect::Delivered { journal, through } => self.keep_cursor(&journal, through),
                 Effect::Replayed { id, end } => self.replay_ended(id, &end),
                 Effect::BeginNewJournal { .. } => self.soon(100, Action::Renewed),
+                Effect::Ignored { .. } => panic!("nobody claims more than there is"),
                 Effect::Disconnect => {
                     self.line_down();
                     self.session.disconnected(false, self.now);

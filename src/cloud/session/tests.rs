@@ -73,9 +73,16 @@ impl Bench {
     }
 
     fn committed(&mut self, journal: &str, through: u64) {
-        self.session.committed_seen(&Committed { journal: journal.into(), through }, self.now);
+        self.committed_as(journal, through, RETAINED);
+    }
+
+    fn committed_as(&mut self, journal: &str, through: u64, retained: bool) {
+        self.session.committed_seen(&Committed { journal: journal.into(), through }, retained, self.now);
     }
 }
+
+/// The broker had it before the subscription.
+const RETAINED: bool = true;
 
 fn status(session: &str, journal: &str, last: u64) -> StatusSeen {
     StatusSeen { session: Some(session.into()), journal: Some(journal.into()), last: Some(last) }
@@ -99,7 +106,7 @@ fn status_comes_first_a_second_after_the_suback() {
 fn status_comes_as_soon_as_both_retained_messages_were_seen() {
     let mut bench = Bench::new(Confirm::Broker, 0);
     bench.connect("s", 10);
-    bench.session.status_seen(&status("before", "j", 0), bench.now);
+    bench.session.status_seen(&status("before", "j", 0), RETAINED, bench.now);
     assert_eq!(bench.effects(), []);
     bench.committed("j", 0);
     assert_eq!(bench.effects(), [Effect::Status { online: true, last: 0 }, Effect::Announce]);
@@ -114,7 +121,7 @@ fn an_old_copy_is_told_by_either_retained_message_and_publishes_nothing() {
         bench.session.journal_is(&"j".into(), 9);
         bench.connect("s", 10);
         if by_status {
-            bench.session.status_seen(&status("before", "j", 6), bench.now);
+            bench.session.status_seen(&status("before", "j", 6), RETAINED, bench.now);
         } else {
             bench.committed("j", 6);
         }
@@ -130,10 +137,57 @@ fn an_old_copy_is_told_by_either_retained_message_and_publishes_nothing() {
 }
 
 #[test]
+fn what_is_ahead_of_us_and_not_retained_or_too_late_is_told_once_a_minute_and_nothing_more() {
+    let mut bench = Bench::new(Confirm::Cloud, 5);
+    bench.connect("s", 10);
+    // Before we are online, but of now: whoever says so has it from nowhere.
+    bench.committed_as("j", 6, false);
+    bench.wait(SECOND);
+    let effects = bench.effects();
+    let ignored = |through, count| Effect::Ignored { journal: "j".into(), through, count };
+    assert!(effects.contains(&ignored(6, 1)), "{effects:?}");
+    assert!(bench.session.is_online());
+    for through in 7..20 {
+        bench.committed_as("j", through, RETAINED);
+        bench.session.status_seen(&status("forged", "j", through), false, bench.now);
+    }
+    bench.wait(SECOND);
+    assert!(!bench.effects().iter().any(|effect| matches!(effect, Effect::Ignored { .. })));
+    bench.wait(60 * SECOND);
+    let effects = bench.effects();
+    assert!(effects.contains(&ignored(19, 26)), "{effects:?}");
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::BeginNewJournal { .. })));
+    assert_eq!(bench.session.cursor(), 0, "nothing counts as delivered by it");
+}
+
+#[test]
+fn a_new_journal_is_begun_once_a_day() {
+    let mut bench = Bench::new(Confirm::Broker, 5);
+    let mut begun = 0;
+    for (hours, journal) in [(0, "j"), (1, "k"), (22, "k"), (2, "k")] {
+        bench.now = bench.now + Duration::from_secs(hours * 3600);
+        bench.session.disconnected(false, bench.now);
+        bench.now = bench.session.deadline(bench.now).max(bench.now);
+        bench.effects();
+        bench.session.connected("s", 10, bench.now);
+        bench.session.status_seen(&status("forged", journal, 1_000_000), RETAINED, bench.now);
+        bench.session.subscribed(bench.now);
+        bench.wait(SECOND);
+        if bench.effects().iter().any(|effect| matches!(effect, Effect::BeginNewJournal { .. })) {
+            begun += 1;
+            bench.session.journal_is(&"k".into(), 0);
+            bench.session.renewed();
+            bench.effects();
+        }
+    }
+    assert_eq!(begun, 2);
+}
+
+#[test]
 fn another_journal_and_what_we_told_ourselves_are_no_old_copy() {
     let mut bench = Bench::new(Confirm::Broker, 5);
     bench.connect("s", 10);
-    bench.session.status_seen(&status("before", "other", 99), bench.now);
+    bench.session.status_seen(&status("before", "other", 99), RETAINED, bench.now);
     bench.committed("j", 5);
     assert!(matches!(bench.effects()[..], [Effect::Status { .. }, ..]));
 }
@@ -303,11 +357,11 @@ fn anothers_status_is_replaced_once_a_second_and_our_own_is_not() {
     bench.online(10);
     bench.effects();
     bench.wait(SECOND);
-    bench.session.status_seen(&status("s", "j", 0), bench.now);
+    bench.session.status_seen(&status("s", "j", 0), false, bench.now);
     assert_eq!(bench.effects(), []);
-    bench.session.status_seen(&status("late will", "j", 0), bench.now);
+    bench.session.status_seen(&status("late will", "j", 0), false, bench.now);
     assert_eq!(bench.effects(), [Effect::Status { online: true, last: 0 }]);
-    bench.session.status_seen(&status("late will", "j", 0), bench.now);
+    bench.session.status_seen(&status("late will", "j", 0), false, bench.now);
     assert_eq!(bench.effects(), []);
     assert_eq!(bench.session.deadline(bench.now), bench.now + SECOND);
     bench.wait(SECOND);
@@ -323,7 +377,7 @@ fn another_client_of_our_id_is_noticed_between_two_connections() {
         bench.session.disconnected(false, bench.now);
         bench.now = bench.session.deadline(bench.now);
         bench.connect("t", 10);
-        bench.session.status_seen(&status(session, "j", 0), bench.now);
+        bench.session.status_seen(&status(session, "j", 0), RETAINED, bench.now);
         assert_eq!(bench.session.has_rival(), rival);
     }
 }

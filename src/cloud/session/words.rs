@@ -106,6 +106,15 @@ pub enum Effect {
         /// Why, for the log.
         reason: String,
     },
+    /// Tell that somebody claimed to know more of our journal than there is, and that nothing follows from it.
+    Ignored {
+        /// Our journal.
+        journal: Arc<str>,
+        /// The highest sequence that was claimed.
+        through: u64,
+        /// How many messages did since the last effect of this kind.
+        count: u64,
+    },
     /// Say good-bye to the broker, and tell when the connection is gone.
     Disconnect,
 }

@@ -155,6 +155,8 @@ struct Uplink {
     failure: Option<String>,
     /// What the broker's rules forbid on this connection.
     forbidden: Option<String>,
+    /// Who claimed to know more of our journal than there is, and when.
+    ignored: Option<(Mono, String)>,
     logged_failure: Option<String>,
     /// The kind of trouble that was logged last, and when it was last seen.
     logged_trouble: Option<(Discriminant<Trouble>, Mono)>,
@@ -205,6 +207,7 @@ impl Uplink {
             online_since: None,
             failure: None,
             forbidden: None,
+            ignored: None,
             logged_failure: None,
             logged_trouble: None,
             logged_rival: false,
@@ -311,6 +314,7 @@ impl Uplink {
                     }));
                 }
             }
+            Effect::Ignored { journal, through, count } => self.tell_ignored(&journal, through, count),
             Effect::Disconnect => match &self.connection {
                 Some(connection) => {
                     connection.disconnect();
@@ -341,7 +345,7 @@ impl Uplink {
         if topic == Some(Topic::Status) {
             // Ours, and unsigned; what is no status is to be replaced like that of another session.
             let status: StatusSeen = serde_json::from_slice(&received.payload).unwrap_or_default();
-            return self.session.status_seen(&status, now);
+            return self.session.status_seen(&status, received.retain, now);
         }
         if topic == Some(Topic::SyncFlats) {
             // As much as it is, it is opened beside the loop.
@@ -351,18 +355,18 @@ impl Uplink {
         let opened = signatures.open(&received.payload);
         let opened = opened.as_deref().map_err(|refused| *refused);
         match topic {
-            Some(Topic::Committed) => self.committed_received(opened, now),
+            Some(Topic::Committed) => self.committed_received(opened, received.retain, now),
             Some(Topic::Commands) => self.command_received(&received, opened, now),
             _ => tracing::debug!(topic = received.topic, retain = received.retain, "a message of no use"),
         }
     }
 
-    fn committed_received(&mut self, opened: Result<&[u8], signature::Refused>, now: Mono) {
+    fn committed_received(&mut self, opened: Result<&[u8], signature::Refused>, retained: bool, now: Mono) {
         let committed = opened.map_err(|refused| refused.to_string()).and_then(|payload| {
             serde_json::from_slice::<Committed>(payload).map_err(|error| error.to_string())
         });
         match committed {
-            Ok(committed) => self.session.committed_seen(&committed, now),
+            Ok(committed) => self.session.committed_seen(&committed, retained, now),
             Err(error) => tracing::warn!(error, "events/committed is not understood, and ignored"),
         }
     }

@@ -1,6 +1,6 @@
 //! What the uplink shows: retained topics to the cloud, its own state to `/healthz` and the log.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{Came, Done, Uplink, connection::FORGET_LOGGED};
 use crate::{
@@ -12,9 +12,12 @@ use crate::{
         session::Ack,
         topic::Topic,
     },
-    domain::{ClockQuality, LineStatus, PanelStatus, UplinkStatus},
+    domain::{ClockQuality, EventBody, LineStatus, PanelStatus, UplinkStatus, event::CommittedIgnored},
     sys::files::write_private,
 };
+
+/// What was ignored is a reason in health for this long after the last time.
+const IGNORED_SHOWN: Duration = Duration::from_secs(600);
 
 /// Retained topics that are published at once: events need the window more.
 const ANNOUNCEMENTS: usize = 16;
@@ -124,8 +127,23 @@ impl Uplink {
         }
     }
 
+    /// Tells that somebody claimed to know more of our journal than there is.
+    pub(super) fn tell_ignored(&mut self, journal: &str, through: u64, count: u64) {
+        let sentence = format!(
+            "somebody publishes `status` or `events/committed` for this gateway with sequence {through} of journal {journal}, which it has not reached: nothing follows from it; see who may write these topics"
+        );
+        tracing::warn!(count, "{sentence}");
+        self.ignored = Some((clock::mono(), sentence));
+        self.record(EventBody::CommittedIgnored(CommittedIgnored {
+            committed_journal: journal.to_owned(),
+            through,
+            count,
+        }));
+    }
+
     /// Tells how the uplink is.
     pub(super) fn tell(&mut self) {
+        let now = clock::mono();
         let online = self.online_since.is_some();
         let (counts, commands) = (self.session.counts(), self.desk.counts());
         let rival = self.session.has_rival().then(|| self.target().rival());
@@ -134,6 +152,11 @@ impl Uplink {
             configured: true,
             connected: online,
             error: rival.or_else(|| self.failure.clone()).or_else(|| self.forbidden.clone()).or_else(trouble),
+            ignored: self
+                .ignored
+                .as_ref()
+                .filter(|(at, _)| now < *at + IGNORED_SHOWN)
+                .map(|(_, sentence)| sentence.clone()),
             connections: self.connections,
             published: counts.published,
             confirmed: counts.confirmed,

@@ -247,7 +247,7 @@ impl Uplink {
         }
     }
 
-    fn record(&self, body: EventBody) {
+    pub(super) fn record(&self, body: EventBody) {
         match &body {
             EventBody::SyncRejected(rejected) => {
                 tracing::warn!("flats from the cloud are refused: {}", rejected.error);
@@ -259,7 +259,7 @@ impl Uplink {
         }
         let occurrence = Occurrence { stamp: self.handles.clock.stamp(), body };
         if let Err(error) = self.handles.journal.append(occurrence) {
-            tracing::error!(%error, "an event of the sync is not recorded");
+            tracing::error!(%error, "an event of the uplink is not recorded");
         }
     }
 
