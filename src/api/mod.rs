@@ -6,12 +6,14 @@
 //!                             └ its own 4xx, given a JSON body on the way out (`stream`)
 //! ```
 //! Invariants:
-//! - Whether a token is good is decided before anything else is looked at; only `/healthz` is open.
+//! - Whether a token is good is decided before anything else is looked at, and once more when the body has come; only
+//!   `/healthz` is open.
 //! - Every error has a JSON body. Nothing is answered with 500: what cannot be read just now is a 503.
 //! - No request waits for a bus (but `open-door` and `measure`), for the broker, or for a writer of the databases.
 //! - A client holds a connection only while it gets on: headers, bodies and answers have deadlines.
 
 mod age;
+mod body;
 mod error;
 mod flat;
 mod guard;
