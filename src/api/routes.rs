@@ -17,6 +17,7 @@ use super::{
     flat, lines, lists, local,
     metrics::{self, Counters},
     open_door,
+    room::Room,
 };
 
 /// Every path with its methods, as `/openapi.json` describes them.
@@ -50,12 +51,14 @@ pub(super) struct Api {
     pub(super) walks: Arc<Semaphore>,
     pub(super) counters: Counters,
     pub(super) unlocks: open_door::Buckets,
+    pub(super) room: Arc<Room>,
 }
 
 impl Api {
     pub(super) fn new(settings: Settings, handles: Handles, https: bool) -> Self {
         Self {
             age: Age::new(handles.cache.state()),
+            room: Arc::new(Room::new(&settings.limits, handles.tokens.clone())),
             settings,
             handles,
             https,

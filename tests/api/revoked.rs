@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use crate::{
-    client::read_answer,
+    client::{ending, read_answer},
     site::{Site, start},
 };
 
@@ -43,6 +43,8 @@ async fn nothing_is_done_for_a_token_that_is_revoked_while_the_body_comes() {
         stream.write_all(b"}").await.unwrap();
         let answer = read_answer(&mut stream, true).await.unwrap();
         assert_eq!((answer.status, answer.json()), (401, json!({"message": "Unauthenticated."})), "{path}");
+        assert_eq!(answer.header("connection"), Some("close"), "{path}");
+        assert_eq!(ending(&mut stream).await, [0; 0], "{path}");
     }
 }
 
