@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper_util::service::TowerToHyperService;
 
 use super::{
+    address::Arrival,
     error::unavailable,
     guard::Guard,
     room::Seat,
@@ -33,6 +34,7 @@ pub(super) struct Front {
 pub(super) struct Client {
     pub(super) front: Front,
     pub(super) from: IpAddr,
+    pub(super) arrival: Arrival,
     pub(super) seat: Arc<Seat>,
 }
 
@@ -47,6 +49,7 @@ impl Client {
             Err(_) if OPEN.contains(&request.uri().path()) => {}
             Err(refused) => return Err(refused),
         }
+        request.extensions_mut().insert(self.arrival);
         Ok(())
     }
 }

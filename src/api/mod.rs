@@ -14,6 +14,7 @@
 //! - No request waits for a bus (but `open-door` and `measure`), for the broker, or for a writer of the databases.
 //! - A client holds a connection only while it gets on: headers, bodies and answers have deadlines.
 
+mod address;
 mod age;
 mod body;
 mod connection;

@@ -44,8 +44,6 @@ pub(super) const OPEN: &[&str] = &["/healthz"];
 pub(super) struct Api {
     pub(super) settings: Settings,
     pub(super) handles: Handles,
-    /// Whether it is served over TLS.
-    pub(super) https: bool,
     pub(super) age: Age,
     /// Turns of those who read lists.
     pub(super) walks: Arc<Semaphore>,
@@ -55,13 +53,12 @@ pub(super) struct Api {
 }
 
 impl Api {
-    pub(super) fn new(settings: Settings, handles: Handles, https: bool) -> Self {
+    pub(super) fn new(settings: Settings, handles: Handles) -> Self {
         Self {
             age: Age::new(handles.cache.state()),
             room: Arc::new(Room::new(&settings.limits, handles.tokens.clone())),
             settings,
             handles,
-            https,
             walks: Arc::new(Semaphore::new(lists::WALKS)),
             counters: Counters::default(),
             unlocks: open_door::Buckets::default(),

@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     CertificateError, Handles, Limits, Settings,
+    address::Arrival,
     connection::{self, Terms},
     front::{Client, Front},
     guard::Guard,
@@ -136,11 +137,11 @@ impl Bound {
     /// Serves until `shutdown` is true or its sender is gone; then accepts nothing any more, gives the requests under
     /// way [`Limits::drain`] to end, and returns.
     pub async fn serve(self, handles: Handles, mut shutdown: watch::Receiver<bool>) {
-        let Self { settings, listener, certificates, beat, .. } = self;
+        let Self { settings, listener, address, certificates, beat, .. } = self;
         let limits = settings.limits;
         let tls = certificates.as_ref().map(|certificates| TlsAcceptor::from(certificates.config.clone()));
         let guard = Guard::new(handles.tokens.clone());
-        let api = Arc::new(Api::new(settings, handles, tls.is_some()));
+        let api = Arc::new(Api::new(settings, handles));
         let mut gate = Gate {
             front: Front {
                 router: TowerToHyperService::new(router(api.clone())),
@@ -149,6 +150,7 @@ impl Bound {
             },
             tls,
             limits,
+            address,
             shutdown: shutdown.clone(),
             connections: JoinSet::new(),
         };
@@ -217,6 +219,8 @@ struct Gate {
     front: Front,
     tls: Option<TlsAcceptor>,
     limits: Limits,
+    /// What it listens on.
+    address: SocketAddr,
     shutdown: watch::Receiver<bool>,
     connections: JoinSet<()>,
 }
@@ -235,7 +239,15 @@ impl Gate {
             return;
         };
         let seat = Arc::new(seat);
-        let client = Client { front: self.front.clone(), from: from.ip(), seat: seat.clone() };
+        let client = Client {
+            front: self.front.clone(),
+            from: from.ip(),
+            arrival: Arrival {
+                https: self.tls.is_some(),
+                reached: stream.local_addr().unwrap_or(self.address),
+            },
+            seat: seat.clone(),
+        };
         let terms = Terms { tls: self.tls.clone(), limits: self.limits, shutdown: self.shutdown.clone() };
         self.connections.spawn(async move {
             // Answers are small and written whole: waiting for more to send only delays them.
