@@ -1,5 +1,7 @@
 //! Errors as clients see them: always JSON, with a sentence in `message`.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
@@ -10,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::store::StoreError;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// A response with a JSON body.
 pub(super) fn json_response(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
@@ -29,10 +32,21 @@ pub(super) fn problem(status: StatusCode, message: &str) -> Response<Body> {
     json_response(status, json!({ "message": message }).to_string())
 }
 
-/// 401, for every request without a good token.
+/// 401, for every request without a good token. It is the last answer on its connection, which would keep another's
+/// place.
 pub(super) fn unauthenticated() -> Response<Body> {
     let mut response = problem(StatusCode::UNAUTHORIZED, "Unauthenticated.");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response.headers_mut().insert(header::CONNECTION, CLOSE);
+    response
+}
+
+/// 429, for wrong tokens that come too fast; the last answer as well.
+pub(super) fn guessed_too_often(wait: Duration) -> Response<Body> {
+    let message = "Too many wrong tokens from this address; wait and try again.";
+    let mut response = problem(StatusCode::TOO_MANY_REQUESTS, message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+    response.headers_mut().insert(header::CONNECTION, CLOSE);
     response
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    http::{HeaderMap, Response, header},
 };
 use governor::{
     DefaultKeyedRateLimiter, Quota, RateLimiter,
@@ -17,7 +17,7 @@ use governor::{
 
 use super::{
     TokenInfo, Tokens,
-    error::{problem, unauthenticated},
+    error::{guessed_too_often, unauthenticated},
 };
 
 /// Bad tokens that an address may send before it is told to wait.
@@ -57,13 +57,7 @@ impl Guard {
         let account =
             if self.guesses.len() >= ADDRESSES { Ipv6Addr::UNSPECIFIED.into() } else { account(from) };
         let Err(wait) = self.guesses.check_key(&account) else { return unauthenticated() };
-        let seconds = wait.wait_time_from(self.clock.now()).as_secs() + 1;
-        let mut response = problem(
-            StatusCode::TOO_MANY_REQUESTS,
-            "Too many wrong tokens from this address; wait and try again.",
-        );
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        response
+        guessed_too_often(wait.wait_time_from(self.clock.now()))
     }
 }
 
@@ -76,8 +70,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// An IPv6 subscriber has a /64 to choose addresses from.
-fn account(from: IpAddr) -> IpAddr {
+/// What an address counts as: an IPv6 subscriber has a /64 to choose addresses from.
+pub(super) fn account(from: IpAddr) -> IpAddr {
     match from.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -89,6 +83,8 @@ fn account(from: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn guard() -> (tempfile::TempDir, Guard) {

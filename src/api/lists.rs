@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, Response, Uri},
+    http::{Response, Uri},
 };
 
 use super::{
+    address::Address,
     error::{Invalid, unavailable, unreadable},
-    query::{Address, INTERCOM, PageAsked, Parameters, ids},
+    query::{INTERCOM, PageAsked, Parameters, ids},
     routes::Api,
 };
 use crate::{
@@ -24,7 +25,7 @@ pub(super) const WALKS: usize = 2;
 const TURN: Duration = Duration::from_secs(10);
 
 /// `GET …/intercoms/{intercom}/flats`.
-pub(super) async fn flats(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn flats(State(api): State<Arc<Api>>, uri: Uri, address: Address) -> Response<Body> {
     let asked = || {
         let [intercom] = ids(&uri, [INTERCOM])?;
         let mut parameters = Parameters::of(&uri);
@@ -40,11 +41,11 @@ pub(super) async fn flats(State(api): State<Arc<Api>>, uri: Uri, headers: Header
     };
     let read =
         move |cache: &CacheReader| cache.flat_page(intercom, search.as_deref(), page.offset(), page.limit());
-    list(&api, page, &Address::of(&uri, &headers, api.https), read).await
+    list(&api, page, &address, read).await
 }
 
 /// `GET …/intercoms/{intercom}/keys`.
-pub(super) async fn keys(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn keys(State(api): State<Arc<Api>>, uri: Uri, address: Address) -> Response<Body> {
     let asked = || {
         let [intercom] = ids(&uri, [INTERCOM])?;
         let mut parameters = Parameters::of(&uri);
@@ -64,7 +65,7 @@ pub(super) async fn keys(State(api): State<Arc<Api>>, uri: Uri, headers: HeaderM
         Err(invalid) => return Invalid::response(invalid),
     };
     let read = move |cache: &CacheReader| cache.key_page(intercom, &filter, page.offset(), page.limit());
-    list(&api, page, &Address::of(&uri, &headers, api.https), read).await
+    list(&api, page, &address, read).await
 }
 
 async fn list(

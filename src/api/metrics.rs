@@ -20,8 +20,6 @@ use crate::domain::{LineState, PanelState, SyncCode};
 /// Counted since the start.
 #[derive(Default)]
 pub(super) struct Counters {
-    /// Connections at present.
-    pub(super) connections: AtomicU64,
     /// Answers by the first digit of their status, 1 to 5.
     answers: [AtomicU64; 5],
     /// 401 and 429.
@@ -157,7 +155,16 @@ fn text(api: &Api) -> String {
     page.sample("", u8::from(handles.clock.is_synchronized()));
 
     page.metric("http_connections", "gauge", "Connections at present.");
-    page.sample("", api.counters.connections.load(Ordering::Relaxed));
+    let crowd = api.room.crowd();
+    page.sample("", crowd.connections);
+    page.metric(
+        "http_crowded_total",
+        "counter",
+        "Connections that lost their place to a new one, and that found no place.",
+    );
+    for (kind, value) in [("displaced", crowd.displaced), ("turned_away", crowd.turned_away)] {
+        page.sample(&format!("kind=\"{kind}\""), value);
+    }
     page.metric("http_responses_total", "counter", "Answers by class of status.");
     for (class, counter) in (1..).zip(&api.counters.answers) {
         page.sample(&format!("class=\"{class}xx\""), counter.load(Ordering::Relaxed));

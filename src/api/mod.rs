@@ -1,26 +1,35 @@
 //! The HTTP side: the documented endpoint of flats, lists, `open-door`, and this gateway's own state.
 //!
 //! ```text
-//! accept (≤ 256) ─► TLS ─► hyper ─► token? ─► router ─► handler ─► cache.db, journal.db (read), watches
-//!                             │        └ 401, 429                └► a bus (open-door and measure, ≤ 3 s)
-//!                             └ its own 4xx, given a JSON body on the way out (`stream`)
+//! accept ─► place? ─► TLS ─► hyper ─► token? ─► router ─► handler ─► cache.db, journal.db (read), watches
+//!             │                │        └ 401, 429, then closed    └► a bus (open-door and measure, ≤ 3 s)
+//!             │                └ its own 4xx, given a JSON body on the way out (`stream`)
+//!             └ the oldest without a good token goes, else the new one (`places`)
 //! ```
 //! Invariants:
-//! - Whether a token is good is decided before anything else is looked at; only `/healthz` is open.
+//! - Whether a token is good is decided before anything else is looked at, and once more when the body has come; only
+//!   `/healthz` is open.
+//! - A connection that has shown a good token is displaced by none.
 //! - Every error has a JSON body. Nothing is answered with 500: what cannot be read just now is a 503.
 //! - No request waits for a bus (but `open-door` and `measure`), for the broker, or for a writer of the databases.
 //! - A client holds a connection only while it gets on: headers, bodies and answers have deadlines.
 
+mod address;
 mod age;
+mod body;
+mod connection;
 mod error;
 mod flat;
+mod front;
 mod guard;
 mod lines;
 mod lists;
 mod local;
 mod metrics;
 mod open_door;
+mod places;
 mod query;
+mod room;
 mod routes;
 mod server;
 mod stream;
@@ -80,10 +89,12 @@ pub enum Tls {
 /// What clients may take (contract §3). The defaults are the contract's; tests shorten the times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections served at a time. More wait in the kernel's queue, [`Limits::WAITING`] of them; those beyond get
-    /// no answer to their SYN, and try again by themselves.
+    /// Connections at a time. At this limit a new one takes the place of one without a good token.
     pub connections: usize,
-    /// Time for the TLS handshake, and from there, or from the last answer, to the end of the headers.
+    /// Of these, connections from one address (an IPv6 /64).
+    pub connections_of_one: usize,
+    /// Time for the TLS handshake and the headers of the first request together, and from the last answer to the end
+    /// of the next headers.
     pub headers_within: Duration,
     /// Time for the body of a request.
     pub body_within: Duration,
@@ -96,7 +107,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Connections that wait in the kernel's queue.
+    /// Connections that wait in the kernel's queue to be accepted; those beyond get no answer to their SYN, and try
+    /// again by themselves.
     pub const WAITING: u32 = 64;
     /// Most bytes of a request's body.
     pub const BODY: usize = 64 << 10;
@@ -108,6 +120,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 256,
+            connections_of_one: 32,
             headers_within: Duration::from_secs(10),
             body_within: Duration::from_secs(10),
             stalled_for: Duration::from_secs(30),

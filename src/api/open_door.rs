@@ -8,7 +8,6 @@ use std::{
 };
 
 use axum::{
-    Extension,
     body::Body,
     extract::State,
     http::{HeaderValue, Response, StatusCode, Uri, header},
@@ -17,9 +16,10 @@ use serde_json::Value;
 
 use super::{
     TokenInfo,
-    error::{Invalid, json_response, problem},
+    body::Order,
+    error::{Invalid, json_response},
     query::{INTERCOM, ids},
-    routes::{Api, read_body},
+    routes::Api,
 };
 use crate::{
     bus::{UnlockError, UnlockRefused},
@@ -62,20 +62,9 @@ impl Buckets {
 /// `POST …/intercoms/{intercom}/open-door`.
 pub(super) async fn post(
     State(api): State<Arc<Api>>,
-    Extension(token): Extension<TokenInfo>,
     uri: Uri,
-    body: Body,
+    Order { token, body }: Order,
 ) -> Response<Body> {
-    if token.read_only {
-        return problem(
-            StatusCode::FORBIDDEN,
-            "This token may only read; open-door needs one made without --read-only.",
-        );
-    }
-    let body = match read_body(body, &api.settings.limits).await {
-        Ok(body) => body,
-        Err(refused) => return refused,
-    };
     let asked = || {
         let [intercom] = ids(&uri, [INTERCOM])?;
         let asked = Asked::parse(&body)?;

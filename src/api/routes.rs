@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    body::{Body, Bytes, HttpBody},
+    body::Body,
     http::{Response, StatusCode},
     routing::{get, post},
 };
-use futures_util::StreamExt;
 use tokio::sync::Semaphore;
 
 use super::{
-    Handles, Limits, Settings,
+    Handles, Settings,
     age::Age,
-    error::{Invalid, json_response, not_found, problem, too_large},
+    error::{Invalid, json_response, not_found, problem},
     flat, lines, lists, local,
     metrics::{self, Counters},
     open_door,
+    room::Room,
 };
 
 /// Every path with its methods, as `/openapi.json` describes them.
@@ -44,22 +44,21 @@ pub(super) const OPEN: &[&str] = &["/healthz"];
 pub(super) struct Api {
     pub(super) settings: Settings,
     pub(super) handles: Handles,
-    /// Whether it is served over TLS.
-    pub(super) https: bool,
     pub(super) age: Age,
     /// Turns of those who read lists.
     pub(super) walks: Arc<Semaphore>,
     pub(super) counters: Counters,
     pub(super) unlocks: open_door::Buckets,
+    pub(super) room: Arc<Room>,
 }
 
 impl Api {
-    pub(super) fn new(settings: Settings, handles: Handles, https: bool) -> Self {
+    pub(super) fn new(settings: Settings, handles: Handles) -> Self {
         Self {
             age: Age::new(handles.cache.state()),
+            room: Arc::new(Room::new(&settings.limits, handles.tokens.clone())),
             settings,
             handles,
-            https,
             walks: Arc::new(Semaphore::new(lists::WALKS)),
             counters: Counters::default(),
             unlocks: open_door::Buckets::default(),
@@ -103,31 +102,4 @@ pub(super) fn router(api: Arc<Api>) -> Router {
 
 async fn openapi() -> Response<Body> {
     json_response(StatusCode::OK, include_str!("openapi.json"))
-}
-
-/// The body of a request up to [`Limits::BODY`], or the 413, 408 or 400 that it gets.
-pub(super) async fn read_body(body: Body, limits: &Limits) -> Result<Bytes, Response<Body>> {
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    if body.size_hint().lower() > Limits::BODY as u64 {
-        return Err(too_large());
-    }
-    let read = async {
-        let mut whole = Vec::new();
-        let mut pieces = body.into_data_stream();
-        while let Some(piece) = pieces.next().await {
-            let piece =
-                piece.map_err(|_| problem(StatusCode::BAD_REQUEST, "The body of the request broke off."))?;
-            if whole.len() + piece.len() > Limits::BODY {
-                return Err(too_large());
-            }
-            whole.extend_from_slice(&piece);
-        }
-        Ok(whole.into())
-    };
-    match tokio::time::timeout(limits.body_within, read).await {
-        Ok(read) => read,
-        Err(_) => Err(problem(StatusCode::REQUEST_TIMEOUT, "The body of the request did not come in time.")),
-    }
 }

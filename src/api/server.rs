@@ -1,11 +1,10 @@
-//! Accepting connections and serving HTTP/1.1 on them.
+//! Listens, and lets every connection in that there is a place for.
 
 use std::{
     convert::Infallible,
-    future::{Future, poll_fn},
     io,
-    net::{IpAddr, SocketAddr},
-    pin::{Pin, pin},
+    net::SocketAddr,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,16 +12,10 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, http::Response};
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::service::TowerToHyperService;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::{interval, timeout},
 };
@@ -30,20 +23,17 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     CertificateError, Handles, Limits, Settings,
+    address::Arrival,
+    connection::{self, Terms},
+    front::{Client, Front},
     guard::Guard,
-    routes::{Api, OPEN, router},
-    stream::{Guarded, last_answer},
+    routes::{Api, router},
     tls::{Certificates, Reload},
 };
 use crate::clock;
 
-/// After an answer that ends the connection, the rest of what the client sends is taken for so long: closed at
-/// once, its kernel would throw the answer away.
-const LINGER: Duration = Duration::from_secs(1);
 /// Pause after a connection could not be accepted for want of files or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// The first byte of every TLS connection: a handshake record.
-const TLS_HANDSHAKE: u8 = 22;
 
 /// Why the endpoint cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -147,11 +137,11 @@ impl Bound {
     /// Serves until `shutdown` is true or its sender is gone; then accepts nothing any more, gives the requests under
     /// way [`Limits::drain`] to end, and returns.
     pub async fn serve(self, handles: Handles, mut shutdown: watch::Receiver<bool>) {
-        let Self { settings, listener, certificates, beat, .. } = self;
+        let Self { settings, listener, address, certificates, beat, .. } = self;
         let limits = settings.limits;
         let tls = certificates.as_ref().map(|certificates| TlsAcceptor::from(certificates.config.clone()));
         let guard = Guard::new(handles.tokens.clone());
-        let api = Arc::new(Api::new(settings, handles, tls.is_some()));
+        let api = Arc::new(Api::new(settings, handles));
         let mut gate = Gate {
             front: Front {
                 router: TowerToHyperService::new(router(api.clone())),
@@ -160,10 +150,10 @@ impl Bound {
             },
             tls,
             limits,
+            address,
             shutdown: shutdown.clone(),
             connections: JoinSet::new(),
         };
-        let places = Arc::new(Semaphore::new(limits.connections));
         let mut tick = interval(Duration::from_secs(1));
         let reloading = certificates.and_then(|certificates| certificates.reload);
         let mut reload = pin!(reload_for_ever(reloading, limits.reload_every));
@@ -172,7 +162,7 @@ impl Bound {
             beat.store(clock::mono().as_nanos(), Ordering::Relaxed);
             tokio::select! {
                 _ = &mut told => break,
-                accepted = accept(&listener, &places) => gate.admit(accepted),
+                accepted = accept(&listener) => gate.admit(accepted),
                 Some(ended) = gate.connections.join_next() => noted(ended),
                 _ = tick.tick() => {}
                 never = &mut reload => match never {},
@@ -190,19 +180,12 @@ impl Bound {
     }
 }
 
-/// The next connection, once there is a place for it: others wait in the kernel's queue.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-    match listener.accept().await {
-        Ok((stream, from)) => Ok((stream, from, place)),
-        Err(error) => {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            Err(error)
-        }
+async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let accepted = listener.accept().await;
+    if accepted.is_err() {
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
+    accepted
 }
 
 async fn reload_for_ever(reload: Option<Reload>, every: Duration) -> Infallible {
@@ -231,154 +214,49 @@ fn noted(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// What every connection gets.
+/// Lets connections in, and gives each what it needs.
 struct Gate {
     front: Front,
     tls: Option<TlsAcceptor>,
     limits: Limits,
+    /// What it listens on.
+    address: SocketAddr,
     shutdown: watch::Receiver<bool>,
     connections: JoinSet<()>,
 }
 
 impl Gate {
-    fn admit(&mut self, accepted: io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)>) {
-        let (stream, from, place) = match accepted {
+    fn admit(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 return;
             }
         };
-        let (tls, limits, shutdown) = (self.tls.clone(), self.limits, self.shutdown.clone());
-        let client = Client { front: self.front.clone(), from: from.ip() };
+        let Some((seat, lost)) = self.front.api.room.enter(from.ip()) else {
+            tracing::debug!(%from, "no place is left for a connection");
+            return;
+        };
+        let seat = Arc::new(seat);
+        let client = Client {
+            front: self.front.clone(),
+            from: from.ip(),
+            arrival: Arrival {
+                https: self.tls.is_some(),
+                reached: stream.local_addr().unwrap_or(self.address),
+            },
+            seat: seat.clone(),
+        };
+        let terms = Terms { tls: self.tls.clone(), limits: self.limits, shutdown: self.shutdown.clone() };
         self.connections.spawn(async move {
-            let _place = place;
-            client.front.api.counters.connections.fetch_add(1, Ordering::Relaxed);
             // Answers are small and written whole: waiting for more to send only delays them.
             let _ = stream.set_nodelay(true);
-            let counted = client.front.clone();
-            match tls {
-                None => converse(stream, client, limits, shutdown).await,
-                Some(tls) => {
-                    if let Some(stream) = encrypted(stream, tls, limits).await {
-                        converse(stream, client, limits, shutdown).await;
-                    }
-                }
-            }
-            counted.api.counters.connections.fetch_sub(1, Ordering::Relaxed);
-        });
-    }
-}
-
-/// The TLS handshake. Who speaks plain HTTP to the port is told so.
-async fn encrypted(
-    mut stream: TcpStream,
-    tls: TlsAcceptor,
-    limits: Limits,
-) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
-    let mut first = [0];
-    let handshake = async {
-        if stream.peek(&mut first).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if first != [TLS_HANDSHAKE] {
-            let answer =
-                last_answer("400 Bad Request", "This port speaks HTTPS: write https:// in the address.");
-            stream.write_all(&answer).await?;
-            linger(stream).await;
-            return Ok(None);
-        }
-        tls.accept(stream).await.map(Some)
-    };
-    match timeout(limits.headers_within, handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "no TLS connection");
-            None
-        }
-        Err(_) => None,
-    }
-}
-
-/// Serves the requests of one connection until either side ends it.
-async fn converse<S>(stream: S, client: Client, limits: Limits, mut shutdown: watch::Receiver<bool>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.headers_within)
-        .max_buf_size(Limits::HEADERS)
-        .half_close(true)
-        .serve_connection(TokioIo::new(Guarded::new(stream, limits.stalled_for)), client);
-    let served = {
-        let mut told = pin!(shutdown.wait_for(|told| *told));
-        let mut ending = false;
-        loop {
             tokio::select! {
                 biased;
-                served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break served,
-                _ = &mut told, if !ending => {
-                    ending = true;
-                    Pin::new(&mut connection).graceful_shutdown();
-                }
+                _ = lost => tracing::debug!(%from, "a connection without a good token gives its place to a new one"),
+                () = connection::serve(stream, terms, client, || seat.has_asked()) => {}
             }
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection ended early");
-    }
-    linger(connection.into_parts().io.into_inner().into_inner()).await;
-}
-
-/// Ends our side, and takes what the client still sends.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
-    let rest = async {
-        stream.shutdown().await?;
-        let mut sink = [0; 2048];
-        while stream.read(&mut sink).await? > 0 {}
-        io::Result::Ok(())
-    };
-    // Whether it hears us is its own affair by now.
-    let _ = timeout(LINGER, rest).await;
-}
-
-/// The door of the endpoint: decides about the token before anything else.
-#[derive(Clone)]
-struct Front {
-    api: Arc<Api>,
-    guard: Arc<Guard>,
-    router: TowerToHyperService<Router>,
-}
-
-struct Client {
-    front: Front,
-    from: IpAddr,
-}
-
-impl hyper::service::Service<hyper::Request<Incoming>> for Client {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
-        let admitted = match self.front.guard.admit(request.headers(), self.from) {
-            Ok(token) => {
-                request.extensions_mut().insert(token);
-                Ok(())
-            }
-            Err(_) if OPEN.contains(&request.uri().path()) => Ok(()),
-            Err(refused) => Err(refused),
-        };
-        let api = self.front.api.clone();
-        let answer = admitted.map(|()| hyper::service::Service::call(&self.front.router, request));
-        Box::pin(async move {
-            let response = match answer {
-                Ok(answer) => answer.await?,
-                Err(refused) => refused,
-            };
-            api.counters.count(response.status());
-            Ok(response)
-        })
+        });
     }
 }

@@ -16,6 +16,8 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::front::ALWAYS;
+
 /// A stream with the two duties above.
 pub(super) struct Guarded<S> {
     inner: S,
@@ -105,8 +107,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 /// A whole answer with a JSON body, after which the connection is closed.
 pub(super) fn last_answer(status: &str, message: &str) -> Vec<u8> {
     let body = serde_json::json!({ "message": message }).to_string();
+    let always: String = ALWAYS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{always}connection: close\r\n\r\n{body}",
         body.len()
     )
     .into_bytes()

@@ -1,12 +1,16 @@
 //! A client that sends any bytes and shows what came back.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
+    time::timeout,
 };
+
+/// How long something may take that comes at once, on however busy a machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One answer.
 #[derive(Debug)]
@@ -83,6 +87,21 @@ pub async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S, with_body: bool) 
             Ok(read) => bytes.extend_from_slice(&piece[..read]),
         }
     }
+}
+
+/// A connection from 127.0.0.`host`: to the gateway each is another client's address.
+pub async fn connect_as(host: u8, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, host], 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+/// Waits until the other side ends the connection, and returns what came before.
+pub async fn ending<S: AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
+    let mut rest = Vec::new();
+    // Ended by a reset is ended too.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the connection is ended");
+    rest
 }
 
 /// One request over a stream that stays open.

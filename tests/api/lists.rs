@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::site::{Site, start};
+use crate::{
+    client::raw,
+    site::{Site, start},
+};
 
 const DATE: &str = "2022-11-11 14:46:16";
 
@@ -127,4 +130,47 @@ async fn wrong_parameters_are_named() {
     }
     assert_eq!(site.get("/api/admin/v1/intercoms/9/keys").await.fields(), ["intercom"]);
     assert_eq!(site.get("/api/admin/v1/intercoms/x/flats").await.fields(), ["intercom"]);
+}
+
+#[tokio::test]
+async fn links_lead_to_the_host_that_was_asked_if_it_is_one_and_else_to_where_the_request_came_in() {
+    let site = start().await;
+    let path = "/api/admin/v1/intercoms/1/flats";
+    let origin_of = async |target: &str, lines: &[u8]| {
+        let head = format!("GET {target} HTTP/1.1\r\nauthorization: Bearer {}\r\n", site.token);
+        let page = raw(site.address, &[head.as_bytes(), lines, b"\r\n"].concat()).await.unwrap().json();
+        let shown = page["meta"]["path"].as_str().unwrap().to_owned();
+        assert_eq!(page["links"]["first"], format!("{shown}?page=1"));
+        shown.strip_suffix(path).unwrap().to_owned()
+    };
+    for host in ["gate.local:8443", "GATE.local", "192.0.2.7", "[2001:db8::1]:8443", "[::1]"] {
+        let line = format!("Host: {host}\r\n");
+        assert_eq!(origin_of(path, line.as_bytes()).await, format!("http://{host}"));
+    }
+    let here = format!("http://{}", site.address);
+    for lines in [
+        &b""[..],
+        b"Host:\r\n",
+        b"Host: tester@gate.local\r\n",
+        b"Host: gate.local/elsewhere\r\n",
+        b"Host: gate.local?a=\r\n",
+        b"Host: gate local\r\n",
+        b"Host: gate.local:\r\n",
+        b"Host: gate.local:65536\r\n",
+        b"Host: gate.local:80:80\r\n",
+        b"Host: https://gate.local\r\n",
+        b"Host: ::1\r\n",
+        b"Host: [::1\r\n",
+        b"Host: \"><b\r\n",
+        b"Host: \xff\r\n",
+        b"Host: one.local\r\nHost: two.local\r\n",
+        b"X-Forwarded-Host: gate.local\r\nForwarded: host=gate.local\r\n",
+    ] {
+        assert_eq!(origin_of(path, lines).await, here, "{}", String::from_utf8_lossy(lines));
+    }
+    // A client that believes to speak to a proxy names the host in front of the path, and that one counts.
+    let absolute = format!("http://gate.local:81{path}");
+    assert_eq!(origin_of(&absolute, b"Host: elsewhere.test\r\n").await, "http://gate.local:81");
+    let with_user = format!("http://tester@gate.local{path}");
+    assert_eq!(origin_of(&with_user, b"Host: elsewhere.test\r\n").await, here);
 }

@@ -6,6 +6,8 @@ mod limits;
 mod lists;
 mod local;
 mod open_door;
+mod places;
+mod revoked;
 mod shapes;
 mod site;
 mod tls;

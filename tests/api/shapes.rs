@@ -66,6 +66,38 @@ async fn odd_but_valid_requests_are_answered_in_json() {
     assert_eq!((head.status, head.body.as_str(), head.header("x-gateway-revision")), (200, "", Some("57")));
 }
 
+/// Flats are personal, and text of a stranger's is in them.
+#[tokio::test]
+async fn every_answer_says_that_it_is_what_its_type_says_and_is_not_to_be_kept() {
+    let site = start().await;
+    let token = format!("authorization: Bearer {}\r\n", site.token);
+    let flat = "/api/admin/v1/intercoms/1/flats/1";
+    let mut answers = Vec::new();
+    for (method, path, headers, body) in [
+        ("GET", flat, token.as_str(), ""),
+        ("GET", flat, "", ""),
+        ("GET", "/healthz", "", ""),
+        ("GET", "/metrics", &token, ""),
+        ("GET", "/openapi.json", &token, ""),
+        ("GET", "/api/admin/v1/intercoms/1/flats", &token, ""),
+        ("GET", "/nowhere", &token, ""),
+        ("DELETE", flat, &token, ""),
+        ("POST", flat, &token, &"x".repeat(70_000)),
+        ("POST", "/api/admin/v1/intercoms/1/open-door", &token, ""),
+    ] {
+        answers.push(site.ask_with(method, path, headers, body).await);
+    }
+    for bytes in ["hello\r\n\r\n", &format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(20 << 10))] {
+        answers.push(raw(site.address, bytes.as_bytes()).await.unwrap());
+    }
+    for answer in &answers {
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{answer:?}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
+    }
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [200, 401, 200, 200, 200, 200, 404, 405, 413, 422, 400, 431]);
+}
+
 #[tokio::test]
 async fn requests_sent_at_once_are_answered_in_order_and_an_error_ends_them() {
     let site = start().await;

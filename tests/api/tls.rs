@@ -1,10 +1,10 @@
 //! Encryption, with a real TLS client.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use intercom_gateway::api::{Limits, Tls, fingerprint};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -12,7 +12,7 @@ use tokio_rustls::{
 };
 
 use crate::{
-    client::{over, raw, read_answer},
+    client::{ending, over, raw, read_answer},
     site::{Site, start_with},
 };
 
@@ -73,11 +73,29 @@ async fn a_413_arrives_over_tls_too() {
 }
 
 #[tokio::test]
+async fn who_sends_headers_drop_by_drop_over_tls_is_given_up() {
+    let limits = Limits { headers_within: Duration::from_secs(1), ..Limits::default() };
+    let site = start_with(Tls::SelfSigned, limits).await;
+    let (mut from, mut to) = tokio::io::split(connect(&site, "localhost", BOTH).await.unwrap());
+    let dripping = tokio::spawn(async move {
+        for byte in b"GET / HTTP/1.1\r\nx: ".iter().chain(std::iter::repeat(&b'y')) {
+            if to.write_all(&[*byte]).await.is_err() || to.flush().await.is_err() {
+                break;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert_eq!(ending(&mut from).await, [0; 0]);
+    dripping.await.unwrap();
+}
+
+#[tokio::test]
 async fn plain_http_to_the_encrypted_port_is_told_what_to_do() {
     let site = start_with(Tls::SelfSigned, Limits::default()).await;
     let answer = raw(site.address, request(&site).as_bytes()).await.unwrap();
     let (status, message) = answer.error();
     assert!(status == 400 && message.contains("https://"), "{message}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
 #[tokio::test]
@@ -87,7 +105,7 @@ async fn changed_files_are_served_without_a_restart() {
         start_with(Tls::SelfSigned, Limits::default()).await,
     );
     let tls = Tls::Files { cert: one.dir().join("tls/cert.pem"), key: one.dir().join("tls/key.pem") };
-    let limits = Limits { reload_every: std::time::Duration::from_millis(20), ..Limits::default() };
+    let limits = Limits { reload_every: Duration::from_millis(20), ..Limits::default() };
     let site = start_with(tls, limits).await;
     assert_eq!(site.fingerprint, one.fingerprint);
     for file in ["tls/key.pem", "tls/cert.pem"] {
@@ -97,6 +115,6 @@ async fn changed_files_are_served_without_a_restart() {
     let mut as_two = two;
     as_two.address = site.address;
     while connect(&as_two, "localhost", BOTH).await.is_err() {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        sleep(Duration::from_millis(10)).await;
     }
 }

@@ -13,6 +13,7 @@ mod key_files;
 mod libosdp_panels;
 mod modbus_panels;
 mod ports;
+mod revoked_token;
 mod rogue;
 mod roll_back;
 mod sick;
