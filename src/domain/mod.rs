@@ -20,7 +20,7 @@ pub mod trouble;
 pub use bucket::Bucket;
 pub use document::{FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord};
 pub use event::{EventBody, Occurrence};
-pub use health::{Health, UplinkStatus};
+pub use health::{Health, HealthCode, Reason, UplinkStatus};
 pub use key::KeyCode;
 pub use line::{LineState, LineStatus};
 pub use name::Name;
