@@ -8,7 +8,10 @@ mod mosquitto;
 mod uplink;
 
 use consumer::Consumer;
-use intercom_gateway::{cloud::Confirm, domain::PanelState};
+use intercom_gateway::{
+    cloud::Confirm,
+    domain::{PanelState, Silence},
+};
 use mosquitto::Mosquitto;
 use uplink::{ROOT, Uplink, eventually, journal_of, panel};
 
@@ -93,6 +96,19 @@ async fn panels_are_shown_on_change_and_cleared_when_they_are_gone() {
     let late = Consumer::start("late", broker.port, ROOT, false);
     eventually("the other is still there", || late.lock().last("panels/entrance-1").is_some()).await;
     assert!(late.lock().last("panels/entrance-2").is_none());
+    gateway.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cloud_that_nobody_is_is_told_and_asked_until_there_is_one() {
+    let broker = Mosquitto::open();
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Uplink::to(broker.port).start(dir.path());
+    let silence = || gateway.sync.borrow().silence;
+    eventually("nobody has the request", || silence() == Some(Silence::NobodySubscribed)).await;
+    let _cloud = Consumer::start("cloud", broker.port, ROOT, false);
+    eventually("somebody has the next one", || silence().is_none()).await;
+    assert!(gateway.sync.borrow().requests >= 2);
     gateway.shut_down().await;
 }
 

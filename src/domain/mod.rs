@@ -27,6 +27,6 @@ pub use name::Name;
 pub use panel::{Device, DoorPosition, OutputActive, PanelState, PanelStatus};
 pub use profile::Profile;
 pub use stored::StoredEvent;
-pub use sync::{SyncCode, SyncError, SyncStatus};
+pub use sync::{Silence, SyncCode, SyncError, SyncStatus};
 pub use time::{ClockQuality, Mono, Stamp};
 pub use trouble::{KeyFault, Trouble};

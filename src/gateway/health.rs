@@ -164,8 +164,13 @@ fn of_uplink(uplink: &UplinkStatus) -> Option<Reason> {
 }
 
 fn of_sync(sync: &SyncStatus) -> Option<Reason> {
-    let error = sync.error.as_ref()?;
-    let message = format!("flats from the cloud were refused, the last good ones stay in force ({error})");
+    let message = match (&sync.error, sync.silence) {
+        (Some(error), _) => {
+            format!("flats from the cloud were refused, the last good ones stay in force ({error})")
+        }
+        (None, Some(silence)) => silence.to_string(),
+        (None, None) => return None,
+    };
     Some(Reason::new(HealthCode::Sync, message))
 }
 
@@ -174,7 +179,7 @@ mod tests {
     use super::*;
     use crate::{
         bus::Exchanges,
-        domain::{KeyFault, Trouble},
+        domain::{KeyFault, SyncCode, SyncError, Trouble},
         sys::Holder,
     };
 
@@ -256,6 +261,19 @@ mod tests {
         assert_eq!(of(true, false, Some("why")), broker("the broker is not connected: why"));
         assert_eq!(of(true, true, Some("why")), broker("why"));
         assert_eq!(of(true, true, None), None);
+    }
+
+    #[test]
+    fn flats_that_are_refused_are_told_before_silence() {
+        use crate::domain::Silence;
+        let error = Some(SyncError::new(SyncCode::Digest, "another"));
+        let of = |error, silence| {
+            let reason = of_sync(&SyncStatus { error, silence, ..SyncStatus::default() });
+            reason.map(|reason| (reason.code, reason.message.contains("were refused")))
+        };
+        assert_eq!(of(None, None), None);
+        assert_eq!(of(error, Some(Silence::NoAnswer)), Some((HealthCode::Sync, true)));
+        assert_eq!(of(None, Some(Silence::NobodySubscribed)), Some((HealthCode::Sync, false)));
     }
 
     #[test]

@@ -383,7 +383,11 @@ impl Uplink {
                     self.board.done(&topic);
                 }
             }
-            Came::Asked(ack) => drop(self.note_forbidden(&Topic::SyncRequest, &ack)),
+            Came::Asked(ack) => {
+                if !self.note_forbidden(&Topic::SyncRequest, &ack) {
+                    self.syncing.core.taken(ack == Ack::Accepted, now);
+                }
+            }
             Came::Subscribed(refused) => {
                 if let Some(topic) = refused.first() {
                     self.forbid(format!(
