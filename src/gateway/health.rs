@@ -1,4 +1,4 @@
-//! What `/healthz` says: a reason for everything that is not as it should be.
+//! What `/healthz` and `health` say: a reason for everything that is not as it should be.
 
 use std::{
     sync::{
