@@ -9,12 +9,13 @@ use asyncapi::Document;
 use intercom_gateway::{
     cloud::{
         command::{ErrorCode, KINDS, Outcome, Request},
-        message::{Building, Bus, Info, Intercom, Place, Presence, Status, to_json},
+        message::{Building, Bus, HealthShown, Info, Intercom, Place, Presence, Status, to_json},
         topic::Topic,
     },
     domain::{
-        ClockQuality, Device, DoorPosition, EventBody, LineState, LineStatus, Name, PanelState, PanelStatus,
-        Stamp, StoredEvent, SyncCode, SyncError, Trouble, event::*, line::Thresholds,
+        ClockQuality, Device, DoorPosition, EventBody, Health, HealthCode, LineState, LineStatus, Name,
+        PanelState, PanelStatus, Stamp, StoredEvent, SyncCode, SyncError, Trouble, event::*, health,
+        line::Thresholds,
     },
 };
 use serde_json::{Value, json};
@@ -188,6 +189,29 @@ fn events_of_every_type_are_as_documented_and_no_member_is_superfluous() {
     let seen: BTreeSet<&str> = bodies.iter().map(EventBody::kind).collect();
     let known: BTreeSet<&str> = EventBody::KINDS.iter().copied().collect();
     assert_eq!(seen, known);
+}
+
+#[test]
+fn health_of_every_code_is_as_documented_and_no_member_is_superfluous() {
+    let document = Document::read();
+    let reason = |code| health::Reason::new(code, "why");
+    let named = [
+        reason(HealthCode::PanelOffline).of_panel(&panel()),
+        reason(HealthCode::Bus).of_bus(&Name::new("street").unwrap()),
+    ];
+    let reasons: Vec<health::Reason> = HealthCode::ALL.into_iter().map(reason).chain(named).collect();
+    for reasons in [Vec::new(), reasons] {
+        let health = Health { dead: false, reasons, since: time() };
+        let shown = json_of(&HealthShown::from(&health));
+        document.accepts("health", &shown);
+        for place in ["", "/reasons/0"].into_iter().filter(|place| shown.pointer(place).is_some()) {
+            let mut more = shown.clone();
+            more.pointer_mut(place).unwrap()["surprise"] = json!(1);
+            assert!(document.judge("health", &more).is_err(), "{place:?} may have anything");
+        }
+    }
+    let codes = &document.0["components"]["schemas"]["Reason"]["properties"]["code"]["enum"];
+    assert_eq!(*codes, json!(HealthCode::ALL));
 }
 
 fn json_of(payload: &impl serde::Serialize) -> Value {
@@ -382,6 +406,7 @@ fn the_platforms_own_document_is_a_flat_and_the_channels_are_the_topics() {
     let topics = [
         Topic::Status,
         Topic::Info,
+        Topic::Health,
         Topic::Events,
         Topic::Committed,
         Topic::SyncRequest,

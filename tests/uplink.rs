@@ -8,7 +8,10 @@ mod mosquitto;
 mod uplink;
 
 use consumer::Consumer;
-use intercom_gateway::{cloud::Confirm, domain::PanelState};
+use intercom_gateway::{
+    cloud::Confirm,
+    domain::{Health, HealthCode, Name, PanelState, Reason, Silence},
+};
 use mosquitto::Mosquitto;
 use serde_json::json;
 use uplink::{ROOT, Uplink, eventually, journal_of, panel};
@@ -94,6 +97,74 @@ async fn panels_are_shown_on_change_and_cleared_when_they_are_gone() {
     let late = Consumer::start("late", broker.port, ROOT, false);
     eventually("the other is still there", || late.lock().last("panels/entrance-1").is_some()).await;
     assert!(late.lock().last("panels/entrance-2").is_none());
+    gateway.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_shown_on_every_connection_and_where_other_things_go_wrong() {
+    let mut broker = Mosquitto::with("allow_anonymous true\npersistence true\npersistence_location DIR/\n");
+    let cloud = Consumer::start("cloud", broker.port, ROOT, false);
+    eventually("the consumer is there", || cloud.lock().subscribed > 0).await;
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Uplink::to(broker.port).start(dir.path());
+    let lossy = |words: &str| {
+        let name = Name::new("entrance-1").unwrap();
+        Health {
+            reasons: vec![Reason::new(HealthCode::LineErrors, words).of_panel(&name)],
+            since: "2026-11-23T22:00:01.123Z".parse().unwrap(),
+            ..Health::default()
+        }
+    };
+    let told = || {
+        let seen = cloud.lock();
+        let of_health = seen.messages.iter().filter(|message| message.topic == "health");
+        of_health.map(|message| (message.retain, message.json())).collect::<Vec<_>>()
+    };
+    // What is so when the connection is made may be that there is none.
+    gateway.health.send_modify(|health| health.reasons = vec![Reason::new(HealthCode::Broker, "away")]);
+    gateway.online().await;
+    gateway.health.send_replace(Health { since: lossy("").since, ..Health::default() });
+    eventually("health is shown", || !told().is_empty()).await;
+    let well = json!({"status": "ok", "reasons": [], "since": "2026-11-23T22:00:01.123Z"});
+    assert_eq!(told(), [(true, well.clone())]);
+
+    gateway.health.send_replace(lossy("90 of 120"));
+    let degraded = json!({
+        "status": "degraded",
+        "reasons": [{"code": "line_errors", "message": "90 of 120", "panel": "entrance-1"}],
+        "since": "2026-11-23T22:00:01.123Z",
+    });
+    eventually("that it is not well is shown", || told().len() == 2).await;
+    assert_eq!(told()[1].1, degraded);
+    // Figures alone are no news, another code is.
+    for figure in 91..100 {
+        gateway.health.send_replace(lossy(&format!("{figure} of 130")));
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    gateway.health.send_modify(|health| health.reasons.push(Reason::new(HealthCode::Clock, "why")));
+    eventually("the other reason is shown", || told().len() == 3).await;
+    assert_eq!(told()[2].1["reasons"][0]["message"], "99 of 130");
+    assert_eq!(told()[2].1["reasons"][1], json!({"code": "clock", "message": "why"}));
+
+    // On another connection it is shown again, as it is then.
+    broker.kill();
+    eventually("that is noticed", || !gateway.status().connected).await;
+    gateway.health.send_replace(Health { since: lossy("").since, ..Health::default() });
+    broker.start();
+    eventually("it is shown again", || told().last().is_some_and(|(_, health)| *health == well)).await;
+    gateway.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cloud_that_nobody_is_is_told_and_asked_until_there_is_one() {
+    let broker = Mosquitto::open();
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Uplink::to(broker.port).start(dir.path());
+    let silence = || gateway.sync.borrow().silence;
+    eventually("nobody has the request", || silence() == Some(Silence::NobodySubscribed)).await;
+    let _cloud = Consumer::start("cloud", broker.port, ROOT, false);
+    eventually("somebody has the next one", || silence().is_none()).await;
+    assert!(gateway.sync.borrow().requests >= 2);
     gateway.shut_down().await;
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     body::Body,
     extract::State,
     http::{Response, StatusCode, Uri},
@@ -11,11 +12,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
+    TokenInfo,
     error::{Invalid, ok, unreadable},
     query::Parameters,
     routes::Api,
 };
-use crate::domain::{Device, PanelStatus, SyncError, UplinkStatus, document::MAX_INTEGER, time::rfc3339};
+use crate::domain::{
+    Device, HealthCode, PanelStatus, SyncError, UplinkStatus, document::MAX_INTEGER, time::rfc3339,
+};
 
 /// Events of an answer: by default, and at most.
 const EVENTS: (u64, u64) = (100, 1000);
@@ -124,17 +128,31 @@ pub(super) async fn sync(State(api): State<Arc<Api>>) -> Response<Body> {
     })
 }
 
-/// `GET /healthz`.
-pub(super) async fn health(State(api): State<Arc<Api>>) -> Response<Body> {
+/// `GET /healthz`: sentences and names only for those who have a token.
+pub(super) async fn health(
+    State(api): State<Arc<Api>>,
+    token: Option<Extension<TokenInfo>>,
+) -> Response<Body> {
     #[derive(Serialize)]
-    struct Shape {
+    struct Shape<T> {
         status: &'static str,
-        reasons: Vec<String>,
+        reasons: T,
+    }
+    #[derive(Serialize)]
+    struct Bare {
+        code: HealthCode,
     }
     let health = api.handles.health.borrow().clone();
-    let well = health.reasons.is_empty() && !health.dead;
-    let status = if health.dead { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    let mut response = ok(&Shape { status: if well { "ok" } else { "degraded" }, reasons: health.reasons });
-    *response.status_mut() = status;
+    let status = health.status();
+    let mut response = match token {
+        Some(_) => ok(&Shape { status, reasons: health.reasons }),
+        None => {
+            let bare = health.reasons.iter().map(|reason| Bare { code: reason.code });
+            ok(&Shape { status, reasons: bare.collect::<Vec<_>>() })
+        }
+    };
+    if health.dead {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
     response
 }

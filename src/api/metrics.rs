@@ -15,7 +15,7 @@ use axum::{
 };
 
 use super::routes::Api;
-use crate::domain::{LineState, PanelState, SyncCode};
+use crate::domain::{HealthCode, LineState, PanelState, SyncCode};
 
 /// Counted since the start.
 #[derive(Default)]
@@ -52,7 +52,15 @@ fn text(api: &Api) -> String {
 
     let health = handles.health.borrow().clone();
     page.metric("healthy", "gauge", "1 while /healthz says ok.");
-    page.sample("", u8::from(health.reasons.is_empty() && !health.dead));
+    page.sample("", u8::from(health.is_well()));
+    page.metric(
+        "health_reason",
+        "gauge",
+        "1 for each code among the reasons of /healthz; no sample for the others.",
+    );
+    for code in HealthCode::ALL.into_iter().filter(|code| health.has(*code)) {
+        page.sample(&format!("code=\"{}\"", code.as_str()), 1);
+    }
 
     let statuses = handles.buses.statuses();
     page.metric("bus_open", "gauge", "1 while the bus's port is open.");

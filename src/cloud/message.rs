@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ClockQuality, Device, EventBody, Name, PanelStatus, time::as_rfc3339};
+use crate::domain::{ClockQuality, Device, EventBody, Health, Name, PanelStatus, Reason, time::as_rfc3339};
 
 /// Whether a gateway is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +169,21 @@ impl<'a> Info<'a> {
     }
 }
 
+/// Payload of `health`: what `/healthz` says with a token, and since when it has been so.
+#[derive(Debug, Serialize)]
+pub struct HealthShown<'a> {
+    status: &'static str,
+    reasons: &'a [Reason],
+    #[serde(serialize_with = "as_rfc3339")]
+    since: jiff::Timestamp,
+}
+
+impl<'a> From<&'a Health> for HealthShown<'a> {
+    fn from(health: &'a Health) -> Self {
+        Self { status: health.status(), reasons: &health.reasons, since: health.since }
+    }
+}
+
 /// One line of JSON.
 pub fn to_json(payload: &impl Serialize) -> String {
     serde_json::to_string(payload).expect("payloads have only JSON types")
@@ -177,6 +192,7 @@ pub fn to_json(payload: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::HealthCode;
 
     #[test]
     fn status_has_the_fields_of_the_contract_in_its_order() {
@@ -196,6 +212,16 @@ mod tests {
         assert_eq!(to_json(&status), expected);
         let seen: StatusSeen = serde_json::from_str(expected).unwrap();
         assert_eq!((seen.journal.as_deref(), seen.last), (Some("9f3c2a41"), Some(184)));
+    }
+
+    #[test]
+    fn health_has_the_fields_of_the_contract_in_its_order() {
+        let mut health = Health { since: "2026-11-23T22:00:01.123Z".parse().unwrap(), ..Health::default() };
+        let expected = r#"{"status":"ok","reasons":[],"since":"2026-11-23T22:00:01.123Z"}"#;
+        assert_eq!(to_json(&HealthShown::from(&health)), expected);
+        health.reasons = vec![Reason::new(HealthCode::Clock, "why")];
+        let expected = r#"{"status":"degraded","reasons":[{"code":"clock","message":"why"}],"since":"2026-11-23T22:00:01.123Z"}"#;
+        assert_eq!(to_json(&HealthShown::from(&health)), expected);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! store::Journal ──► session (sans-IO: what may be sent, what is delivered) ──► client (MQTT) ──► broker
-//! panels, building ──► retained (what the broker should show) ─────────────────┘        │
+//! panels, building, health ──► retained (what the broker should show) ─────────────────┘        │
 //!                        task: performs what the session asks, tells it what came ◄────────┘
 //! ```
 //! Invariants:
@@ -15,6 +15,7 @@
 
 mod client;
 pub mod command;
+mod health;
 mod home_assistant;
 pub mod message;
 mod retained;

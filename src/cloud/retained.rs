@@ -63,9 +63,11 @@ impl Board {
         self.wanted.insert(topic, Shown { payload, mark });
     }
 
-    /// The broker should show none of the topics that `is_gone` picks.
+    /// The broker should show none of the topics that `is_gone` picks. Of one whose name does not depend on the
+    /// configuration it keeps what it shows, until that is set again.
     pub(super) fn remove(&mut self, is_gone: impl Fn(&Topic) -> bool) {
         self.wanted.retain(|topic, _| !is_gone(topic));
+        self.due.retain(|topic| !is_gone(topic));
         let shown = self.remembered.iter().filter(|topic| is_gone(topic) && !self.wanted.contains_key(topic));
         self.due.extend(shown.cloned());
     }
@@ -152,6 +154,18 @@ mod tests {
         after.done(&panel("a"));
         after.done(&panel("b"));
         assert_eq!(after.take_unsaved().unwrap(), r#"{"root":"intercom/v1/g","topics":["panels/a"]}"#);
+    }
+
+    #[test]
+    fn a_topic_of_every_gateway_is_not_cleared_but_left_until_it_is_set_again() {
+        let mut board = board("");
+        board.set(Topic::Health, "ok".into(), "ok".into());
+        board.remove(|topic| *topic == Topic::Health);
+        assert_eq!(drain(&mut board), []);
+        board.announce();
+        assert_eq!(drain(&mut board), []);
+        board.set(Topic::Health, "ok".into(), "ok".into());
+        assert_eq!(drain(&mut board), [("health".to_owned(), "ok".to_owned())]);
     }
 
     #[test]

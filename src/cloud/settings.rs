@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::{Confirm, Secrets, command::Performer, message::Building};
 use crate::{
     clock::Clock,
-    domain::{LineStatus, Name, PanelStatus, SyncStatus, UplinkStatus},
+    domain::{Health, LineStatus, Name, PanelStatus, SyncStatus, UplinkStatus},
     store::{Cache, Journal},
 };
 
@@ -69,6 +69,8 @@ pub struct Handles {
     pub panels: watch::Receiver<Vec<PanelStatus>>,
     /// How every line of the configuration is; it changes with the state of one.
     pub lines: watch::Receiver<Vec<LineStatus>>,
+    /// How the gateway is.
+    pub health: watch::Receiver<Health>,
     /// What the configuration has.
     pub building: watch::Receiver<Building>,
     /// Performs the commands that only the gateway can.

@@ -11,6 +11,8 @@ pub enum Topic {
     Status,
     /// What the gateway is made of; retained.
     Info,
+    /// How the gateway is; retained.
+    Health,
     /// How a panel is; retained.
     Panel(Name),
     /// How a handset line is; retained.
@@ -75,7 +77,7 @@ impl Topic {
     /// Whether the broker keeps the last message (contract §4).
     pub fn is_retained(&self) -> bool {
         match self {
-            Self::Status | Self::Info | Self::Panel(_) | Self::Line { .. } => true,
+            Self::Status | Self::Info | Self::Health | Self::Panel(_) | Self::Line { .. } => true,
             Self::SyncState | Self::Discovery(_) => true,
             Self::Events | Self::Committed | Self::SyncRequest | Self::SyncFlats => false,
             Self::Commands | Self::Results => false,
@@ -99,6 +101,7 @@ impl fmt::Display for Topic {
         match self {
             Self::Status => f.write_str("status"),
             Self::Info => f.write_str("info"),
+            Self::Health => f.write_str("health"),
             Self::Panel(panel) => write!(f, "panels/{panel}"),
             Self::Line { intercom, flat } => write!(f, "lines/{intercom}/{flat}"),
             Self::Events => f.write_str("events"),
@@ -135,6 +138,7 @@ impl std::str::FromStr for Topic {
         Ok(match text {
             "status" => Self::Status,
             "info" => Self::Info,
+            "health" => Self::Health,
             "events" => Self::Events,
             "events/committed" => Self::Committed,
             "sync/request" => Self::SyncRequest,
@@ -237,6 +241,7 @@ mod tests {
         prop_oneof![
             Just(Topic::Status),
             Just(Topic::Info),
+            Just(Topic::Health),
             Just(Topic::Events),
             Just(Topic::Committed),
             Just(Topic::SyncRequest),

@@ -110,11 +110,36 @@ impl std::fmt::Display for SyncError {
     }
 }
 
+/// Why a request for flats has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// The broker gave the request to nobody.
+    NobodySubscribed,
+    /// Somebody may have it, and did not answer in time.
+    NoAnswer,
+}
+
+/// A sentence for the installer.
+impl std::fmt::Display for Silence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NobodySubscribed => {
+                "nobody is subscribed to this gateway's requests for flats at the broker, so what is here may be old: does the cloud's server of flats run?"
+            }
+            Self::NoAnswer => {
+                "the cloud does not answer when it is asked for its flats, so what is here may be old: does its server of flats run?"
+            }
+        })
+    }
+}
+
 /// How the copying goes, for those who ask from outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncStatus {
     /// Why the last message was refused; `None`: nothing was since the last success.
     pub error: Option<SyncError>,
+    /// Why nobody answers when the cloud is asked; `None`: it answered, or has the time to.
+    pub silence: Option<Silence>,
     /// Requests made of the cloud since the start.
     pub requests: u64,
     /// Revisions brought into force since the start.

@@ -115,6 +115,12 @@ impl Trouble {
             Self::NoSuchRegisters { .. } => "no_such_registers",
         }
     }
+
+    /// Returns whether it is our side that lacks a key that can be used; what a panel does with a good key is no such
+    /// trouble.
+    pub fn is_of_our_key(&self) -> bool {
+        matches!(self, Self::NoKey | Self::KeyUnusable(_))
+    }
 }
 
 impl fmt::Display for Trouble {

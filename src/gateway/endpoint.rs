@@ -7,8 +7,9 @@ use tokio::{sync::watch, time::interval};
 
 use super::notify::Beat;
 use crate::{
-    api::{self, Handles, Settings},
+    api::{self, BindError, Handles, Settings},
     config::{self, Config},
+    domain::{HealthCode, Reason},
 };
 
 /// How long to wait before another attempt to serve.
@@ -37,12 +38,12 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     })
 }
 
-/// Serves until `stop`; `trouble` tells why it is not served, or not as it should be. `beat` turns with the loop that
-/// takes connections, and while there is none with the attempts to serve.
+/// Serves until `stop`; `trouble` tells `/healthz` why it is not served, or not as it should be. `beat` turns with the
+/// loop that takes connections, and while there is none with the attempts to serve.
 pub async fn serve(
     config: Config,
     handles: Handles,
-    trouble: watch::Sender<Option<String>>,
+    trouble: watch::Sender<Option<Reason>>,
     beat: Beat,
     stop: watch::Receiver<bool>,
 ) {
@@ -52,7 +53,7 @@ pub async fn serve(
         Err(error) => {
             let error = format!("the endpoint is not served: {error:#}");
             tracing::error!("{error}");
-            trouble.send_replace(Some(error));
+            trouble.send_replace(Some(Reason::new(HealthCode::Endpoint, error)));
             wait(None, &beat, stop).await;
         }
     }
@@ -61,7 +62,7 @@ pub async fn serve(
 async fn serve_by(
     settings: Settings,
     handles: Handles,
-    trouble: watch::Sender<Option<String>>,
+    trouble: watch::Sender<Option<Reason>>,
     beat: Beat,
     stop: watch::Receiver<bool>,
 ) {
@@ -78,15 +79,23 @@ async fn serve_by(
                 loop {
                     tokio::select! {
                         () = &mut serving => return,
-                        Ok(()) = certificate.changed() => drop(trouble.send_replace(certificate.borrow().clone())),
+                        Ok(()) = certificate.changed() => {
+                            let message = certificate.borrow_and_update().clone();
+                            trouble.send_replace(message.map(|message| Reason::new(HealthCode::Certificate, message)));
+                        }
                         _ = beats.tick() => beat.follow(&turned),
                     }
                 }
             }
             Err(error) => {
-                let error = format!("the endpoint is not served: {:#}", anyhow::Error::from(error));
-                if trouble.send_replace(Some(error.clone())).as_ref() != Some(&error) {
-                    tracing::error!("{error}");
+                let code = match &error {
+                    BindError::Certificate(_) => HealthCode::Certificate,
+                    BindError::Listen { .. } => HealthCode::Endpoint,
+                };
+                let message = format!("the endpoint is not served: {:#}", anyhow::Error::from(error));
+                let reason = Reason::new(code, message);
+                if trouble.send_replace(Some(reason.clone())).as_ref() != Some(&reason) {
+                    tracing::error!("{}", reason.message);
                 }
             }
         }
@@ -132,10 +141,10 @@ mod tests {
         store::{Store, StoreOptions},
     };
 
-    use super::*;
+    use super::{super::notify::Vital, *};
 
     #[tokio::test]
-    async fn the_loop_turns_while_the_port_is_taken_and_when_it_is_free() {
+    async fn the_loop_turns_and_says_what_is_wrong_while_it_cannot_serve_and_while_it_does() {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(Clock::system(Trust::Always));
         let stamps = clock.clone();
@@ -159,10 +168,16 @@ mod tests {
             tokens: Tokens::open(&dir.path().join("tokens.json")).unwrap(),
         };
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        for listen in [taken.local_addr().unwrap(), "127.0.0.1:0".parse().unwrap()] {
+        let (taken, free) = (taken.local_addr().unwrap(), "127.0.0.1:0".parse().unwrap());
+        let missing = || dir.path().join("missing.pem");
+        for (listen, tls, code) in [
+            (taken, api::Tls::Off, Some(HealthCode::Endpoint)),
+            (free, api::Tls::Files { cert: missing(), key: missing() }, Some(HealthCode::Certificate)),
+            (free, api::Tls::Off, None),
+        ] {
             let settings = Settings {
                 listen,
-                tls: api::Tls::Off,
+                tls,
                 gateway: Name::new("building-7").unwrap(),
                 state_dir: dir.path().to_path_buf(),
                 intercoms: vec![1],
@@ -171,7 +186,7 @@ mod tests {
             let beaten = Arc::new(AtomicU64::new(0));
             let (stop, stopped) = watch::channel(false);
             let (trouble, troubles) = watch::channel(None);
-            let beat = Beat::of("the endpoint", beaten.clone());
+            let beat = Beat::of(Vital::Endpoint, beaten.clone());
             let serving = tokio::spawn(serve_by(settings, handles.clone(), trouble, beat, stopped));
             for _ in 0..2 {
                 beaten.store(0, Ordering::Relaxed);
@@ -179,7 +194,7 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }
-            assert_eq!(troubles.borrow().is_some(), listen.port() != 0);
+            assert_eq!(troubles.borrow().as_ref().map(|reason| reason.code), code);
             stop.send_replace(true);
             serving.await.unwrap();
         }

@@ -1,15 +1,22 @@
-//! What `/healthz` says: one sentence for everything that is not as it should be.
+//! What `/healthz` and `health` say: a reason for everything that is not as it should be.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use tokio::sync::watch;
+use jiff::Timestamp;
+use tokio::{sync::watch, time::MissedTickBehavior};
 
-use super::notify::Beat;
+use super::notify::{Beat, Vital};
 use crate::{
     bus::{self, BusStatus, Buses},
     clock::{self, Clock},
-    domain::{Health, Mono, Name, PanelState, PanelStatus, SyncStatus, UplinkStatus},
-    store::Journal,
+    domain::{Health, HealthCode, Mono, Name, PanelState, PanelStatus, Reason, SyncStatus, UplinkStatus},
+    store::{Journal, StoreHealth},
 };
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -17,11 +24,13 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// What is looked at.
 pub struct Watched {
     pub journal: Journal,
+    /// Reports of the buses that never came to the journal, since the start.
+    pub reports_lost: Arc<AtomicU64>,
     pub buses: Buses,
     pub uplink: watch::Receiver<UplinkStatus>,
     pub sync: watch::Receiver<SyncStatus>,
-    /// Why the endpoint does not serve.
-    pub endpoint: watch::Receiver<Option<String>>,
+    /// Why the endpoint does not serve, or not as it should.
+    pub endpoint: watch::Receiver<Option<Reason>>,
     /// Why the commands of an installer are not served.
     pub control: watch::Receiver<Option<String>>,
     /// Why no API token is known.
@@ -33,120 +42,276 @@ pub struct Watched {
 
 /// Looks around once a second, for the life of the daemon.
 pub async fn watch_health(health: watch::Sender<Health>, watched: Watched) {
-    let Watched { journal, buses, uplink, sync, endpoint, control, tokens, clock, beats } = watched;
     let mut ticks = tokio::time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let mut now = look(&journal, &buses, &uplink.borrow(), &clock);
-        let refused =
-            |error| format!("flats from the cloud were refused, the last good ones stay in force ({error})");
-        now.reasons.extend(sync.borrow().error.as_ref().map(refused));
-        now.reasons.extend(endpoint.borrow().clone());
-        now.reasons.extend(control.borrow().clone());
-        now.reasons.extend(tokens.clone());
-        let hanging = hanging(&beats, clock::mono());
-        now.dead = !hanging.is_empty();
-        now.reasons.extend(hanging);
-        health.send_if_modified(|before| {
-            let changed = *before != now;
-            *before = now;
-            changed
-        });
+        let (dead, reasons) = watched.look(clock::mono());
+        let wall = watched.clock.wall();
+        health.send_if_modified(|shown| turn(shown, dead, reasons, wall));
     }
 }
 
-/// A sentence for each vital loop that does not turn any more. The watchdog is not fed either: systemd ends the process.
-fn hanging(beats: &[Beat], now: Mono) -> Vec<String> {
-    let stuck = beats.iter().filter(|beat| !beat.is_fresh(now));
-    stuck.map(|beat| format!("{} hangs: the daemon is about to be restarted", beat.name())).collect()
+/// Takes over what was found; returns whether it differs in anything. Other words alone begin nothing new.
+fn turn(shown: &mut Health, dead: bool, reasons: Vec<Reason>, wall: Timestamp) -> bool {
+    let mut found = Health { dead, reasons, since: wall };
+    if found.is_like(shown) {
+        found.since = shown.since;
+    }
+    let has_changed = found != *shown;
+    *shown = found;
+    has_changed
 }
 
-fn look(journal: &Journal, buses: &Buses, uplink: &UplinkStatus, clock: &Clock) -> Health {
+impl Watched {
+    /// Whether a vital loop is dead, and everything that is not as it should be.
+    fn look(&self, now: Mono) -> (bool, Vec<Reason>) {
+        let reports_lost = self.reports_lost.load(Ordering::Relaxed);
+        let mut reasons = of_store(&self.journal.health().borrow(), reports_lost);
+        let buses = self.buses.statuses();
+        if buses.is_empty() {
+            let message = "there is no [[bus]] in the configuration: no panel is polled and no door opens";
+            reasons.push(Reason::new(HealthCode::NoBus, message));
+        }
+        reasons.extend(buses.iter().flat_map(|(name, bus)| of_bus(name, bus)));
+        reasons.extend(of_uplink(&self.uplink.borrow()));
+        let ignored = self.uplink.borrow().ignored.clone();
+        reasons.extend(ignored.map(|sentence| Reason::new(HealthCode::Committed, sentence)));
+        reasons.extend(of_sync(&self.sync.borrow()));
+        if !self.clock.is_synchronized() {
+            let message = "the clock is not synchronised: expiry dates are judged by the last known time";
+            reasons.push(Reason::new(HealthCode::Clock, message));
+        }
+        reasons.extend(self.endpoint.borrow().clone());
+        reasons.extend(self.tokens.as_ref().map(|trouble| Reason::new(HealthCode::Endpoint, trouble)));
+        let control = self.control.borrow().clone();
+        reasons.extend(control.map(|trouble| Reason::new(HealthCode::Storage, trouble)));
+        let hanging = hanging(&self.beats, now);
+        let dead = !hanging.is_empty();
+        reasons.extend(hanging);
+        (dead, reasons)
+    }
+}
+
+/// A reason for each vital loop that does not turn any more. The watchdog is not fed either: systemd ends the process.
+fn hanging(beats: &[Beat], now: Mono) -> Vec<Reason> {
+    let of = |beat: &Beat| {
+        let vital = beat.vital();
+        let reason = |code| Reason::new(code, format!("{vital} hangs: the daemon is about to be restarted"));
+        match vital {
+            Vital::Bus(name) => reason(HealthCode::Bus).of_bus(name),
+            // What carries the endpoint.
+            Vital::Runtime | Vital::Endpoint => reason(HealthCode::Endpoint),
+            Vital::Uplink => reason(HealthCode::Broker),
+        }
+    };
+    beats.iter().filter(|beat| !beat.is_fresh(now)).map(of).collect()
+}
+
+fn of_store(store: &StoreHealth, reports_lost: u64) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    let store = journal.health().borrow().clone();
-    if let Some(error) = store.journal_failing {
-        reasons.push(format!(
-            "the journal cannot be written ({error}): doors open, but events are not recorded"
-        ));
+    if let Some(error) = &store.journal_failing {
+        let message =
+            format!("the journal cannot be written ({error}): doors open, but events are not recorded");
+        reasons.push(Reason::new(HealthCode::Storage, message));
     }
     if store.disk_full {
-        reasons.push("the disk is full: free some space, old events are making room for new ones".to_owned());
+        let message = "the disk is full: free some space, old events are making room for new ones";
+        reasons.push(Reason::new(HealthCode::Storage, message));
     }
-    reasons.extend(store.without.iter().map(ToString::to_string));
-    if store.lost > 0 {
-        reasons.push(format!("{} events were lost since the start", store.lost));
+    for without in &store.without {
+        reasons.push(Reason::new(HealthCode::Storage, without.to_string()));
     }
-    for (name, bus) in buses.statuses() {
-        reasons.extend(of_bus(&name, &bus));
-    }
-    if uplink.configured && !uplink.connected {
-        let why = uplink.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-        reasons.push(format!("the broker is not connected{why}"));
-    } else if let Some(error) = &uplink.error {
-        reasons.push(error.clone());
-    }
-    reasons.extend(uplink.ignored.clone());
-    if !clock.is_synchronized() {
-        reasons
-            .push("the clock is not synchronised: expiry dates are judged by the last known time".to_owned());
-    }
-    Health { dead: false, reasons }
-}
-
-/// A sentence for everything that is not as it should be with a bus and its panels.
-fn of_bus(name: &Name, bus: &BusStatus) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if let Some(error) = &bus.error {
-        reasons.push(format!("bus {name}: the port is not open ({error})"));
-    }
-    if !bus.rivals.is_empty() {
-        reasons.push(format!("bus {name}: {}", bus::in_the_way(&bus.rivals)));
-    }
-    for (panel, exchanges) in bus.minute.iter().filter(|(_, exchanges)| exchanges.is_lossy()) {
-        reasons.push(format!("panel {panel}: {exchanges}"));
-    }
-    for PanelStatus { panel, state, trouble, .. } in &bus.panels {
-        // A panel that was not heard yet, in the first seconds, has no error yet.
-        let Some(trouble) = trouble else { continue };
-        let state = match state {
-            PanelState::Insecure => "is insecure",
-            PanelState::Online => "works, but with trouble",
-            PanelState::Offline | PanelState::Unconfigured => "is offline",
-        };
-        reasons.push(format!("panel {panel} {state}: {trouble}"));
+    reasons.extend(store.journal_new.as_ref().map(|why| Reason::new(HealthCode::JournalNew, why)));
+    let lost = store.lost.saturating_add(reports_lost);
+    if lost > 0 {
+        let message =
+            format!("{lost} events were lost since the start: they came faster than they could be written");
+        reasons.push(Reason::new(HealthCode::EventsLost, message));
     }
     reasons
+}
+
+/// A reason for everything that is not as it should be with a bus and its panels.
+fn of_bus(name: &Name, bus: &BusStatus) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if let Some(error) = &bus.error {
+        let message = format!("bus {name}: the port is not open ({error})");
+        reasons.push(Reason::new(HealthCode::Bus, message).of_bus(name));
+    }
+    if !bus.rivals.is_empty() {
+        let message = format!("bus {name}: {}", bus::in_the_way(&bus.rivals));
+        reasons.push(Reason::new(HealthCode::Bus, message).of_bus(name));
+    }
+    for (panel, exchanges) in bus.minute.iter().filter(|(_, exchanges)| exchanges.is_lossy()) {
+        let message = format!("panel {panel}: {exchanges}");
+        reasons.push(Reason::new(HealthCode::LineErrors, message).of_panel(panel));
+    }
+    reasons.extend(bus.panels.iter().filter_map(of_panel));
+    reasons
+}
+
+fn of_panel(status: &PanelStatus) -> Option<Reason> {
+    // A panel that was not heard yet, in the first seconds, has no trouble yet.
+    let PanelStatus { panel, state, trouble: Some(trouble), .. } = status else { return None };
+    let (code, how) = match state {
+        PanelState::Insecure if trouble.is_of_our_key() => (HealthCode::PanelKey, "is insecure"),
+        PanelState::Insecure => (HealthCode::PanelInsecure, "is insecure"),
+        // It is there, and something of it is not: an output, an input, a reader, registers, or the model.
+        PanelState::Online => (HealthCode::PanelOffline, "works, but with trouble"),
+        PanelState::Offline | PanelState::Unconfigured => (HealthCode::PanelOffline, "is offline"),
+    };
+    Some(Reason::new(code, format!("panel {panel} {how}: {trouble}")).of_panel(panel))
+}
+
+fn of_uplink(uplink: &UplinkStatus) -> Option<Reason> {
+    let message = match &uplink.error {
+        Some(error) if uplink.configured && !uplink.connected => {
+            format!("the broker is not connected: {error}")
+        }
+        None if uplink.configured && !uplink.connected => "the broker is not connected".to_owned(),
+        Some(error) => error.clone(),
+        None => return None,
+    };
+    Some(Reason::new(HealthCode::Broker, message))
+}
+
+fn of_sync(sync: &SyncStatus) -> Option<Reason> {
+    let message = match (&sync.error, sync.silence) {
+        (Some(error), _) => {
+            format!("flats from the cloud were refused, the last good ones stay in force ({error})")
+        }
+        (None, Some(silence)) => silence.to_string(),
+        (None, None) => return None,
+    };
+    Some(Reason::new(HealthCode::Sync, message))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{bus::Exchanges, sys::Holder};
+    use crate::{
+        bus::Exchanges,
+        domain::{KeyFault, SyncCode, SyncError, Trouble},
+        sys::Holder,
+    };
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
 
     #[test]
     fn a_line_that_loses_answers_or_bytes_is_told_with_what_to_check() {
-        let name = |text| Name::new(text).unwrap();
         let of = |lost, rivals| {
             let minute = vec![(name("entrance-1"), Exchanges { answered: 30, lost })];
             of_bus(&name("street"), &BusStatus { open: true, minute, rivals, ..BusStatus::default() })
         };
-        assert_eq!(of(9, Vec::new()), Vec::<String>::new());
+        assert_eq!(of(9, Vec::new()), []);
+        let rival = "bus street: minicom (process 7) has the port open and takes bytes from it; stop it";
+        let losses = "panel entrance-1: the line loses its answers, 90 of 120 in the last minute: check termination, wiring and power";
         assert_eq!(
             of(90, vec![Holder { pid: 7, name: "minicom".into() }]),
             [
-                "bus street: minicom (process 7) has the port open and takes bytes from it; stop it",
-                "panel entrance-1: the line loses its answers, 90 of 120 in the last minute: check termination, wiring and power",
+                Reason::new(HealthCode::Bus, rival).of_bus(&name("street")),
+                Reason::new(HealthCode::LineErrors, losses).of_panel(&name("entrance-1")),
             ]
         );
     }
 
     #[test]
+    fn what_is_wrong_with_a_panel_has_a_code_by_its_state_and_whether_our_key_is_at_fault() {
+        let of = |state, trouble: Option<Trouble>| {
+            let status = PanelStatus {
+                trouble,
+                ..PanelStatus::new(name("entrance-1"), 1, state, Timestamp::UNIX_EPOCH)
+            };
+            of_panel(&status)
+        };
+        let code = |state, trouble| of(state, Some(trouble)).map(|reason| reason.code);
+        for fault in [KeyFault::Unreadable, KeyFault::Malformed, KeyFault::Default, KeyFault::Zero] {
+            let trouble = Trouble::KeyUnusable(fault);
+            assert_eq!(code(PanelState::Insecure, trouble), Some(HealthCode::PanelKey), "{fault:?}");
+        }
+        for (state, trouble, expected) in [
+            (PanelState::Insecure, Trouble::NoKey, HealthCode::PanelKey),
+            (PanelState::Insecure, Trouble::WrongKey, HealthCode::PanelInsecure),
+            (PanelState::Insecure, Trouble::NoDefaultKey, HealthCode::PanelInsecure),
+            (PanelState::Offline, Trouble::NeverHeard, HealthCode::PanelOffline),
+            (PanelState::Offline, Trouble::NeedsSecureChannel, HealthCode::PanelOffline),
+            (PanelState::Online, Trouble::ReaderDisconnected { reader: 0 }, HealthCode::PanelOffline),
+        ] {
+            assert_eq!(code(state, trouble.clone()), Some(expected), "{trouble:?}");
+        }
+        let told = of(PanelState::Insecure, Some(Trouble::WrongKey)).unwrap();
+        let expected = format!("panel entrance-1 is insecure: {}", Trouble::WrongKey);
+        assert_eq!((told.message, told.panel, told.bus), (expected, Some(name("entrance-1")), None));
+        assert_eq!(of(PanelState::Offline, None), None, "in the first seconds");
+        assert_eq!(of(PanelState::Online, None), None);
+    }
+
+    #[test]
+    fn a_store_that_fails_is_told_once_for_each_of_its_troubles() {
+        let of = |failing: Option<&str>, disk_full, lost| {
+            let journal_failing = failing.map(ToOwned::to_owned);
+            let reasons =
+                of_store(&StoreHealth { journal_failing, disk_full, ..StoreHealth::default() }, lost);
+            reasons.iter().map(|reason| reason.code).collect::<Vec<_>>()
+        };
+        assert_eq!(of(None, false, 0), []);
+        assert_eq!(of(Some("why"), false, 0), [HealthCode::Storage]);
+        assert_eq!(of(None, true, 3), [HealthCode::Storage, HealthCode::EventsLost]);
+    }
+
+    #[test]
+    fn a_broker_that_is_away_or_refuses_is_a_reason_only_where_there_is_one_to_be() {
+        let of = |configured, connected, error: Option<&str>| {
+            let error = error.map(ToOwned::to_owned);
+            let reason = of_uplink(&UplinkStatus { configured, connected, error, ..UplinkStatus::default() });
+            reason.map(|reason| (reason.code, reason.message))
+        };
+        let broker = |message: &str| Some((HealthCode::Broker, message.to_owned()));
+        assert_eq!(of(false, false, None), None);
+        assert_eq!(of(true, false, None), broker("the broker is not connected"));
+        assert_eq!(of(true, false, Some("why")), broker("the broker is not connected: why"));
+        assert_eq!(of(true, true, Some("why")), broker("why"));
+        assert_eq!(of(true, true, None), None);
+    }
+
+    #[test]
+    fn flats_that_are_refused_are_told_before_silence() {
+        use crate::domain::Silence;
+        let error = Some(SyncError::new(SyncCode::Digest, "another"));
+        let of = |error, silence| {
+            let reason = of_sync(&SyncStatus { error, silence, ..SyncStatus::default() });
+            reason.map(|reason| (reason.code, reason.message.contains("were refused")))
+        };
+        assert_eq!(of(None, None), None);
+        assert_eq!(of(error, Some(Silence::NoAnswer)), Some((HealthCode::Sync, true)));
+        assert_eq!(of(None, Some(Silence::NobodySubscribed)), Some((HealthCode::Sync, false)));
+    }
+
+    #[test]
     fn a_vital_loop_that_stands_still_is_dead_and_named() {
-        let beats = [Beat::new("bus street"), Beat::new("the endpoint")];
+        let beats = [Beat::new(Vital::Bus(name("street"))), Beat::new(Vital::Endpoint)];
         let now = clock::mono();
-        assert_eq!(hanging(&beats, now), Vec::<String>::new());
+        assert_eq!(hanging(&beats, now), []);
         let later = now + Duration::from_secs(60);
-        beats[0].follow(&later.as_nanos().into());
-        assert_eq!(hanging(&beats, later), ["the endpoint hangs: the daemon is about to be restarted"]);
+        beats[1].follow(&later.as_nanos().into());
+        let message = "bus street hangs: the daemon is about to be restarted";
+        assert_eq!(hanging(&beats, later), [Reason::new(HealthCode::Bus, message).of_bus(&name("street"))]);
+    }
+
+    #[test]
+    fn since_is_when_other_things_went_wrong_not_when_the_words_changed() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let lossy = |words: &str| vec![Reason::new(HealthCode::LineErrors, words)];
+        let mut health = Health { since: at(1), ..Health::default() };
+        assert!(!turn(&mut health, false, Vec::new(), at(2)));
+        assert!(turn(&mut health, false, lossy("90 of 120"), at(3)));
+        assert!(turn(&mut health, false, lossy("91 of 120"), at(4)));
+        assert_eq!((health.since, health.reasons[0].message.as_str()), (at(3), "91 of 120"));
+        assert!(!turn(&mut health, false, lossy("91 of 120"), at(5)));
+        assert!(turn(&mut health, false, Vec::new(), at(6)));
+        assert_eq!((health.since, health.is_well()), (at(6), true));
     }
 }

@@ -46,13 +46,13 @@ use self::{
     commands::Commands,
     directory::Keys,
     doctor::Doctor,
-    notify::{Beat, Notifier},
+    notify::{Beat, Notifier, Vital},
     records::{Records, Writers},
     units::Unit,
 };
 use crate::{
     api::{Handles, Tokens, TokensError},
-    bus::{Buses, Shared},
+    bus::{BusHandle, Buses, Shared},
     clock::{Clock, Trust},
     config::{ClockMode, Config},
     domain::{
@@ -147,27 +147,34 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     // Told at the end, whatever ended us: `stop` is only a wish from outside.
     let (ending, ended) = watch::channel(false);
     let (tokens, no_tokens) = open_tokens(&config.gateway.state_dir);
-    let (health_sender, health) = watch::channel(Health::default());
+    let (health_sender, health) = watch::channel(Health { since: clock.wall(), ..Health::default() });
     let (uplink_sender, uplink) =
         watch::channel(UplinkStatus { configured: config.mqtt.is_some(), ..Default::default() });
     let (sync_sender, sync) = watch::channel(SyncStatus::default());
-    let pump = tokio::spawn(reports::pump(reports_receiver, journal.clone(), clock.clone(), lost));
+    let reports_lost = Arc::new(AtomicU64::new(0));
+    let pump = tokio::spawn(reports::pump(
+        reports_receiver,
+        journal.clone(),
+        clock.clone(),
+        lost,
+        reports_lost.clone(),
+    ));
     let (trouble_sender, trouble) = watch::channel(None);
     let (control_sender, control_trouble) = watch::channel(None);
     let handles = Handles {
         cache: store.cache(),
         journal: journal.clone(),
         buses: buses.clone(),
-        health,
+        health: health.clone(),
         uplink: uplink.clone(),
         sync: sync.clone(),
         clock: clock.clone(),
         tokens: tokens.clone(),
     };
     let (runtime_beat, endpoint_beat, uplink_beat) =
-        (Beat::new("the runtime"), Beat::new("the endpoint"), Beat::new("the uplink"));
-    let mut beats: Vec<Beat> =
-        buses.handles().iter().map(|bus| Beat::of(&format!("bus {}", bus.name), bus.beat.clone())).collect();
+        (Beat::new(Vital::Runtime), Beat::new(Vital::Endpoint), Beat::new(Vital::Uplink));
+    let of_bus = |bus: &BusHandle| Beat::of(Vital::Bus(bus.name.clone()), bus.beat.clone());
+    let mut beats: Vec<Beat> = buses.handles().iter().map(of_bus).collect();
     beats.extend([runtime_beat.clone(), endpoint_beat.clone()]);
     beats.extend(config.mqtt.is_some().then(|| uplink_beat.clone()));
     let endpoint =
@@ -195,6 +202,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
             health_sender,
             health::Watched {
                 journal: journal.clone(),
+                reports_lost,
                 buses: buses.clone(),
                 uplink,
                 sync,
@@ -226,6 +234,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         buses: &buses,
         clock: &clock,
         keys,
+        health,
         uplink: uplink_sender,
         sync: sync_sender,
         beat: uplink_beat.cell(),
@@ -318,11 +327,8 @@ fn open_store(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Store> {
             "cache.db was damaged and was made anew: keys are unknown until the next import or sync"
         );
     }
-    if let Some(salvage) = &report.salvage {
-        tracing::error!(
-            ?salvage,
-            "journal.db was damaged and set aside; what could be read is in a new journal"
-        );
+    if let Some(new) = &report.journal_new {
+        tracing::error!("{new}");
     }
     for without in &report.without {
         tracing::error!("{without}");

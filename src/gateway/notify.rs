@@ -5,6 +5,7 @@
 //! minute for a sync is no reason to leave the doors alone.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,29 +16,57 @@ use std::{
 
 use sd_notify::NotifyState;
 
-use crate::{bus::Buses, clock, domain::Mono};
+use crate::{
+    bus::Buses,
+    clock,
+    domain::{Mono, Name},
+};
 
 /// A vital loop turns at least once a second; one that has not for so long hangs.
 const STALE: Duration = Duration::from_secs(10);
 /// How often the status line is looked at where there is no watchdog.
 const PERIOD: Duration = Duration::from_secs(5);
 
+/// A loop without which the process is of no use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vital {
+    /// The thread of a bus.
+    Bus(Name),
+    /// The runtime with everything that is no thread of its own.
+    Runtime,
+    /// What takes connections.
+    Endpoint,
+    /// What speaks with the broker.
+    Uplink,
+}
+
+impl fmt::Display for Vital {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bus(name) => write!(f, "bus {name}"),
+            Self::Runtime => f.write_str("the runtime"),
+            Self::Endpoint => f.write_str("the endpoint"),
+            Self::Uplink => f.write_str("the uplink"),
+        }
+    }
+}
+
 /// When a loop last turned, on the monotonic clock.
 #[derive(Clone, Debug)]
 pub struct Beat {
-    name: Arc<str>,
+    vital: Vital,
     nanos: Arc<AtomicU64>,
 }
 
 impl Beat {
     /// A loop that turns just now.
-    pub fn new(name: &str) -> Self {
-        Self::of(name, Arc::new(AtomicU64::new(clock::mono().as_nanos())))
+    pub fn new(vital: Vital) -> Self {
+        Self::of(vital, Arc::new(AtomicU64::new(clock::mono().as_nanos())))
     }
 
     /// A loop that stamps `nanos` itself.
-    pub fn of(name: &str, nanos: Arc<AtomicU64>) -> Self {
-        Self { name: name.into(), nanos }
+    pub fn of(vital: Vital, nanos: Arc<AtomicU64>) -> Self {
+        Self { vital, nanos }
     }
 
     /// The loop turns.
@@ -56,8 +85,8 @@ impl Beat {
     }
 
     /// What turns.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn vital(&self) -> &Vital {
+        &self.vital
     }
 
     /// Whether the loop has turned lately.
@@ -88,7 +117,7 @@ impl Notifier {
                     None => tell(&[NotifyState::Watchdog]),
                     Some(stuck) if !complained => {
                         complained = true;
-                        tracing::error!(part = %stuck.name, "hangs: the watchdog is not fed any more");
+                        tracing::error!(part = %stuck.vital, "hangs: the watchdog is not fed any more");
                     }
                     Some(_) => {}
                 }

@@ -13,17 +13,20 @@ use crate::{
     store::Journal,
 };
 
-/// Takes reports until all buses have ended.
+/// Takes reports until all buses have ended. `lost`: reports that the buses had no place for since the last look;
+/// `lost_in_all`: those since the start, for `/healthz`.
 pub async fn pump(
     mut reports: mpsc::Receiver<Occurrence>,
     journal: Journal,
     clock: Arc<Clock>,
     lost: Arc<AtomicU64>,
+    lost_in_all: Arc<AtomicU64>,
 ) {
     while let Some(occurrence) = reports.recv().await {
         append(&journal, occurrence);
         let count = lost.swap(0, Ordering::Relaxed);
         if count > 0 {
+            lost_in_all.fetch_add(count, Ordering::Relaxed);
             tracing::error!(
                 count,
                 "reports of the buses were lost: they came faster than they could be taken"

@@ -18,7 +18,7 @@ use crate::{
         signature::Signatures,
     },
     config::{self, Config, Mqtt},
-    domain::{LineStatus, Name, SyncStatus, UplinkStatus},
+    domain::{Health, LineStatus, Name, SyncStatus, UplinkStatus},
     store::Store,
 };
 
@@ -34,6 +34,7 @@ pub struct Parts<'a> {
     pub buses: &'a Buses,
     pub clock: &'a Arc<Clock>,
     pub keys: Keys,
+    pub health: watch::Receiver<Health>,
     pub uplink: watch::Sender<UplinkStatus>,
     pub sync: watch::Sender<SyncStatus>,
     pub beat: Arc<AtomicU64>,
@@ -58,6 +59,7 @@ pub fn start(
         lines,
         // The configuration does not change while the daemon runs; the receiver keeps the value.
         building: watch::channel(building(config)).1,
+        health: parts.health,
         perform: parts.perform,
         clock: parts.clock.clone(),
         uplink: parts.uplink,

@@ -21,6 +21,8 @@ pub struct StoreHealth {
     pub lost: u64,
     /// What could not be used when the store was opened.
     pub without: Vec<Without>,
+    /// Why a new journal was begun when the store was opened, a sentence.
+    pub journal_new: Option<String>,
 }
 
 /// What the writer threads and all handles share.

@@ -55,6 +55,8 @@ pub struct OpenReport {
     pub salvage: Option<Salvage>,
     /// What could not be used, and what is done without it; only where doors come first.
     pub without: Vec<Without>,
+    /// A journal that could not be used was set aside, and a new one was begun: a sentence.
+    pub journal_new: Option<String>,
 }
 
 /// Something of the state directory that could not be used.
@@ -167,7 +169,11 @@ pub(super) fn open(options: StoreOptions, policy: Policy) -> Result<(Store, Open
     let shared = Arc::new(Shared::new(
         events::position(&journal.connection).map_err(opening(&paths.journal))?,
         cache::state(&cache.connection).map_err(opening(&paths.cache))?,
-        StoreHealth { without: report.without.clone(), ..StoreHealth::default() },
+        StoreHealth {
+            without: report.without.clone(),
+            journal_new: report.journal_new.clone(),
+            ..StoreHealth::default()
+        },
     ));
     let readers = open_readers(&journal.location, &cache.location)?;
 
@@ -273,7 +279,9 @@ pub(super) fn open_journal(
         match open_checked(path, open, |connection| prepare(connection, &mut report.journal_created))? {
             Checked::Sound(connection) => connection,
             Checked::Damaged(cause) => {
-                report.salvage = Some(salvage::salvage(path, cause, &options.now)?);
+                let salvage = salvage::salvage(path, cause, &options.now)?;
+                report.journal_new = Some(salvage.to_string());
+                report.salvage = Some(salvage);
                 open().map_err(|source| StoreError::Open { file: path.to_path_buf(), source })?
             }
         };

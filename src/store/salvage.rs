@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -48,6 +48,18 @@ pub struct Salvage {
     pub saved: u64,
     /// First and last undelivered sequence that could not be read, as far as is known.
     pub lost: Option<(u64, u64)>,
+}
+
+impl fmt::Display for Salvage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the journal was damaged ({}) and was moved to {}; {} of its events are in a new one",
+            self.cause,
+            self.set_aside.display(),
+            self.saved
+        )
+    }
 }
 
 /// Replaces the damaged `journal` by a new one with what can be read of it.

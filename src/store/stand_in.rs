@@ -41,8 +41,8 @@ pub(super) fn journal(
         && let Some(aside) = set_aside(file, &options.now)
         && let Ok(opened) = open_journal(file, max_bytes, options, report)
     {
-        let instead = format!("it was moved to {}, and a new journal was begun", aside.display());
-        report.without.push(Without { cause, instead });
+        let new = format!("{cause}; it was moved to {}, and a new journal was begun", aside.display());
+        report.journal_new = Some(new);
         return Ok(opened);
     }
     let location = Location::memory(file);

@@ -2,26 +2,52 @@
 
 use intercom_gateway::{
     api::ROUTES,
-    domain::{Health, SyncCode, SyncError, UplinkStatus},
+    domain::{HealthCode, Name, Reason, SyncCode, SyncError, UplinkStatus},
 };
 use serde_json::{Value, json};
 
 use crate::site::start;
 
 #[tokio::test]
-async fn health_needs_no_token() {
+async fn health_needs_no_token_but_names_panels_and_the_broker_only_with_one() {
     let site = start().await;
-    let health = async || site.ask_with("GET", "/healthz", "", "").await;
-    let well = health().await;
-    assert_eq!((well.status, well.json()), (200, json!({"status": "ok", "reasons": []})));
-    site.health.send_modify(|health| health.reasons.push("Panel entrance-1 does not answer.".into()));
-    let degraded = health().await;
-    assert_eq!(
-        (degraded.status, degraded.json()),
-        (200, json!({"status": "degraded", "reasons": ["Panel entrance-1 does not answer."]}))
-    );
-    site.health.send_replace(Health { dead: true, reasons: vec![] });
-    assert_eq!((health().await.status, &health().await.json()["status"]), (503, &json!("degraded")));
+    let without = async || site.ask_with("GET", "/healthz", "", "").await;
+    for answer in [without().await, site.get("/healthz").await] {
+        assert_eq!((answer.status, answer.json()), (200, json!({"status": "ok", "reasons": []})));
+    }
+    let name = |text| Name::new(text).unwrap();
+    let reasons = vec![
+        Reason::new(HealthCode::PanelOffline, "entrance-1 does not answer").of_panel(&name("entrance-1")),
+        Reason::new(HealthCode::Bus, "street is not open").of_bus(&name("street")),
+        Reason::new(HealthCode::Broker, "broker.example.org does not answer"),
+    ];
+    site.health.send_modify(|health| health.reasons.clone_from(&reasons));
+    let told = json!([
+        {"code": "panel_offline", "message": "entrance-1 does not answer", "panel": "entrance-1"},
+        {"code": "bus", "message": "street is not open", "bus": "street"},
+        {"code": "broker", "message": "broker.example.org does not answer"},
+    ]);
+    let answer = site.get("/healthz").await;
+    assert_eq!((answer.status, answer.json()), (200, json!({"status": "degraded", "reasons": told})));
+    let reader = site.tokens.add("reader", true, jiff::Timestamp::UNIX_EPOCH).unwrap();
+    let header = format!("authorization: Bearer {}\r\n", *reader);
+    assert_eq!(site.ask_with("GET", "/healthz", &header, "").await.json()["reasons"], told);
+
+    let codes = json!([{"code": "panel_offline"}, {"code": "bus"}, {"code": "broker"}]);
+    let wrong = "authorization: Bearer igw_guess\r\n";
+    for answer in [without().await, site.ask_with("GET", "/healthz", wrong, "").await] {
+        assert_eq!((answer.status, answer.json()), (200, json!({"status": "degraded", "reasons": codes})));
+    }
+    let metrics = site.get("/metrics").await.body;
+    let of_health: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("intercom_gateway_health_reason{")).collect();
+    let sample = |code| format!("intercom_gateway_health_reason{{code=\"{code}\"}} 1");
+    assert_eq!(of_health, [sample("bus"), sample("panel_offline"), sample("broker")]);
+
+    site.health.send_modify(|health| (health.dead, health.reasons) = (true, Vec::new()));
+    for answer in [without().await, site.get("/healthz").await] {
+        assert_eq!((answer.status, answer.json()), (503, json!({"status": "degraded", "reasons": []})));
+    }
 }
 
 #[tokio::test]
@@ -170,7 +196,7 @@ async fn the_description_and_the_routes_are_one() {
                 let item = &document["paths"][*path][method];
                 let responses = item["responses"].as_object().unwrap();
                 assert!(responses.contains_key(&answer.status.to_string()), "{method} {path}: {answer:?}");
-                let open = item["security"] == json!([]);
+                let open = item["security"] == json!([{}, {"token": []}]);
                 let bare = site.ask_with(&method.to_uppercase(), &concrete, "", "").await.status;
                 assert_eq!(bare != 401, open, "{method} {path}");
             } else {
@@ -179,6 +205,13 @@ async fn the_description_and_the_routes_are_one() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn the_described_codes_of_health_are_those_that_there_are() {
+    let document = start().await.get("/openapi.json").await.json();
+    let described = &document["components"]["schemas"]["Reason"]["properties"]["code"]["enum"];
+    assert_eq!(*described, json!(HealthCode::ALL));
 }
 
 /// Every `$ref` leads somewhere, and every component is used.

@@ -1,5 +1,7 @@
 //! Keys of panels that cannot be used: one panel's fault, and no reason for others to stay shut.
 
+use intercom_gateway::domain::HealthCode;
+
 use crate::support::{
     Daemon, Site,
     flats::{self, KNOWN},
@@ -38,6 +40,7 @@ fn a_key_that_cannot_be_used_makes_its_own_panel_insecure_and_no_other() {
             Some(content) => drop(site.write("bad", content)),
             None => std::fs::remove_file(site.path("bad")).unwrap(),
         }
+        let token = site.run(["token", "add", "installer"]).ok();
         let refused = site.run(["check"]).failed(2);
         assert!(refused.contains("panel.secure_key_file") && refused.contains("bad"), "{refused}");
 
@@ -52,7 +55,7 @@ fn a_key_that_cannot_be_used_makes_its_own_panel_insecure_and_no_other() {
         });
         // It is so from its first answers on.
         daemon.log.wait("the insecure panel", |line| line.contains("the panel is insecure").then_some(()));
-        daemon.wait_health("bad-0 is insecure");
+        daemon.wait_reason(token.trim(), HealthCode::PanelKey, |reason| reason["panel"] == "bad-0");
         daemon.stop();
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use intercom_gateway::domain::HealthCode;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -166,7 +167,7 @@ fn a_panel_with_another_key_is_insecure_and_opens_nothing() {
     let mut events = daemon.events(&site, 1);
     let offline = events.wait_panel(OFFLINE, "panel-0");
     assert!(offline["data"]["cause"].as_str().unwrap().contains("it has another key"), "{offline}");
-    daemon.wait_health("it has another key");
+    daemon.wait_health(HealthCode::PanelInsecure);
     panels.tell(&format!("card 0 {KNOWN} 32 0"));
     assert_eq!(events.count_type("intercom.panel.secured"), 0);
     daemon.stop();
@@ -228,7 +229,7 @@ fn a_swapped_panel_gets_a_key_only_when_somebody_says_so() {
     events.wait_panel(OFFLINE, "panel-0");
 
     let mut panels = Panels::start(&line.ports()[1], 115_200, "0", &[]);
-    daemon.wait_health("it has another key");
+    daemon.wait_health(HealthCode::PanelInsecure);
     panels.tell(&format!("card 0 {KNOWN} 32 0"));
     assert_eq!(panels.count_commands(0, "Keyset"), 0);
 

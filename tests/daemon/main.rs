@@ -7,6 +7,7 @@ mod building;
 mod commands;
 mod delivery;
 mod directory;
+mod health;
 mod home_assistant;
 mod journal;
 mod key_files;

@@ -3,7 +3,11 @@
 
 use std::{process::Command, time::Duration};
 
-use intercom_gateway::{clock, domain::LineState, store::Store};
+use intercom_gateway::{
+    clock,
+    domain::{HealthCode, LineState},
+    store::Store,
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -279,15 +283,9 @@ fn a_panel_that_was_away_is_set_up_again_and_one_that_is_another_says_so() {
     daemon.log.wait("the warning of another model", |line| {
         (line.contains("KM-64") && line.contains("KM-100")).then_some(())
     });
-    let is_told = |health: &Value| {
-        let reasons = health["reasons"].to_string();
-        reasons.contains("panel risers works") && reasons.contains("KM-64")
-    };
-    let deadline = clock::mono() + PATIENCE;
-    while !is_told(&daemon.health()) {
-        assert!(clock::mono() < deadline, "{}", daemon.health());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    daemon.wait_reason(token.trim(), HealthCode::PanelOffline, |reason| {
+        reason["panel"] == "risers" && reason["message"].as_str().unwrap().contains("KM-64")
+    });
     let (_, rows) = daemon.ask("GET", "/api/local/v1/panels", token.trim());
     assert_eq!(
         (&rows["data"][0]["state"], &rows["data"][0]["device"]["model"]),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use intercom_gateway::{
     clock,
+    domain::HealthCode,
     simulate::{
         action::{Action, Fault},
         panel::Observation,
@@ -301,7 +302,7 @@ fn another_program_that_takes_the_bytes_is_named_while_they_are_missing() {
     assert_eq!(daemon.log.count(&name), 0, "it does no harm");
     panels.fault("street-0", Fault::Gone(true));
     daemon.log.wait("who has the port", |line| (line.contains("WARN") && line.contains(&name)).then_some(()));
-    daemon.wait_health(&name);
+    daemon.wait_health(HealthCode::Bus);
     // The port is reopened meanwhile, as all its panels are silent.
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(daemon.log.count("nobody takes bytes"), 0);

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use intercom_gateway::{clock, simulate::shell::RunningLine};
+use intercom_gateway::{clock, domain::HealthCode, simulate::shell::RunningLine};
 use serde_json::Value;
 
 use super::libosdp_panels::{known_opens_and_unknown_does_not, site};
@@ -275,7 +275,7 @@ fn version_0_1_finds_the_newest_key_that_this_one_has_proven() {
 
     // The panel is swapped for a new one.
     let mut run = house.start(Version::This, house.panel(None));
-    run.daemon.wait_health("it has another key");
+    run.daemon.wait_health(HealthCode::PanelInsecure);
     house.site.run(["panel", "pair", "panel-0"]).ok();
     let newest = run.wait_keyset();
     assert_ne!(newest, first);
@@ -298,7 +298,7 @@ fn version_0_1_finds_the_current_key_while_another_is_pending() {
     let mut panels = house.panel(None);
     panels.tell("nak 0 on");
     let mut run = house.start(Version::This, panels);
-    run.daemon.wait_health("it has another key");
+    run.daemon.wait_health(HealthCode::PanelInsecure);
     house.site.run(["panel", "pair", "panel-0"]).ok();
     let refused = run.wait_keyset();
     run.stop();

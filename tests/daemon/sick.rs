@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use intercom_gateway::domain::HealthCode;
+
 use crate::support::{
     Daemon, Site,
     flats::{self, KNOWN},
@@ -37,14 +39,21 @@ fn opens(panels: &Panels) {
 }
 
 /// Starts a daemon whose state directory was spoiled, and expects the door to open, and health to name what is wrong.
-fn opens_all_the_same(what: &str, reason: &str, spoil: impl FnOnce(&Path)) {
+fn opens_all_the_same(what: &str, code: HealthCode, words: &str, spoil: impl FnOnce(&Path)) {
     let (site, panels) = site();
     spoil(&site.state_dir());
     eprintln!("spoiled: {what}");
-    let daemon = Daemon::start(&site);
+    let mut daemon = Daemon::start(&site);
     opens(&panels);
-    daemon.wait_health(reason);
+    told(&mut daemon, code, words);
     daemon.stop();
+}
+
+/// Waits for a reason in health, and for its words in the log.
+fn told(daemon: &mut Daemon, code: HealthCode, words: &str) {
+    daemon.wait_health(code);
+    daemon.log.rewind();
+    daemon.log.wait(words, |line| line.contains(words).then_some(()));
 }
 
 fn becomes_a_directory(file: &Path) {
@@ -73,7 +82,7 @@ fn set_aside(site: &Site, name: &str) -> Vec<PathBuf> {
 
 #[test]
 fn a_journal_that_cannot_be_opened() {
-    opens_all_the_same("a directory in its place", "journal.db", |dir| {
+    opens_all_the_same("a directory in its place", HealthCode::Storage, "events are kept in memory", |dir| {
         becomes_a_directory(&dir.join("journal.db"));
     });
 }
@@ -84,9 +93,9 @@ fn a_journal_of_a_newer_version_is_kept_aside() {
     let journal = site.state_dir().join("journal.db");
     becomes_newer(&journal, "events");
     let before = fs::read(&journal).unwrap();
-    let daemon = Daemon::start(&site);
+    let mut daemon = Daemon::start(&site);
     opens(&panels);
-    daemon.wait_health("journal.db");
+    told(&mut daemon, HealthCode::JournalNew, "a new journal was begun");
     daemon.stop();
     let aside = set_aside(&site, "journal.db");
     assert_eq!(aside.len(), 1, "{aside:?}");
@@ -99,9 +108,9 @@ fn a_cache_of_a_newer_version_is_kept_aside_and_its_flats_are_carried_over() {
     let (site, panels) = site();
     let cache = site.state_dir().join("cache.db");
     becomes_newer(&cache, "keys");
-    let daemon = Daemon::start(&site);
+    let mut daemon = Daemon::start(&site);
     opens(&panels);
-    daemon.wait_health("1 flats were carried over");
+    told(&mut daemon, HealthCode::Storage, "1 flats were carried over");
     daemon.stop();
     assert_eq!(set_aside(&site, "cache.db").len(), 1);
     let daemon = Daemon::start(&site);
@@ -112,7 +121,7 @@ fn a_cache_of_a_newer_version_is_kept_aside_and_its_flats_are_carried_over() {
 #[test]
 fn a_cache_that_cannot_be_written_is_in_force_from_memory() {
     // Its lock cannot be taken, and nothing can be made beside it.
-    opens_all_the_same("its WAL cannot be made", "cache.db", |dir| {
+    opens_all_the_same("its WAL cannot be made", HealthCode::Storage, "are in force from memory", |dir| {
         becomes_a_directory(&dir.join("cache.db-wal"));
     });
 }
@@ -125,7 +134,7 @@ fn a_cache_that_cannot_be_read_keeps_the_line_polled() {
     let mut events = daemon.events(&site, 1);
     panels.card("entrance-1", KNOWN);
     events.wait_type("intercom.key.swiped");
-    daemon.wait_health("no key is known");
+    told(&mut daemon, HealthCode::Storage, "no key is known");
     // What the cloud or an installer sends is in force all the same.
     site.import(58, &[flats::known()]).ok();
     opens(&panels);
@@ -134,10 +143,12 @@ fn a_cache_that_cannot_be_read_keeps_the_line_polled() {
 
 #[test]
 fn small_files_that_cannot_be_used() {
-    for (file, reason) in
-        [("store.lock", "store.lock"), ("tokens.json", "tokens.json"), ("control.sock", "control.sock")]
-    {
-        opens_all_the_same(file, reason, |dir| becomes_a_directory(&dir.join(file)));
+    for (file, code) in [
+        ("store.lock", HealthCode::Storage),
+        ("tokens.json", HealthCode::Endpoint),
+        ("control.sock", HealthCode::Storage),
+    ] {
+        opens_all_the_same(file, code, file, |dir| becomes_a_directory(&dir.join(file)));
     }
 }
 
@@ -182,10 +193,10 @@ fn a_state_directory_that_is_read_only() {
             return crate::support::not_run("a state directory that is read-only");
         };
         eprintln!("{how}");
-        let daemon = Daemon::start(&site);
+        let mut daemon = Daemon::start(&site);
         opens(&panels);
-        daemon.wait_health("are in force from memory");
-        daemon.wait_health("events are kept in memory");
+        told(&mut daemon, HealthCode::Storage, "are in force from memory");
+        told(&mut daemon, HealthCode::Storage, "events are kept in memory");
         panels.card("entrance-1", REVOKED);
         assert!(!panels.opened_within(Duration::from_secs(2), "entrance-1"), "{how}: it was revoked");
         opens(&panels);

@@ -2,7 +2,8 @@
 
 use std::{path::Path, process::Command};
 
-use intercom_gateway::clock;
+use intercom_gateway::{clock, domain::HealthCode};
+use serde_json::json;
 
 use crate::support::{
     Daemon, Events, Site,
@@ -34,13 +35,13 @@ fn settle(panels: &Panels, events: &mut Events) {
 }
 
 /// Swipes until `/healthz` gives this reason, or no reason at all; the door opens each time.
-fn open_until(panels: &Panels, daemon: &Daemon, reason: Option<&str>) {
-    let is_it = |health: &serde_json::Value| match reason {
-        Some(reason) => health["status"] == "degraded" && health["reasons"].to_string().contains(reason),
-        None => health["status"] == "ok",
+fn open_until(panels: &Panels, daemon: &Daemon, reason: Option<HealthCode>) {
+    let is_it = || match reason {
+        Some(reason) => daemon.has_reason(reason),
+        None => daemon.health() == json!({"status": "ok", "reasons": []}),
     };
     let deadline = clock::mono() + PATIENCE;
-    while !is_it(&daemon.health()) {
+    while !is_it() {
         assert!(clock::mono() < deadline, "waited for {reason:?}: {}", daemon.health());
         panels.card("entrance-1", KNOWN);
         panels.wait_opened("entrance-1");
@@ -73,7 +74,7 @@ fn a_store_that_fails_stops_no_door_and_loses_nothing() {
     settle(&panels, &mut events);
 
     limit_file_size(daemon.id(), "4096:unlimited");
-    open_until(&panels, &daemon, Some("the journal cannot be written"));
+    open_until(&panels, &daemon, Some(HealthCode::Storage));
     panels.card("entrance-1", "0BADCAFE");
     panels.card("entrance-1", KNOWN);
     panels.wait_opened("entrance-1");
@@ -102,7 +103,7 @@ fn a_full_disk_stops_no_door() {
 
     let filler = site.state_dir().join("filler");
     fill(&filler);
-    open_until(&panels, &daemon, Some("the disk is full: free some space"));
+    open_until(&panels, &daemon, Some(HealthCode::Storage));
     panels.card("entrance-1", KNOWN);
     panels.wait_opened("entrance-1");
     assert!(site.run(["flat", "1", "11"]).ok().contains("\"flat\":7"), "reads answer");

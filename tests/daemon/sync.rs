@@ -1,6 +1,6 @@
 //! The cloud's flats at the running daemon, over a real broker: in force for the next swipe, refused whole, kept.
 
-use intercom_gateway::clock;
+use intercom_gateway::{clock, domain::HealthCode};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -242,12 +242,7 @@ fn what_is_wrong_is_refused_whole_and_told() {
             event["type"] == "gateway.sync.rejected" && event["data"]["error"] == state["error"]
         });
     }
-    // It looks around once a second.
-    let deadline = clock::mono() + PATIENCE;
-    while !daemon.health().to_string().contains("flats from the cloud were refused") {
-        assert!(clock::mono() < deadline, "{}", daemon.health());
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    daemon.wait_health(HealthCode::Sync);
     assert_eq!(world.verdict(&mut events, KNOWN), "key_known");
     assert_eq!(world.verdict(&mut events, UNKNOWN), "key_unknown");
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 const CHANNELS: &[(&str, &str)] = &[
     ("status", "status"),
     ("info", "info"),
+    ("health", "health"),
     ("panels/{panel}", "panel"),
     ("lines/{intercom}/{flat}", "line"),
     ("events", "event"),

@@ -11,9 +11,10 @@ use nix::{
     unistd::Pid,
 };
 
+use intercom_gateway::{clock, domain::HealthCode};
 use serde_json::Value;
 
-use super::{Events, Lines, Site};
+use super::{Events, Lines, Site, lines::PATIENCE};
 
 /// A running daemon; killed where a test ends without stopping it.
 pub struct Daemon {
@@ -60,25 +61,42 @@ impl Daemon {
         address.trim().parse().unwrap()
     }
 
-    /// What `/healthz` says: whether all is well, and what is not.
+    /// What `/healthz` says to those without a token: whether all is well, and codes of what is not.
     pub fn health(&self) -> Value {
-        let (status, body) = self.ask("GET", "/healthz", "");
+        self.health_for("")
+    }
+
+    /// What `/healthz` says to those who have this token.
+    pub fn health_for(&self, token: &str) -> Value {
+        let (status, body) = self.ask("GET", "/healthz", token);
         assert_eq!(status, 200, "{body}");
         body
     }
 
-    /// Waits until `/healthz` has a reason with these words: it looks around once a second.
-    pub fn wait_health(&self, words: &str) {
-        let mut health = Value::Null;
-        for _ in 0..100 {
-            health = self.health();
-            let reasons = health["reasons"].as_array().expect("a list");
-            if reasons.iter().any(|reason| reason.to_string().contains(words)) {
+    /// Whether `/healthz` has a reason of this code.
+    pub fn has_reason(&self, code: HealthCode) -> bool {
+        let health = self.health();
+        let mut reasons = health["reasons"].as_array().expect("a list").iter();
+        health["status"] == "degraded" && reasons.any(|reason| reason["code"] == code.as_str())
+    }
+
+    /// Waits until `/healthz` has a reason of this code: it looks around once a second.
+    pub fn wait_health(&self, code: HealthCode) {
+        self.wait_reason("", code, |_| true);
+    }
+
+    /// Waits until `/healthz` has a reason of this code that `is_it` takes for the one that is meant.
+    pub fn wait_reason(&self, token: &str, code: HealthCode, is_it: impl Fn(&Value) -> bool) {
+        let deadline = clock::mono() + PATIENCE;
+        loop {
+            let health = self.health_for(token);
+            let mut reasons = health["reasons"].as_array().expect("a list").iter();
+            if reasons.any(|reason| reason["code"] == code.as_str() && is_it(reason)) {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            assert!(clock::mono() < deadline, "waited for {code:?} in {health}");
+            std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        panic!("waited for {words:?} in {health}");
     }
 
     /// A request with a token: the status, and its answer as JSON, as text where it is none, null where there is none.

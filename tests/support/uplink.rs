@@ -15,7 +15,7 @@ use intercom_gateway::{
         message::{Building, Intercom},
     },
     domain::{
-        EventBody, LineStatus, Name, Occurrence, PanelState, PanelStatus, SyncStatus, UplinkStatus,
+        EventBody, Health, LineStatus, Name, Occurrence, PanelState, PanelStatus, SyncStatus, UplinkStatus,
         event::{KeypadEntered, PanelAt},
     },
     store::{Cache, Journal, Store, StoreOptions},
@@ -32,6 +32,7 @@ pub struct Gateway {
     pub panels: watch::Sender<Vec<PanelStatus>>,
     pub lines: watch::Sender<Vec<LineStatus>>,
     pub building: watch::Sender<Building>,
+    pub health: watch::Sender<Health>,
     pub uplink: watch::Receiver<UplinkStatus>,
     pub sync: watch::Receiver<SyncStatus>,
     pub beat: Arc<AtomicU64>,
@@ -96,6 +97,7 @@ impl Uplink {
         let (lines, lines_seen) = watch::channel(Vec::new());
         let intercoms = vec![Intercom { id: 1, name: "Entrance 1".into() }];
         let (building, building_seen) = watch::channel(Building { intercoms, ..Building::default() });
+        let (health, health_seen) = watch::channel(Health::default());
         let (uplink, uplink_seen) = watch::channel(UplinkStatus::default());
         let (sync, sync_seen) = watch::channel(SyncStatus::default());
         let (stop, stopped) = watch::channel(false);
@@ -107,6 +109,7 @@ impl Uplink {
             panels: panels_seen,
             lines: lines_seen,
             building: building_seen,
+            health: health_seen,
             perform: self.perform,
             clock: Arc::clone(&clock),
             uplink,
@@ -134,6 +137,7 @@ impl Uplink {
             panels,
             lines,
             building,
+            health,
             uplink: uplink_seen,
             sync: sync_seen,
             beat,

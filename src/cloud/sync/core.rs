@@ -22,7 +22,7 @@ use super::{
 use crate::{
     cloud::session::Backoff,
     domain::{
-        EventBody, Mono, SyncCode, SyncError,
+        EventBody, Mono, Silence, SyncCode, SyncError,
         event::{SyncApplied, SyncRejected},
     },
 };
@@ -30,6 +30,10 @@ use crate::{
 /// How long an answer may take before the cloud is asked again, doubling up to the second (contract §4: 60 s to 15
 /// min); each is lengthened at random by up to a quarter.
 const ANSWER: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(720));
+
+/// How soon the cloud is asked again where the broker gave a request to nobody (contract §4: 5 s ± 20 %); lengthened
+/// at random by up to a quarter.
+const UNHEARD: Duration = Duration::from_millis(4_400);
 
 /// Least time between two requests of a connection, whatever the cloud sends.
 const SPACING: Duration = Duration::from_secs(1);
@@ -70,6 +74,8 @@ pub struct Sync {
     ask_at: Option<(Mono, Reason)>,
     not_before: Mono,
     waits: Backoff,
+    /// As `waits`, while nobody is subscribed.
+    unheard: Backoff,
     /// For the ids of requests.
     random: u64,
     /// A revision that the cloud has told of since the last request.
@@ -77,6 +83,7 @@ pub struct Sync {
     assembly: Option<Assembly>,
     doing: Doing,
     error: Option<SyncError>,
+    silence: Option<Silence>,
     /// Events that may be recorded, and since when they grow again.
     events: (u32, Mono),
     counts: Counts,
@@ -93,11 +100,13 @@ impl Sync {
             ask_at: None,
             not_before: Mono::ZERO,
             waits: Backoff::new(ANSWER.0, ANSWER.1, seed),
+            unheard: Backoff::new(UNHEARD, UNHEARD, seed),
             random: seed,
             heard: None,
             assembly: None,
             doing: Doing::Nothing,
             error: None,
+            silence: None,
             events: (EVENTS.0, Mono::ZERO),
             counts: Counts::default(),
             effects: VecDeque::new(),
@@ -118,6 +127,7 @@ impl Sync {
         self.asked.clear();
         self.ask_at = None;
         self.heard = None;
+        self.silence = None;
         self.waits.reset();
         if let Some(assembly) = &mut self.assembly {
             // Its parts may still be of use: the same revision will be asked for.
@@ -148,6 +158,23 @@ impl Sync {
     pub fn missed(&mut self, now: Mono) {
         self.heard = Some(u64::MAX);
         self.want(Reason::Gap, now);
+    }
+
+    /// The broker has taken the last request; `heard`: it gave it to somebody. What nobody heard nobody answers.
+    pub fn taken(&mut self, heard: bool, now: Mono) {
+        if self.asked.is_empty() {
+            return;
+        }
+        if heard {
+            self.silence = self.silence.filter(|silence| *silence != Silence::NobodySubscribed);
+            return;
+        }
+        self.silence = Some(Silence::NobodySubscribed);
+        self.waits.reset();
+        let again = now + self.unheard.stretched();
+        if let Some((at, _)) = &mut self.ask_at {
+            *at = (*at).min(again);
+        }
     }
 
     /// A `resync` command: ask now.
@@ -279,6 +306,11 @@ impl Sync {
         self.error.as_ref()
     }
 
+    /// Why nobody answers; `None`: somebody did, or has the time to.
+    pub fn silence(&self) -> Option<Silence> {
+        self.silence
+    }
+
     /// What happened since the start.
     pub fn counts(&self) -> Counts {
         self.counts
@@ -395,6 +427,7 @@ impl Sync {
 
     fn answered(&mut self, now: Mono) {
         self.asked.clear();
+        self.silence = None;
         self.ask_at = None;
         self.waits.reset();
         if let Some(assembly) = &mut self.assembly {
@@ -429,6 +462,10 @@ impl Sync {
     }
 
     fn ask(&mut self, reason: Reason, now: Mono) -> Effect {
+        let is_under_way = self.assembly.as_ref().is_some_and(|assembly| assembly.requested);
+        if reason == Reason::Timeout && !self.asked.is_empty() && !is_under_way {
+            self.silence.get_or_insert(Silence::NoAnswer);
+        }
         let id = self.new_id();
         if self.asked.len() == ASKED {
             self.asked.pop_front();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{EventBody, Mono, SyncCode, SyncError};
+use crate::domain::{EventBody, Mono, Silence, SyncCode, SyncError};
 
 struct Gateway {
     sync: Sync,
@@ -140,6 +140,63 @@ fn no_answer_is_asked_for_again_later_and_later() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 8, "every request has an id of its own");
+}
+
+#[test]
+fn what_nobody_heard_is_asked_again_in_five_seconds_until_somebody_does() {
+    let mut copy = Gateway::new();
+    let mut request = copy.connect();
+    for _ in 0..20 {
+        copy.sync.taken(false, copy.now);
+        assert_eq!(copy.sync.silence(), Some(Silence::NobodySubscribed));
+        let wait = copy.sync.deadline().since(copy.now);
+        assert!(wait >= Duration::from_secs(4) && wait <= Duration::from_secs(6), "{wait:?}");
+        copy.now = copy.now + wait;
+        request = copy.asks(Reason::Timeout);
+    }
+    // Somebody has it now, and all the time that an answer may take.
+    copy.sync.taken(true, copy.now);
+    assert_eq!(copy.sync.silence(), None);
+    let wait = copy.sync.deadline().since(copy.now);
+    assert!(wait >= Duration::from_secs(60) && wait <= Duration::from_secs(75), "{wait:?}");
+    assert_eq!(copy.gets(&current(request, 57)), Verdict::Drop);
+    assert_eq!((copy.effects(), copy.sync.silence()), (vec![Effect::Show], None));
+    copy.sync.taken(false, copy.now);
+    assert_eq!(copy.sync.silence(), None, "it was answered all the same");
+}
+
+#[test]
+fn silence_is_told_after_a_minute_until_there_is_an_answer() {
+    let mut copy = Gateway::new();
+    copy.connect();
+    copy.sync.taken(true, copy.now);
+    copy.pass(59);
+    assert_eq!((copy.effects(), copy.sync.silence()), (vec![], None));
+    copy.pass(16);
+    let request = copy.asks(Reason::Timeout);
+    copy.sync.taken(true, copy.now);
+    assert_eq!(copy.sync.silence(), Some(Silence::NoAnswer));
+    assert_eq!(copy.gets(&current(request, 57)), Verdict::Drop);
+    assert_eq!(copy.sync.silence(), None);
+    assert_eq!(copy.effects(), [Effect::Show]);
+
+    // The parts of an answer are one, though their rest is asked for.
+    copy.sync.resync(copy.now + Duration::from_secs(5));
+    copy.pass(5);
+    let request = copy.asks(Reason::Command);
+    copy.keeps(&part(Some(request), 58, 1, 2), true);
+    copy.pass(75);
+    copy.asks(Reason::Timeout);
+    assert_eq!(copy.sync.silence(), None);
+
+    // A connection that is gone is another matter.
+    copy.sync.offline();
+    copy.connect();
+    copy.pass(75);
+    copy.asks(Reason::Timeout);
+    assert_eq!(copy.sync.silence(), Some(Silence::NoAnswer));
+    copy.sync.offline();
+    assert_eq!(copy.sync.silence(), None);
 }
 
 #[test]

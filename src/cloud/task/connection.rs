@@ -49,6 +49,7 @@ impl Uplink {
         self.answers = FuturesUnordered::new();
         self.announcing = 0;
         self.forbidden = None;
+        self.hide_health();
         self.handles.journal.set_online(false);
         self.desk.disconnected();
         match failure {
@@ -82,7 +83,9 @@ impl Uplink {
         self.handles.journal.set_online(true);
         self.obey_from_now_on();
         if self.online_since.is_none() {
-            self.online_since = Some(clock::mono());
+            let now = clock::mono();
+            self.online_since = Some(now);
+            self.health_pace.online(now);
             self.connections += 1;
             self.failure = None;
             let broker = format!("{}:{}", self.settings.host, self.settings.port);

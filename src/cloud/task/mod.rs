@@ -20,6 +20,7 @@ use super::{
     Handles, Secrets, Settings,
     client::{self, Connection, Message, Received},
     command::{self, Desk},
+    health::Pace,
     message::{Committed, Presence, StatusSeen},
     retained::Board,
     session::{Ack, Effect, Event, ReadId, ReplayId, Session, Token, Trouble},
@@ -58,6 +59,7 @@ pub async fn run(
     let mut panels = uplink.handles.panels.clone();
     let mut lines = uplink.handles.lines.clone();
     let mut building = uplink.handles.building.clone();
+    let mut health = uplink.handles.health.clone();
     let mut cache = uplink.handles.cache.state();
     uplink.show_panels();
     uplink.show_lines();
@@ -83,6 +85,7 @@ pub async fn run(
             () = changed(&mut lines) => uplink.show_lines(),
             () = changed(&mut building) => uplink.show_panels(),
             () = changed(&mut cache) => {}
+            () = changed(&mut health) => {}
             _ = shutdown.wait_for(|stop| *stop), if !uplink.closing => {
                 uplink.closing = true;
                 uplink.desk.disconnected();
@@ -131,6 +134,8 @@ struct Uplink {
     replays: BTreeMap<ReplayId, Uuid>,
     syncing: Syncing,
     board: Board,
+    /// When `health` goes onto the board.
+    health_pace: Pace,
     /// What `info` says of the clock.
     shown_clock: Option<bool>,
     /// The file of `board` is being written: nothing of it is published.
@@ -181,6 +186,7 @@ impl Uplink {
         );
         Ok(Self {
             board: Board::new(root.clone(), &remembered),
+            health_pace: Pace::new(),
             since: handles.clock.wall(),
             settings,
             handles,
@@ -233,6 +239,7 @@ impl Uplink {
             }
         }
         self.sync_turn(now);
+        self.show_health(now);
         self.announce();
         self.tell();
     }
@@ -387,7 +394,11 @@ impl Uplink {
                     self.board.done(&topic);
                 }
             }
-            Came::Asked(ack) => drop(self.note_forbidden(&Topic::SyncRequest, &ack)),
+            Came::Asked(ack) => {
+                if !self.note_forbidden(&Topic::SyncRequest, &ack) {
+                    self.syncing.core.taken(ack == Ack::Accepted, now);
+                }
+            }
             Came::Subscribed(refused) => {
                 if let Some(topic) = refused.first() {
                     self.forbid(format!(

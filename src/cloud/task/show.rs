@@ -8,11 +8,11 @@ use crate::{
     cloud::{
         client::Message,
         home_assistant,
-        message::{self, Info},
+        message::{self, HealthShown, Info},
         session::Ack,
         topic::Topic,
     },
-    domain::{ClockQuality, EventBody, LineStatus, PanelStatus, UplinkStatus, event::CommittedIgnored},
+    domain::{ClockQuality, EventBody, LineStatus, Mono, PanelStatus, UplinkStatus, event::CommittedIgnored},
     sys::files::write_private,
 };
 
@@ -63,6 +63,23 @@ impl Uplink {
         }
         let shown: BTreeSet<Topic> = lines.iter().map(topic).collect();
         self.board.remove(|topic| matches!(topic, Topic::Line { .. }) && !shown.contains(topic));
+    }
+
+    /// Puts on the board how the gateway is, as often as that may be published.
+    pub(super) fn show_health(&mut self, now: Mono) {
+        let payload = {
+            let health = self.handles.health.borrow();
+            self.health_pace.is_due(&health, now).then(|| message::to_json(&HealthShown::from(&*health)))
+        };
+        if let Some(payload) = payload {
+            self.board.set(Topic::Health, payload.clone(), payload);
+        }
+    }
+
+    /// Takes it off again: what is on the board is published on the next connection before the gateway has looked around.
+    pub(super) fn hide_health(&mut self) {
+        self.health_pace.offline();
+        self.board.remove(|topic| *topic == Topic::Health);
     }
 
     pub(super) fn show_info(&mut self) {

@@ -83,6 +83,7 @@ impl Syncing {
         let counts = self.core.counts();
         SyncStatus {
             error: self.core.error().cloned(),
+            silence: self.core.silence(),
             requests: counts.requests,
             applied: counts.applied,
             rejected: counts.rejected,
