@@ -130,6 +130,11 @@ fn bodies() -> Vec<EventBody> {
         EventBody::GatewayStopping(GatewayStopping {}),
         EventBody::ClockStepped(ClockStepped { offset_ms: -5 }),
         EventBody::SyncApplied(SyncApplied { revision: 57, digest: DIGEST.into() }),
+        EventBody::CommittedIgnored(CommittedIgnored {
+            committed_journal: "9f3c2a41".into(),
+            through: 1_000_000,
+            count: 3,
+        }),
         EventBody::JournalPruned(JournalPruned {
             journal: "unknown".into(),
             from: None,

@@ -26,23 +26,23 @@ pub enum HealthCode {
     Broker,
     /// The cloud's flats were refused, or nobody answers when they are asked for.
     Sync,
-    /// `events/committed` or `status` at the broker is ahead of this journal, and was ignored.
+    /// Somebody claims at the broker that this journal has more than it has, and is ignored.
     Committed,
     /// The clock is not synchronised.
     Clock,
     /// The time zone of the configuration is not known.
     Timezone,
-    /// The journal cannot be written, or the disk is full.
+    /// The journal cannot be written, the disk is full, or a file of the state directory cannot be used.
     Storage,
     /// The journal is not open yet: events wait.
     JournalOpening,
-    /// A new journal was begun, as the old one could not be used.
+    /// A new journal was begun at this start, as the old one could not be used.
     JournalNew,
     /// Events were lost.
     EventsLost,
     /// The certificate files cannot be used, or their last change is not in force.
     Certificate,
-    /// The endpoint does not serve, or hangs.
+    /// The endpoint does not serve, hangs, or knows no token.
     Endpoint,
 }
 
