@@ -180,3 +180,15 @@ fn captures_are_decoded() {
         assert_eq!(String::from_utf8(from_stdin.stdout).unwrap(), table);
     }
 }
+
+#[test]
+fn a_time_zone_that_the_system_has_dropped_is_known_all_the_same() {
+    let site = Site::new(ENTRANCE);
+    let text = std::fs::read_to_string(site.config_path()).unwrap();
+    let text = text.replace("[gateway]\n", "[gateway]\ntimezone = \"Europe/Kiev\"\n");
+    std::fs::write(site.config_path(), text).unwrap();
+    // As a system has it that never had that name.
+    let zones = tempfile::tempdir().unwrap();
+    let ran = Ran::of(site.command(["check"]).env("TZDIR", zones.path()));
+    assert!(!ran.stderr.contains("time zone"), "{}", ran.stderr);
+}

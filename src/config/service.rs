@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use jiff::tz::TimeZone;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use super::{
     Broker, CertificateFiles, ClockMode, Confirm, Gateway, Http, Journal, Mqtt, SecretFile, Tls,
@@ -176,7 +176,9 @@ pub(super) fn name(input: &Input<'_>) -> Result<Name, String> {
 
 fn timezone(input: &Input<'_>) -> Result<TimeZone, String> {
     let text = text(input)?;
-    TimeZone::get(&text).map_err(|_| {
+    // Names that the system has dropped, as Debian 13 has Europe/Kiev, are known all the same.
+    let found = TimeZone::get(&text).or_else(|_| TimeZoneDatabase::bundled().get(&text));
+    found.map_err(|_| {
         format!("{text:?} is no time zone; write an IANA name like \"UTC\" or \"Europe/Berlin\"")
     })
 }

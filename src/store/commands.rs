@@ -34,8 +34,8 @@ pub(super) struct NewCommand {
 }
 
 impl Journal {
-    /// Commits a command's id, unless it is known; the id is synced when this returns. Ids are kept for 7 days, and
-    /// where they need too much room those go first whose time is over.
+    /// Commits a command's id, unless it is known; the id is synced when this returns. Ids are kept until 7 days have
+    /// passed both by the clock and of running time, and where they need too much room those go first whose time is over.
     ///
     /// # Errors
     /// Where the disk does not take it: the command must not be acted on.

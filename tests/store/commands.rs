@@ -1,5 +1,7 @@
 //! Ids of commands outlive everything that events outlive.
 
+use std::time::Duration;
+
 use intercom_gateway::{
     domain::ClockQuality,
     store::{Begun, Store, UnfinishedCommand},
@@ -9,6 +11,8 @@ use tempfile::tempdir;
 use uuid::Uuid;
 
 use crate::{TestClock, event, open, options, options_at};
+
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
 fn id(number: u128) -> Uuid {
     Uuid::from_u128(number)
@@ -68,9 +72,37 @@ async fn ids_are_kept_for_a_week_by_a_clock_that_can_be_believed() {
     for number in 1..=5 {
         assert!(journal.command(id(number)).unwrap().is_some(), "{number} is younger than a week");
     }
+    clock.run_for(WEEK);
     begin(6, "2026-11-30T22:00:01Z", sure).await.unwrap();
     let kept: Vec<u128> = (1..=6).filter(|number| journal.command(id(*number)).unwrap().is_some()).collect();
     assert_eq!(kept, [3, 4, 5, 6]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_and_goes_back_lets_no_command_be_obeyed_twice() {
+    let dir = tempdir().unwrap();
+    let clock = TestClock::new();
+    let sure = ClockQuality::Synchronized;
+    let expires_at = at("2026-11-23T22:01:00Z");
+    for restarted in [false, true] {
+        let (store, _) = Store::open(options_at(dir.path(), &clock)).unwrap();
+        let journal = store.journal();
+        clock.set("2026-11-23T22:00:00Z", sure);
+        let first = journal.begin_command(id(1), "unlock", expires_at).await.unwrap();
+        assert_eq!(first, if restarted { Begun::Known(None) } else { Begun::New });
+        clock.set("2026-12-01T22:00:00Z", sure);
+        clock.run_for(WEEK / 2);
+        journal.begin_command(id(2 + u128::from(restarted)), "unlock", expires_at).await.unwrap();
+        clock.set("2026-11-23T22:00:30Z", sure);
+        assert_eq!(journal.begin_command(id(1), "unlock", expires_at).await.unwrap(), Begun::Known(None));
+        store.shutdown();
+    }
+    // Another process, and it runs for a week.
+    let (store, _) = Store::open(options_at(dir.path(), &clock)).unwrap();
+    clock.run_for(WEEK);
+    clock.set("2026-12-01T22:00:00Z", sure);
+    store.journal().begin_command(id(4), "unlock", expires_at).await.unwrap();
+    assert_eq!(store.journal().command(id(1)).unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

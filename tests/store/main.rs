@@ -35,7 +35,13 @@ impl TestClock {
     }
 
     pub(crate) fn set(&self, time: &str, clock: ClockQuality) {
-        *self.0.lock().unwrap() = stamp(time, 2000, clock);
+        let mut now = self.0.lock().unwrap();
+        *now = stamp(time, now.uptime_ms, clock);
+    }
+
+    /// Lets the process run for so long, without the clock.
+    pub(crate) fn run_for(&self, time: Duration) {
+        self.0.lock().unwrap().uptime_ms += u64::try_from(time.as_millis()).unwrap();
     }
 }
 

@@ -53,12 +53,18 @@ impl Daemon {
         self.child.id()
     }
 
-    /// Where it serves HTTP.
+    /// Where it serves HTTP, once it does.
     pub fn address(&self) -> SocketAddr {
         const PLACE: &str = "http, without TLS address=";
-        let log = self.log.so_far();
-        let address = log.iter().find_map(|line| line.split_once(PLACE)).expect("it serves plain HTTP").1;
-        address.trim().parse().unwrap()
+        let deadline = clock::mono() + PATIENCE;
+        loop {
+            let log = self.log.so_far();
+            if let Some((_, address)) = log.iter().find_map(|line| line.split_once(PLACE)) {
+                return address.trim().parse().unwrap();
+            }
+            assert!(clock::mono() < deadline, "it serves no plain HTTP");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 
     /// What `/healthz` says to those without a token: whether all is well, and codes of what is not.

@@ -1,5 +1,7 @@
 //! The table of commands as the writer sees it: an id goes in synced, before anybody acts on it.
 
+use std::collections::VecDeque;
+
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use uuid::Uuid;
@@ -10,7 +12,7 @@ use crate::{
     store::{Begun, commands::NewCommand, unsigned},
 };
 
-/// How long ids are kept (contract §4).
+/// How long ids are kept, by the clock and by running time (contract §4).
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Most ids, and least; between them one for each 4 pages that the journal may have, so that they cannot take the room
@@ -24,6 +26,41 @@ const LONGEST_RESULT: usize = 8192;
 
 /// Ids that one deletion looks at: more than come between two.
 const STEP: u32 = 64;
+
+/// How long ids have been here by running time, which no wrong clock can put forward. What was here when the journal was
+/// opened counts from then: a process that ends sooner keeps ids longer.
+pub(super) struct Ages {
+    /// Through this row all ids have been here long enough, once the process has.
+    through: i64,
+    opened_ms: u64,
+    /// Row and uptime of the ids that came since.
+    since: VecDeque<(i64, u64)>,
+}
+
+impl Ages {
+    pub(super) fn new(connection: &Connection, uptime_ms: u64) -> rusqlite::Result<Self> {
+        let newest: Option<i64> =
+            connection.query_row("SELECT max(n) FROM commands", [], |row| row.get(0))?;
+        Ok(Self { through: newest.unwrap_or(0), opened_ms: uptime_ms, since: VecDeque::new() })
+    }
+
+    fn came(&mut self, row: i64, uptime_ms: u64) {
+        self.since.push_back((row, uptime_ms));
+    }
+
+    /// Returns the last row that has been here for [`KEPT`]; 0: none has.
+    fn old_through(&mut self, uptime_ms: u64) -> i64 {
+        let kept = u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX);
+        let is_old = |since: u64| uptime_ms.saturating_sub(since) >= kept;
+        if !is_old(self.opened_ms) {
+            return 0;
+        }
+        while let Some((row, _)) = self.since.pop_front_if(|(_, since)| is_old(*since)) {
+            self.through = row;
+        }
+        self.through
+    }
+}
 
 /// Rows of the table.
 pub(super) fn count(connection: &Connection) -> rusqlite::Result<u64> {
@@ -46,7 +83,7 @@ impl JournalFile {
         let synchronized = now.clock == ClockQuality::Synchronized;
         let mut count = before;
         if synchronized {
-            count -= forget_old(&transaction, now.time)?;
+            count -= forget_old(&transaction, now.time, self.ages.old_through(now.uptime_ms))?;
             if count >= most {
                 count -= forget_expired(&transaction, now.time)?;
             }
@@ -65,7 +102,9 @@ impl JournalFile {
                 synchronized,
                 new.expires_at.as_millisecond()
             ])?;
+        let row = transaction.last_insert_rowid();
         transaction.commit()?;
+        self.ages.came(row, now.uptime_ms);
         self.commands = count + 1;
         Ok(Begun::New)
     }
@@ -80,17 +119,17 @@ impl JournalFile {
     }
 }
 
-/// Deletes ids older than [`KEPT`], some at a time, and never by a clock that nobody vouches for: one that came while
-/// it was not synchronised is as old as the next one that came when it was.
-fn forget_old(connection: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
+/// Deletes ids older than [`KEPT`], up to the row `through`, some at a time, and never by a clock that nobody vouches for:
+/// one that came while it was not synchronised is as old as the next one that came when it was.
+fn forget_old(connection: &Connection, now: Timestamp, through: i64) -> rusqlite::Result<u64> {
     let before = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
     let deleted = connection
         .prepare_cached(
-            "DELETE FROM commands WHERE n <= (
+            "DELETE FROM commands WHERE n <= ?3 AND n <= (
                  SELECT max(n) FROM (SELECT n, synchronized, seen_ms FROM commands ORDER BY n LIMIT ?2)
                  WHERE synchronized AND seen_ms < ?1)",
         )?
-        .execute(params![before.as_millisecond(), STEP])?;
+        .execute(params![before.as_millisecond(), STEP, through])?;
     Ok(deleted as u64)
 }
 

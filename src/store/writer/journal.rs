@@ -49,6 +49,7 @@ pub(super) struct JournalFile {
     age_scan: Option<u64>,
     /// Rows of `commands`.
     pub(super) commands: u64,
+    pub(super) ages: super::commands::Ages,
 }
 
 /// Where the cursor goes.
@@ -67,12 +68,13 @@ struct Draft {
 }
 
 impl JournalFile {
-    pub(super) fn new(connection: Connection, max_events: u64) -> rusqlite::Result<Self> {
+    pub(super) fn new(connection: Connection, max_events: u64, now: &Stamp) -> rusqlite::Result<Self> {
         let position = events::position(&connection)?;
         let max_pages = connection.query_row("PRAGMA max_page_count", [], |row| row.get(0))?;
         let commands = super::commands::count(&connection)?;
+        let ages = super::commands::Ages::new(&connection, now.uptime_ms)?;
         let boots = HashMap::new();
-        Ok(Self { connection, position, boots, max_events, max_pages, age_scan: None, commands })
+        Ok(Self { connection, position, boots, max_events, max_pages, age_scan: None, commands, ages })
     }
 
     pub(super) fn position(&self) -> &Position {

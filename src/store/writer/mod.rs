@@ -142,7 +142,7 @@ pub(super) struct JournalWriter {
 impl JournalWriter {
     pub(super) fn new(parts: JournalParts) -> rusqlite::Result<Self> {
         let start = Instant::now();
-        let journal = JournalFile::new(parts.journal, parts.max_events)?;
+        let journal = JournalFile::new(parts.journal, parts.max_events, &(parts.now)())?;
         if parts.disk_full {
             journal.economise(true)?;
         }
