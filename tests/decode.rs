@@ -55,6 +55,13 @@ fn objects(text: &str, key: Option<Scbk>) -> Vec<Value> {
     String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_capture() {
+    let capture = capture(&session());
+    assert_eq!(table(&format!("\u{feff}{capture}"), None), table(&capture, None));
+    assert!(table(&capture, None).1.is_ok());
+}
+
 fn column<'a>(objects: &'a [Value], name: &str) -> Vec<&'a Value> {
     objects.iter().map(|object| &object[name]).collect()
 }

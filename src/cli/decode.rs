@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 
+use crate::domain::BYTE_ORDER_MARK;
 use crate::wire::osdp::capture::Lines;
 use crate::wire::osdp::decoder::{Content, Decoder, Direction, Item, Record, Verdict};
 use crate::wire::osdp::{Command, Reply, Scbk};
@@ -77,7 +78,7 @@ struct BadLines {
 }
 
 fn print_lines(
-    input: impl BufRead,
+    mut input: impl BufRead,
     decoder: &mut Decoder,
     json: bool,
     out: &mut impl Write,
@@ -85,6 +86,9 @@ fn print_lines(
 ) -> io::Result<()> {
     if !json {
         writeln!(out, "     n  direction  addr  seq  name       check  mac  details")?;
+    }
+    if input.fill_buf().is_ok_and(|begin| begin.starts_with(BYTE_ORDER_MARK)) {
+        input.consume(BYTE_ORDER_MARK.len());
     }
     for (number, line) in Lines::new(input) {
         let line = match line {

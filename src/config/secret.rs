@@ -1,11 +1,15 @@
 //! Secrets are never values of the configuration: they lie in files, or are handed over by systemd.
 
 use std::{
-    fmt, io,
+    fmt,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use zeroize::Zeroizing;
+
+use crate::domain::BYTE_ORDER_MARK;
 
 /// What a `*_file` key names: a path, or with `credential:NAME` a file that systemd puts into
 /// `$CREDENTIALS_DIRECTORY` (contract §2). Certificates use it too, as LoadCredential may carry them.
@@ -107,11 +111,17 @@ impl SecretFile {
         let path = self.path()?;
         let failed =
             |source| SecretError::Read { path: path.clone(), credential: self.is_credential(), source };
-        let length = std::fs::metadata(&path).map_err(failed)?.len();
-        if length > Self::MAX_BYTES {
+        let file = File::open(&path).map_err(failed)?;
+        // All at once: what a growing vector leaves behind in memory would not be wiped.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(Self::MAX_BYTES).unwrap_or(0) + 1));
+        file.take(Self::MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > Self::MAX_BYTES {
             return Err(SecretError::Form { path, expected: "is above 256 KiB: this is no secret" });
         }
-        std::fs::read(&path).map(Zeroizing::new).map_err(failed)
+        if bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+        }
+        Ok(bytes)
     }
 
     /// The file as text, without the line break at its end (an editor leaves one behind a password).
@@ -201,6 +211,18 @@ mod tests {
         for bad in ["credential:", "credential:../x", "credential:..", ""] {
             assert!(SecretFile::new(bad, Path::new("/"), None).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_secret_and_a_device_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = SecretFile::new("key", dir.path(), None).unwrap();
+        std::fs::write(dir.path().join("key"), "\u{feff}303132333435363738393A3B3C3D3E40\r\n").unwrap();
+        assert_eq!(secret.read_key().unwrap()[15], 0x40);
+        std::fs::write(dir.path().join("key"), "\u{feff}s3cret").unwrap();
+        assert_eq!(*secret.read_text().unwrap(), "s3cret");
+        let endless = SecretFile::new("/dev/zero", dir.path(), None).unwrap();
+        assert!(endless.read().unwrap_err().to_string().contains("256 KiB"));
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! Plain data. Nothing here reads a clock, opens a file or knows another room, so every core built on it
 //! can be tested without either.
 
+/// What some editors of Windows put before a text in UTF-8. It is no part of it.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 pub mod bucket;
 pub mod document;
 pub mod event;

@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     collections::{HashMap, HashSet},
     fmt,
-    io::{self, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     rc::Rc,
 };
 
@@ -15,7 +15,10 @@ use super::{
     Cache, CacheError, CacheState,
     change::{CacheChange, Finish},
 };
-use crate::domain::document::{self, InvalidFlat, MAX_INTEGER, NoDuplicates};
+use crate::domain::{
+    BYTE_ORDER_MARK,
+    document::{self, InvalidFlat, MAX_INTEGER, NoDuplicates},
+};
 
 /// Most bytes of one flat: twice what an MQTT message of the contract may have, so whatever the cloud can send can
 /// be imported, and no file can demand more memory than that.
@@ -140,7 +143,9 @@ impl Cache {
             index: 0,
             refused: None,
         };
-        let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(64 << 10, metered));
+        let mut source = BufReader::with_capacity(64 << 10, metered);
+        skip_mark(&mut source).map_err(ImportError::Read)?;
+        let mut json = serde_json::Deserializer::from_reader(source);
         let header =
             json.deserialize_any(Document(&mut import)).and_then(|header| json.end().map(|()| header));
         let Import { change, ids, index, refused, .. } = import;
@@ -154,6 +159,19 @@ impl Cache {
         })?;
         Ok(ImportReport { state, written, removed })
     }
+}
+
+/// Skips a byte order mark.
+fn skip_mark(source: &mut impl BufRead) -> io::Result<()> {
+    // A pipe may give its first bytes one by one; what has begun with another byte has no mark.
+    if source.fill_buf()?.first() == BYTE_ORDER_MARK.first() {
+        let mut mark = [0; BYTE_ORDER_MARK.len()];
+        source.read_exact(&mut mark)?;
+        if mark != BYTE_ORDER_MARK {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8"));
+        }
+    }
+    Ok(())
 }
 
 /// An import under way.

@@ -35,6 +35,8 @@ pub struct Told {
     commands: BTreeMap<u64, bool>,
     /// Revisions of the cache that may be there.
     revisions: BTreeSet<u64>,
+    /// The revision that is in force, they say, or was before a later one.
+    imported: Option<u64>,
     /// Names of tokens, and whether the file must have them; absent: either may be.
     tokens: BTreeMap<String, bool>,
     undecided: Option<String>,
@@ -70,7 +72,7 @@ impl Told {
             ["begun", round] => drop(self.commands.insert(round.parse().unwrap(), false)),
             ["ended", round] => drop(self.commands.insert(round.parse().unwrap(), true)),
             ["importing", revision] => drop(self.revisions.insert(revision.parse().unwrap())),
-            ["imported", ..] => {}
+            ["imported", revision, _] => self.imported = Some(revision.parse().unwrap()),
             ["adding" | "revoking", name] => self.undecided = Some(name.to_owned()),
             ["added", name] => self.decide(name, true),
             ["revoked", name] => self.decide(name, false),
@@ -142,6 +144,7 @@ impl Told {
 
     fn check_cache(&self, cache: &Cache, contents: &HashMap<u64, String>) {
         let state = cache.state().borrow().clone();
+        assert!(state.revision >= self.imported, "{:?} was in force, {:?} is", self.imported, state.revision);
         match state.revision {
             None => assert_eq!(state.flats, 0),
             Some(revision) => {

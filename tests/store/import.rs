@@ -191,3 +191,21 @@ async fn an_import_does_not_hold_events_up() {
     assert_eq!(importing.await.unwrap().state.flats, 2000);
     assert_eq!(store.cache().state_on_disk().unwrap().flats, 2000);
 }
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_document() {
+    let dir = tempdir().unwrap();
+    let store = open(dir.path());
+    let marked = format!("\u{feff}{}", with_sample(|sample| sample));
+    // As a pipe gives it, byte by byte.
+    struct Pipe<'a>(&'a [u8]);
+    impl Read for Pipe<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(1);
+            self.0.read(&mut buffer[..length])
+        }
+    }
+    assert_eq!(store.cache().import(Pipe(marked.as_bytes()), &[1]).unwrap().state.revision, Some(57));
+    let error = store.cache().import(&b"\xEF\xBBx"[..], &[1]).unwrap_err().to_string();
+    assert!(error.contains("UTF-8"), "{error}");
+}

@@ -225,6 +225,12 @@ fn parse_command(name: &str, args: Option<&RawValue>) -> Option<Result<Command, 
 
 fn read<T: DeserializeOwned>(args: Option<&RawValue>) -> Result<T, String> {
     let args = args.map_or("{}", RawValue::get);
+    // How PHP writes an object without members.
+    let is_empty_array = args
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|rest| rest.trim().is_empty());
+    let args = if is_empty_array { "{}" } else { args };
     if !args.starts_with('{') {
         return Err("args must be an object".into());
     }

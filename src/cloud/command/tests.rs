@@ -198,6 +198,16 @@ fn what_is_retained_or_not_signed_is_refused_by_name() {
 }
 
 #[test]
+fn no_arguments_may_be_written_as_php_does() {
+    let parse = |args: &str| {
+        let message = report(1, "2026-11-23T22:00:30Z").to_string().replace("null", args);
+        super::request::Request::parse(message.as_bytes()).is_ok()
+    };
+    let answers = ["null", "{}", "[]", "[ ]", "[1]", "[[]]", "\"\""].map(parse);
+    assert_eq!(answers, [true, true, true, true, false, false, false]);
+}
+
+#[test]
 fn what_cannot_be_read_is_invalid_and_says_what_can() {
     let mut rig = Rig::new();
     let deep = format!("{{\"id\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
