@@ -34,14 +34,6 @@ pub enum CertificateError {
         /// Why.
         source: io::Error,
     },
-    /// A file could not be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
     /// A file holds something else.
     #[error("{} {problem}", path.display())]
     Form {
@@ -53,6 +45,13 @@ pub enum CertificateError {
     /// The certificate could not be made.
     #[error("cannot make a self-signed certificate: {0}")]
     Make(#[from] rcgen::Error),
+}
+
+impl CertificateError {
+    /// Whether the files may be sound, and only cannot be read now.
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() != io::ErrorKind::NotFound)
+    }
 }
 
 /// SHA-256 of a certificate (DER), as browsers and `openssl x509 -fingerprint -sha256` show it: `AB:CD:…`.
@@ -174,14 +173,23 @@ impl Files {
             fs::read(path).map_err(|source| CertificateError::Read { path: path.clone(), source })
         };
         let (cert, key) = (read(&self.cert)?, zeroize::Zeroizing::new(read(&self.key)?));
+        self.parse(&cert, &key, provider)
+    }
+
+    fn parse(
+        &self,
+        cert: &[u8],
+        key: &[u8],
+        provider: &CryptoProvider,
+    ) -> Result<CertifiedKey, CertificateError> {
         let wrong_cert = |problem| CertificateError::Form { path: self.cert.clone(), problem };
         let wrong_key = |problem| CertificateError::Form { path: self.key.clone(), problem };
-        let chain = CertificateDer::pem_slice_iter(&cert)
+        let chain = CertificateDer::pem_slice_iter(cert)
             .collect::<Result<Vec<_>, _>>()
             .ok()
             .filter(|chain| !chain.is_empty())
             .ok_or_else(|| wrong_cert("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"))?;
-        let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| {
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| {
             wrong_key("holds no private key in PEM (-----BEGIN PRIVATE KEY-----), or one with a passphrase")
         })?;
         CertifiedKey::from_der(chain, key, provider)
@@ -189,24 +197,32 @@ impl Files {
     }
 }
 
-/// The certificate of `state_dir/tls`, made where there is none that can be used.
+/// The certificate of `state_dir/tls`, made where there is none or a damaged one. One that cannot be read now may be read
+/// later: clients trust its fingerprint, so it is not made anew. Where it cannot be written it is in force until the end.
 fn self_signed(settings: &Settings, provider: &CryptoProvider) -> Result<CertifiedKey, CertificateError> {
     let dir = settings.state_dir.join("tls");
     let files = Files { cert: dir.join("cert.pem"), key: dir.join("key.pem") };
     if files.cert.exists() || files.key.exists() {
         match files.read(provider) {
             Ok(certified) => return Ok(certified),
+            Err(error) if error.may_pass() => return Err(error),
             // Nobody gets in by the old one, so nothing is lost but a trusted fingerprint.
             Err(error) => tracing::warn!(%error, "a new certificate is made, with another fingerprint"),
         }
     }
-    let write = |path: &Path, source| CertificateError::Write { path: path.to_path_buf(), source };
-    private_dir(&dir).map_err(|source| write(&dir, source))?;
     let (certificate, key) = make(settings)?;
-    for (path, pem) in [(&files.key, key.as_str()), (&files.cert, certificate.as_str())] {
-        write_private(path, pem.as_bytes()).map_err(|source| write(path, source))?;
+    let written = private_dir(&dir).map_err(|source| (dir.clone(), source)).and_then(|()| {
+        [(&files.key, key.as_str()), (&files.cert, certificate.as_str())].into_iter().try_for_each(
+            |(path, pem)| write_private(path, pem.as_bytes()).map_err(|source| (path.clone(), source)),
+        )
+    });
+    if let Err((path, error)) = written {
+        tracing::warn!(
+            "{} cannot be written ({error}): the certificate has another fingerprint after a restart",
+            path.display()
+        );
     }
-    files.read(provider)
+    files.parse(certificate.as_bytes(), key.as_bytes(), provider)
 }
 
 /// A certificate and its key (P-256), PEM. Valid from 2020 and without a well-defined end (RFC 5280, section
@@ -248,6 +264,29 @@ mod tests {
             intercoms: vec![1],
             limits: Limits::default(),
         }
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_is_not_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let prepare = || Certificates::prepare(&settings(dir.path(), Tls::SelfSigned));
+        let first = prepare().unwrap().unwrap();
+        let (key, aside) = (dir.path().join("tls/key.pem"), dir.path().join("aside"));
+        fs::rename(&key, &aside).unwrap();
+        fs::create_dir(&key).unwrap();
+        let error = prepare().err().unwrap().to_string();
+        assert!(error.contains("cannot read") && error.contains("key.pem"), "{error}");
+        fs::remove_dir(&key).unwrap();
+        fs::rename(&aside, &key).unwrap();
+        assert_eq!(prepare().unwrap().unwrap().fingerprint, first.fingerprint);
+    }
+
+    #[test]
+    fn where_nothing_can_be_written_the_certificate_is_in_force_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("tls"), "in the way").unwrap();
+        let served = Certificates::prepare(&settings(dir.path(), Tls::SelfSigned)).unwrap().unwrap();
+        assert_eq!(served.fingerprint.len(), 32 * 3 - 1);
     }
 
     #[test]
