@@ -192,3 +192,30 @@ fn a_time_zone_that_the_system_has_dropped_is_known_all_the_same() {
     let ran = Ran::of(site.command(["check"]).env("TZDIR", zones.path()));
     assert!(!ran.stderr.contains("time zone"), "{}", ran.stderr);
 }
+
+#[test]
+fn tokens_that_are_made_at_once_are_all_there() {
+    let site = Site::new(ENTRANCE);
+    let names: Vec<String> = (0..8).map(|number| format!("phone-{number}")).collect();
+    let adding: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let mut command = site.command(["token", "add", name]);
+            command.stdout(std::process::Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for mut added in adding {
+        assert!(added.wait().unwrap().success());
+    }
+    let listed = site.run(["token", "list"]).ok();
+    assert!(names.iter().all(|name| listed.contains(name)), "{listed}");
+}
+
+#[test]
+fn an_import_without_a_daemon_makes_a_directory_that_is_its_owners_alone() {
+    let site = Site::new(ENTRANCE);
+    site.import(57, &[flat(1, 11, 7, &[])]).ok();
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(site.state_dir()).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700);
+}

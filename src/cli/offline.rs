@@ -1,6 +1,7 @@
 //! How commands reach the databases: through the running daemon, or where none runs, by themselves.
 
 use std::{
+    fs::File,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::Path,
     sync::Arc,
@@ -10,9 +11,8 @@ use anyhow::Context;
 use nix::unistd::{Gid, Uid, geteuid, setegid, seteuid};
 
 use crate::{
-    clock::{Clock, Trust},
     config::Config,
-    gateway::control::Client,
+    gateway::{self, control::Client},
     store::{ReadOnlyStore, Store, StoreOptions},
 };
 
@@ -53,20 +53,36 @@ pub fn read_store(config: &Config) -> anyhow::Result<ReadOnlyStore> {
 /// # Errors
 /// A daemon is just starting, or they cannot be opened.
 pub fn write_store(config: &Config) -> anyhow::Result<Store> {
-    let dir = &config.gateway.state_dir;
-    std::fs::create_dir_all(dir)
-        .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
-    become_owner(dir)?;
-    let clock = Arc::new(Clock::system(Trust::Auto));
-    let (store, _) = Store::open(StoreOptions {
-        dir: dir.clone(),
+    make_state_dir(config)?;
+    let clock = Arc::new(gateway::clock(config));
+    let (store, report) = Store::open(StoreOptions {
+        dir: config.gateway.state_dir.clone(),
         keep: std::time::Duration::ZERO,
         max_events: config.journal.max_events,
         max_journal_bytes: None,
         alone: config.mqtt.is_none(),
         now: Arc::new(move || clock.stamp()),
     })?;
+    if let Some(problem) = &report.cache_remade {
+        eprintln!(
+            "cache.db was damaged ({problem}) and was made anew: it holds no flats but those that come now"
+        );
+    }
+    if let Some(new) = &report.journal_new {
+        eprintln!("{new}");
+    }
     Ok(store)
+}
+
+/// Locks the state directory for as long as the result lives: of two commands that change a small file at once, the second
+/// would write over what the first one did.
+///
+/// # Errors
+/// There is no such directory, or it cannot be locked.
+pub fn lock_state_dir(config: &Config) -> anyhow::Result<File> {
+    let dir = &config.gateway.state_dir;
+    let locked = File::open(dir).and_then(|handle| handle.lock().map(|()| handle));
+    locked.with_context(|| format!("cannot lock the state directory {}", dir.display()))
 }
 
 /// Makes the state directory where there is none; from here on files are its owner's.

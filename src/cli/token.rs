@@ -1,6 +1,7 @@
 //! `token`: the API tokens of the HTTP endpoint.
 
 use std::{
+    fs::File,
     io::{self, Write},
     path::Path,
 };
@@ -10,11 +11,10 @@ use anyhow::Context;
 use super::offline::{self, Access};
 use crate::{
     api::Tokens,
-    clock::{Clock, Trust},
     config::Config,
     domain::Name,
     gateway::{
-        TOKENS,
+        self, TOKENS,
         control::{ListedToken, Request},
     },
 };
@@ -69,8 +69,9 @@ fn add(config: &Config, name: &Name, read_only: bool) -> anyhow::Result<String> 
             Ok(token.as_str().context("the daemon gave no token")?.to_owned())
         }
         Access::Alone => {
-            let now = Clock::system(Trust::Auto).wall();
-            Ok(tokens(config)?.add(name.as_str(), read_only, now)?.to_string())
+            let now = gateway::clock(config).wall();
+            let (tokens, _locked) = tokens(config)?;
+            Ok(tokens.add(name.as_str(), read_only, now)?.to_string())
         }
     }
 }
@@ -78,7 +79,7 @@ fn add(config: &Config, name: &Name, read_only: bool) -> anyhow::Result<String> 
 fn list(config: &Config) -> anyhow::Result<Vec<ListedToken>> {
     match offline::reach(config)? {
         Access::Daemon(client) => Ok(serde_json::from_value(client.ask(&Request::TokenList)?.value)?),
-        Access::Alone => Ok(tokens(config)?.list().into_iter().map(Into::into).collect()),
+        Access::Alone => Ok(tokens(config)?.0.list().into_iter().map(Into::into).collect()),
     }
 }
 
@@ -88,11 +89,16 @@ fn revoke(config: &Config, name: &Name) -> anyhow::Result<bool> {
             let revoked = client.ask(&Request::TokenRevoke { name: name.clone() })?.value;
             Ok(revoked.as_bool().unwrap_or_default())
         }
-        Access::Alone => Ok(tokens(config)?.revoke(name.as_str())?),
+        Access::Alone => {
+            let (tokens, _locked) = tokens(config)?;
+            Ok(tokens.revoke(name.as_str())?)
+        }
     }
 }
 
-fn tokens(config: &Config) -> anyhow::Result<Tokens> {
+/// The tokens, read and not to be changed by another command for as long as the second of the two lives.
+fn tokens(config: &Config) -> anyhow::Result<(Tokens, File)> {
     offline::make_state_dir(config)?;
-    Ok(Tokens::open(&config.gateway.state_dir.join(TOKENS))?)
+    let locked = offline::lock_state_dir(config)?;
+    Ok((Tokens::open(&config.gateway.state_dir.join(TOKENS))?, locked))
 }

@@ -106,6 +106,14 @@ pub fn run(config: Config, stop: watch::Receiver<bool>, log: LogFilter) -> anyho
     served
 }
 
+/// Returns the machine's clock, trusted as configured.
+pub fn clock(config: &Config) -> Clock {
+    Clock::system(match config.gateway.clock {
+        ClockMode::Auto => Trust::Auto,
+        ClockMode::Trusted => Trust::Always,
+    })
+}
+
 fn make_state_dir(dir: &Path) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -115,10 +123,7 @@ fn make_state_dir(dir: &Path) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) -> anyhow::Result<()> {
-    let clock = Arc::new(Clock::system(match config.gateway.clock {
-        ClockMode::Auto => Trust::Auto,
-        ClockMode::Trusted => Trust::Always,
-    }));
+    let clock = Arc::new(clock(&config));
     // Before the store, whose lock would refuse as well, but could not say who holds it.
     control::refuse_a_second(&config.gateway.control_socket())?;
     let store = open_store(&config, &clock)?;
