@@ -231,7 +231,7 @@ fn report(salvage: &Salvage) -> JournalPruned {
 }
 
 /// The floor under the clock is worth having, and no loss where it cannot be read.
-fn copy_time_floor(old: &Connection, new: &Connection) {
+pub(super) fn copy_time_floor(old: &Connection, new: &Connection) {
     let floor = old.query_row("SELECT time_ms, boot, uptime_ms FROM time_floor", [], |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
     });
@@ -242,7 +242,7 @@ fn copy_time_floor(old: &Connection, new: &Connection) {
 }
 
 /// What of the commands' ids can be read, so that none of them is obeyed again.
-fn copy_commands(old: &Connection, new: &Connection) -> rusqlite::Result<()> {
+pub(super) fn copy_commands(old: &Connection, new: &Connection) -> rusqlite::Result<()> {
     type Command = (i64, Vec<u8>, String, i64, bool, i64, Option<String>);
     let read = || {
         let mut statement = old.prepare(

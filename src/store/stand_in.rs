@@ -41,6 +41,7 @@ pub(super) fn journal(
         && let Some(aside) = set_aside(file, &options.now)
         && let Ok(opened) = open_journal(file, max_bytes, options, report)
     {
+        remember(&aside, &opened.connection);
         let new = format!("{cause}; it was moved to {}, and a new journal was begun", aside.display());
         report.journal_new = Some(new);
         return Ok(opened);
@@ -53,9 +54,21 @@ pub(super) fn journal(
         Ok(connection)
     };
     let connection = begin().map_err(|source| StoreError::Open { file: file.to_path_buf(), source })?;
+    remember(file, &connection);
     let instead = "events are kept in memory, and end with this process".to_owned();
     report.without.push(Without { cause, instead });
     Ok(Opened { connection, location })
+}
+
+/// What keeps its meaning without the events: the last time that could be trusted, by which keys expire, and the ids of
+/// commands, none of which is to be obeyed again. As far as it can be read.
+fn remember(old: &Path, new: &Connection) {
+    if let Ok(old) = connect::bystander(old) {
+        salvage::copy_time_floor(&old, new);
+        if let Err(error) = salvage::copy_commands(&old, new) {
+            tracing::warn!(%error, "the ids of earlier commands are not known");
+        }
+    }
 }
 
 /// Returns a cache in place of the one that `error` keeps shut.

@@ -10,6 +10,7 @@ mod journal;
 mod lines;
 #[path = "../support/not_run.rs"]
 mod not_run;
+mod stand_in;
 
 use std::{
     path::Path,
