@@ -65,8 +65,6 @@ pub struct Schedule {
     received: Vec<u8>,
     /// A damaged frame came in this transaction.
     broken: bool,
-    /// When the first byte came in this transaction.
-    answer_began: Mono,
     /// End of the last byte on the line, either way.
     quiet_since: Mono,
     /// Bytes came that nobody waited for.
@@ -91,7 +89,6 @@ impl Schedule {
             state: State::Idle,
             received: Vec::new(),
             broken: false,
-            answer_began: Mono::NEVER,
             quiet_since: now,
             stray: false,
             busy_since: now,
@@ -186,7 +183,6 @@ impl Schedule {
         self.received.clear();
         self.broken = false;
         self.stray = false;
-        self.answer_began = Mono::NEVER;
         self.state =
             State::Awaiting { panel: number, kind: turn.kind, begun: now, sent, deadline: sent + window };
         true
@@ -201,7 +197,6 @@ impl Schedule {
         self.quiet_since = self.quiet_since.max(now);
         match self.state {
             State::Awaiting { panel, .. } => {
-                self.answer_began = self.answer_began.min(now);
                 self.received.extend_from_slice(bytes);
                 self.listen(now, panel);
             }
@@ -317,7 +312,9 @@ impl Schedule {
         (self.last_heard, self.busy_since) = (now, now);
         self.stray |= !self.received.is_empty();
         self.note_turn(now, number, kind, begun, sent.since(begun) + self.characters(length));
-        let began = self.answer_began.since(sent).saturating_sub(self.timing.adapter);
+        // By its own length: the first byte that came may be anybody's, and tells nothing of how quick this panel is.
+        let whole = self.characters(length) + self.timing.adapter;
+        let began = now.since(sent).saturating_sub(whole);
         if let Some(panel) = self.panels.get_mut(number) {
             panel.exchanges.answered += 1;
             panel.driver.began(began);

@@ -159,3 +159,29 @@ fn what_comes_after_a_long_pause_is_waited_for_as_well() {
     assert!(!line.poll_transmit(now + timing.character, &mut Vec::new()));
     assert!(line.poll_transmit(now + timing.gap, &mut Vec::new()));
 }
+
+#[test]
+fn a_byte_before_a_slow_answer_makes_no_panel_quick() {
+    let timing = Timing::new(9600, 10, false);
+    let (mut line, sent) = line(timing);
+    let stray = sent + Duration::from_millis(1);
+    line.advance(stray);
+    line.receive(stray, &[0x00]);
+    let begin = sent + Duration::from_millis(100);
+    line.advance(begin);
+    let mut now = receive(&mut line, timing, begin, &answer(), 1);
+    assert_eq!(line.stats().exchanges, 1);
+    // From here on it is silent: every fifth probe waits as long as it took, or it would not be heard for half a minute.
+    let (mut turns, mut long) = (0, 0);
+    while turns < 20 {
+        now = line.next_time().max(now);
+        line.advance(now);
+        let mut command = Vec::new();
+        if line.poll_transmit(now, &mut command) {
+            let asked = now + timing.character * command.len() as u32;
+            turns += 1;
+            long += u32::from(line.next_time().since(asked) >= Duration::from_millis(150));
+        }
+    }
+    assert!(long >= 5, "{long} of {turns} turns wait for a slow answer");
+}
