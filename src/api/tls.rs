@@ -197,8 +197,8 @@ impl Files {
     }
 }
 
-/// The certificate of `state_dir/tls`, made where there is none or a damaged one. One that cannot be read now may be read
-/// later: clients trust its fingerprint, so it is not made anew. Where it cannot be written it is in force until the end.
+/// Returns the certificate of `state_dir/tls`; makes one where there is none, or a damaged one. A certificate that cannot be
+/// read now is not replaced, for clients trust its fingerprint. One that cannot be written is served until the process ends.
 fn self_signed(settings: &Settings, provider: &CryptoProvider) -> Result<CertifiedKey, CertificateError> {
     let dir = settings.state_dir.join("tls");
     let files = Files { cert: dir.join("cert.pem"), key: dir.join("key.pem") };

@@ -60,8 +60,8 @@ pub(super) fn journal(
     Ok(Opened { connection, location })
 }
 
-/// What keeps its meaning without the events: the last time that could be trusted, by which keys expire, and the ids of
-/// commands, none of which is to be obeyed again. As far as it can be read.
+/// Copies what keeps its meaning without the events, as far as it can be read: the last trusted time, by which keys expire,
+/// and the ids of commands, none of which may be obeyed twice.
 fn remember(old: &Path, new: &Connection) {
     if let Ok(old) = connect::bystander(old) {
         salvage::copy_time_floor(&old, new);

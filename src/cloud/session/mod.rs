@@ -13,8 +13,8 @@
 //! - Whatever is lost, the journal's cursor never passes an event that was not delivered.
 //! - Where a retained `status` or `events/committed` that came before we were online knows a later sequence of our
 //!   journal than we do, an old copy of the disk is running: a new journal is begun, once a day at most, and the
-//!   connection made anew, so that the will names it too. Whatever else is ahead of us is its sender's mistake: it is
-//!   told, and nothing follows from it.
+//!   connection made anew, so that the will names it too. Anything else that is ahead of us is its sender's mistake: it is
+//!   reported, and changes nothing.
 
 mod backoff;
 mod delivery;
