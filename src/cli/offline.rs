@@ -64,9 +64,7 @@ pub fn write_store(config: &Config) -> anyhow::Result<Store> {
         now: Arc::new(move || clock.stamp()),
     })?;
     if let Some(problem) = &report.cache_remade {
-        eprintln!(
-            "cache.db was damaged ({problem}) and was made anew: it holds no flats but those that come now"
-        );
+        eprintln!("cache.db was damaged ({problem}) and was replaced: it holds only the flats that come now");
     }
     if let Some(new) = &report.journal_new {
         eprintln!("{new}");

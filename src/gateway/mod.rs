@@ -258,13 +258,6 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
             Unit::tasks("a writer of panel keys", writers.handles()),
         ]);
     }
-    units.extend((0..buses.handles().len()).map(|number| {
-        let buses = buses.clone();
-        let name = buses.handles().get(number).map(|bus| bus.name.to_string()).unwrap_or_default();
-        Unit::new(format!("bus {name}"), move || {
-            buses.handles().get(number).is_some_and(crate::bus::BusHandle::is_finished)
-        })
-    }));
     let notifier = Notifier::start(beats, buses.clone()).context("cannot start the watchdog's thread")?;
     tracing::info!(
         gateway = %config.gateway.id,
@@ -274,7 +267,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         "started"
     );
 
-    let result = supervise(&mut tasks, &units, &store, &runtime_beat, &mut stop).await;
+    let result = supervise(&mut tasks, &units, &buses, &store, &runtime_beat, &mut stop).await;
     if let Err(error) = &result {
         tracing::error!("{error:#}");
     }
@@ -344,8 +337,8 @@ fn open_store(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Store> {
     Ok(store)
 }
 
-/// Without tokens nobody gets in, but the doors open: a damaged file is set aside, and one that cannot be read is left as it is.
-/// Returns the tokens, and what is wrong with them.
+/// Returns the tokens, and what is wrong with them. Without any nobody gets in, but the doors open: a damaged file is set
+/// aside, and one that cannot be read is left as it is.
 fn open_tokens(state_dir: &Path) -> (Tokens, Option<String>) {
     let path = state_dir.join(TOKENS);
     let opened = match Tokens::open(&path) {
@@ -372,6 +365,7 @@ fn open_tokens(state_dir: &Path) -> (Tokens, Option<String>) {
 async fn supervise(
     tasks: &mut JoinSet<&'static str>,
     units: &[Unit],
+    buses: &Buses,
     store: &Store,
     beat: &Beat,
     stop: &mut watch::Receiver<bool>,
@@ -390,6 +384,9 @@ async fn supervise(
                 if let Some(name) = units::ended(units) {
                     anyhow::bail!("{name} has ended");
                 }
+                if let Some(bus) = buses.handles().iter().find(|bus| bus.is_finished()) {
+                    anyhow::bail!("the thread of bus {} has ended", bus.name);
+                }
                 if let Some(name) = store.ended_writer() {
                     anyhow::bail!("the writer of the {name} has ended");
                 }
@@ -398,8 +395,7 @@ async fn supervise(
     }
 }
 
-/// Lets every bus finish its transaction, and waits for the threads. One that does not end, with a port that hangs, is left
-/// behind.
+/// Lets every bus finish its transaction, and waits for the threads, but not for ever: a port may hang.
 async fn stop_buses(buses: Buses) -> anyhow::Result<()> {
     let joined = async {
         for bus in buses.handles() {

@@ -1,36 +1,35 @@
-//! What the daemon cannot be without: long-lived tasks and threads, and how to see that one has ended.
+//! What the daemon cannot be without: long-lived tasks, and how to see that one has ended.
 //!
-//! Whatever of these ends before it is told to has panicked, or lost what it stood on. Nobody goes on without it: the
+//! A task that ends before it is told to has panicked, or lost what it stood on. The daemon does not go on without it: the
 //! process ends, and systemd starts it again.
 
 use tokio::task::{AbortHandle, JoinHandle};
 
-/// A long-lived task or thread.
+/// Long-lived tasks that do one thing together.
 pub struct Unit {
-    name: String,
-    has_ended: Box<dyn Fn() -> bool + Send + Sync>,
+    name: &'static str,
+    tasks: Vec<AbortHandle>,
 }
 
 impl Unit {
-    /// Returns a unit that `has_ended` tells the end of.
-    pub fn new(name: impl Into<String>, has_ended: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), has_ended: Box::new(has_ended) }
-    }
-
     /// Returns a task as a unit.
-    pub fn task<T>(name: impl Into<String>, task: &JoinHandle<T>) -> Self {
+    pub fn task<T>(name: &'static str, task: &JoinHandle<T>) -> Self {
         Self::tasks(name, vec![task.abort_handle()])
     }
 
     /// Returns several tasks as a unit, which ends with the first of them.
-    pub fn tasks(name: impl Into<String>, tasks: Vec<AbortHandle>) -> Self {
-        Self::new(name, move || tasks.iter().any(AbortHandle::is_finished))
+    pub fn tasks(name: &'static str, tasks: Vec<AbortHandle>) -> Self {
+        Self { name, tasks }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.tasks.iter().any(AbortHandle::is_finished)
     }
 }
 
 /// Returns the name of a unit that has ended.
-pub fn ended(units: &[Unit]) -> Option<&str> {
-    units.iter().find(|unit| (unit.has_ended)()).map(|unit| unit.name.as_str())
+pub fn ended(units: &[Unit]) -> Option<&'static str> {
+    units.iter().find(|unit| unit.has_ended()).map(|unit| unit.name)
 }
 
 #[cfg(test)]

@@ -105,8 +105,8 @@ pub(super) fn journal_writer(location: &Location, max_bytes: u64) -> rusqlite::R
     Ok(connection)
 }
 
-/// Opens the database at `location` for the writer of the cache, creating it. Checkpoints are left to whoever applied a change, on
-/// their own thread: after 40 MB they take seconds, and the writer has events to commit.
+/// Opens the database at `location` for the writer of the cache, creating it. Checkpoints are left to the thread that applied
+/// a change: after 40 MB they take seconds.
 pub(super) fn cache_writer(location: &Location) -> rusqlite::Result<Connection> {
     let connection = writer(location)?;
     connection.execute_batch(

@@ -139,11 +139,6 @@ struct Writers {
 }
 
 impl Writers {
-    fn and(mut self, thread: JoinHandle<()>) -> Self {
-        self.threads.push(thread);
-        self
-    }
-
     fn stop(&mut self) {
         self.shared.stop.send_replace(true);
         for thread in self.threads.drain(..) {
@@ -178,8 +173,8 @@ impl Store {
         open::open(options, open::Policy::Strict)
     }
 
-    /// As [`Store::open`], but a database that cannot be opened or written, or is of a newer version, keeps no door shut: what can
-    /// be read of it, or an empty one, stands in for it in memory, and [`StoreHealth::without`] says so.
+    /// As [`Store::open`], but a database that cannot be opened or written, or is of a newer version, keeps no door shut:
+    /// what can be read of it, or an empty one, stands in for it, and [`StoreHealth`] says so.
     ///
     /// # Errors
     /// [`StoreError::InUse`]; any other where not even memory can be used.

@@ -192,16 +192,13 @@ pub(super) fn open(options: StoreOptions, policy: Policy) -> Result<(Store, Open
         alone: options.alone,
         disk_full,
     };
-    let writers = Writers {
-        shared: Arc::clone(&shared),
-        threads: vec![
-            writer::spawn("journal", || JournalWriter::new(parts), JournalWriter::run)
-                .map_err(starting(&paths.journal))?,
-        ],
-    };
+    // Dropped, it ends those that run.
+    let mut writers = Writers { shared: Arc::clone(&shared), threads: Vec::new() };
+    let journal_thread = writer::spawn("journal", || JournalWriter::new(parts), JournalWriter::run);
+    writers.threads.push(journal_thread.map_err(starting(&paths.journal))?);
     let cache_writer = CacheWriter::new(cache.connection, cache_queue, Arc::clone(&shared));
-    let writers = writers
-        .and(writer::spawn("cache", || Ok(cache_writer), CacheWriter::run).map_err(starting(&paths.cache))?);
+    let cache_thread = writer::spawn("cache", || Ok(cache_writer), CacheWriter::run);
+    writers.threads.push(cache_thread.map_err(starting(&paths.cache))?);
     let store = Store {
         journal: Journal { reader: readers.journal, shared: Arc::clone(&shared), queue: journal_sender },
         cache: Cache {

@@ -154,11 +154,7 @@ fn forget_old(journal: &Path) {
 /// Makes the new journal at `path`.
 fn fill(path: &Path, damaged: &Path, salvage: &mut Salvage, now: &Now) -> rusqlite::Result<()> {
     let new = connect::journal_writer(&Location::File(path.to_path_buf()), u64::MAX)?;
-    schema::migrate(&new, path, schema::JOURNAL).map_err(|error| match error {
-        schema::MigrateError::Sqlite(error) => error,
-        // A file made a moment ago has no schema at all.
-        schema::MigrateError::TooNew(_) => rusqlite::Error::InvalidQuery,
-    })?;
+    schema::migrate(&new, path, schema::JOURNAL).map_err(schema::MigrateError::of_new)?;
     let stamp = now();
     new.execute(
         "INSERT INTO journal (one, id, created_ms, delivered, pruned) VALUES (1, ?1, ?2, 0, 0)",

@@ -161,6 +161,16 @@ pub(super) enum MigrateError {
     Sqlite(#[from] rusqlite::Error),
 }
 
+impl MigrateError {
+    /// Returns what went wrong with a database made a moment ago, which has no schema that could be too new.
+    pub(super) fn of_new(self) -> rusqlite::Error {
+        match self {
+            Self::Sqlite(error) => error,
+            Self::TooNew(_) => rusqlite::Error::InvalidQuery,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

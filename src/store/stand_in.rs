@@ -17,7 +17,9 @@ use super::{
     Now, OpenReport, StoreError, StoreOptions, Without,
     connect::{self, Location},
     open::{Opened, open_cache, open_journal},
-    salvage, schema, unsigned,
+    salvage,
+    schema::{self, MigrateError},
+    unsigned,
     writer::{self, Filling, FlatRow},
 };
 use crate::domain::{FlatRecord, document};
@@ -34,9 +36,6 @@ pub(super) fn journal(
     report: &mut OpenReport,
 ) -> Result<Opened, StoreError> {
     let cause = error.to_string();
-    if let StoreError::InUse { .. } = error {
-        return Err(error);
-    }
     if let StoreError::TooNew { .. } = error
         && let Some(aside) = set_aside(file, &options.now)
         && let Ok(opened) = open_journal(file, max_bytes, options, report)
@@ -49,7 +48,7 @@ pub(super) fn journal(
     let location = Location::memory(file);
     let begin = || {
         let connection = connect::journal_writer(&location, max_bytes.min(MEMORY))?;
-        schema::migrate(&connection, file, schema::JOURNAL).map_err(sqlite)?;
+        schema::migrate(&connection, file, schema::JOURNAL).map_err(MigrateError::of_new)?;
         writer::found(&connection, (options.now)().time)?;
         Ok(connection)
     };
@@ -96,7 +95,7 @@ pub(super) fn cache(
     let location = Location::memory(file);
     let empty = || {
         let connection = connect::cache_writer(&location)?;
-        schema::migrate(&connection, file, schema::CACHE).map_err(sqlite)?;
+        schema::migrate(&connection, file, schema::CACHE).map_err(MigrateError::of_new)?;
         Ok(connection)
     };
     let connection = empty().map_err(opening)?;
@@ -113,14 +112,6 @@ pub(super) fn cache(
         }
     });
     Ok(Opened { connection, location })
-}
-
-fn sqlite(error: schema::MigrateError) -> rusqlite::Error {
-    match error {
-        schema::MigrateError::Sqlite(error) => error,
-        // A database made a moment ago has no schema at all.
-        schema::MigrateError::TooNew(_) => rusqlite::Error::InvalidQuery,
-    }
 }
 
 /// Moves a database out of the way; `None`: it cannot be moved.

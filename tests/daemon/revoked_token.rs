@@ -7,36 +7,18 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Site, simulated};
+use crate::support::{Daemon, Site, simulated, site::ENTRANCE};
 
 const DOOR: &str = "/api/admin/v1/intercoms/1/open-door";
 
 #[test]
 fn a_token_that_is_revoked_while_the_body_comes_opens_no_door() {
-    let site = Site::new(
-        r#"
-[[intercom]]
-id = 1
-
-[[bus]]
-name = "street"
-port = "{dir}/street"
-protocol = "osdp"
-
-[[panel]]
-name = "entrance"
-intercom = 1
-bus = "street"
-address = 0
-lock = { output = 0 }
-secure_channel = "install"
-"#,
-    );
+    let site = Site::new(&format!("{ENTRANCE}lock = {{ output = 0 }}\nsecure_channel = \"install\"\n"));
     let [stays, goes] = ["stays", "goes"].map(|name| site.run(["token", "add", name]).ok());
     let _panels = simulated::Panels::start(&site, false);
     let mut daemon = Daemon::start(&site);
     let mut events = daemon.events(&site, 1);
-    events.wait_panel("intercom.panel.online", "entrance");
+    events.wait_panel("intercom.panel.online", "entrance-1");
 
     let mut stream = TcpStream::connect(daemon.address()).unwrap();
     let head = format!(

@@ -60,8 +60,8 @@ pub struct Control {
 }
 
 impl Control {
-    /// Serves callers at `path` for the life of the daemon; `trouble` tells why they are not served. A socket that cannot be made
-    /// is tried again.
+    /// Serves callers at `path` for the life of the daemon; `trouble` tells why they are not served. A socket that cannot be
+    /// made is tried again.
     pub async fn serve(self, path: &Path, trouble: watch::Sender<Option<String>>) {
         loop {
             match listen(path) {
@@ -270,10 +270,10 @@ impl Control {
     }
 }
 
-/// Takes a document into a file without a name, beside the databases or where there is room; returns it from its beginning.
-fn spool(mut source: impl Read, state_dir: &Path) -> io::Result<File> {
+/// Returns a document as a file without a name, beside the databases or, failing that, among temporary files.
+fn spool(source: impl Read, state_dir: &Path) -> io::Result<File> {
     let mut file = nameless(state_dir).or_else(|_| nameless(&std::env::temp_dir()))?;
-    let copied = io::copy(&mut (&mut source).take(LARGEST_DOCUMENT + 1), &mut file);
+    let copied = io::copy(&mut source.take(LARGEST_DOCUMENT + 1), &mut file);
     match copied {
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
             let seconds = STALLED.as_secs();
