@@ -51,6 +51,7 @@ fn main() {
         max_journal_bytes: None,
         alone: true,
         now: Arc::new(|| Clock::system(Trust::Always).stamp()),
+        clock_is_steady: Arc::new(|| true),
     })
     .expect("a store");
     let report = store.cache().import(building().as_bytes(), &[1]).expect("a valid building");

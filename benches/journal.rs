@@ -97,6 +97,7 @@ impl Site {
             max_journal_bytes: None,
             alone: false,
             now: Arc::new(move || stamps.stamp()),
+            clock_is_steady: Arc::new(|| true),
         })?;
         Ok(Self { journal: store.journal(), _store: store, clock })
     }

@@ -100,6 +100,7 @@ fn prepare(premises: &Premises) -> anyhow::Result<()> {
         max_journal_bytes: None,
         alone: true,
         now: Arc::new(move || stamps.stamp()),
+        clock_is_steady: Arc::new(|| true),
     })?;
     store.cache().import(document, &[1])?;
     let journal = store.journal();

@@ -78,6 +78,7 @@ fn start(server: SocketAddr) -> (BusHandle, mpsc::Receiver<Occurrence>) {
         clock: Arc::new(Clock::system(Trust::Always)),
         reports,
         lost: Arc::default(),
+        recalled: tokio::sync::watch::channel(Some(Arc::default())).1,
     };
     (bus::spawn(settings, shared).unwrap(), events)
 }

@@ -151,6 +151,7 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8) -> anyhow::Result<()> {
         clock: Arc::new(Clock::system(Trust::Always)),
         reports,
         lost: Arc::default(),
+        recalled: tokio::sync::watch::channel(Some(Arc::default())).1,
     };
     let _bus = bus::spawn(settings, shared)?;
     let mut out = std::io::stdout().lock();

@@ -19,8 +19,8 @@ use anyhow::Context;
 use intercom_gateway::{
     access::KeyOrder,
     bus::{
-        self, BusSettings, DoorwaySettings, InForce, LinesSettings, ModbusSettings, PanelSettings, Parity,
-        PortAddress, PortSettings, Protocol, Shared,
+        self, BusSettings, DoorwaySettings, InForce, ModbusSettings, PanelSettings, Parity, PortAddress,
+        PortSettings, Protocol, Shared,
     },
     clock::{self, Clock, Trust},
     config::load_profile,
@@ -186,6 +186,7 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8, period: Duration) -> anyho
         clock: Arc::new(Clock::system(Trust::Always)),
         reports,
         lost: Arc::default(),
+        recalled: tokio::sync::watch::channel(Some(Arc::default())).1,
     };
     let _bus = bus::spawn(settings, shared)?;
     let mut out = std::io::stdout().lock();
@@ -219,14 +220,11 @@ fn panel(unit: u8, profile: &Arc<Profile>) -> anyhow::Result<PanelSettings> {
             profile: Arc::clone(profile),
             reply_timeout: Duration::from_millis(200),
         }),
-        lines: Some(LinesSettings {
-            commutator: CommutatorSettings {
-                panel: panel_name(unit)?,
-                intercom: 1,
-                profile: profile.lines.clone().context("lines")?,
-                map: (1..=LINES).zip(first..).collect(),
-            },
-            kept: Default::default(),
+        lines: Some(CommutatorSettings {
+            panel: panel_name(unit)?,
+            intercom: 1,
+            profile: profile.lines.clone().context("lines")?,
+            map: (1..=LINES).zip(first..).collect(),
         }),
     })
 }

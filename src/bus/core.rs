@@ -93,6 +93,11 @@ impl Core {
         }
     }
 
+    /// Sends no poll before `until`: the keys are not read yet. Links are set up meanwhile.
+    pub fn hold_polls(&mut self, until: Mono) {
+        self.schedule.hold_polls(until);
+    }
+
     /// Appends the next frame to `out` where it is time for one.
     pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
         self.schedule.poll_transmit(now, out)

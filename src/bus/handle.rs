@@ -48,7 +48,7 @@ pub struct PanelSettings {
     /// Its protocol.
     pub protocol: Protocol,
     /// Its lines, where it has some.
-    pub lines: Option<LinesSettings>,
+    pub lines: Option<CommutatorSettings>,
 }
 
 /// What a panel speaks; the same for all panels of a bus.
@@ -69,13 +69,8 @@ pub struct ModbusSettings {
     pub reply_timeout: Duration,
 }
 
-/// The lines of a panel, and what an earlier run knew of them, by flat number.
-pub struct LinesSettings {
-    /// What the configuration says.
-    pub commutator: CommutatorSettings,
-    /// What is remembered.
-    pub kept: HashMap<u64, KeptLine>,
-}
+/// What an earlier run knew of lines, by intercom and number on the door.
+pub type KeptLines = HashMap<(u64, u64), KeptLine>;
 
 /// What the cloud has of the building, as far as buses need it; swapped whole.
 #[derive(Debug, Default)]
@@ -97,6 +92,9 @@ pub struct Shared {
     pub reports: mpsc::Sender<Occurrence>,
     /// Events that found `reports` full.
     pub lost: Arc<AtomicU64>,
+    /// Becomes the states of lines as they were left, once they and the keys were read or cannot be. Until then, two seconds
+    /// at most, no panel is polled: what a reader says then could not be judged.
+    pub recalled: watch::Receiver<Option<Arc<KeptLines>>>,
 }
 
 /// What is known of a panel's keys, to be written down whole.
@@ -179,6 +177,8 @@ pub(super) enum Command {
         panel: usize,
         version: u64,
     },
+    /// The keys are read: see [`Shared::recalled`].
+    Recalled,
     /// Who else has the port open, as of now.
     Rivals(Vec<Holder>),
     Stop,

@@ -34,8 +34,8 @@ pub use self::{
     door::DoorSettings,
     doorway::{DoorwaySettings, LockSettings},
     handle::{
-        BusHandle, BusSettings, BusStatus, InForce, LinesSettings, MeasureError, ModbusSettings,
-        NewestRecord, PanelSettings, Protocol, Shared, UnlockError,
+        BusHandle, BusSettings, BusStatus, InForce, KeptLines, MeasureError, ModbusSettings, NewestRecord,
+        PanelSettings, Protocol, Shared, UnlockError,
     },
     port::{Parity, PortAddress, PortSettings, in_the_way},
     schedule::{Exchanges, LineStats, Timing},

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     commutators::{Commutators, KnownLine},
     core::Panel,
-    handle::{LinesSettings, ModbusSettings, PanelSettings, Protocol},
+    handle::{KeptLines, ModbusSettings, PanelSettings, Protocol},
     port::PortSettings,
     schedule::Timing,
 };
@@ -32,7 +32,12 @@ pub(super) fn timing(port: &PortSettings, is_modbus: bool) -> Timing {
 }
 
 /// Makes the panels, not heard yet, their lines as they were left.
-pub(super) fn panels(panels: Vec<PanelSettings>, timing: Timing, wall: Timestamp) -> Vec<Panel> {
+pub(super) fn panels(
+    panels: Vec<PanelSettings>,
+    timing: Timing,
+    kept: &KeptLines,
+    wall: Timestamp,
+) -> Vec<Panel> {
     let fastest = panels.iter().filter_map(fastest_period).min();
     let limits = Limits::of_line(timing.character, timing.gap, fastest);
     let panel = |panel: PanelSettings| {
@@ -41,27 +46,25 @@ pub(super) fn panels(panels: Vec<PanelSettings>, timing: Timing, wall: Timestamp
                 Driver::Osdp(Box::new(osdp::Panel::new(settings, Box::new(OsEntropy))))
             }
             Protocol::Modbus(ModbusSettings { unit, profile, reply_timeout }) => {
-                let map = panel.lines.iter().flat_map(|lines| &lines.commutator.map);
+                let map = panel.lines.iter().flat_map(|lines| &lines.map);
                 let mut lines: Vec<u16> = map.map(|(line, _)| *line).collect();
                 lines.sort_unstable();
                 let settings = modbus::Settings { unit, profile, lines, limits, reply_timeout };
                 Driver::Modbus(Box::new(modbus::Panel::new(settings)))
             }
         };
-        let commutator = panel.lines.map(|LinesSettings { commutator, kept }| {
-            Commutator::new(commutator, |flat| kept.get(&flat).copied(), wall)
+        let commutator = panel.lines.map(|settings| {
+            let intercom = settings.intercom;
+            Commutator::new(settings, |flat| kept.get(&(intercom, flat)).copied(), wall)
         });
         Panel { doorway: panel.doorway, driver, commutator }
     };
     panels.into_iter().map(panel).collect()
 }
 
-/// Returns the lines as they were left.
+/// Returns the lines before anything is known of them.
 pub(super) fn lines(panels: &[PanelSettings], wall: Timestamp) -> Vec<KnownLine> {
-    let commutators = panels.iter().map(|panel| {
-        let LinesSettings { commutator, kept } = panel.lines.as_ref()?;
-        Some(Commutator::new(commutator.clone(), |flat| kept.get(&flat).copied(), wall))
-    });
+    let commutators = panels.iter().map(|panel| Some(Commutator::new(panel.lines.clone()?, |_| None, wall)));
     Commutators::new(commutators.collect()).lines().collect()
 }
 

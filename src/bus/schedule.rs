@@ -75,6 +75,8 @@ pub struct Schedule {
     /// The latest time that it was told.
     seen: Mono,
     stopping: bool,
+    /// No panel is polled before this moment.
+    polls_from: Mono,
     stats: LineStats,
 }
 
@@ -95,6 +97,7 @@ impl Schedule {
             last_heard: now,
             seen: now,
             stopping: false,
+            polls_from: Mono::ZERO,
             stats: LineStats::default(),
         }
     }
@@ -155,6 +158,11 @@ impl Schedule {
     pub fn is_quiet(&self) -> bool {
         let is_idle = matches!(self.state, State::Idle);
         self.stopping && is_idle && self.panels.iter().all(|panel| panel.driver.is_quiet())
+    }
+
+    /// Sends no poll before `until`; links are set up meanwhile.
+    pub fn hold_polls(&mut self, until: Mono) {
+        self.polls_from = until;
     }
 
     /// Appends the next frame to `out` where it is time for one.
@@ -242,7 +250,12 @@ impl Schedule {
     /// Returns what each panel wants next, by its number.
     fn turns(&self, now: Mono) -> Vec<Option<Turn>> {
         let is_wanted = |turn: &Turn| !self.stopping || turn.kind == TurnKind::Request;
-        self.panels.iter().map(|panel| panel.driver.next(now).filter(is_wanted)).collect()
+        let held = |turn: Turn| match turn.kind {
+            TurnKind::Poll => Turn { from: turn.from.max(self.polls_from), ..turn },
+            _ => turn,
+        };
+        let next = |panel: &Polled| panel.driver.next(now).filter(is_wanted).map(held);
+        self.panels.iter().map(next).collect()
     }
 
     fn characters(&self, count: usize) -> Duration {

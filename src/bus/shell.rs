@@ -99,6 +99,7 @@ impl Shell {
             Some(Command::Stored { panel, version }) => {
                 self.at_moment(|moment| core.record_stored(moment, panel, version));
             }
+            Some(Command::Recalled) => core.hold_polls(Mono::ZERO),
             Some(Command::Rivals(rivals)) => self.tell_rivals(rivals),
         }
     }

@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     complaints::Complaints,
     core::Core,
-    handle::{BusHandle, BusSettings, BusStatus, NewestRecord, PanelSettings, Shared},
+    handle::{BusHandle, BusSettings, BusStatus, Command, KeptLines, NewestRecord, PanelSettings, Shared},
     losses::Losses,
     panels,
     port::Port,
@@ -40,6 +40,8 @@ const SILENT_REOPEN_MAX: Duration = Duration::from_secs(160);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to finish what is on the wire when told to stop (contract §5: every lock that we time is shut first).
 const STOP_WITHIN: Duration = Duration::from_secs(3);
+/// How long keys and states of lines are waited for before panels are polled (contract §5).
+const RECALL: Duration = Duration::from_secs(2);
 /// Without a port time passes this often: what expires then is answered for.
 const PORTLESS: Duration = Duration::from_millis(250);
 /// A thread takes about this long to wake: it is woken that much earlier and waits out the rest, or every exchange at
@@ -134,12 +136,40 @@ impl Shell {
         let timer = Timer::new()?;
         let is_modbus = panels::is_modbus(&panels);
         let timing = panels::timing(&self.port, is_modbus);
-        let panels = panels::panels(panels, timing, self.shared.clock.wall());
+        let patience = clock::mono() + RECALL;
+        // A Modbus panel has no link to set up meanwhile, and its lines begin as they were left.
+        let kept = if is_modbus { self.recalled().await } else { Arc::default() };
+        let panels = panels::panels(panels, timing, &kept, self.shared.clock.wall());
         let mut core = self.at_moment(|moment| Core::new(timing, panels, moment));
+        core.hold_polls(patience);
+        self.tell_when_recalled();
         self.keep_open(&mut core, is_modbus, &timer).await;
         self.perform(&mut core);
         self.give_up();
         Ok(())
+    }
+
+    /// Waits for the states of lines as they were left, but not for long.
+    async fn recalled(&mut self) -> Arc<KeptLines> {
+        let recalled = self.shared.recalled.wait_for(Option::is_some);
+        match tokio::time::timeout(RECALL, recalled).await {
+            Ok(Ok(kept)) => kept.clone().unwrap_or_default(),
+            // It takes too long, or nobody will tell any more.
+            Ok(Err(_)) | Err(_) => Arc::default(),
+        }
+    }
+
+    /// Lets the panels be polled once the keys are read.
+    fn tell_when_recalled(&self) {
+        let (mut recalled, commands) = (self.shared.recalled.clone(), self.own_commands.clone());
+        tokio::spawn(async move {
+            // An error: nobody will tell any more.
+            let _ = recalled.wait_for(Option::is_some).await;
+            if let Some(commands) = commands.upgrade() {
+                // The bus has ended meanwhile.
+                let _ = commands.send(Command::Recalled).await;
+            }
+        });
     }
 
     /// Opens the port again and again, until told to stop.

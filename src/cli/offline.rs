@@ -62,6 +62,7 @@ pub fn write_store(config: &Config) -> anyhow::Result<Store> {
         max_journal_bytes: None,
         alone: config.mqtt.is_none(),
         now: Arc::new(move || clock.stamp()),
+        clock_is_steady: Arc::new(|| false),
     })?;
     if let Some(problem) = &report.cache_remade {
         eprintln!("cache.db was damaged ({problem}) and was replaced: it holds only the flats that come now");

@@ -8,7 +8,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
@@ -39,6 +39,10 @@ pub trait TimeSource: Send + Sync {
     fn boot_id(&self) -> Arc<str>;
 }
 
+/// For how long the wall clock must have been right before anything is deleted by it, and how far it may be set meanwhile.
+const STEADY: Duration = Duration::from_secs(86_400);
+const STEADY_WITHIN_MS: u64 = 600_000;
+
 /// How `gateway.clock` is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
@@ -56,6 +60,8 @@ pub struct Clock {
     synchronized: AtomicBool,
     /// Wall clock minus uptime, milliseconds, as of the last synchronisation; `i64::MIN`: never.
     floor_offset_ms: AtomicI64,
+    /// Wall clock minus uptime, and the uptime, both in milliseconds, when it was first synchronised or last set by much.
+    steady: Mutex<Option<(i64, u64)>>,
 }
 
 impl Clock {
@@ -67,6 +73,7 @@ impl Clock {
             trust,
             synchronized: AtomicBool::new(false),
             floor_offset_ms: AtomicI64::new(i64::MIN),
+            steady: Mutex::new(None),
         };
         clock.refresh();
         clock
@@ -92,11 +99,16 @@ impl Clock {
     pub fn refresh(&self) -> Option<Stamp> {
         let synchronized = self.trust == Trust::Always || self.source.synchronized();
         self.synchronized.store(synchronized, Ordering::Relaxed);
+        let mut steady = self.steady.lock().unwrap_or_else(PoisonError::into_inner);
         if !synchronized {
+            *steady = None;
             return None;
         }
         let now = self.stamp();
         let offset = now.time.as_millisecond().saturating_sub_unsigned(now.uptime_ms);
+        if steady.is_none_or(|(then, _)| offset.abs_diff(then) > STEADY_WITHIN_MS) {
+            *steady = Some((offset, now.uptime_ms));
+        }
         self.floor_offset_ms.store(offset, Ordering::Relaxed);
         Some(now)
     }
@@ -135,6 +147,15 @@ impl Clock {
     /// Whether the wall clock can be believed.
     pub fn is_synchronized(&self) -> bool {
         self.synchronized.load(Ordering::Relaxed)
+    }
+
+    /// Whether the wall clock has been synchronised, and not set by more than ten minutes, for a day of running time: a time
+    /// server may be wrong for an hour, and what is deleted by its time is gone.
+    pub fn is_steady(&self) -> bool {
+        let steady = *self.steady.lock().unwrap_or_else(PoisonError::into_inner);
+        steady.is_some_and(|(_, since)| {
+            u128::from(self.uptime_ms().saturating_sub(since)) >= STEADY.as_millis()
+        })
     }
 
     /// The wall clock, believed or not.
@@ -182,8 +203,6 @@ fn nanos(clock: ClockId) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
     #[derive(Clone)]
@@ -237,6 +256,25 @@ mod tests {
             clock.restore(&floor);
             assert_eq!(clock.trusted_seconds(), Some(1030), "boot {boot}");
         }
+    }
+
+    #[test]
+    fn a_clock_is_steady_after_a_day_without_a_step() {
+        let source = Fake::new(1_000_000, 0, true, "a");
+        let clock = Clock::new(Box::new(source.clone()), Trust::Auto);
+        let at = |wall, uptime, synchronized| {
+            source.set(wall, uptime, synchronized);
+            clock.refresh();
+            clock.is_steady()
+        };
+        assert!(!at(1_000_000, 0, true));
+        assert!(!at(1_086_399, 86_399, true));
+        assert!(at(1_086_700, 86_400, true), "five minutes of slewing are no step");
+        // 40 days ahead, as by a wrong time server, and a day later right again.
+        assert!(!at(4_500_000, 90_000, true));
+        assert!(!at(1_100_000, 100_000, true));
+        assert!(at(1_186_400, 186_400, true));
+        assert!(!at(1_186_460, 186_460, false));
     }
 
     #[test]

@@ -3,14 +3,17 @@
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::watch;
 
 use super::{Confirm, Secrets, command::Performer, message::Building};
 use crate::{
-    clock::Clock,
+    clock::{self, Clock},
     domain::{Health, LineStatus, Name, PanelStatus, SyncStatus, UplinkStatus},
     store::{Cache, Journal},
 };
@@ -85,4 +88,11 @@ pub struct Handles {
     pub sync: watch::Sender<SyncStatus>,
     /// Nanoseconds of `clock::mono()` at the last turn of the loop: it turned, not "it is connected".
     pub beat: Arc<AtomicU64>,
+}
+
+impl Handles {
+    /// Notes that the loop turns.
+    pub(super) fn turned(&self) {
+        self.beat.store(clock::mono().as_nanos(), Ordering::Relaxed);
+    }
 }

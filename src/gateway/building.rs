@@ -4,15 +4,12 @@ use std::{num::NonZeroU16, time::Duration};
 
 use anyhow::Context;
 
-use super::{
-    lines::KeptLines,
-    records::{Recalled, Records},
-};
+use super::records::{Recalled, Records};
 use crate::{
     access::KeyOrder,
     bus::{
-        self, BusSettings, Buses, DoorSettings, DoorwaySettings, LinesSettings, LockSettings, ModbusSettings,
-        PanelSettings, PortAddress, PortSettings, Protocol, Shared,
+        self, BusSettings, Buses, DoorSettings, DoorwaySettings, LockSettings, ModbusSettings, PanelSettings,
+        PortAddress, PortSettings, Protocol, Shared,
     },
     config::{self, Config},
     domain::Name,
@@ -25,12 +22,7 @@ use crate::{
 /// # Errors
 /// A thread cannot be started. Ports that cannot be opened are no error, a bus tries until it can; nor are keys that
 /// cannot be read: the panel is insecure, and all others work.
-pub fn start_buses(
-    config: &Config,
-    records: &Records,
-    kept: &KeptLines,
-    shared: &Shared,
-) -> anyhow::Result<Buses> {
+pub fn start_buses(config: &Config, records: &Records, shared: &Shared) -> anyhow::Result<Buses> {
     let configured: Vec<&Name> = config.panels.iter().map(|panel| &panel.name).collect();
     let strays = records.strays(&configured);
     let mut buses = Vec::new();
@@ -49,7 +41,7 @@ pub fn start_buses(
                     Protocol::Osdp(osdp_settings(panel, recalled, bus.reply_timeout, stale_after))
                 }
             },
-            lines: lines_settings(panel, kept),
+            lines: lines_settings(panel),
         };
         let panels = config.panels_on(&bus.name).map(panel).collect();
         let settings = BusSettings { name: bus.name.clone(), port: port(bus), panels };
@@ -126,18 +118,14 @@ fn osdp_settings(
 }
 
 /// The lines of a panel that has some, and at least one that is a flat's.
-fn lines_settings(panel: &config::Panel, kept: &KeptLines) -> Option<LinesSettings> {
+fn lines_settings(panel: &config::Panel) -> Option<CommutatorSettings> {
     let modbus = panel.modbus.as_ref()?;
     let profile = modbus.profile.lines.clone().filter(|_| !modbus.lines.is_empty())?;
-    let kept_of = |(_, flat): &(u16, u64)| Some((*flat, *kept.get(&(panel.intercom, *flat))?));
-    Some(LinesSettings {
-        kept: modbus.lines.iter().filter_map(kept_of).collect(),
-        commutator: CommutatorSettings {
-            panel: panel.name.clone(),
-            intercom: panel.intercom,
-            profile,
-            map: modbus.lines.clone(),
-        },
+    Some(CommutatorSettings {
+        panel: panel.name.clone(),
+        intercom: panel.intercom,
+        profile,
+        map: modbus.lines.clone(),
     })
 }
 

@@ -7,17 +7,19 @@ use std::{
 
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use super::lines::Flats;
+use super::lines::{self, Flats};
 use crate::{
     access::{DirectoryBuilder, DirectoryEntry},
-    bus::InForce,
+    bus::{InForce, KeptLines},
     lines::{FlatLine, FlatLines},
     store::{Cache, CacheState, StoreError},
     sys,
 };
 
+/// How long the buses wait for the keys (contract §5).
+const RECALL: Duration = Duration::from_secs(2);
 /// How often a directory that could not be loaded is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -33,17 +35,43 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Loads the directory; one that cannot be loaded is empty until it can. `zone`: in which the cloud's zoneless dates are
-    /// meant; `with_line`: the flats that have a line here. Blocks.
-    pub fn load(cache: Cache, zone: TimeZone, with_line: Flats) -> Self {
+    /// Returns an empty directory. `zone`: in which the cloud's zoneless dates are meant; `with_line`: the flats that have a
+    /// line here.
+    pub fn new(cache: Cache, zone: TimeZone, with_line: Flats) -> Self {
         let with_line = Arc::new(with_line);
-        let keys = Self { in_force: Arc::default(), cache, zone, with_line, loaded: Arc::default() };
-        if let Err(error) = keys.refresh() {
-            tracing::error!("the keys cannot be loaded, so none opens until they can: {error}");
-        }
-        // Loading takes three times what the directory does.
-        sys::give_memory_back();
-        keys
+        Self { in_force: Arc::default(), cache, zone, with_line, loaded: Arc::default() }
+    }
+
+    /// Reads the keys and the states of lines as they were left, and tells the buses, which poll nothing before; where that
+    /// takes long, they begin without. What cannot be read is tried again by [`Keys::follow`].
+    pub async fn recall(self, recalled: watch::Sender<Option<Arc<KeptLines>>>) {
+        let cache = self.cache.clone();
+        let read = async {
+            self.cache.opened().await.map_err(|error| error.to_string())?;
+            let reading = tokio::task::spawn_blocking(move || {
+                if let Err(error) = self.refresh() {
+                    tracing::error!("the keys cannot be loaded, so none opens until they can: {error}");
+                }
+                // Loading takes three times what the directory does.
+                sys::give_memory_back();
+                lines::recall(&cache)
+            });
+            reading.await.map_err(|error| error.to_string())
+        };
+        let kept = match tokio::time::timeout(RECALL, read).await {
+            Ok(Ok(kept)) => kept,
+            Ok(Err(error)) => {
+                tracing::error!(error, "the keys cannot be loaded");
+                KeptLines::new()
+            }
+            Err(_) => {
+                tracing::error!(
+                    "the disk takes long to read the keys: panels are polled without any until it has"
+                );
+                KeptLines::new()
+            }
+        };
+        recalled.send_replace(Some(Arc::new(kept)));
     }
 
     /// The directory that swipes are decided by, and what the cloud says of lines.

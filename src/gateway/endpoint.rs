@@ -155,6 +155,7 @@ mod tests {
             max_journal_bytes: None,
             alone: true,
             now: Arc::new(move || stamps.stamp()),
+            clock_is_steady: Arc::new(|| true),
         })
         .unwrap();
         let handles = Handles {

@@ -110,6 +110,13 @@ fn hanging(beats: &[Beat], now: Mono) -> Vec<Reason> {
 
 fn of_store(store: &StoreHealth, reports_lost: u64) -> Vec<Reason> {
     let mut reasons = Vec::new();
+    if store.journal_opening {
+        let message = "the journal is being opened and checked: doors open, and events wait for it";
+        reasons.push(Reason::new(HealthCode::JournalOpening, message));
+    }
+    reasons.extend(
+        store.journal_without.as_ref().map(|without| Reason::new(HealthCode::Storage, without.to_string())),
+    );
     if let Some(error) = &store.journal_failing {
         let message =
             format!("the journal cannot be written ({error}): doors open, but events are not recorded");

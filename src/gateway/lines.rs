@@ -3,15 +3,12 @@
 //! Invariant: a state is written down a little later than its event, so that what a power cut takes is rather told
 //! again than never told.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
 use crate::{
-    bus::KnownLine,
+    bus::{KeptLines, KnownLine},
     config::Config,
     lines::KeptLine,
     store::{Cache, LineChanges, LineRecord},
@@ -19,9 +16,6 @@ use crate::{
 
 /// Flats by intercom and number on the door.
 pub type Flats = HashSet<(u64, u64)>;
-
-/// What an earlier run knew of lines, by intercom and number on the door.
-pub type KeptLines = HashMap<(u64, u64), KeptLine>;
 
 /// Changes share a write, and the journal has committed their events by then.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -47,14 +41,22 @@ pub fn recall(cache: &Cache) -> KeptLines {
     records.iter().map(kept).collect()
 }
 
-/// Writes down what changes of `lines`, until the buses have ended. `written`: what is written down already; `configured`: what
+/// Writes down what changes of `lines`, until the buses have ended. `recalled`: what is written down already; `configured`: what
 /// else is there may go.
 pub async fn remember(
     cache: Cache,
     mut lines: watch::Receiver<Vec<KnownLine>>,
-    mut written: KeptLines,
+    mut recalled: watch::Receiver<Option<Arc<KeptLines>>>,
     configured: Flats,
 ) {
+    // An error: the daemon ends before they were read.
+    let Ok(mut written) = recalled
+        .wait_for(Option::is_some)
+        .await
+        .map(|kept| KeptLines::clone(kept.as_deref().unwrap_or(&KeptLines::new())))
+    else {
+        return;
+    };
     let mut forget: Vec<_> = written.keys().filter(|flat| !configured.contains(flat)).copied().collect();
     let mut has_ended = false;
     let mut told = None;

@@ -129,13 +129,19 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     let store = open_store(&config, &clock)?;
     let journal = store.journal();
     let with_line = lines::configured(&config);
-    let keys = Keys::load(store.cache(), config.gateway.timezone.clone(), with_line.clone());
-    let kept_lines = lines::recall(&store.cache());
+    let keys = Keys::new(store.cache(), config.gateway.timezone.clone(), with_line.clone());
     let records = Records::at(&config.gateway.state_dir);
 
     let (reports, reports_receiver) = mpsc::channel(REPORTS);
     let lost = Arc::new(AtomicU64::new(0));
-    let shared = Shared { in_force: keys.in_force(), clock: clock.clone(), reports, lost: lost.clone() };
+    let (recalled_sender, recalled) = watch::channel(None);
+    let shared = Shared {
+        in_force: keys.in_force(),
+        clock: clock.clone(),
+        reports,
+        lost: lost.clone(),
+        recalled: recalled.clone(),
+    };
     reports::append(
         &journal,
         Occurrence {
@@ -143,11 +149,12 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
             body: EventBody::GatewayStarted(GatewayStarted { version: VERSION.to_owned() }),
         },
     );
-    let buses = building::start_buses(&config, &records, &kept_lines, &shared)?;
+    let buses = building::start_buses(&config, &records, &shared)?;
+    tokio::spawn(keys.clone().recall(recalled_sender));
     let writers = Writers::start(&records, &buses);
     drop(shared);
     let (lines, line_followers) = following::follow(&buses, |bus| bus.lines.clone(), Buses::lines);
-    let lines_memory = tokio::spawn(lines::remember(store.cache(), lines, kept_lines, with_line));
+    let lines_memory = tokio::spawn(lines::remember(store.cache(), lines, recalled, with_line));
 
     // Told at the end, whatever ended us: `stop` is only a wish from outside.
     let (ending, ended) = watch::channel(false);
@@ -310,27 +317,16 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
 }
 
 fn open_store(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Store> {
-    let now = clock.clone();
-    let (store, report) = Store::open_doors_first(StoreOptions {
+    let (now, steady) = (clock.clone(), clock.clone());
+    let store = Store::start(StoreOptions {
         dir: config.gateway.state_dir.clone(),
         keep: Duration::from_secs(u64::from(config.journal.keep_days) * SECONDS_PER_DAY),
         max_events: config.journal.max_events,
         max_journal_bytes: None,
         alone: config.mqtt.is_none(),
         now: Arc::new(move || now.stamp()),
+        clock_is_steady: Arc::new(move || steady.is_steady()),
     })?;
-    if let Some(problem) = &report.cache_remade {
-        tracing::error!(
-            problem,
-            "cache.db was damaged and was made anew: keys are unknown until the next import or sync"
-        );
-    }
-    if let Some(new) = &report.journal_new {
-        tracing::error!("{new}");
-    }
-    for without in &report.without {
-        tracing::error!("{without}");
-    }
     if let Some(floor) = store.time_floor() {
         clock.restore(&floor);
     }

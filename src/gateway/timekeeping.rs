@@ -6,7 +6,7 @@ use super::reports;
 use crate::{
     clock::Clock,
     domain::{EventBody, Occurrence, event::ClockStepped},
-    store::Journal,
+    store::{Journal, JournalReader},
 };
 
 /// How often to look. A timerfd would tell of a step at once; an event a second later tells the same.
@@ -56,8 +56,14 @@ pub async fn keep_time(clock: Arc<Clock>, journal: Journal) {
     let mut detector = StepDetector::new(clock.offset_ms(), clock.is_synchronized());
     let mut count = 0_u32;
     let mut noted = false;
+    let mut restored = false;
     loop {
         ticks.tick().await;
+        // It may not have been readable before it was repaired.
+        if !restored && journal.position().borrow().is_open() {
+            restored = true;
+            restore(&clock, journal.reader()).await;
+        }
         let synchronized_now = clock.refresh();
         if let Some(offset_ms) = detector.look(clock.offset_ms(), synchronized_now.is_some()) {
             tracing::info!(offset_ms, synchronized = synchronized_now.is_some(), "the wall clock was set");
@@ -71,6 +77,13 @@ pub async fn keep_time(clock: Arc<Clock>, journal: Journal) {
             journal.set_time_floor(floor);
         }
         count = count.wrapping_add(1);
+    }
+}
+
+/// Takes over the last moment at which an earlier run knew the wall clock to be right.
+async fn restore(clock: &Clock, journal: JournalReader) {
+    if let Ok(Ok(Some(floor))) = tokio::task::spawn_blocking(move || journal.time_floor()).await {
+        clock.restore(&floor);
     }
 }
 

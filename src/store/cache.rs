@@ -40,6 +40,14 @@ pub struct CacheState {
     pub applied_at: Option<Timestamp>,
 }
 
+impl CacheState {
+    /// Nothing is in force, or nothing is known yet.
+    pub(super) fn empty() -> Self {
+        let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned();
+        Self { revision: None, digest, flats: 0, keys: 0, users: 0, applied_at: None }
+    }
+}
+
 /// A flat without its keys and users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlatRow {
@@ -319,7 +327,6 @@ pub struct Cache {
     /// Held for the length of a change: they come one at a time.
     pub(super) changing: Arc<Mutex<()>>,
     pub(super) now: Now,
-    pub(super) location: Arc<Location>,
 }
 
 impl std::ops::Deref for Cache {
@@ -341,12 +348,21 @@ impl Cache {
         self.shared.cache.subscribe()
     }
 
+    /// Waits until the cache is open, or something stands in for it.
+    ///
+    /// # Errors
+    /// The store ended first.
+    pub async fn opened(&self) -> Result<(), StoreError> {
+        let mut is_open = self.shared.is_cache_open.subscribe();
+        is_open.wait_for(|open| *open).await.map(|_| ()).map_err(|_| StoreError::Stopped)
+    }
+
     /// Copies a large WAL into the database, on the caller's thread and on a connection of its own.
     pub(super) fn checkpoint(&self) {
-        let Location::File(path) = &*self.location else { return };
+        let Some(location @ Location::File(path)) = &self.readers.location() else { return };
         let [_, wal, _] = connect::files_of(path);
         if std::fs::metadata(wal).is_ok_and(|wal| wal.len() > CHECKPOINT_PAGES * 4096)
-            && let Err(error) = checkpoint(&self.location)
+            && let Err(error) = checkpoint(location)
         {
             tracing::warn!(%error, "cache.db: its WAL could not be copied back; tried again after the next change");
         }

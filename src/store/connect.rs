@@ -25,33 +25,26 @@ const WAL_LIMIT: u32 = 4 << 20;
 pub(super) enum Location {
     /// In this file.
     File(PathBuf),
-    /// In memory, for as long as a connection to it is open.
-    Memory {
-        /// The file that it stands in for.
-        file: PathBuf,
-        /// What SQLite knows it by.
-        uri: String,
-    },
+    /// In memory, for as long as a connection to it is open; SQLite knows it by this URI.
+    Memory(String),
 }
 
 impl Location {
-    /// Returns a database of its own in memory, in place of `file`.
-    pub(super) fn memory(file: &Path) -> Self {
-        Self::Memory { file: file.to_path_buf(), uri: format!("file:/{}?vfs=memdb", super::new_identity()) }
+    /// Returns a database of its own in memory.
+    pub(super) fn memory() -> Self {
+        Self::Memory(format!("file:/{}?vfs=memdb", super::new_identity()))
     }
 
-    /// Returns the file that it is, or stands in for.
-    pub(super) fn file(&self) -> &Path {
-        match self {
-            Self::File(file) | Self::Memory { file, .. } => file,
-        }
+    /// Whether it is in memory.
+    pub(super) fn is_memory(&self) -> bool {
+        matches!(self, Self::Memory(_))
     }
 
     fn connect(&self, flags: OpenFlags) -> rusqlite::Result<Connection> {
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         match self {
             Self::File(file) => Connection::open_with_flags(file, flags),
-            Self::Memory { uri, .. } => {
+            Self::Memory(uri) => {
                 let create = OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_CREATE;
                 let flags = flags.difference(OpenFlags::SQLITE_OPEN_READ_ONLY);
                 Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_READ_WRITE | create)
@@ -75,6 +68,11 @@ pub(super) fn bystander(file: &Path) -> rusqlite::Result<Connection> {
         Connection::open_with_flags(format!("file:{}?mode=ro&{how}", escaped(&database)), flags)?;
     connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF;")?;
     Ok(connection)
+}
+
+/// Returns what a connection to a database in memory knows a file by: without the VFS it would be one in memory too.
+pub(super) fn uri_on_disk(file: &Path) -> String {
+    format!("file:{}?vfs=unix", escaped(file))
 }
 
 /// Returns a path as the URIs of SQLite have it.
@@ -102,6 +100,15 @@ pub(super) fn journal_writer(location: &Location, max_bytes: u64) -> rusqlite::R
     let page_size: u64 = connection.query_row("PRAGMA page_size", [], |row| row.get::<_, u32>(0))?.into();
     let pages = (max_bytes / page_size).clamp(1, u64::from(u32::MAX - 1));
     connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// Opens a journal that is kept, to move its cursor.
+pub(super) fn kept_journal(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    common(&connection)?;
+    connection.execute_batch("PRAGMA synchronous = FULL;")?;
     Ok(connection)
 }
 
@@ -141,6 +148,18 @@ pub(super) fn damage(connection: &Connection) -> rusqlite::Result<Option<String>
         Err(error) if is_damage(&error) => Ok(Some(error.to_string())),
         Err(error) => Err(error),
     }
+}
+
+/// Refuses where the file system of `dir` has become read-only while the database was open: what is written then reaches
+/// the kernel's page cache and no disk, and even a sync may succeed.
+pub(super) fn takes_writes(dir: &Path) -> rusqlite::Result<()> {
+    use nix::sys::statvfs::{FsFlags, statvfs};
+    if statvfs(dir).is_ok_and(|fs| fs.flags().contains(FsFlags::ST_RDONLY)) {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY);
+        let cause = format!("the file system of {} is read-only", dir.display());
+        return Err(rusqlite::Error::SqliteFailure(code, Some(cause)));
+    }
+    Ok(())
 }
 
 /// Whether the error says that the file is no sound database (rather than that it cannot be reached).
@@ -194,7 +213,8 @@ fn writer(location: &Location) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn private_file(path: &Path) -> io::Result<()> {
+/// Makes a file of mode 0600 where there is none.
+pub(super) fn private_file(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))
 }

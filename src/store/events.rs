@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{StoreError, readers::Readers, sql, unsigned};
 use crate::domain::{ClockQuality, Stamp, StoredEvent};
@@ -18,7 +18,7 @@ pub struct JournalReader {
 /// Where a journal stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// Identity of the journal: 8 lower-case hex digits.
+    /// Identity of the journal: 8 lower-case hex digits; empty until it is open.
     pub journal: Arc<str>,
     /// Sequence of the oldest event that is still here; `last + 1` where there is none.
     pub oldest: u64,
@@ -26,6 +26,17 @@ pub struct Position {
     pub last: u64,
     /// Every event up to this one is delivered.
     pub delivered: u64,
+}
+
+impl Position {
+    pub(super) fn unopened() -> Self {
+        Self { journal: "".into(), oldest: 1, last: 0, delivered: 0 }
+    }
+
+    /// Whether the journal is open: then it has an identity.
+    pub fn is_open(&self) -> bool {
+        !self.journal.is_empty()
+    }
 }
 
 impl JournalReader {
@@ -55,6 +66,11 @@ impl JournalReader {
             .map_err(|_| StoreError::Stopped)?
     }
 
+    /// The last moment at which the wall clock was known to be right; `None`: never. Blocks.
+    pub fn time_floor(&self) -> Result<Option<Stamp>, StoreError> {
+        self.readers.look_up(time_floor)
+    }
+
     /// Where the journal on disk stands.
     pub fn position_on_disk(&self) -> Result<Position, StoreError> {
         self.readers.look_up(position)
@@ -78,6 +94,19 @@ pub(super) fn position(connection: &Connection) -> rusqlite::Result<Position> {
             })
         },
     )
+}
+
+pub(super) fn time_floor(journal: &Connection) -> rusqlite::Result<Option<Stamp>> {
+    journal
+        .query_row("SELECT time_ms, boot, uptime_ms FROM time_floor", [], |row| {
+            Ok(Stamp {
+                time: timestamp(row.get(0)?),
+                boot: row.get::<_, String>(1)?.into(),
+                uptime_ms: unsigned(row.get(2)?),
+                clock: ClockQuality::Synchronized,
+            })
+        })
+        .optional()
 }
 
 /// One row of the statement of [`JournalReader::read`]; shares the texts that repeat with `previous`.

@@ -13,22 +13,28 @@ use super::{CacheState, Position, Without};
 /// How the store is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreHealth {
+    /// The journal is being opened and checked; events wait.
+    pub journal_opening: bool,
+    /// Why events are kept in memory, and what becomes of them.
+    pub journal_without: Option<Without>,
     /// Why the journal cannot be written at the moment; the store keeps trying.
     pub journal_failing: Option<String>,
     /// The disk is full: the reserve is used up, and old events make room for new ones.
     pub disk_full: bool,
     /// Events that were lost since the start because the queue was full.
     pub lost: u64,
-    /// What could not be used when the store was opened.
+    /// What else could not be used when the store was opened.
     pub without: Vec<Without>,
-    /// Why a new journal was begun when the store was opened, a sentence.
+    /// Why a new journal was begun, a sentence.
     pub journal_new: Option<String>,
 }
 
 /// What the writer threads and all handles share.
 pub(super) struct Shared {
     pub(super) position: watch::Sender<Position>,
+    pub(super) archives: watch::Sender<Arc<[Position]>>,
     pub(super) cache: watch::Sender<CacheState>,
+    pub(super) is_cache_open: watch::Sender<bool>,
     pub(super) health: watch::Sender<StoreHealth>,
     /// Set to end the writer threads.
     pub(super) stop: watch::Sender<bool>,
@@ -40,16 +46,38 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(position: Position, cache: CacheState, health: StoreHealth) -> Self {
+    pub(super) fn new(health: StoreHealth) -> Self {
+        let position = Position::unopened();
         Self {
-            cursor: Mutex::new((Arc::clone(&position.journal), position.delivered)),
+            cursor: Mutex::new((Arc::clone(&position.journal), 0)),
             position: watch::Sender::new(position),
-            cache: watch::Sender::new(cache),
+            archives: watch::Sender::new(Arc::default()),
+            cache: watch::Sender::new(CacheState::empty()),
+            is_cache_open: watch::Sender::new(false),
             health: watch::Sender::new(health),
             stop: watch::Sender::new(false),
             online: AtomicBool::new(false),
             unreported: AtomicU64::new(0),
         }
+    }
+
+    /// Whether the store is to end.
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Events go into this journal from now on.
+    pub(super) fn journal_is(&self, position: &Position) {
+        *self.cursor.lock().unwrap_or_else(PoisonError::into_inner) =
+            (Arc::clone(&position.journal), position.delivered);
+        self.position.send_replace(position.clone());
+    }
+
+    /// The cache can be read, and this is in force.
+    pub(super) fn cache_is_open(&self, state: CacheState, without: &[Without]) {
+        self.cache.send_replace(state);
+        self.health.send_modify(|health| health.without.extend_from_slice(without));
+        self.is_cache_open.send_replace(true);
     }
 
     /// Notes that an event had no place in the queue.
@@ -81,11 +109,8 @@ impl Shared {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 
-    pub(super) fn reset_cursor(&self, journal: &Arc<str>) {
-        *self.cursor.lock().unwrap_or_else(PoisonError::into_inner) = (Arc::clone(journal), 0);
-    }
-
-    pub(super) fn journal_is(&self, failing: Option<String>, disk_full: bool) {
+    /// How the journal's file is.
+    pub(super) fn file_is(&self, failing: Option<String>, disk_full: bool) {
         self.health.send_if_modified(|health| {
             let changed = health.journal_failing != failing || health.disk_full != disk_full;
             health.journal_failing.clone_from(&failing);

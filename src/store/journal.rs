@@ -9,6 +9,7 @@ use tokio::sync::{
 
 use super::{
     JournalReader, Position, StoreError, StoreHealth,
+    archives::Archives,
     health::Shared,
     new_identity,
     writer::{Entry, JournalMessage},
@@ -37,6 +38,7 @@ pub struct Journal {
     pub(super) shared: Arc<Shared>,
     /// Full: events that nobody waits for are counted as lost, everything else waits or is refused.
     pub(super) queue: mpsc::Sender<JournalMessage>,
+    pub(super) archives: Archives,
 }
 
 impl std::ops::Deref for Journal {
@@ -67,7 +69,34 @@ impl Journal {
         self.shared.position.subscribe()
     }
 
-    /// Identity of the journal: 8 lower-case hex digits.
+    /// Waits until the journal is open, or one in memory stands in for it, and returns its position.
+    ///
+    /// # Errors
+    /// The store ended first.
+    pub async fn opened(&self) -> Result<Position, StoreError> {
+        let mut position = self.position();
+        let opened = position.wait_for(Position::is_open).await.map_err(|_| StoreError::Stopped)?;
+        Ok(opened.clone())
+    }
+
+    /// Where the journals stand that are not continued but kept, each under its own identity, and a notice of every
+    /// change of them.
+    pub fn archives(&self) -> watch::Receiver<Arc<[Position]>> {
+        self.shared.archives.subscribe()
+    }
+
+    /// Returns a reader of the journal of this identity, the one that is continued or one that is kept. Blocks.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn reader_of(&self, journal: &str) -> Result<JournalReader, StoreError> {
+        if *self.identity() == *journal {
+            return Ok(self.reader());
+        }
+        self.archives.reader(journal)
+    }
+
+    /// Identity of the journal that events go into: 8 lower-case hex digits; empty until it is open.
     pub fn identity(&self) -> Arc<str> {
         Arc::clone(&self.shared.position.borrow().journal)
     }
@@ -83,9 +112,14 @@ impl Journal {
         self.shared.delivered()
     }
 
-    /// Notes that every event of `journal` up to `through` is delivered. Another journal's confirmations, lower ones
-    /// than before and what lies beyond the last event are of no effect.
+    /// Notes that every event of `journal` up to `through` is delivered, be it one that is kept. Unknown journals, lower
+    /// sequences than before and what lies beyond the last event are of no effect.
     pub fn set_delivered(&self, journal: &str, through: u64) {
+        if self.shared.archives.borrow().iter().any(|kept| *kept.journal == *journal) {
+            // Without a place in the queue it is delivered once more.
+            let _ = self.queue.try_send(JournalMessage::KeptDelivered(journal.into(), through));
+            return;
+        }
         let through = through.min(self.last());
         if self.shared.deliver(journal, through) {
             // No place in the queue is no harm: the next commit takes the cursor along.
@@ -100,7 +134,7 @@ impl Journal {
 
     /// Begins a new journal, for the cloud knows a later sequence of this one than we do: an old copy of the disk is
     /// running, and its next sequences were given to other events already. Undelivered events come with it, from
-    /// sequence 1 on; delivered ones go. Returns the new identity.
+    /// sequence 1 on; what was recorded stays readable under its old identity. Returns the new one.
     pub async fn begin_new(&self, reason: &str) -> Result<Arc<str>, StoreError> {
         let identity = new_identity();
         tracing::warn!(old = %self.identity(), new = %identity, reason, "a new journal is begun");

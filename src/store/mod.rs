@@ -13,6 +13,7 @@
 //! - Nothing in here reads a clock of its own accord but for pauses: times come with events or from
 //!   [`StoreOptions::now`].
 
+mod archives;
 mod cache;
 mod change;
 mod commands;
@@ -24,6 +25,7 @@ mod journal;
 mod lines;
 mod lists;
 mod open;
+mod opening;
 mod readers;
 mod salvage;
 mod schema;
@@ -69,6 +71,8 @@ pub struct StoreOptions {
     pub alone: bool,
     /// Stamps the store's own events and tells what is old.
     pub now: Now,
+    /// Whether the clock has been right for long enough to delete events by.
+    pub clock_is_steady: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// Why the store could not do what was asked.
@@ -127,6 +131,12 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// A database is still being opened and checked.
+    #[error("{} is still being opened", file.display())]
+    Opening {
+        /// The file.
+        file: PathBuf,
+    },
     /// The store has been shut down.
     #[error("the store has been shut down")]
     Stopped,
@@ -156,11 +166,12 @@ impl Drop for Writers {
     }
 }
 
-/// The open databases and their writer threads. Dropping it shuts it down.
+/// The databases and their writer threads, which open them first. Dropping it shuts it down.
 pub struct Store {
     journal: Journal,
     cache: Cache,
     time_floor: Option<Stamp>,
+    opening: open::Opening,
     writers: Writers,
     /// Holds the lock on the directory.
     _lock: Option<std::fs::File>,
@@ -169,20 +180,37 @@ pub struct Store {
 impl Store {
     /// Opens the databases of `options.dir`, creating, migrating, checking and repairing them as needed; the report
     /// says what had to be done. Blocks for the time of the check.
-    pub fn open(options: StoreOptions) -> Result<(Self, OpenReport), StoreError> {
-        open::open(options, open::Policy::Strict)
-    }
-
-    /// As [`Store::open`], but a database that cannot be opened or written, or is of a newer version, keeps no door shut:
-    /// what can be read of it, or an empty one, stands in for it, and [`StoreHealth`] says so.
     ///
     /// # Errors
-    /// [`StoreError::InUse`]; any other where not even memory can be used.
-    pub fn open_doors_first(options: StoreOptions) -> Result<(Self, OpenReport), StoreError> {
-        open::open(options, open::Policy::DoorsFirst)
+    /// One of them cannot be opened or written, is of a newer version, or belongs to a daemon.
+    pub fn open(options: StoreOptions) -> Result<(Self, OpenReport), StoreError> {
+        let store = open::start(options, open::Policy::Strict)?;
+        let report = store.opened()?;
+        Ok((store, report))
+    }
+
+    /// Returns at once: the databases are opened beside whatever else there is to do, and [`StoreHealth`] tells how far
+    /// that is. One that cannot be opened or written, or is of a newer version, keeps no door shut: what can be read of
+    /// it, or an empty one, stands in for it.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`]; a thread cannot be started.
+    pub fn start(options: StoreOptions) -> Result<Self, StoreError> {
+        open::start(options, open::Policy::DoorsFirst)
+    }
+
+    /// Waits until both databases are open, or something stands in for them. Blocks.
+    ///
+    /// # Errors
+    /// Opened strictly: what is wrong. Else: not even memory can be used.
+    pub fn opened(&self) -> Result<OpenReport, StoreError> {
+        self.opening.report()
     }
 
     /// Opens the databases of `dir` for reading beside or without a daemon.
+    ///
+    /// # Errors
+    /// There are none, or they cannot be read or are of a newer version.
     pub fn open_read_only(dir: &Path) -> Result<ReadOnlyStore, StoreError> {
         open::open_read_only(dir)
     }
@@ -197,7 +225,7 @@ impl Store {
         self.cache.clone()
     }
 
-    /// The last moment at which the wall clock was known to be right, as of the opening; `None`: never.
+    /// The last moment at which the wall clock was known to be right, as of the start; `None`: never, or it cannot be read.
     pub fn time_floor(&self) -> Option<Stamp> {
         self.time_floor.clone()
     }

@@ -1,46 +1,38 @@
-//! Opening the store: locks, checks, repairs, and the writer thread.
+//! Starting the store: its lock, its handles, and the threads that open the databases.
 
 use std::{
     fmt,
     fs::{self, OpenOptions},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc},
 };
 
-use rusqlite::{Connection, OptionalExtension, config::DbConfig};
 use tokio::sync::mpsc;
 
 use super::{
     Cache, CacheReader, Journal, JournalReader, Salvage, Store, StoreError, StoreHealth, StoreOptions,
-    Writers, cache,
+    Writers,
+    archives::Archives,
     connect::{self, Location},
     events,
     health::Shared,
-    readers::Readers,
-    salvage,
-    schema::{self, MigrateError},
-    stand_in, unsigned,
-    writer::{self, Ballast, CacheWriter, JournalParts, JournalWriter, SpawnError},
+    opening::Opener,
+    readers::{Held, Readers},
+    schema,
+    writer::{self, Ballast, CacheWriter, JournalParts, JournalWriter},
 };
-use crate::domain::{ClockQuality, Stamp};
 
-/// Events that wait for the writer: at a building's worst some tens a second, so minutes of a stalled disk.
+/// Events that wait for the writer: at a building's worst some tens a second, so minutes of a stalled disk, or of a
+/// journal that is being checked.
 const JOURNAL_QUEUE: usize = 4096;
 
 /// Batches of a cache change that wait for the writer, 128 KiB each.
 const CACHE_QUEUE: usize = 4;
 
-/// Least cap of the journal, events: below it, reports of what was lost would be what is lost.
-const MIN_EVENTS: u64 = 64;
-
-/// Bytes of `journal.db` for each event of the cap, three times what one takes; and the least in all.
-const BYTES_PER_EVENT: u64 = 1024;
-const MIN_BYTES: u64 = 16 << 20;
-
-/// Held connections and their page caches, KiB. Look-ups come from the HTTP threads; walks open their own.
-const CACHE_READERS: (usize, u32) = (2, 2048);
-const JOURNAL_READERS: (usize, u32) = (2, 512);
+/// Held connections. Look-ups come from the HTTP threads; walks open their own.
+const CACHE_READERS: Held = Held { count: 2, cache_kib: 2048 };
+const JOURNAL_READERS: Held = Held { count: 2, cache_kib: 512 };
 
 /// What opening found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +41,7 @@ pub struct OpenReport {
     pub journal_created: bool,
     /// There was no cache.
     pub cache_created: bool,
-    /// The cache was damaged, in these words of SQLite, and was deleted: the cloud must fill it anew.
+    /// The cache was damaged, in these words of SQLite, and a new one was made; the cloud must fill it.
     pub cache_remade: Option<String>,
     /// The journal was damaged.
     pub salvage: Option<Salvage>,
@@ -57,6 +49,33 @@ pub struct OpenReport {
     pub without: Vec<Without>,
     /// A journal that could not be used was set aside, and a new one was begun: a sentence.
     pub journal_new: Option<String>,
+}
+
+impl OpenReport {
+    /// Says what an installer should know.
+    pub(super) fn log(&self) {
+        if let Some(problem) = &self.cache_remade {
+            tracing::error!(
+                problem,
+                "cache.db was damaged and was replaced: only what could be read of it is in force until the next import or sync"
+            );
+        }
+        if let Some(new) = &self.journal_new {
+            tracing::error!("{new}");
+        }
+        for without in &self.without {
+            tracing::error!("{without}");
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.journal_created |= other.journal_created;
+        self.cache_created |= other.cache_created;
+        self.cache_remade = self.cache_remade.take().or(other.cache_remade);
+        self.salvage = self.salvage.take().or(other.salvage);
+        self.without.extend(other.without);
+        self.journal_new = self.journal_new.take().or(other.journal_new);
+    }
 }
 
 /// Something of the state directory that could not be used.
@@ -83,6 +102,26 @@ pub(super) enum Policy {
     DoorsFirst,
 }
 
+/// What one thread made of its database.
+pub(super) type Opened = Result<OpenReport, StoreError>;
+
+/// Waits for the threads that open the databases.
+pub(super) struct Opening {
+    threads: Mutex<std_mpsc::Receiver<Opened>>,
+}
+
+impl Opening {
+    /// Blocks until all threads have said what they found.
+    pub(super) fn report(&self) -> Opened {
+        let mut all = OpenReport::default();
+        // Ends when both threads have dropped their ends.
+        for report in self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            all.add(report?);
+        }
+        Ok(all)
+    }
+}
+
 /// The databases, open for reading only.
 pub struct ReadOnlyStore {
     journal: JournalReader,
@@ -101,7 +140,9 @@ impl ReadOnlyStore {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Paths {
+    pub(super) dir: PathBuf,
     pub(super) journal: PathBuf,
     pub(super) cache: PathBuf,
     lock: PathBuf,
@@ -111,6 +152,7 @@ pub(super) struct Paths {
 impl Paths {
     fn of(dir: &Path) -> Self {
         Self {
+            dir: dir.to_path_buf(),
             journal: dir.join("journal.db"),
             cache: dir.join("cache.db"),
             lock: dir.join("store.lock"),
@@ -119,101 +161,74 @@ impl Paths {
     }
 }
 
-/// A database that is open for its writer.
-pub(super) struct Opened {
-    pub(super) connection: Connection,
-    pub(super) location: Location,
-}
-
-pub(super) fn open(options: StoreOptions, policy: Policy) -> Result<(Store, OpenReport), StoreError> {
+pub(super) fn start(options: StoreOptions, policy: Policy) -> Result<Store, StoreError> {
     let paths = Paths::of(&options.dir);
-    let mut report = OpenReport::default();
+    let mut without = Vec::new();
     let lock = match lock(&paths.lock, &options.dir) {
         Err(error @ StoreError::File { .. }) if policy == Policy::DoorsFirst => {
             let instead = "nothing but the control socket keeps a second daemon off".to_owned();
-            report.without.push(Without { cause: error.to_string(), instead });
+            without.push(Without { cause: error.to_string(), instead });
             None
         }
         lock => Some(lock?),
     };
-    let mut ballast = Ballast::new(paths.ballast.clone());
-    let max_events = options.max_events.max(MIN_EVENTS);
-    let max_bytes = options
-        .max_journal_bytes
-        .unwrap_or_else(|| max_events.saturating_mul(BYTES_PER_EVENT).max(MIN_BYTES));
-
-    let mut disk_full = false;
-    let journal = match open_journal(&paths.journal, max_bytes, &options, &mut report) {
-        // SQLite needs a little room for its files beside the database even to read it.
-        Err(StoreError::Open { source, .. }) if connect::is_full(&source) && ballast.release() => {
-            disk_full = true;
-            open_journal(&paths.journal, max_bytes, &options, &mut report)
-        }
-        result => result,
-    };
-    let journal = match (journal, policy) {
-        (Err(error), Policy::DoorsFirst) => {
-            stand_in::journal(&paths.journal, max_bytes, &options, error, &mut report)?
-        }
-        (opened, _) => opened?,
-    };
-    let cache = match (open_cache(&paths.cache, &mut report), policy) {
-        (Err(error), Policy::DoorsFirst) => stand_in::cache(&paths.cache, &options.now, error, &mut report)?,
-        (opened, _) => opened?,
-    };
-    let opening = |file: &Path| {
-        let file = file.to_path_buf();
-        move |source| StoreError::Open { file, source }
-    };
-    let time_floor = time_floor(&journal.connection).map_err(opening(&paths.journal))?;
-    let shared = Arc::new(Shared::new(
-        events::position(&journal.connection).map_err(opening(&paths.journal))?,
-        cache::state(&cache.connection).map_err(opening(&paths.cache))?,
-        StoreHealth {
-            without: report.without.clone(),
-            journal_new: report.journal_new.clone(),
-            ..StoreHealth::default()
-        },
-    ));
-    let readers = open_readers(&journal.location, &cache.location)?;
-
+    // By this time keys expire, and the doors do not wait for the check of the journal.
+    let time_floor =
+        connect::bystander(&paths.journal).and_then(|journal| events::time_floor(&journal)).ok().flatten();
+    let health = StoreHealth { journal_opening: true, without: without.clone(), ..StoreHealth::default() };
+    let shared = Arc::new(Shared::new(health));
+    let journal_readers = Arc::new(Readers::unopened(paths.journal.clone(), JOURNAL_READERS));
+    let cache_readers = Arc::new(Readers::unopened(paths.cache.clone(), CACHE_READERS));
     // Full: events are counted as lost (see `Journal::append`), other messages wait.
     let (journal_sender, journal_queue) = mpsc::channel(JOURNAL_QUEUE);
     // Full: the change waits for the writer.
     let (cache_sender, cache_queue) = mpsc::channel(CACHE_QUEUE);
+    // One report a thread, and that of the lock.
+    let (reports, threads) = std_mpsc::sync_channel(3);
+    let locked = OpenReport { without, ..OpenReport::default() };
+    locked.log();
+    let _ = reports.send(Ok(locked));
+    let opener = Opener::new(paths.clone(), options.clone(), policy, Arc::clone(&shared));
     let parts = JournalParts {
-        journal: journal.connection,
+        opener: opener.clone(),
+        archives: Archives::at(&paths.dir),
+        readers: Arc::clone(&journal_readers),
         queue: journal_queue,
         shared: Arc::clone(&shared),
-        ballast,
-        now: Arc::clone(&options.now),
-        keep: options.keep,
-        max_events,
-        alone: options.alone,
-        disk_full,
+        ballast: Ballast::new(paths.ballast.clone()),
+        options: options.clone(),
     };
     // Dropped, it ends those that run.
     let mut writers = Writers { shared: Arc::clone(&shared), threads: Vec::new() };
-    let journal_thread = writer::spawn("journal", || JournalWriter::new(parts), JournalWriter::run);
-    writers.threads.push(journal_thread.map_err(starting(&paths.journal))?);
-    let cache_writer = CacheWriter::new(cache.connection, cache_queue, Arc::clone(&shared));
-    let cache_thread = writer::spawn("cache", || Ok(cache_writer), CacheWriter::run);
-    writers.threads.push(cache_thread.map_err(starting(&paths.cache))?);
-    let store = Store {
-        journal: Journal { reader: readers.journal, shared: Arc::clone(&shared), queue: journal_sender },
+    let thread_error = |file: &Path| {
+        let file = file.to_path_buf();
+        move |source| StoreError::File { doing: "start the writer of", file, source }
+    };
+    let thread = writer::spawn("journal", reports.clone(), || JournalWriter::open(parts), JournalWriter::run);
+    writers.threads.push(thread.map_err(thread_error(&paths.journal))?);
+    let (readers, in_force) = (Arc::clone(&cache_readers), Arc::clone(&shared));
+    let open_cache = move || CacheWriter::open(&opener, &readers, cache_queue, in_force);
+    let thread = writer::spawn("cache", reports, open_cache, CacheWriter::run);
+    writers.threads.push(thread.map_err(thread_error(&paths.cache))?);
+    Ok(Store {
+        journal: Journal {
+            reader: JournalReader { readers: journal_readers },
+            shared: Arc::clone(&shared),
+            queue: journal_sender,
+            archives: Archives::at(&paths.dir),
+        },
         cache: Cache {
-            reader: readers.cache,
+            reader: CacheReader { readers: cache_readers },
             shared,
             queue: cache_sender,
             changing: Arc::new(Mutex::new(())),
             now: options.now,
-            location: cache.location.into(),
         },
         time_floor,
+        opening: Opening { threads: Mutex::new(threads) },
         writers,
         _lock: lock,
-    };
-    Ok((store, report))
+    })
 }
 
 pub(super) fn open_read_only(dir: &Path) -> Result<ReadOnlyStore, StoreError> {
@@ -229,15 +244,13 @@ pub(super) fn open_read_only(dir: &Path) -> Result<ReadOnlyStore, StoreError> {
             return Err(StoreError::TooNew { file: file.clone(), found, known });
         }
     }
-    open_readers(&Location::File(paths.journal), &Location::File(paths.cache))
-}
-
-fn open_readers(journal: &Location, cache: &Location) -> Result<ReadOnlyStore, StoreError> {
-    let (journals, journal_kib) = JOURNAL_READERS;
-    let (caches, cache_kib) = CACHE_READERS;
+    let open = |file: PathBuf, held| {
+        let readers = Readers::unopened(file.clone(), held);
+        readers.open(&Location::File(file)).map(|()| Arc::new(readers))
+    };
     Ok(ReadOnlyStore {
-        journal: JournalReader { readers: Arc::new(Readers::open(journal, journals, journal_kib)?) },
-        cache: CacheReader { readers: Arc::new(Readers::open(cache, caches, cache_kib)?) },
+        journal: JournalReader { readers: open(paths.journal, JOURNAL_READERS)? },
+        cache: CacheReader { readers: open(paths.cache, CACHE_READERS)? },
     })
 }
 
@@ -255,116 +268,5 @@ fn lock(path: &Path, dir: &Path) -> Result<fs::File, StoreError> {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_path_buf() }),
         Err(fs::TryLockError::Error(error)) => Err(file_error(error)),
-    }
-}
-
-pub(super) fn open_journal(
-    path: &Path,
-    max_bytes: u64,
-    options: &StoreOptions,
-    report: &mut OpenReport,
-) -> Result<Opened, StoreError> {
-    salvage::finish(path)?;
-    let location = Location::File(path.to_path_buf());
-    let prepare = |connection: Connection, created: &mut bool| {
-        *created = schema::migrate(&connection, path, schema::JOURNAL)?;
-        writer::found(&connection, (options.now)().time)?;
-        Ok(connection)
-    };
-    let open = || connect::journal_writer(&location, max_bytes);
-    let connection =
-        match open_checked(path, open, |connection| prepare(connection, &mut report.journal_created))? {
-            Checked::Sound(connection) => connection,
-            Checked::Damaged(cause) => {
-                let salvage = salvage::salvage(path, cause, &options.now)?;
-                report.journal_new = Some(salvage.to_string());
-                report.salvage = Some(salvage);
-                open().map_err(|source| StoreError::Open { file: path.to_path_buf(), source })?
-            }
-        };
-    Ok(Opened { connection, location })
-}
-
-pub(super) fn open_cache(path: &Path, report: &mut OpenReport) -> Result<Opened, StoreError> {
-    let mut created = false;
-    let location = Location::File(path.to_path_buf());
-    let mut open = || {
-        open_checked(
-            path,
-            || connect::cache_writer(&location),
-            |connection| {
-                created = schema::migrate(&connection, path, schema::CACHE)?;
-                Ok(connection)
-            },
-        )
-    };
-    let connection = match open()? {
-        Checked::Sound(connection) => connection,
-        Checked::Damaged(cause) => {
-            let removing = |source| StoreError::File { doing: "delete", file: path.to_path_buf(), source };
-            connect::remove(path).map_err(removing)?;
-            report.cache_remade = Some(cause);
-            match open()? {
-                Checked::Sound(connection) => connection,
-                Checked::Damaged(_) => {
-                    return Err(StoreError::Open {
-                        file: path.to_path_buf(),
-                        source: rusqlite::Error::InvalidPath(path.to_path_buf()),
-                    });
-                }
-            }
-        }
-    };
-    report.cache_created = created && report.cache_remade.is_none();
-    Ok(Opened { connection, location })
-}
-
-enum Checked {
-    Sound(Connection),
-    Damaged(String),
-}
-
-fn open_checked(
-    path: &Path,
-    open: impl FnOnce() -> rusqlite::Result<Connection>,
-    prepare: impl FnOnce(Connection) -> Result<Connection, MigrateError>,
-) -> Result<Checked, StoreError> {
-    let filled = fs::metadata(path).is_ok_and(|file| file.len() > 0);
-    let result = open().map_err(MigrateError::from).and_then(|connection| {
-        if filled && let Some(cause) = connect::damage(&connection)? {
-            // What lies in the WAL must not be written into a damaged database.
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-            return Ok(Checked::Damaged(cause));
-        }
-        prepare(connection).map(Checked::Sound)
-    });
-    match result {
-        Ok(checked) => Ok(checked),
-        Err(MigrateError::TooNew(error)) => Err(error),
-        Err(MigrateError::Sqlite(error)) if connect::is_damage(&error) => {
-            Ok(Checked::Damaged(error.to_string()))
-        }
-        Err(MigrateError::Sqlite(source)) => Err(StoreError::Open { file: path.to_path_buf(), source }),
-    }
-}
-
-fn time_floor(journal: &Connection) -> rusqlite::Result<Option<Stamp>> {
-    journal
-        .query_row("SELECT time_ms, boot, uptime_ms FROM time_floor", [], |row| {
-            Ok(Stamp {
-                time: events::timestamp(row.get(0)?),
-                boot: row.get::<_, String>(1)?.into(),
-                uptime_ms: unsigned(row.get(2)?),
-                clock: ClockQuality::Synchronized,
-            })
-        })
-        .optional()
-}
-
-fn starting(file: &Path) -> impl FnOnce(SpawnError) -> StoreError {
-    let file = file.to_path_buf();
-    move |error| match error {
-        SpawnError::Thread(source) => StoreError::File { doing: "start the writer of", file, source },
-        SpawnError::Sqlite(source) => StoreError::Open { file, source },
     }
 }

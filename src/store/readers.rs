@@ -1,10 +1,14 @@
 //! Read-only connections: a few held ones for short look-ups, new ones for long walks.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError, TryLockError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
+use arc_swap::ArcSwapOption;
 use rusqlite::Connection;
 
 use super::{
@@ -12,45 +16,82 @@ use super::{
     connect::{self, Location},
 };
 
-/// Held connections to one database. A look-up takes microseconds, so as many as there are cores suffice.
+/// How many connections to a database are held, and the page cache of each, KiB.
+#[derive(Clone, Copy)]
+pub(super) struct Held {
+    pub(super) count: usize,
+    pub(super) cache_kib: u32,
+}
+
+/// The connections to one database, which may come later, and go elsewhere: into memory and back to the disk.
 pub(super) struct Readers {
+    file: PathBuf,
+    held: Held,
+    open: ArcSwapOption<Connections>,
+}
+
+/// A look-up takes microseconds, so as many connections as there are cores suffice.
+struct Connections {
     location: Location,
-    cache_kib: u32,
     held: Vec<Mutex<Connection>>,
     turn: AtomicUsize,
 }
 
 impl Readers {
-    /// Opens `count` connections to `location`, each with a page cache of `cache_kib`.
-    pub(super) fn open(location: &Location, count: usize, cache_kib: u32) -> Result<Self, StoreError> {
-        let held = (0..count.max(1))
-            .map(|_| connect::reader(location, cache_kib).map(Mutex::new))
-            .collect::<Result<_, _>>()
-            .map_err(|source| StoreError::Open { file: location.file().to_path_buf(), source })?;
-        Ok(Self { location: location.clone(), cache_kib, held, turn: AtomicUsize::new(0) })
+    /// Returns readers of `file` that refuse until they are opened.
+    pub(super) fn unopened(file: PathBuf, held: Held) -> Self {
+        Self { file, held, open: ArcSwapOption::empty() }
     }
 
-    /// A short look-up on a held connection.
+    /// Opens the connections to `location`; reads under way finish where they began.
+    pub(super) fn open(&self, location: &Location) -> Result<(), StoreError> {
+        let held = (0..self.held.count.max(1))
+            .map(|_| connect::reader(location, self.held.cache_kib).map(Mutex::new))
+            .collect::<Result<_, _>>()
+            .map_err(|source| StoreError::Open { file: self.file.clone(), source })?;
+        let connections = Connections { location: location.clone(), held, turn: AtomicUsize::new(0) };
+        self.open.store(Some(Arc::new(connections)));
+        Ok(())
+    }
+
+    /// Returns where the database is; `None` before it is opened.
+    pub(super) fn location(&self) -> Option<Location> {
+        self.open.load().as_ref().map(|open| open.location.clone())
+    }
+
+    /// Does a short look-up on a held connection.
     pub(super) fn look_up<T>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        read(&self.free()).map_err(|source| self.failed(source))
+        let open = self.connections()?;
+        read(&open.free()).map_err(|source| self.failed(source))
     }
 
-    /// A long walk on a connection of its own, in one read transaction: all that it sees is of one moment.
+    /// Takes a long walk on a connection of its own, in one read transaction: all that it sees is of one moment.
     pub(super) fn walk<T>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        let open = self.connections()?;
         let walk = || {
-            let connection = connect::reader(&self.location, self.cache_kib)?;
+            let connection = connect::reader(&open.location, self.held.cache_kib)?;
             connection.execute_batch("BEGIN")?;
             read(&connection)
         };
         walk().map_err(|source| self.failed(source))
     }
 
+    fn connections(&self) -> Result<Arc<Connections>, StoreError> {
+        self.open.load_full().ok_or_else(|| StoreError::Opening { file: self.file.clone() })
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::Read { file: self.file.clone(), source }
+    }
+}
+
+impl Connections {
     fn free(&self) -> MutexGuard<'_, Connection> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         for offset in 0..self.held.len() {
@@ -61,9 +102,5 @@ impl Readers {
             }
         }
         self.held[turn % self.held.len()].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn failed(&self, source: rusqlite::Error) -> StoreError {
-        StoreError::Read { file: self.location.file().to_path_buf(), source }
     }
 }

@@ -62,8 +62,14 @@ impl fmt::Display for Salvage {
     }
 }
 
-/// Replaces the damaged `journal` by a new one with what can be read of it.
-pub(super) fn salvage(journal: &Path, cause: String, now: &Now) -> Result<Salvage, StoreError> {
+/// Replaces the damaged `journal` by a new one with what can be read of it. Once `is_stopping`, it is given up, and begun
+/// again at the next start.
+pub(super) fn salvage(
+    journal: &Path,
+    cause: String,
+    now: &Now,
+    is_stopping: &dyn Fn() -> bool,
+) -> Result<Salvage, StoreError> {
     let making = with_suffix(journal, ".making");
     let file_error = |doing| {
         let file = journal.to_path_buf();
@@ -72,15 +78,28 @@ pub(super) fn salvage(journal: &Path, cause: String, now: &Now) -> Result<Salvag
     connect::remove(&making).map_err(file_error("clear the way for a new"))?;
     let set_aside = free_name(journal, "damaged", now);
     let mut salvage = Salvage { cause, set_aside, old_journal: None, saved: 0, lost: None };
-    fill(&making, journal, &mut salvage, now)
+    fill(&making, journal, &mut salvage, now, is_stopping)
         .map_err(|source| StoreError::Write { file: making.clone(), source })?;
-    // From here on the new journal is whole: `finish` can do the rest after a power cut too.
-    let made = made(journal);
-    fs::rename(&making, &made).map_err(file_error("replace"))?;
-    move_aside(journal, &salvage.set_aside).map_err(file_error("set aside the damaged"))?;
-    finish(journal)?;
+    make_ready(journal)?;
+    replace(journal, &salvage.set_aside).map_err(file_error("replace"))?;
     forget_old(journal);
     Ok(salvage)
+}
+
+/// Syncs what was made beside `journal`, which was written without syncs: those would take minutes on a card. From here on it
+/// is whole, and takes the place of `journal` after a power cut too, once that is gone.
+pub(super) fn make_ready(journal: &Path) -> Result<(), StoreError> {
+    let making = with_suffix(journal, ".making");
+    let ready = fs::File::open(&making)
+        .and_then(|made| made.sync_all())
+        .and_then(|()| fs::rename(&making, made(journal)));
+    ready.map_err(|source| StoreError::File { doing: "make ready", file: making.clone(), source })
+}
+
+/// Moves `journal` to `aside`, and what was made ready into its place.
+pub(super) fn replace(journal: &Path, aside: &Path) -> io::Result<()> {
+    move_aside(journal, aside)?;
+    put_into_place(journal)
 }
 
 /// Puts a new journal in its place where a power cut came between the last two steps.
@@ -89,18 +108,37 @@ pub(super) fn finish(journal: &Path) -> Result<(), StoreError> {
     if journal.exists() || !made.exists() {
         return Ok(());
     }
-    let moved = fs::rename(&made, journal).and_then(|()| match journal.parent() {
+    put_into_place(journal).map_err(|source| StoreError::File {
+        doing: "put into its place",
+        file: made,
+        source,
+    })
+}
+
+fn put_into_place(journal: &Path) -> io::Result<()> {
+    // A WAL that a power cut left here is the old one's, and what could be read of it is saved.
+    let [_, wal, index] = connect::files_of(journal);
+    remove_if_there(&wal)?;
+    remove_if_there(&index)?;
+    fs::rename(made(journal), journal)?;
+    match journal.parent() {
         Some(directory) => fs::File::open(directory)?.sync_all(),
         None => Ok(()),
-    });
-    moved.map_err(|source| StoreError::File { doing: "put into its place", file: made, source })
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn made(journal: &Path) -> PathBuf {
     with_suffix(journal, ".salvaged")
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -152,8 +190,15 @@ fn forget_old(journal: &Path) {
 }
 
 /// Makes the new journal at `path`.
-fn fill(path: &Path, damaged: &Path, salvage: &mut Salvage, now: &Now) -> rusqlite::Result<()> {
+fn fill(
+    path: &Path,
+    damaged: &Path,
+    salvage: &mut Salvage,
+    now: &Now,
+    is_stopping: &dyn Fn() -> bool,
+) -> rusqlite::Result<()> {
     let new = connect::journal_writer(&Location::File(path.to_path_buf()), u64::MAX)?;
+    new.execute_batch("PRAGMA synchronous = OFF")?;
     schema::migrate(&new, path, schema::JOURNAL).map_err(schema::MigrateError::of_new)?;
     let stamp = now();
     new.execute(
@@ -175,6 +220,10 @@ fn fill(path: &Path, damaged: &Path, salvage: &mut Salvage, now: &Now) -> rusqli
     let mut delivered_now = 0;
     let mut expected: Option<u64> = None;
     each_readable(&old, |rows| {
+        if is_stopping() {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_INTERRUPT);
+            return Err(rusqlite::Error::SqliteFailure(code, Some("the store is shut down".to_owned())));
+        }
         new.execute_batch("BEGIN IMMEDIATE")?;
         for row in rows {
             insert(&new, next, row)?;
@@ -232,30 +281,36 @@ pub(super) fn copy_time_floor(old: &Connection, new: &Connection) {
         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
     });
     if let Ok((time_ms, boot, uptime_ms)) = floor {
-        let _ =
-            new.execute("INSERT INTO time_floor VALUES (1, ?1, ?2, ?3)", params![time_ms, boot, uptime_ms]);
+        let _ = new.execute(
+            "INSERT OR REPLACE INTO time_floor VALUES (1, ?1, ?2, ?3)",
+            params![time_ms, boot, uptime_ms],
+        );
     }
 }
 
-/// What of the commands' ids can be read, so that none of them is obeyed again.
+/// Copies what can be read of the commands' ids, so that none of them is obeyed again, and of their results.
 pub(super) fn copy_commands(old: &Connection, new: &Connection) -> rusqlite::Result<()> {
-    type Command = (i64, Vec<u8>, String, i64, bool, i64, Option<String>);
+    type Command = (Vec<u8>, String, i64, bool, i64, Option<String>);
     let read = || {
         let mut statement = old.prepare(
-            "SELECT n, id, command, seen_ms, synchronized, expires_ms, result FROM commands ORDER BY n",
+            "SELECT id, command, seen_ms, synchronized, expires_ms, result FROM commands ORDER BY n",
         )?;
         let rows = statement.query_map([], |row| {
-            let result: Option<String> = row.get(6)?;
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, result))
+            let result: Option<String> = row.get(5)?;
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, result))
         })?;
         Ok::<Vec<Command>, rusqlite::Error>(rows.map_while(Result::ok).collect())
     };
     // An older schema has none, and a damaged table gives what it can.
     let commands = read().unwrap_or_default();
     new.execute_batch("BEGIN IMMEDIATE")?;
-    for (n, id, command, seen_ms, synchronized, expires_ms, result) in commands {
-        new.prepare_cached("INSERT OR IGNORE INTO commands VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-            .execute(params![n, id, command, seen_ms, synchronized, expires_ms, result])?;
+    for (id, command, seen_ms, synchronized, expires_ms, result) in commands {
+        new.prepare_cached(
+            "INSERT INTO commands (id, command, seen_ms, synchronized, expires_ms, result)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (id) DO UPDATE SET result = coalesce(result, excluded.result)",
+        )?
+        .execute(params![id, command, seen_ms, synchronized, expires_ms, result])?;
     }
     new.execute_batch("COMMIT")
 }

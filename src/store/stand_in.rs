@@ -6,17 +6,21 @@
 //!  cache.db   ──of a newer version──► set aside ──► a new cache.db ◄── flats, as far as they can be read
 //!             ──cannot be written──────────────────► a copy in memory, with what its WAL holds
 //!             ──cannot be read─────────────────────► an empty one in memory
+//!             ──damaged────────────────────────────► a new cache.db ◄── flats whose hashes are right
 //! ```
 //! A file that is set aside is kept as it is: the version that wrote it can be given it back.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::{Connection, Row};
 
 use super::{
-    Now, OpenReport, StoreError, StoreOptions, Without,
+    Now, OpenReport, StoreError, Without,
     connect::{self, Location},
-    open::{Opened, open_cache, open_journal},
+    opening::{Opened, Opener},
     salvage,
     schema::{self, MigrateError},
     unsigned,
@@ -27,36 +31,56 @@ use crate::domain::{FlatRecord, document};
 /// Most bytes of a journal in memory: some 40,000 events.
 const MEMORY: u64 = 16 << 20;
 
-/// Returns a journal in place of the one that `error` keeps shut.
+/// Rows that are left out where a page cannot be read, and how often in a row before the rest is given up.
+const STRIDE: i64 = 4;
+const UNREADABLE: u32 = 64;
+
+/// What is done without a journal on the disk.
+pub(super) const IN_MEMORY: &str =
+    "events are kept in memory, and are written down when it can be written again";
+
+/// Returns a journal in memory in place of the one that `error` keeps shut.
 pub(super) fn journal(
-    file: &Path,
-    max_bytes: u64,
-    options: &StoreOptions,
+    opener: &Opener,
+    error: &StoreError,
+    report: &mut OpenReport,
+) -> Result<Opened, StoreError> {
+    let opened = journal_in_memory(opener)?;
+    remember(&opener.paths.journal, &opened.connection);
+    report.without.push(Without { cause: error.to_string(), instead: IN_MEMORY.to_owned() });
+    Ok(opened)
+}
+
+/// Returns an empty journal in memory, with an identity of its own.
+pub(super) fn journal_in_memory(opener: &Opener) -> Result<Opened, StoreError> {
+    let file = &opener.paths.journal;
+    let location = Location::memory();
+    let begin = || {
+        let connection = connect::journal_writer(&location, opener.max_bytes().min(MEMORY))?;
+        schema::migrate(&connection, file, schema::JOURNAL).map_err(MigrateError::of_new)?;
+        writer::found(&connection, (opener.options.now)().time)?;
+        Ok(connection)
+    };
+    let connection = begin().map_err(|source| StoreError::Open { file: file.clone(), source })?;
+    Ok(Opened { connection, location })
+}
+
+/// Sets a journal of a newer version aside, as `error` says, and begins a new one in its place.
+///
+/// # Errors
+/// `error`, where the file cannot be moved.
+pub(super) fn new_journal(
+    opener: &Opener,
     error: StoreError,
     report: &mut OpenReport,
 ) -> Result<Opened, StoreError> {
-    let cause = error.to_string();
-    if let StoreError::TooNew { .. } = error
-        && let Some(aside) = set_aside(file, &options.now)
-        && let Ok(opened) = open_journal(file, max_bytes, options, report)
-    {
-        remember(&aside, &opened.connection);
-        let new = format!("{cause}; it was moved to {}, and a new journal was begun", aside.display());
-        report.journal_new = Some(new);
-        return Ok(opened);
-    }
-    let location = Location::memory(file);
-    let begin = || {
-        let connection = connect::journal_writer(&location, max_bytes.min(MEMORY))?;
-        schema::migrate(&connection, file, schema::JOURNAL).map_err(MigrateError::of_new)?;
-        writer::found(&connection, (options.now)().time)?;
-        Ok(connection)
-    };
-    let connection = begin().map_err(|source| StoreError::Open { file: file.to_path_buf(), source })?;
-    remember(file, &connection);
-    let instead = "events are kept in memory, and end with this process".to_owned();
-    report.without.push(Without { cause, instead });
-    Ok(Opened { connection, location })
+    let file = &opener.paths.journal;
+    let Ok(aside) = set_aside(file, "newer", &opener.options.now) else { return Err(error) };
+    let opened = opener.journal_file(report)?;
+    remember(&aside, &opened.connection);
+    report.journal_new =
+        Some(format!("{error}; it was moved to {}, and a new journal was begun", aside.display()));
+    Ok(opened)
 }
 
 /// Copies what keeps its meaning without the events, as far as it can be read: the last trusted time, by which keys expire,
@@ -72,19 +96,19 @@ fn remember(old: &Path, new: &Connection) {
 
 /// Returns a cache in place of the one that `error` keeps shut.
 pub(super) fn cache(
-    file: &Path,
-    now: &Now,
+    opener: &Opener,
     error: StoreError,
     report: &mut OpenReport,
 ) -> Result<Opened, StoreError> {
+    let (file, now) = (&opener.paths.cache, &opener.options.now);
     let cause = error.to_string();
-    let opening = |source| StoreError::Open { file: file.to_path_buf(), source };
+    let opening = |source| StoreError::Open { file: file.clone(), source };
     let mut told = |instead: String| {
         report.without.push(Without { cause: cause.clone(), instead });
     };
     if let StoreError::TooNew { .. } = error
-        && let Some(aside) = set_aside(file, now)
-        && let Ok(opened) = open_cache(file, &mut OpenReport::default())
+        && let Ok(aside) = set_aside(file, "newer", now)
+        && let Ok(opened) = opener.cache_file(&mut OpenReport::default())
     {
         let flats =
             connect::bystander(&aside).and_then(|old| carry_over(&old, &opened.connection, None, now));
@@ -92,7 +116,7 @@ pub(super) fn cache(
         told(format!("it was moved to {}, and {flats} flats were carried over", aside.display()));
         return Ok(opened);
     }
-    let location = Location::memory(file);
+    let location = Location::memory();
     let empty = || {
         let connection = connect::cache_writer(&location)?;
         schema::migrate(&connection, file, schema::CACHE).map_err(MigrateError::of_new)?;
@@ -114,13 +138,23 @@ pub(super) fn cache(
     Ok(Opened { connection, location })
 }
 
-/// Moves a database out of the way; `None`: it cannot be moved.
-fn set_aside(file: &Path, now: &Now) -> Option<std::path::PathBuf> {
-    let aside = salvage::free_name(file, "newer", now);
-    salvage::move_aside(file, &aside).ok()?;
+/// Brings what can be read of a damaged cache into force in `new`, which is empty. The cloud is asked for all of it.
+pub(super) fn rescue(damaged: &Path, new: &Connection, now: &Now) {
+    let rescued = connect::bystander(damaged).and_then(|old| carry_over_sound(&old, new, now));
+    match rescued {
+        Ok(flats) => tracing::warn!(flats, "cache.db: what could be read of the damaged one is in force"),
+        Err(error) => tracing::warn!(%error, "cache.db: nothing could be read of the damaged one"),
+    }
+}
+
+/// Moves a database out of the way, for what it was: `newer`, `damaged`.
+pub(super) fn set_aside(file: &Path, what: &str, now: &Now) -> Result<PathBuf, StoreError> {
+    let aside = salvage::free_name(file, what, now);
+    let setting_aside = |source| StoreError::File { doing: "set aside", file: file.to_path_buf(), source };
+    salvage::move_aside(file, &aside).map_err(setting_aside)?;
     // The move is on the disk before anything is written in its place.
     let _ = file.parent().map(|directory| fs::File::open(directory)?.sync_all());
-    Some(aside)
+    Ok(aside)
 }
 
 fn revision(cache: &Connection) -> Option<u64> {
@@ -130,43 +164,85 @@ fn revision(cache: &Connection) -> Option<u64> {
 
 /// Brings the flats of `old` into force in `new`, which is empty. Returns how many.
 fn carry_over(old: &Connection, new: &Connection, revision: Option<u64>, now: &Now) -> rusqlite::Result<u64> {
-    let statement = old
-        .prepare(
-            "SELECT b.intercom, b.body, f.answer_resistance, f.quiescent_resistance
-             FROM bodies b JOIN flats f ON f.intercom = b.intercom AND f.id = b.id",
-        )
-        .or_else(|_| old.prepare("SELECT intercom, body, NULL, NULL FROM bodies"));
-    let mut statement = statement?;
-    let mut rows = statement.query([])?;
     let mut filling = Filling::begin(new)?;
-    let (mut all, mut read) = (true, 0_u64);
-    loop {
-        match rows.next() {
-            Ok(Some(row)) => {
-                read += 1;
-                match record(row) {
-                    Some(record) => filling.put(&FlatRow::new(record))?,
-                    None => all = false,
-                }
-            }
-            Ok(None) => break,
-            // What can be read is better than nothing, unless that is nothing.
-            Err(error) if read == 0 => return Err(error),
-            Err(_) => {
-                all = false;
-                break;
-            }
-        }
-    }
+    let all = each_flat(old, |flat| filling.put(&flat.row))?;
     filling.finish(revision.filter(|_| all), now().time)
 }
 
+/// Brings into force what can be read of a damaged cache, and is what was once written.
+fn carry_over_sound(old: &Connection, new: &Connection, now: &Now) -> rusqlite::Result<u64> {
+    let mut filling = Filling::begin(new)?;
+    each_flat(old, |flat| if flat.is_as_written { filling.put(&flat.row) } else { Ok(()) })?;
+    filling.finish(None, now().time)
+}
+
+/// A flat of a cache that is not this store's own.
+struct Carried {
+    row: FlatRow,
+    /// Its hash is the one that stands beside it. A newer version's may be of members that are unknown here.
+    is_as_written: bool,
+}
+
+/// Hands over the flats that can be read and understood, going around those that cannot; whether those were all.
+fn each_flat(
+    old: &Connection,
+    mut take: impl FnMut(Carried) -> rusqlite::Result<()>,
+) -> rusqlite::Result<bool> {
+    let mut statement = old
+        .prepare(
+            "SELECT b.rowid, b.intercom, b.body, f.answer_resistance, f.quiescent_resistance, f.hash
+             FROM bodies b JOIN flats f ON f.intercom = b.intercom AND f.id = b.id
+             WHERE b.rowid >= ?1 ORDER BY b.rowid",
+        )
+        .or_else(|_| {
+            old.prepare(
+                "SELECT rowid, intercom, body, NULL, NULL, NULL FROM bodies WHERE rowid >= ?1 ORDER BY rowid",
+            )
+        })?;
+    let (mut next, mut failures, mut all) = (0_i64, 0, true);
+    let mut nothing = None;
+    while failures < UNREADABLE {
+        let mut rows = statement.query([next])?;
+        let ended = loop {
+            match rows.next() {
+                Ok(Some(row)) => {
+                    (next, failures) = (row.get::<_, i64>(0)?.saturating_add(1), 0);
+                    nothing = None;
+                    match carried(row) {
+                        Some(flat) => take(flat)?,
+                        None => all = false,
+                    }
+                }
+                Ok(None) => break true,
+                Err(error) => {
+                    nothing = nothing.or_else(|| (next == 0).then_some(error));
+                    break false;
+                }
+            }
+        };
+        if ended {
+            break;
+        }
+        (all, failures) = (false, failures + 1);
+        next = next.saturating_add(STRIDE);
+    }
+    // What can be read is better than nothing, unless that is nothing.
+    nothing.map_or(Ok(all), Err)
+}
+
 /// Returns the flat of a row; `None`: this version does not understand it. It opens nothing, and the others do.
+fn carried(row: &Row<'_>) -> Option<Carried> {
+    let hash: Option<Vec<u8>> = row.get(5).ok()?;
+    let row = FlatRow::new(record(row)?);
+    let is_as_written = hash.is_none_or(|hash| row.is_hashed(&hash));
+    Some(Carried { row, is_as_written })
+}
+
 fn record(row: &Row<'_>) -> Option<FlatRecord> {
-    let (intercom, body): (i64, String) = (row.get(0).ok()?, row.get(1).ok()?);
+    let (intercom, body): (i64, String) = (row.get(1).ok()?, row.get(2).ok()?);
     let members = body.trim().strip_prefix('{')?.strip_suffix('}')?;
     let mut json = format!("{{\"intercom\":{intercom},{members}");
-    for (column, name) in [(2, "answer_resistance"), (3, "quiescent_resistance")] {
+    for (column, name) in [(3, "answer_resistance"), (4, "quiescent_resistance")] {
         if let Some(value) = row.get::<_, Option<i64>>(column).ok()? {
             json += &format!(",\"{name}\":{value}");
         }

@@ -47,6 +47,7 @@ pub async fn start_with(tls: Tls, limits: Limits) -> Site {
         max_journal_bytes: None,
         alone: false,
         now: Arc::new(move || stamps.stamp()),
+        clock_is_steady: Arc::new(|| true),
     })
     .unwrap();
     let tokens = Tokens::open(&dir.path().join("tokens.json")).unwrap();

@@ -48,6 +48,7 @@ pub fn options(dir: &Path) -> StoreOptions {
         max_journal_bytes: None,
         alone: false,
         now: Arc::new(move || clock.stamp()),
+        clock_is_steady: Arc::new(|| true),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The store on real SQLite files: what is committed stays, what is damaged is replaced, what is refused changes
 //! nothing.
 
+mod away;
 mod cache;
 mod commands;
 mod damage;
@@ -8,6 +9,8 @@ mod full;
 mod import;
 mod journal;
 mod lines;
+#[path = "../support/mount.rs"]
+mod mount;
 #[path = "../support/not_run.rs"]
 mod not_run;
 mod stand_in;
@@ -63,6 +66,7 @@ pub(crate) fn options_at(dir: &Path, clock: &TestClock) -> StoreOptions {
         max_journal_bytes: None,
         alone: false,
         now: Arc::new(move || clock.0.lock().unwrap().clone()),
+        clock_is_steady: Arc::new(|| true),
     }
 }
 

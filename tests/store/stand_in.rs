@@ -39,7 +39,8 @@ fn expiry() -> jiff::Timestamp {
 /// A journal without the event, which knows the time and the command all the same.
 fn assert_remembers(dir: &Path) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let (store, report) = Store::open_doors_first(options(dir)).unwrap();
+    let store = Store::start(options(dir)).unwrap();
+    let report = store.opened().unwrap();
     assert_eq!(report.without.len() + usize::from(report.journal_new.is_some()), 1, "{report:?}");
     assert_eq!(
         store.time_floor().map(|floor| floor.time.to_string()).as_deref(),

@@ -91,6 +91,7 @@ impl Uplink {
             max_journal_bytes: None,
             alone: false,
             now: Arc::new(move || stamps.stamp()),
+            clock_is_steady: Arc::new(|| true),
         })
         .unwrap();
         let (panels, panels_seen) = watch::channel(self.panels);

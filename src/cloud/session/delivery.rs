@@ -16,7 +16,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use super::{
     Ack, Backoff, Confirm, Effect, Event, Token, Trouble,
     reader::{ReadId, Reader},
-    replay::{ReplayId, ReplayRefused, Replays},
+    replay::{Ended, Kept, ReplayId, ReplayRefused, Replays},
 };
 use crate::domain::Mono;
 
@@ -73,6 +73,8 @@ pub(super) struct Delivery {
     live: Reader,
     again: Reader,
     replays: Replays,
+    /// Journals that are kept and not continued.
+    kept: Vec<Kept>,
     /// Requests made of the store.
     reads: u64,
     open: VecDeque<Open>,
@@ -115,6 +117,7 @@ impl Delivery {
             live: Reader::new(delivered + 1),
             again: Reader::idle(),
             replays: Replays::new(),
+            kept: Vec::new(),
             reads: 0,
             open: VecDeque::new(),
             first_token: 0,
@@ -156,31 +159,68 @@ impl Delivery {
         self.unacknowledged
     }
 
-    /// The journal grew, or is another one.
-    pub(super) fn journal_is(&mut self, journal: &Arc<str>, last: u64) {
+    /// The journal grew, or is another one, delivered up to `delivered`.
+    pub(super) fn journal_is(&mut self, journal: &Arc<str>, delivered: u64, last: u64) {
         if self.journal == *journal {
             self.last = self.last.max(last);
             return;
         }
+        let window = self.window;
         self.forget();
+        // What is in flight is the other journal's; its acknowledgements are nobody's.
+        self.window = window;
         (self.journal, self.last) = (Arc::clone(journal), last);
-        (self.cursor, self.told, self.floor) = (0, 0, 0);
-        self.live.rewind(1);
-        self.replays.end_all();
+        (self.cursor, self.told, self.floor) = (delivered, delivered, delivered);
+        self.live.rewind(delivered + 1);
+        self.replays.end_continued();
+    }
+
+    /// These journals are kept and not continued. What is not delivered of them is sent when nothing newer waits.
+    pub(super) fn kept_are(&mut self, kept: Vec<Kept>) {
+        self.kept = kept;
+        if self.window > 0 {
+            self.add_undelivered();
+        }
+    }
+
+    /// The cloud has everything of a kept journal up to `through`; whether that is news.
+    pub(super) fn kept_committed(&mut self, journal: &str, through: u64) -> Option<Effect> {
+        let kept = self.kept.iter_mut().find(|kept| *kept.journal == *journal)?;
+        let through = through.min(kept.last);
+        if self.confirm != Confirm::Cloud || through <= kept.delivered {
+            return None;
+        }
+        kept.delivered = through;
+        Some(Effect::Delivered { journal: Arc::clone(&kept.journal), through })
+    }
+
+    fn add_undelivered(&mut self) {
+        for kept in &self.kept {
+            self.replays.add_undelivered(kept);
+        }
+    }
+
+    /// Returns the last sequence that was published of the journal that is continued.
+    pub(super) fn published(&self) -> u64 {
+        self.live.next() - 1
     }
 
     /// The cloud wants these events of `journal` once more.
     pub(super) fn replay(&mut self, journal: &str, from: u64, to: u64) -> Result<ReplayId, ReplayRefused> {
-        if *journal != *self.journal {
-            return Err(ReplayRefused::UnknownJournal(self.journal.to_string()));
+        if *journal == *self.journal {
+            return self.replays.add(None, from, to);
         }
-        self.replays.add(from, to)
+        match self.kept.iter().find(|kept| *kept.journal == *journal) {
+            Some(kept) => self.replays.add(Some(Arc::clone(&kept.journal)), from, to.min(kept.last)),
+            None => Err(ReplayRefused::UnknownJournal(self.journal.to_string())),
+        }
     }
 
     /// A connection is up: everything undelivered is sent, `window` at a time.
     pub(super) fn begin(&mut self, window: usize) {
         self.forget();
         self.window = window.max(1);
+        self.add_undelivered();
     }
 
     /// The connection is gone, and with it everything in flight.
@@ -282,8 +322,16 @@ impl Delivery {
         if let Some(delivered) = self.poll_delivered() {
             return Some(delivered);
         }
-        if let Some((id, end)) = self.replays.poll_ended(self.last) {
-            return Some(Effect::Replayed { id, end });
+        match self.replays.poll_ended(self.last) {
+            Some(Ended::Asked(id, end)) => return Some(Effect::Replayed { id, end }),
+            // What the cloud has to confirm is sent again on the next connection.
+            Some(Ended::Kept(journal, through)) if self.confirm == Confirm::Broker => {
+                if let Some(kept) = self.kept.iter_mut().find(|kept| kept.journal == journal) {
+                    kept.delivered = through;
+                }
+                return Some(Effect::Delivered { journal, through });
+            }
+            Some(Ended::Kept(..)) | None => {}
         }
         if self.window == 0 || now < self.hold || self.refused_from.is_some() {
             return None;
@@ -301,8 +349,12 @@ impl Delivery {
         }
         let again = self.again.ask(self.live.next() - 1, &mut self.reads);
         let ask = again.or_else(|| self.live.ask(self.last, &mut self.reads));
-        let ask = ask.or_else(|| self.replays.ask(self.last, &mut self.reads));
-        ask.map(|(id, from, limit)| Effect::Read { id, from, limit })
+        if let Some((id, from, limit)) = ask {
+            return Some(Effect::Read { id, journal: Arc::clone(&self.journal), from, limit });
+        }
+        let (id, from, limit) = self.replays.ask(self.last, &mut self.reads)?;
+        let journal = Arc::clone(self.replays.journal().unwrap_or(&self.journal));
+        Some(Effect::Read { id, journal, from, limit })
     }
 
     /// Whether the cursor is to be kept.

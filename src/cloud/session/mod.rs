@@ -32,7 +32,7 @@ pub use backoff::Backoff;
 pub use delivery::Counts;
 use delivery::Delivery;
 pub use reader::ReadId;
-pub use replay::{ReplayEnd, ReplayId, ReplayRefused};
+pub use replay::{Kept, ReplayEnd, ReplayId, ReplayRefused};
 pub use words::{Ack, Confirm, Effect, Event, Token, Trouble};
 
 use super::message::{Committed, StatusSeen};
@@ -241,15 +241,24 @@ impl Session {
         if !is_ahead && self.ahead.is_none() && committed.journal == **self.delivery.journal() {
             self.delivery.committed(committed.through, now);
         }
+        self.effects.extend(self.delivery.kept_committed(&committed.journal, committed.through));
         self.settle(now);
     }
 
-    /// Where the journal stands; to be called before anything that came over the connection is looked at.
-    pub fn journal_is(&mut self, journal: &Arc<str>, last: u64) {
+    /// Where the journal stands; to be called before anything that came over the connection is looked at. `delivered`
+    /// counts where it is another one than before.
+    pub fn journal_is(&mut self, journal: &Arc<str>, delivered: u64, last: u64) {
         if journal != self.delivery.journal() {
             self.told = last;
+            // `status` names the journal that events go into.
+            self.repair = matches!(self.phase, Phase::Online { .. });
         }
-        self.delivery.journal_is(journal, last);
+        self.delivery.journal_is(journal, delivered, last);
+    }
+
+    /// Which journals are kept and not continued: what is not delivered of them is published after what is new.
+    pub fn kept_are(&mut self, kept: Vec<Kept>) {
+        self.delivery.kept_are(kept);
     }
 
     /// A new journal was begun; its position comes by [`Session::journal_is`].
@@ -319,9 +328,7 @@ impl Session {
             return Some(Effect::Ignored { journal: self.delivery.journal().clone(), through, count });
         }
         let effect = self.poll_online(now);
-        if let Some(Effect::Publish { event, .. }) = &effect {
-            self.told = self.told.max(event.sequence);
-        }
+        self.told = self.told.max(self.delivery.published());
         effect
     }
 

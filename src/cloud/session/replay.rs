@@ -1,10 +1,11 @@
-//! Ranges of the journal that the cloud wants once more (contract §4, `replay`).
+//! Ranges that the cloud wants once more (contract §4, `replay`), and what was not delivered of journals that are kept and
+//! not continued.
 //!
 //! Invariants: one batch is under way at a time, and the next one begins when the broker has taken all of it; what a
 //! refusal or a lost connection takes is sent again from that batch on. Live events go first: [`Replays::take`] is
 //! only asked where none waits.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     Event,
@@ -51,9 +52,32 @@ impl ReplayRefused {
     }
 }
 
+/// A journal that is kept and not continued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its identity.
+    pub journal: Arc<str>,
+    /// Everything up to this sequence is delivered.
+    pub delivered: u64,
+    /// Its last sequence.
+    pub last: u64,
+}
+
+/// What is over.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// What the cloud asked for.
+    Asked(ReplayId, ReplayEnd),
+    /// The broker has taken everything of a kept journal up to a sequence.
+    Kept(Arc<str>, u64),
+}
+
 #[derive(Debug)]
 struct Range {
-    id: ReplayId,
+    /// Who asked for it; `None`: it was never delivered.
+    id: Option<ReplayId>,
+    /// The journal, where it is not the one that is continued.
+    kept: Option<Arc<str>>,
     /// The next sequence to send, and the last one.
     from: u64,
     to: u64,
@@ -72,7 +96,14 @@ pub(super) struct Replays {
     handed_out: Option<u64>,
     count: u64,
     open: usize,
-    ended: VecDeque<(ReplayId, ReplayEnd)>,
+    ended: VecDeque<Ended>,
+}
+
+impl Range {
+    /// Returns its last sequence, where the journal that is continued ends at `last`.
+    fn end(&self, last: u64) -> u64 {
+        if self.kept.is_some() { self.to } else { self.to.min(last) }
+    }
 }
 
 impl Replays {
@@ -89,14 +120,34 @@ impl Replays {
         }
     }
 
-    pub(super) fn add(&mut self, from: u64, to: u64) -> Result<ReplayId, ReplayRefused> {
-        if self.ranges.len() >= RANGES {
+    /// Adds a range that the cloud asks for; `kept`: the journal, where it is not the one that is continued.
+    pub(super) fn add(
+        &mut self,
+        kept: Option<Arc<str>>,
+        from: u64,
+        to: u64,
+    ) -> Result<ReplayId, ReplayRefused> {
+        if self.ranges.iter().filter(|range| range.id.is_some()).count() >= RANGES {
             return Err(ReplayRefused::TooMany);
         }
         self.ids += 1;
         let id = ReplayId(self.ids);
-        self.ranges.push_back(Range { id, from, to, sent: 0 });
+        self.ranges.push_back(Range { id: Some(id), kept, from, to, sent: 0 });
         Ok(id)
+    }
+
+    /// Adds what is not delivered of a kept journal, unless that waits already.
+    pub(super) fn add_undelivered(&mut self, kept: &Kept) {
+        let is_it = |range: &Range| range.id.is_none() && range.kept.as_ref() == Some(&kept.journal);
+        if kept.delivered < kept.last && !self.ranges.iter().any(is_it) {
+            let (kept, from, to) = (Some(Arc::clone(&kept.journal)), kept.delivered + 1, kept.last);
+            self.ranges.push_back(Range { id: None, kept, from, to, sent: 0 });
+        }
+    }
+
+    /// Returns the kept journal that is read; `None`: the one that is continued.
+    pub(super) fn journal(&self) -> Option<&Arc<str>> {
+        self.ranges.front()?.kept.as_ref()
     }
 
     /// The next event to publish.
@@ -119,10 +170,15 @@ impl Replays {
         self.settle(last);
         if !self.begun {
             let range = self.ranges.front()?;
-            let wanted = (range.to.min(last) - range.from).saturating_add(1).min(BATCH);
+            let wanted = (range.end(last) - range.from).saturating_add(1).min(BATCH);
             self.reader.begin(range.from, usize::try_from(wanted).unwrap_or(usize::MAX));
             (self.begun, self.handed_out, self.count) = (true, None, 0);
         }
+        // Of the one that is continued more may be read than the range has, which `take` leaves out.
+        let last = match self.ranges.front() {
+            Some(range) if range.kept.is_some() => range.to,
+            _ => last,
+        };
         self.reader.ask(last, ids)
     }
 
@@ -146,14 +202,16 @@ impl Replays {
         (self.begun, self.handed_out, self.count, self.open) = (false, None, 0, 0);
     }
 
-    /// There is another journal.
-    pub(super) fn end_all(&mut self) {
+    /// Another journal is continued.
+    pub(super) fn end_continued(&mut self) {
         self.again();
-        self.ended.extend(self.ranges.drain(..).map(|range| (range.id, ReplayEnd::JournalEnded)));
+        let ended = self.ranges.iter().filter(|range| range.kept.is_none());
+        self.ended.extend(ended.filter_map(|range| Some(Ended::Asked(range.id?, ReplayEnd::JournalEnded))));
+        self.ranges.retain(|range| range.kept.is_some());
     }
 
     /// The next replay that is over.
-    pub(super) fn poll_ended(&mut self, last: u64) -> Option<(ReplayId, ReplayEnd)> {
+    pub(super) fn poll_ended(&mut self, last: u64) -> Option<Ended> {
         self.settle(last);
         self.ended.pop_front()
     }
@@ -170,11 +228,15 @@ impl Replays {
                 range.from = self.handed_out.map_or(range.to, |last| last).saturating_add(1);
                 self.begun = false;
             }
-            if range.from <= range.to.min(last) {
+            if range.from <= range.end(last) {
                 return;
             }
-            self.ended.push_back((range.id, ReplayEnd::Sent { events: range.sent }));
-            self.ranges.pop_front();
+            let Some(range) = self.ranges.pop_front() else { return };
+            self.ended.extend(match (range.id, range.kept) {
+                (Some(id), _) => Some(Ended::Asked(id, ReplayEnd::Sent { events: range.sent })),
+                (None, Some(journal)) => Some(Ended::Kept(journal, range.to)),
+                (None, None) => None,
+            });
         }
     }
 }

@@ -262,7 +262,7 @@ impl World {
                     // The journal holds its most: the oldest goes, delivered or not.
                     self.events.pop_first();
                 }
-                self.session.journal_is(&Arc::clone(&self.journal), self.last);
+                self.session.journal_is(&Arc::clone(&self.journal), 0, self.last);
             }
             Action::Replay => {
                 let from = self.random.random_range(1..=self.last.max(1));
@@ -327,7 +327,7 @@ impl World {
         self.events = (1..).zip(open).collect();
         self.last = self.events.len() as u64;
         self.delivered = 0;
-        self.session.journal_is(&Arc::clone(&self.journal), self.last);
+        self.session.journal_is(&Arc::clone(&self.journal), 0, self.last);
         self.session.renewed();
     }
 
@@ -388,7 +388,7 @@ impl World {
                 }
                 Effect::Announce => assert!(self.online),
                 Effect::Publish { token, event } => self.publish(token, &event),
-                Effect::Read { id, from, limit } => self.soon(20, Action::Read(id, from, limit)),
+                Effect::Read { id, from, limit, .. } => self.soon(20, Action::Read(id, from, limit)),
                 Effect::Delivered { journal, through } => self.keep_cursor(&journal, through),
                 Effect::Replayed { id, end } => self.replay_ended(id, &end),
                 Effect::BeginNewJournal { .. } => self.soon(100, Action::Renewed),

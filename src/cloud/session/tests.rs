@@ -25,7 +25,7 @@ impl Bench {
         let mut effects = Vec::new();
         while let Some(effect) = self.session.poll(self.now) {
             match effect {
-                Effect::Read { id, from, limit } => {
+                Effect::Read { id, from, limit, .. } => {
                     let event = |sequence| Event { sequence, payload: String::new() };
                     self.session.read(id, (from..=self.last).take(limit).map(event).collect());
                 }
@@ -118,7 +118,7 @@ fn an_old_copy_is_told_by_either_retained_message_and_publishes_nothing() {
         let mut bench = Bench::new(Confirm::Broker, 5);
         // Happened since the start: the cloud cannot know of it.
         bench.last = 9;
-        bench.session.journal_is(&"j".into(), 9);
+        bench.session.journal_is(&"j".into(), 0, 9);
         bench.connect("s", 10);
         if by_status {
             bench.session.status_seen(&status("before", "j", 6), RETAINED, bench.now);
@@ -128,7 +128,7 @@ fn an_old_copy_is_told_by_either_retained_message_and_publishes_nothing() {
         bench.wait(SECOND);
         assert!(matches!(bench.effects()[..], [Effect::BeginNewJournal { .. }]));
         let new: Arc<str> = "k".into();
-        bench.session.journal_is(&new, 9);
+        bench.session.journal_is(&new, 0, 9);
         bench.session.renewed();
         assert_eq!(bench.effects(), [Effect::Disconnect]);
         bench.session.disconnected(false, bench.now);
@@ -175,7 +175,7 @@ fn a_new_journal_is_begun_once_a_day() {
         bench.wait(SECOND);
         if bench.effects().iter().any(|effect| matches!(effect, Effect::BeginNewJournal { .. })) {
             begun += 1;
-            bench.session.journal_is(&"k".into(), 0);
+            bench.session.journal_is(&"k".into(), 0, 0);
             bench.session.renewed();
             bench.effects();
         }

@@ -78,10 +78,12 @@ pub enum Effect {
         /// The event.
         event: Event,
     },
-    /// Read events from the journal.
+    /// Read events from a journal.
     Read {
         /// To be told with the events.
         id: ReadId,
+        /// The journal.
+        journal: Arc<str>,
         /// The first sequence.
         from: u64,
         /// Most events.

@@ -23,7 +23,7 @@ use super::{
     health::Pace,
     message::{Committed, Presence, StatusSeen},
     retained::Board,
-    session::{Ack, Effect, Event, ReadId, ReplayId, Session, Token, Trouble},
+    session::{Ack, Effect, Event, Kept, ReadId, ReplayId, Session, Token, Trouble},
     signature::{self, Signatures},
     topic::{Root, Topic},
 };
@@ -53,9 +53,14 @@ pub async fn run(
     handles: Handles,
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
+    // `status` names the journal, and a request for a sync what is in force.
+    if !opened(&handles, &mut shutdown).await {
+        return Ok(());
+    }
     let interrupted = commands::interrupted(&handles.journal).await;
     let mut uplink = Uplink::new(settings, handles, Desk::new(interrupted))?;
     let mut position = uplink.position.clone();
+    let mut archives = uplink.archives.clone();
     let mut panels = uplink.handles.panels.clone();
     let mut lines = uplink.handles.lines.clone();
     let mut building = uplink.handles.building.clone();
@@ -81,6 +86,7 @@ pub async fn run(
             }
             Some(done) = uplink.jobs.next() => uplink.done(done),
             () = changed(&mut position) => {}
+            () = changed(&mut archives) => {}
             () = changed(&mut panels) => uplink.show_panels(),
             () = changed(&mut lines) => uplink.show_lines(),
             () = changed(&mut building) => uplink.show_panels(),
@@ -93,6 +99,21 @@ pub async fn run(
                 uplink.session.shut_down(clock::mono());
             }
             () = sleep(wait) => {}
+        }
+    }
+}
+
+/// Waits until the databases are open; whether they are before the daemon ends.
+async fn opened(handles: &Handles, shutdown: &mut watch::Receiver<bool>) -> bool {
+    let mut ticks = tokio::time::interval(TURN);
+    let mut both = std::pin::pin!(async {
+        handles.journal.opened().await.is_ok() && handles.cache.opened().await.is_ok()
+    });
+    loop {
+        tokio::select! {
+            are_open = &mut both => return are_open,
+            _ = shutdown.wait_for(|stop| *stop) => return false,
+            _ = ticks.tick() => handles.turned(),
         }
     }
 }
@@ -125,6 +146,7 @@ struct Uplink {
     settings: Settings,
     handles: Handles,
     position: watch::Receiver<Position>,
+    archives: watch::Receiver<Arc<[Position]>>,
     root: Root,
     session: Session,
     desk: Desk,
@@ -173,6 +195,8 @@ impl Uplink {
         let root = Root::new(&settings.topic_prefix, &settings.gateway);
         let remembered = std::fs::read_to_string(&settings.retained_file).unwrap_or_default();
         let position = handles.journal.position();
+        let mut archives = handles.journal.archives();
+        archives.mark_changed();
         let Position { journal, last, .. } = position.borrow().clone();
         let in_force = handles.cache.state().borrow().clone();
         let syncing = Syncing::new(in_force, settings.parts_file.clone(), random_seed())?;
@@ -191,6 +215,7 @@ impl Uplink {
             settings,
             handles,
             position,
+            archives,
             root,
             session,
             desk,
@@ -223,7 +248,7 @@ impl Uplink {
     /// Everything that is to be done now.
     fn turn(&mut self) {
         let now = clock::mono();
-        self.handles.beat.store(now.as_nanos(), std::sync::atomic::Ordering::Relaxed);
+        self.handles.turned();
         if now >= self.drop_at {
             self.closed(None);
         }
@@ -257,11 +282,17 @@ impl Uplink {
     }
 
     fn look_at_journal(&mut self) {
-        let (journal, last) = {
-            let position = self.position.borrow();
-            (Arc::clone(&position.journal), position.last)
-        };
-        self.session.journal_is(&journal, last);
+        let Position { journal, last, delivered, .. } = self.position.borrow().clone();
+        self.session.journal_is(&journal, delivered, last);
+        if self.archives.has_changed().unwrap_or(false) {
+            let kept = |position: &Position| Kept {
+                journal: Arc::clone(&position.journal),
+                delivered: position.delivered,
+                last: position.last,
+            };
+            let kept = self.archives.borrow_and_update().iter().map(kept).collect();
+            self.session.kept_are(kept);
+        }
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -298,9 +329,10 @@ impl Uplink {
                 };
                 self.publish(message, move |ack| Came::Event(token, ack));
             }
-            Effect::Read { id, from, limit } => {
-                let (reader, gateway) = (self.handles.journal.reader(), self.settings.gateway.clone());
+            Effect::Read { id, journal, from, limit } => {
+                let (journals, gateway) = (self.handles.journal.clone(), self.settings.gateway.clone());
                 let read = move || {
+                    let reader = journals.reader_of(&journal).map_err(|error| error.to_string())?;
                     let events = reader.read(from, limit).map_err(|error| error.to_string())?;
                     let event = |event: &StoredEvent| Event {
                         sequence: event.sequence,

@@ -1,6 +1,6 @@
 //! The cache as its one writer sees it: a change of any size is one transaction, open across messages.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -8,7 +8,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     domain::{FlatRecord, document},
-    store::{CacheError, CacheState, LineChanges, cache, health::Shared, lines, sql, unsigned},
+    store::{
+        CacheError, CacheState, LineChanges, OpenReport, StoreError, cache, connect, health::Shared, lines,
+        opening::Opener, readers::Readers, sql, unsigned,
+    },
 };
 
 /// Identity of a flat: intercom and record id.
@@ -66,6 +69,11 @@ impl FlatRow {
         Self { record, body, hash }
     }
 
+    /// Whether `hash` is that of its canonical JSON.
+    pub(in crate::store) fn is_hashed(&self, hash: &[u8]) -> bool {
+        self.hash == *hash
+    }
+
     /// Bytes of the document, a measure of what a batch weighs.
     pub(in crate::store) fn weight(&self) -> usize {
         self.body.len()
@@ -80,12 +88,22 @@ pub(in crate::store) struct CacheWriter {
 }
 
 impl CacheWriter {
-    pub(in crate::store) fn new(
-        connection: Connection,
+    /// Opens the cache, and lets it be read.
+    pub(in crate::store) fn open(
+        opener: &Opener,
+        readers: &Readers,
         queue: mpsc::Receiver<CacheMessage>,
         shared: Arc<Shared>,
-    ) -> Self {
-        Self { file: CacheFile::new(connection), queue, shared }
+    ) -> Result<(Self, OpenReport), StoreError> {
+        let mut report = OpenReport::default();
+        let opened = opener.cache(&mut report)?;
+        let reading = |source| StoreError::Open { file: opener.paths.cache.clone(), source };
+        let state = cache::state(&opened.connection).map_err(reading)?;
+        readers.open(&opened.location)?;
+        shared.cache_is_open(state, &report.without);
+        let dir = (!opened.location.is_memory()).then(|| opener.paths.dir.clone());
+        let file = CacheFile::new(opened.connection, dir);
+        Ok((Self { file, queue, shared }, report))
     }
 
     /// Works until told to stop; a change that is open then is given up. Closes the database.
@@ -110,6 +128,8 @@ impl CacheWriter {
 /// The writing side of `cache.db`.
 struct CacheFile {
     connection: Connection,
+    /// Where it is; `None`: in memory.
+    dir: Option<PathBuf>,
     change: Option<Change>,
     /// What came while a change was under way, which may yet be given up.
     lines: Vec<(LineChanges, oneshot::Sender<Result<(), CacheError>>)>,
@@ -123,8 +143,8 @@ struct Change {
 }
 
 impl CacheFile {
-    fn new(connection: Connection) -> Self {
-        Self { connection, change: None, lines: Vec::new() }
+    fn new(connection: Connection, dir: Option<PathBuf>) -> Self {
+        Self { connection, dir, change: None, lines: Vec::new() }
     }
 
     /// Carries a message out, and tells what is in force then before it tells the one who asked: who reads after an
@@ -227,6 +247,8 @@ impl CacheFile {
         }
         summary.write(connection, commit.revision, commit.applied_at)?;
         let state = cache::state(connection)?;
+        // After an emergency remount SQLite's writes seem to succeed, and end in the page cache.
+        self.dir.as_deref().map_or(Ok(()), connect::takes_writes)?;
         connection.execute_batch("COMMIT")?;
         Ok(Changed { state, written: change.written, removed: change.removed })
     }

@@ -16,7 +16,7 @@ use crate::{
     store::{
         AppendError, Position,
         connect::{CHECKPOINT_PAGES, is_full},
-        events, new_identity, sql, unsigned,
+        events, new_identity, salvage, sql, unsigned,
     },
 };
 
@@ -77,6 +77,7 @@ impl JournalFile {
         Ok(Self { connection, position, boots, max_events, max_pages, age_scan: None, commands, ages })
     }
 
+    /// Where the last successful commit left it.
     pub(super) fn position(&self) -> &Position {
         &self.position
     }
@@ -164,8 +165,27 @@ impl JournalFile {
         Ok(self.age_scan.is_some())
     }
 
-    /// Begins a new journal in the same file: a new identity, and the undelivered events from sequence 1 on.
-    pub(super) fn begin_new(&mut self, identity: &str, now: Timestamp) -> rusqlite::Result<()> {
+    /// Deletes what was written behind `last` and never told to anybody.
+    pub(super) fn forget_after(&mut self, last: u64) -> rusqlite::Result<()> {
+        self.transact(|transaction, draft, _| {
+            transaction.execute("DELETE FROM events WHERE seq > ?1", [sql(last)])?;
+            draft.position.last = last;
+            draft.position.delivered = draft.position.delivered.min(last);
+            Ok(())
+        })
+    }
+
+    /// Takes over the last trusted time and the ids of commands of the journal before it.
+    pub(super) fn take_over(&mut self, before: &Self, now: &Stamp) -> rusqlite::Result<()> {
+        salvage::copy_time_floor(&before.connection, &self.connection);
+        salvage::copy_commands(&before.connection, &self.connection)?;
+        self.commands = super::commands::count(&self.connection)?;
+        self.ages = super::commands::Ages::new(&self.connection, now.uptime_ms)?;
+        Ok(())
+    }
+
+    /// Begins a new journal in place: a new identity, and the undelivered events from sequence 1 on.
+    pub(super) fn rename(&mut self, identity: &str, now: Timestamp) -> rusqlite::Result<()> {
         self.age_scan = None;
         self.transact(|transaction, draft, _| {
             let shift = draft.position.delivered.max(draft.position.oldest.saturating_sub(1));
@@ -183,6 +203,11 @@ impl JournalFile {
             };
             Ok(())
         })
+    }
+
+    /// Makes sure that the disk takes what is written.
+    pub(super) fn probe(&mut self) -> rusqlite::Result<()> {
+        self.connection.execute("UPDATE journal SET created_ms = created_ms", []).map(|_| ())
     }
 
     pub(super) fn set_time_floor(&mut self, floor: &Stamp) -> rusqlite::Result<()> {

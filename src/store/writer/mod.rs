@@ -12,16 +12,18 @@
 //!   at once, and a burst shares its commits: what can be lost in a power cut is what happened within the spacing
 //!   and the commit under way.
 //! - `pending` never exceeds [`BATCH`]; while it is full the queue fills, and then events are counted as lost.
+//! - Where the disk takes no events for [`PATIENCE`], they go into a journal in memory (see [`place`]).
 //! - Neither waits for the other: a change of the cache, a checkpoint of it, a reader that holds one up delay no event.
 
 mod ballast;
 mod cache;
 mod commands;
 mod journal;
+mod place;
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, mpsc as std_mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -36,7 +38,12 @@ pub(super) use cache::{CacheMessage, CacheWriter, Changed, Commit, Filling, Flat
 use journal::{Cursor, JournalFile};
 pub(super) use journal::{Entry, found};
 
-use super::{AppendError, Begun, Now, StoreError, commands::NewCommand, connect, health::Shared};
+use place::Place;
+
+use super::{
+    AppendError, Begun, OpenReport, StoreError, StoreOptions, archives::Archives, commands::NewCommand,
+    connect, health::Shared, open::Opened, opening::Opener, readers::Readers,
+};
 use crate::domain::{ClockQuality, EventBody, Occurrence, Stamp, event::JournalPruned};
 
 /// Least time between two commits of events, unless a batch is full.
@@ -48,6 +55,12 @@ const BATCH: usize = 1024;
 /// Longest time that a moved cursor waits for an event to share its commit with. After a crash what was delivered
 /// within it is sent again.
 const CURSOR_DELAY: Duration = Duration::from_secs(5);
+
+/// How long the disk may refuse before events go into memory.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Least cap of the journal, events: below it, reports of what was lost would be what is lost.
+const MIN_EVENTS: u64 = 64;
 
 /// First and longest wait before a failed commit is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -63,30 +76,35 @@ const BALLAST_INTERVAL: Duration = Duration::from_secs(60);
 /// as many new events as the last: enough to come down from a full batch to a single event.
 const ROOM_TRIES: u32 = 24;
 
-/// Runs a writer on a thread of its own; it is made within the thread's runtime.
+/// Runs a writer on a thread of its own, which first opens its database and tells `reports` what it found.
 pub(super) fn spawn<W, F: Future<Output = ()>>(
     name: &str,
-    make: impl FnOnce() -> rusqlite::Result<W>,
+    reports: std_mpsc::SyncSender<Opened>,
+    open: impl FnOnce() -> Result<(W, OpenReport), StoreError> + Send + 'static,
     run: impl FnOnce(W) -> F + Send + 'static,
-) -> Result<JoinHandle<()>, SpawnError>
-where
-    W: Send + 'static,
-{
+) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let writer = {
-        let _entered = runtime.enter();
-        make()?
-    };
-    Ok(thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(run(writer)))?)
-}
-
-/// Why a writer does not run.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SpawnError {
-    #[error(transparent)]
-    Thread(#[from] io::Error),
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let opened = {
+            // Its deadlines are of this runtime.
+            let _entered = runtime.enter();
+            open()
+        };
+        // Nobody waits for the report where doors come first; health tells the same.
+        let writer = match opened {
+            Ok((writer, report)) => {
+                report.log();
+                let _ = reports.send(Ok(report));
+                writer
+            }
+            Err(error) => {
+                let _ = reports.send(Err(error));
+                return;
+            }
+        };
+        drop(reports);
+        runtime.block_on(run(writer));
+    })
 }
 
 /// A message to the writer of the journal.
@@ -95,6 +113,8 @@ pub(super) enum JournalMessage {
     Append(Entry),
     /// The cursor has moved: see [`Shared::delivered`].
     Delivered,
+    /// A kept journal is delivered up to this sequence.
+    KeptDelivered(Arc<str>, u64),
     /// A new journal is to be begun under this identity.
     BeginNew(String, oneshot::Sender<Result<(), StoreError>>),
     /// The wall clock was right at this stamp.
@@ -107,54 +127,78 @@ pub(super) enum JournalMessage {
 
 /// What the journal's writer needs.
 pub(super) struct JournalParts {
-    pub(super) journal: rusqlite::Connection,
+    pub(super) opener: Opener,
+    pub(super) archives: Archives,
+    pub(super) readers: Arc<Readers>,
     pub(super) queue: mpsc::Receiver<JournalMessage>,
     pub(super) shared: Arc<Shared>,
     pub(super) ballast: Ballast,
-    pub(super) now: Now,
-    pub(super) keep: Duration,
-    pub(super) max_events: u64,
-    pub(super) alone: bool,
-    /// The ballast had to be given up to open the journal at all.
-    pub(super) disk_full: bool,
+    pub(super) options: StoreOptions,
 }
 
 /// State of the journal's writer.
 pub(super) struct JournalWriter {
     journal: JournalFile,
+    place: Place,
+    opener: Opener,
+    archives: Archives,
+    readers: Arc<Readers>,
     queue: mpsc::Receiver<JournalMessage>,
     shared: Arc<Shared>,
     ballast: Ballast,
-    now: Now,
-    keep: Duration,
-    alone: bool,
+    options: StoreOptions,
     pending: Vec<Entry>,
     /// No commit of events before this.
     commit_at: Instant,
     backoff: Option<Duration>,
-    failing: Option<String>,
+    failing: Option<Failing>,
     cursor_due: Option<Instant>,
     age_due: Instant,
     ballast_due: Instant,
     disk_full: bool,
 }
 
+/// Commits do not succeed.
+struct Failing {
+    since: Instant,
+    cause: String,
+}
+
 impl JournalWriter {
-    pub(super) fn new(parts: JournalParts) -> rusqlite::Result<Self> {
+    /// Opens the journal, or what stands in for it, and lets it be read.
+    pub(super) fn open(mut parts: JournalParts) -> Result<(Self, OpenReport), StoreError> {
+        let had_ballast = parts.ballast.is_laid();
+        let mut report = OpenReport::default();
+        let opened = parts.opener.journal(&mut parts.ballast, &mut report)?;
+        // The ballast had to be given up to open the journal at all.
+        let disk_full = had_ballast && !parts.ballast.is_laid();
         let start = Instant::now();
-        let journal = JournalFile::new(parts.journal, parts.max_events, &(parts.now)())?;
-        if parts.disk_full {
-            journal.economise(true)?;
+        let place = if opened.location.is_memory() { Place::memory(None, start) } else { Place::Disk };
+        let opening = |source| StoreError::Open { file: parts.opener.paths.journal.clone(), source };
+        let now = (parts.options.now)();
+        let journal = JournalFile::new(opened.connection, parts.options.max_events.max(MIN_EVENTS), &now)
+            .map_err(opening)?;
+        if disk_full {
+            journal.economise(true).map_err(opening)?;
         }
-        Ok(Self {
+        parts.readers.open(&opened.location)?;
+        parts.shared.archives.send_replace(parts.archives.positions());
+        parts.shared.health.send_modify(|health| {
+            health.journal_opening = false;
+            health.journal_without = report.without.first().cloned();
+            health.journal_new.clone_from(&report.journal_new);
+        });
+        parts.shared.journal_is(journal.position());
+        let writer = Self {
             journal,
+            place,
+            opener: parts.opener,
+            archives: parts.archives,
+            readers: parts.readers,
             queue: parts.queue,
             shared: parts.shared,
-            disk_full: parts.disk_full,
             ballast: parts.ballast,
-            now: parts.now,
-            keep: parts.keep,
-            alone: parts.alone,
+            options: parts.options,
             pending: Vec::new(),
             commit_at: start,
             backoff: None,
@@ -162,7 +206,9 @@ impl JournalWriter {
             cursor_due: None,
             age_due: start,
             ballast_due: start,
-        })
+            disk_full,
+        };
+        Ok((writer, report))
     }
 
     /// Works until told to stop, then commits what is queued and closes the database.
@@ -199,7 +245,7 @@ impl JournalWriter {
     fn next_wake(&self) -> Instant {
         let commit = if self.pending.is_empty() { None } else { Some(self.commit_at) };
         let due = self.age_due.min(self.ballast_due);
-        [commit, self.cursor_due].into_iter().flatten().fold(due, Instant::min)
+        [commit, self.cursor_due, self.place.look_again()].into_iter().flatten().fold(due, Instant::min)
     }
 
     fn journal_message(&mut self, message: JournalMessage) {
@@ -208,16 +254,11 @@ impl JournalWriter {
             JournalMessage::Delivered => {
                 self.cursor_due.get_or_insert_with(|| Instant::now() + CURSOR_DELAY);
             }
+            JournalMessage::KeptDelivered(journal, through) => self.kept_is_delivered(&journal, through),
             JournalMessage::BeginNew(identity, reply) => {
                 self.keep_cursor();
-                // What is pending belongs to the new journal; what is committed moves with it.
-                let begun = self.journal.begin_new(&identity, (self.now)().time);
-                if begun.is_ok() {
-                    self.shared.reset_cursor(&self.journal.position().journal);
-                    self.publish();
-                }
-                let file = "journal.db".into();
-                let _ = reply.send(begun.map_err(|source| StoreError::Write { file, source }));
+                // What is pending belongs to the new journal; what is committed and not delivered moves with it.
+                let _ = reply.send(self.begin_new(&identity));
             }
             JournalMessage::TimeFloor(floor) => {
                 if let Err(error) = self.journal.set_time_floor(&floor) {
@@ -240,7 +281,8 @@ impl JournalWriter {
     fn commit(&mut self) {
         let lost = self.shared.take_unreported();
         let report = (lost > 0).then(|| self.loss_report(lost));
-        let result = self.commit_making_room(report.as_ref());
+        let result = self.takes_writes().and_then(|()| self.commit_making_room(report.as_ref()));
+        let result = result.and_then(|committed| self.takes_writes().map(|()| committed));
         self.commit_at = Instant::now() + COMMIT_SPACING;
         match result {
             Ok((first, count)) => {
@@ -263,10 +305,12 @@ impl JournalWriter {
                 self.backoff = Some(wait);
                 self.commit_at += wait;
                 let cause = error.to_string();
+                let present = Instant::now();
                 if self.failing.is_none() {
                     tracing::error!(%error, "journal.db: events cannot be written; tried again until they can");
                 }
-                self.failing = Some(cause.clone());
+                let since = self.failing.as_ref().map_or(present, |failing| failing.since);
+                self.failing = Some(Failing { since, cause: cause.clone() });
                 // Whoever waits for its commit must know now; the others' events are kept.
                 self.pending.retain_mut(|entry| match entry.reply.take() {
                     Some(reply) => {
@@ -275,18 +319,29 @@ impl JournalWriter {
                     }
                     None => true,
                 });
+                if present >= since + PATIENCE {
+                    self.go_to_memory(&cause);
+                }
             }
         }
         self.tell_health();
     }
 
+    /// Refuses where the disk has stopped taking what is written.
+    fn takes_writes(&self) -> rusqlite::Result<()> {
+        match self.place {
+            Place::Disk => connect::takes_writes(&self.opener.paths.dir),
+            Place::Memory { .. } => Ok(()),
+        }
+    }
+
     /// Sequence of the first committed event, and how many of the pending ones are committed.
     fn commit_making_room(&mut self, report: Option<&Occurrence>) -> rusqlite::Result<(u64, usize)> {
-        let now = (self.now)();
+        let now = (self.options.now)();
         let mut count = self.pending.len();
         let mut tries = 0;
         loop {
-            let cursor = self.cursor(!self.alone);
+            let cursor = self.cursor(!self.options.alone);
             let batch = self.pending.get(..count).unwrap_or(&self.pending);
             match self.journal.commit(batch, report, cursor, &now) {
                 Ok(first) => return Ok((first, count)),
@@ -307,10 +362,10 @@ impl JournalWriter {
         &mut self,
         mut write: impl FnMut(&mut JournalFile, &Stamp) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let now = (self.now)();
+        let now = (self.options.now)();
         let mut tries = 0;
         let written = loop {
-            match write(&mut self.journal, &now) {
+            match self.takes_writes().and_then(|()| write(&mut self.journal, &now)) {
                 Err(error) if connect::is_full(&error) && tries < ROOM_TRIES => {
                     tries += 1;
                     match self.make_room(&now) {
@@ -330,6 +385,11 @@ impl JournalWriter {
 
     /// On a full disk: first the ballast, then the oldest events; `false` where there is nothing left to give.
     fn make_room(&mut self, now: &Stamp) -> rusqlite::Result<bool> {
+        if self.place.is_memory() {
+            return self
+                .journal
+                .free_space("the disk cannot be written, and memory holds no more events", now);
+        }
         if self.ballast.disk_has_room() {
             return self.journal.free_space("journal.db has its largest size", now);
         }
@@ -352,23 +412,26 @@ impl JournalWriter {
             to: None,
             cause: format!("{lost} events came faster than they could be written"),
         };
-        Occurrence { stamp: (self.now)(), body: EventBody::JournalPruned(pruned) }
+        Occurrence { stamp: (self.options.now)(), body: EventBody::JournalPruned(pruned) }
     }
 
     /// Where the cursor should stand. A gateway alone has delivered whatever it has written, and writes that down
     /// only now and then.
     fn cursor(&self, keep: bool) -> Cursor {
-        Cursor { through: if self.alone { u64::MAX } else { self.shared.delivered() }, keep }
+        Cursor { through: if self.options.alone { u64::MAX } else { self.shared.delivered() }, keep }
     }
 
     fn tick(&mut self) {
         let present = Instant::now();
+        if self.place.look_again().is_some_and(|due| due <= present) {
+            self.go_to_disk();
+        }
         if self.cursor_due.is_some_and(|due| due <= present) {
             self.cursor_due = None;
             self.keep_cursor();
         }
         if self.age_due <= present {
-            if self.alone {
+            if self.options.alone {
                 self.keep_cursor();
             }
             let more = self.prune_by_age();
@@ -403,14 +466,20 @@ impl JournalWriter {
         }
     }
 
-    /// Deletes delivered events older than `keep`, never by a clock that nobody vouches for; whether there is more.
+    /// Deletes delivered events older than `keep`, and whole journals, by a clock that has been right for long; whether
+    /// there is more.
     fn prune_by_age(&mut self) -> bool {
-        let now = (self.now)();
-        let before = match now.time.checked_sub(jiff::SignedDuration::try_from(self.keep).unwrap_or_default())
+        let now = (self.options.now)();
+        if now.clock != ClockQuality::Synchronized
+            || self.options.keep.is_zero()
+            || !(self.options.clock_is_steady)()
         {
-            Ok(before) if now.clock == ClockQuality::Synchronized && !self.keep.is_zero() => before,
-            _ => return false,
-        };
+            return false;
+        }
+        let keep = jiff::SignedDuration::try_from(self.options.keep).unwrap_or(jiff::SignedDuration::MAX);
+        let Ok(before) = now.time.checked_sub(keep) else { return false };
+        self.archives.prune(self.options.keep);
+        self.shared.archives.send_replace(self.archives.positions());
         match self.journal.prune_by_age(before) {
             Ok(more) => {
                 self.publish();
@@ -433,7 +502,8 @@ impl JournalWriter {
     }
 
     fn tell_health(&self) {
-        self.shared.journal_is(self.failing.clone(), self.disk_full);
+        let failing = self.failing.as_ref().map(|failing| failing.cause.clone());
+        self.shared.file_is(failing, self.disk_full);
     }
 
     fn finish(&mut self) {
@@ -457,7 +527,9 @@ impl JournalWriter {
             }
         }
         self.keep_cursor();
-        if let Err(error) = self.journal.checkpoint() {
+        if self.place.is_memory() {
+            self.keep_memory();
+        } else if let Err(error) = self.journal.checkpoint() {
             tracing::warn!(%error, "journal.db: the WAL stays for the next start");
         }
     }
