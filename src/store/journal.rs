@@ -115,7 +115,8 @@ impl Journal {
     /// Notes that every event of `journal` up to `through` is delivered, be it one that is kept. Unknown journals, lower
     /// sequences than before and what lies beyond the last event are of no effect.
     pub fn set_delivered(&self, journal: &str, through: u64) {
-        if self.shared.archives.borrow().iter().any(|kept| *kept.journal == *journal) {
+        let is_kept = |position: &Position| *position.journal == *journal;
+        if *self.identity() != *journal && self.shared.archives.borrow().iter().any(is_kept) {
             // Without a place in the queue it is delivered once more.
             let _ = self.queue.try_send(JournalMessage::KeptDelivered(journal.into(), through));
             return;

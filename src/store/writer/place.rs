@@ -81,6 +81,7 @@ impl JournalWriter {
         let back = self.opener.journal_on_disk(&mut self.ballast, &mut report).and_then(|opened| {
             connect::takes_writes(&self.opener.paths.dir).map_err(|error| self.writing(error))?;
             self.keep_memory_as_file()?;
+            self.shared.archives.send_replace(self.archives.positions());
             self.go_to(opened)
         });
         match back {
@@ -91,7 +92,6 @@ impl JournalWriter {
                     health.journal_without = None;
                     health.journal_new = report.journal_new.or(health.journal_new.take());
                 });
-                self.shared.archives.send_replace(self.archives.positions());
                 self.tell_health();
             }
             Err(error) => {
