@@ -20,6 +20,7 @@ use intercom_gateway::{
     bus::Buses,
     clock::{Clock, Trust},
     domain::{Health, Name, SyncStatus, UplinkStatus},
+    doors::Doors,
     store::{Cache, Store, StoreOptions},
 };
 use tokio::{
@@ -78,6 +79,7 @@ fn main() {
             cache: store.cache(),
             journal: store.journal(),
             buses: Buses::default(),
+            doors: Doors::default(),
             health: watch::channel(Health::default()).1,
             uplink: watch::channel(UplinkStatus::default()).1,
             sync: watch::channel(SyncStatus::default()).1,

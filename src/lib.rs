@@ -13,6 +13,7 @@ pub mod clock;
 pub mod cloud;
 pub mod config;
 pub mod domain;
+pub mod doors;
 pub mod gateway;
 pub mod lines;
 pub mod panel;

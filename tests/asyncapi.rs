@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use asyncapi::Document;
 use intercom_gateway::{
     cloud::{
-        command::{ErrorCode, KINDS, Outcome, Request},
+        command::{KINDS, Outcome, Request},
         message::{Building, Bus, HealthShown, Info, Intercom, Place, Presence, Status, to_json},
         topic::Topic,
     },
     domain::{
-        ClockQuality, Device, DoorPosition, EventBody, Health, HealthCode, LineState, LineStatus, Name,
-        PanelState, PanelStatus, Stamp, StoredEvent, SyncCode, SyncError, Trouble, event::*, health,
+        ClockQuality, Device, DoorPosition, ErrorCode, EventBody, Health, HealthCode, LineState, LineStatus,
+        Name, PanelState, PanelStatus, Stamp, StoredEvent, SyncCode, SyncError, Trouble, event::*, health,
         line::Thresholds,
     },
 };
@@ -92,7 +92,7 @@ fn bodies() -> Vec<EventBody> {
             intercom,
             by: by(UnlockKind::Token, Some(UnlockId::Text("office".into()))),
             duration: 0.1,
-            cause: "panel_offline".into(),
+            cause: ErrorCode::PanelOffline,
         }),
         EventBody::DoorOpened(moved(Some(by(UnlockKind::Exit, None)))),
         EventBody::DoorClosed(moved(None)),

@@ -9,7 +9,7 @@ use intercom_gateway::{
         core::{Core, Output},
     },
     config::load_profile,
-    domain::{DoorPosition, EventBody, KeyCode, Mono, Name, OutputActive, PanelState, event::*},
+    domain::{DoorPosition, ErrorCode, EventBody, KeyCode, Mono, Name, OutputActive, PanelState, event::*},
     panel::{
         Driver, Failure,
         modbus::{self, Limits, Settings},
@@ -169,8 +169,8 @@ fn unlocked(by: UnlockedBy) -> Output {
     Output::Event(EventBody::DoorUnlocked(data))
 }
 
-fn unlock_failed(by: UnlockedBy, cause: &str) -> Output {
-    let data = DoorUnlockFailed { panel: name(), intercom: 1, by, duration: 3.0, cause: cause.into() };
+fn unlock_failed(by: UnlockedBy, cause: ErrorCode) -> Output {
+    let data = DoorUnlockFailed { panel: name(), intercom: 1, by, duration: 3.0, cause };
     Output::Event(EventBody::DoorUnlockFailed(data))
 }
 
@@ -230,7 +230,7 @@ fn a_remote_unlock_ends_in_one_event_and_one_answer() {
     assert_eq!(world.run(Duration::from_secs(1)), expected);
     world.device.refuses_unlocks = true;
     world.unlock(&name(), 8).unwrap();
-    let expected = [unlock_failed(by_command(), "refused"), ended(8, Err(Failure::Refused))];
+    let expected = [unlock_failed(by_command(), ErrorCode::Refused), ended(8, Err(Failure::Refused))];
     assert_eq!(world.run(Duration::from_secs(1)), expected);
     assert_eq!(world.unlock(&Name::new("other").unwrap(), 9), Err(UnlockRefused::UnknownPanel));
     assert_eq!(world.run(Duration::from_secs(5)), []);
@@ -246,7 +246,7 @@ fn a_panel_that_is_away_is_told_once_and_refuses_at_once() {
     assert_eq!(status.state, PanelState::Offline);
     assert_eq!(Some(offline.cause.clone()), status.trouble.map(|trouble| trouble.to_string()));
     world.unlock(&name(), 7).unwrap();
-    let expected = [unlock_failed(by_command(), "panel_offline"), ended(7, Err(Failure::Offline))];
+    let expected = [unlock_failed(by_command(), ErrorCode::PanelOffline), ended(7, Err(Failure::Offline))];
     assert_eq!(world.outputs(), expected);
 }
 
@@ -255,7 +255,7 @@ fn after_stop_an_unlock_is_refused_at_once_and_nothing_is_sent() {
     let mut world = World::online();
     world.core.stop(&moment(world.now, &world.directory));
     world.unlock(&name(), 7).unwrap();
-    let expected = [unlock_failed(by_command(), "interrupted"), ended(7, Err(Failure::Stopping))];
+    let expected = [unlock_failed(by_command(), ErrorCode::Interrupted), ended(7, Err(Failure::Stopping))];
     assert_eq!(world.outputs(), expected);
     assert_eq!(world.run(Duration::from_secs(1)), []);
     assert!(world.core.is_quiet());

@@ -9,13 +9,14 @@ use std::{
 /// A room and the rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
     ("access", &["domain"]),
-    ("api", &["bus", "clock", "domain", "store", "sys"]),
+    ("api", &["bus", "clock", "domain", "doors", "store", "sys"]),
     ("bus", &["access", "clock", "domain", "lines", "panel", "sys", "wire"]),
     ("cli", EVERYTHING),
     ("clock", &["domain", "sys"]),
     ("cloud", &["clock", "domain", "store", "sys"]),
     ("config", &["domain"]),
     ("domain", &[]),
+    ("doors", &["bus", "domain", "store"]),
     ("gateway", EVERYTHING),
     ("lines", &["domain"]),
     ("panel", &["domain", "wire"]),
@@ -27,8 +28,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// What the two rooms that wire the others up may use; themselves nobody may, but the command line the gateway.
 const EVERYTHING: &[&str] = &[
-    "access", "api", "bus", "clock", "cloud", "config", "domain", "gateway", "lines", "panel", "simulate",
-    "store", "sys", "wire",
+    "access", "api", "bus", "clock", "cloud", "config", "domain", "doors", "gateway", "lines", "panel",
+    "simulate", "store", "sys", "wire",
 ];
 
 /// Crates that belong to some rooms alone.
@@ -41,7 +42,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("libc", &["sys"]),
     ("rumqttc", &["cloud"]),
     ("rusqlite", &["store"]),
-    ("tokio", &["api", "bus", "cli", "cloud", "gateway", "store", "sys"]),
+    ("tokio", &["api", "bus", "cli", "cloud", "doors", "gateway", "store", "sys"]),
     ("tokio_rustls", &["api", "cloud", "config"]),
     ("tokio_serial", &["bus"]),
     ("toml", &["config"]),

@@ -9,7 +9,7 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::store::StoreError;
+use crate::{domain::ErrorCode, store::StoreError};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -103,16 +103,16 @@ impl Invalid {
     }
 
     /// `{"message":…,"code":…,"errors":{field:[…]}}`, with one of the contract's error codes.
-    pub(super) fn response_with_code(self, code: &str, message: &str) -> Response<Body> {
+    pub(super) fn response_with_code(self, code: ErrorCode, message: &str) -> Response<Body> {
         self.with_message(message, Some(code))
     }
 
-    fn with_message(self, message: &str, code: Option<&str>) -> Response<Body> {
+    fn with_message(self, message: &str, code: Option<ErrorCode>) -> Response<Body> {
         #[derive(Serialize)]
         struct Shape<'a> {
             message: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
-            code: Option<&'a str>,
+            code: Option<ErrorCode>,
             errors: Map<String, Value>,
         }
         let shape = Shape { message, code, errors: self.errors };

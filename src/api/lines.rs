@@ -1,6 +1,6 @@
 //! Lines: how each is, and measuring one now.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -13,15 +13,10 @@ use super::{
     body::Posted,
     error::{Invalid, ok},
     query::{FLAT, INTERCOM, Parameters, ids},
+    refusal::refused,
     routes::Api,
 };
-use crate::{
-    bus::MeasureError,
-    domain::{LineStatus, Name, document::MAX_INTEGER},
-};
-
-/// A bus withdraws a measurement after 2 s. Only one whose thread hangs does not say so.
-const BUS_HANGS: Duration = Duration::from_secs(3);
+use crate::domain::{LineStatus, Name, document::MAX_INTEGER};
 
 /// A line as in the contract's `lines/{intercom}/{flat number}`, with where it is connected.
 #[derive(Serialize)]
@@ -67,31 +62,8 @@ pub(super) async fn measure(State(api): State<Arc<Api>>, uri: Uri, _: Posted) ->
         Ok(asked) => asked,
         Err(invalid) => return Invalid::response(invalid),
     };
-    let measured = tokio::time::timeout(BUS_HANGS, api.handles.buses.measure(intercom, flat)).await;
-    let (code, message) = match measured {
-        Ok(Ok(status)) => return ok(&Row::from(status)),
-        Ok(Err(error)) => cause(intercom, flat, error),
-        Err(_) => ("unconfirmed", "The line was not measured: its bus does not answer.".to_owned()),
-    };
-    Invalid::field("flat", format!("{code}: {message}")).response_with_code(code, &message)
-}
-
-fn cause(intercom: u64, flat: u64, error: MeasureError) -> (&'static str, String) {
-    match error {
-        MeasureError::UnknownFlat(_) => (
-            "unknown_flat",
-            format!(
-                "No panel has a line of flat {flat} of intercom {intercom} (the path takes the number on the door; see `lines` of [[panel]] in the configuration)."
-            ),
-        ),
-        MeasureError::Busy => ("panel_offline", "The bus of the line takes no commands just now.".to_owned()),
-        MeasureError::Failed(failure) => {
-            let message = match failure.code() {
-                "panel_offline" => "The panel of the line does not answer.",
-                "unconfirmed" => "The panel of the line did not answer in time.",
-                _ => "The panel has no register for this line, or refused to read it.",
-            };
-            (failure.code(), message.to_owned())
-        }
+    match api.handles.doors.measure(intercom, flat).await {
+        Ok(status) => ok(&Row::from(status)),
+        Err(refusal) => refused(&refusal),
     }
 }

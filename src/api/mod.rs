@@ -29,6 +29,7 @@ mod metrics;
 mod open_door;
 mod places;
 mod query;
+mod refusal;
 mod room;
 mod routes;
 mod server;
@@ -50,6 +51,7 @@ use crate::{
     bus::Buses,
     clock::Clock,
     domain::{Health, Name, SyncStatus, UplinkStatus},
+    doors::Doors,
     store::{Cache, Journal},
 };
 
@@ -137,8 +139,10 @@ pub struct Handles {
     pub cache: Cache,
     /// The events.
     pub journal: Journal,
-    /// The buses.
+    /// The buses, to tell of.
     pub buses: Buses,
+    /// What may be asked of them.
+    pub doors: Doors,
     /// How the gateway is.
     pub health: watch::Receiver<Health>,
     /// How the connection to the cloud is.

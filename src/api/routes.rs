@@ -48,7 +48,6 @@ pub(super) struct Api {
     /// Turns of those who read lists.
     pub(super) walks: Arc<Semaphore>,
     pub(super) counters: Counters,
-    pub(super) unlocks: open_door::Buckets,
     pub(super) room: Arc<Room>,
 }
 
@@ -61,7 +60,6 @@ impl Api {
             handles,
             walks: Arc::new(Semaphore::new(lists::WALKS)),
             counters: Counters::default(),
-            unlocks: open_door::Buckets::default(),
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
-use super::{BusHandle, BusStatus, KnownLine, MeasureError, UnlockError, UnlockRefused, core::UnknownFlat};
-use crate::{
-    clock,
-    domain::{LineStatus, Mono, Name, PanelStatus, event::UnlockedBy},
+use super::{
+    BusHandle, BusStatus, KnownLine, MeasureError, PairError, PairRefused, UnlockError, UnlockRefused,
+    core::UnknownFlat,
 };
+use crate::domain::{LineStatus, Mono, Name, PanelStatus, event::UnlockedBy};
 
 /// The running buses; cheap to clone.
 #[derive(Clone, Default)]
@@ -50,36 +50,19 @@ impl Buses {
         bus.ok_or(UnknownFlat)?.measure(intercom, flat).await
     }
 
-    /// The panels of an intercom that have a lock.
-    pub fn locks(&self, intercom: u64) -> Vec<Name> {
-        let locks = self.buses.iter().flat_map(|bus| bus.locks.iter());
-        locks.filter(|(_, of)| *of == intercom).map(|(panel, _)| panel.clone()).collect()
+    /// Returns the panels of an intercom, or of all, that have a lock.
+    pub fn locks(&self, intercom: Option<u64>) -> Vec<Name> {
+        let locks = self.buses.iter().flat_map(|bus| &bus.locks);
+        let meant = locks.filter(|(_, of)| intercom.is_none_or(|intercom| *of == intercom));
+        meant.map(|(panel, _)| panel.clone()).collect()
     }
 
-    /// The panels that have a lock.
-    pub fn all_locks(&self) -> Vec<Name> {
-        self.buses.iter().flat_map(|bus| &bus.locks).map(|(panel, _)| panel.clone()).collect()
-    }
-
-    /// Unlocks and waits until the panel has taken it, at most 2 s. `tenths`: units of 100 ms, by default as the
-    /// lock is configured.
+    /// Unlocks and waits until the panel has taken it, at most 2 s from `caused` on. `tenths`: units of 100 ms, by
+    /// default as the lock is configured.
     ///
     /// # Errors
     /// [`UnlockError`]: nothing opened, or nobody knows whether it did.
     pub async fn unlock(
-        &self,
-        panel: &Name,
-        tenths: Option<NonZeroU16>,
-        by: UnlockedBy,
-    ) -> Result<(), UnlockError> {
-        self.unlock_caused(panel, tenths, by, clock::mono()).await
-    }
-
-    /// As [`Buses::unlock`], for what was asked for at `caused`: the two seconds are counted from then.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn unlock_caused(
         &self,
         panel: &Name,
         tenths: Option<NonZeroU16>,
@@ -90,10 +73,13 @@ impl Buses {
         bus.unlock(panel, tenths, by, caused).await
     }
 
-    /// Lets a swapped panel in by the default key for `time`. `None`: no such panel; `false`: it has no secure
-    /// channel.
-    pub async fn pair(&self, panel: &Name, time: Duration) -> Option<bool> {
-        self.bus_of(panel)?.pair(panel, time).await
+    /// Lets a swapped panel in by the default key for `time`.
+    ///
+    /// # Errors
+    /// [`PairError`]: nobody is let in.
+    pub async fn pair(&self, panel: &Name, time: Duration) -> Result<(), PairError> {
+        let bus = self.bus_of(panel).ok_or(PairError::Refused(PairRefused::UnknownPanel))?;
+        bus.pair(panel, time).await
     }
 
     /// Tells the panel's bus that a version of its record, or a later one, is on the disk, synced.

@@ -43,6 +43,17 @@ pub enum UnlockRefused {
     NoLock,
 }
 
+/// Why no panel was let in by the default key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PairRefused {
+    /// No panel of that name on this bus.
+    #[error("there is no such panel on this bus")]
+    UnknownPanel,
+    /// The panel has no secure channel in the configuration, or none in its protocol.
+    #[error("the panel has no secure channel")]
+    NoSecureChannel,
+}
+
 /// No panel of this bus has a line of that flat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no panel on this bus has a line of that flat")]
@@ -215,13 +226,16 @@ impl Core {
         self.settle(moment);
     }
 
-    /// Lets a swapped panel in by the default key. `None`: no such panel here; `false`: it has no secure channel.
-    pub fn arm_pairing(&mut self, moment: &Moment<'_>, panel: &Name, until: Mono) -> Option<bool> {
-        let number = self.number_of(panel)?;
-        let osdp = self.schedule.driver(number)?.osdp();
-        let armed = osdp.is_some_and(|panel| panel.arm_pairing(moment.mono, until));
+    /// Lets a swapped panel in by the default key.
+    ///
+    /// # Errors
+    /// [`PairRefused`]: there is no such panel here, or it has no secure channel.
+    pub fn arm_pairing(&mut self, moment: &Moment<'_>, panel: &Name, until: Mono) -> Result<(), PairRefused> {
+        let number = self.number_of(panel).ok_or(PairRefused::UnknownPanel)?;
+        let driver = self.schedule.driver(number).ok_or(PairRefused::UnknownPanel)?;
+        let armed = driver.osdp().is_some_and(|panel| panel.arm_pairing(moment.mono, until));
         self.settle(moment);
-        Some(armed)
+        if armed { Ok(()) } else { Err(PairRefused::NoSecureChannel) }
     }
 
     /// Takes note that the port was closed and opened again, perhaps with another adapter.

@@ -213,7 +213,7 @@ impl Doorway {
                 if failure != Failure::Unconfirmed {
                     self.door.not_unlocked(token);
                 }
-                let cause = failure.code().to_owned();
+                let cause = failure.code();
                 EventBody::DoorUnlockFailed(DoorUnlockFailed { panel, intercom, by, duration, cause })
             }
         };

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     commutators::KnownLine,
-    core::{UnknownFlat, UnlockRefused},
+    core::{PairRefused, UnknownFlat, UnlockRefused},
     doorway::DoorwaySettings,
     port::PortSettings,
     schedule::{Exchanges, LineStats},
@@ -153,6 +153,17 @@ pub enum MeasureError {
     Busy,
 }
 
+/// Why no panel was let in by the default key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PairError {
+    /// There is no such panel, or it has no secure channel.
+    #[error(transparent)]
+    Refused(#[from] PairRefused),
+    /// The bus is ending.
+    #[error("the bus takes no commands just now")]
+    Busy,
+}
+
 pub(super) enum Command {
     Unlock {
         panel: Name,
@@ -170,7 +181,7 @@ pub(super) enum Command {
     Pair {
         panel: Name,
         until: Mono,
-        done: oneshot::Sender<Option<bool>>,
+        done: oneshot::Sender<Result<(), PairError>>,
     },
     /// A panel's record is on the disk, synced.
     Stored {
@@ -233,13 +244,15 @@ impl BusHandle {
         result.await.map_err(|_| MeasureError::Busy)?
     }
 
-    /// Lets a swapped panel in by the default key for a time. `None`: no such panel on this bus; `false`: it has
-    /// no secure channel.
-    pub async fn pair(&self, panel: &Name, time: Duration) -> Option<bool> {
+    /// Lets a swapped panel in by the default key for a time.
+    ///
+    /// # Errors
+    /// [`PairError`]: nobody is let in.
+    pub async fn pair(&self, panel: &Name, time: Duration) -> Result<(), PairError> {
         let (done, result) = oneshot::channel();
-        let until = clock::mono() + time;
-        self.commands.send(Command::Pair { panel: panel.clone(), until, done }).await.ok()?;
-        result.await.ok()?
+        let pair = Command::Pair { panel: panel.clone(), until: clock::mono() + time, done };
+        self.commands.send(pair).await.map_err(|_| PairError::Busy)?;
+        result.await.map_err(|_| PairError::Busy)?
     }
 
     /// Tells the bus that a version of a panel's record, or a later one, is on the disk, synced.

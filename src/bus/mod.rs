@@ -30,14 +30,15 @@ mod timing;
 pub use self::{
     buses::Buses,
     commutators::KnownLine,
-    core::{MEASURE_EXPIRES, UNLOCK_EXPIRES, UnlockRefused},
+    core::{MEASURE_EXPIRES, PairRefused, UNLOCK_EXPIRES, UnlockRefused},
     door::DoorSettings,
     doorway::{DoorwaySettings, LockSettings},
     handle::{
         BusHandle, BusSettings, BusStatus, InForce, KeptLines, MeasureError, ModbusSettings, NewestRecord,
-        PanelSettings, Protocol, Shared, UnlockError,
+        PairError, PanelSettings, Protocol, Shared, UnlockError,
     },
     port::{Parity, PortAddress, PortSettings, in_the_way},
     schedule::{Exchanges, LineStats, Timing},
     task::spawn,
 };
+pub use crate::panel::Failure;

@@ -94,7 +94,8 @@ impl Shell {
                 }
             }
             Some(Command::Pair { panel, until, done }) => {
-                let _ = done.send(self.at_moment(|moment| core.arm_pairing(moment, &panel, until)));
+                let armed = self.at_moment(|moment| core.arm_pairing(moment, &panel, until));
+                let _ = done.send(armed.map_err(Into::into));
             }
             Some(Command::Stored { panel, version }) => {
                 self.at_moment(|moment| core.record_stored(moment, panel, version));

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyCode, LineState, Name, Stamp, SyncError};
+use super::{ErrorCode, KeyCode, LineState, Name, Stamp, SyncError};
 
 /// The type of an event and its own data; `serde` writes the data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -228,8 +228,8 @@ pub struct DoorUnlockFailed {
     pub by: UnlockedBy,
     /// Seconds that the output would have stayed active.
     pub duration: f64,
-    /// One of the contract's error codes: `unconfirmed`, `panel_offline`, `insecure`, `refused`, `interrupted`.
-    pub cause: String,
+    /// `unconfirmed`, `panel_offline`, `insecure`, `refused` or `interrupted`.
+    pub cause: ErrorCode,
 }
 
 /// Data of the door contact's events.

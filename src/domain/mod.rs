@@ -8,6 +8,7 @@ pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 pub mod bucket;
 pub mod document;
+pub mod error_code;
 pub mod event;
 pub mod health;
 pub mod key;
@@ -19,9 +20,11 @@ pub mod stored;
 pub mod sync;
 pub mod time;
 pub mod trouble;
+pub mod unlock;
 
 pub use bucket::Bucket;
 pub use document::{FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord};
+pub use error_code::ErrorCode;
 pub use event::{EventBody, Occurrence};
 pub use health::{Health, HealthCode, Reason, UplinkStatus};
 pub use key::KeyCode;
@@ -33,3 +36,4 @@ pub use stored::StoredEvent;
 pub use sync::{Silence, SyncCode, SyncError, SyncStatus};
 pub use time::{ClockQuality, Mono, Stamp};
 pub use trouble::{KeyFault, Trouble};
+pub use unlock::unlock_tenths;

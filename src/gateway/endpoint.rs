@@ -138,6 +138,7 @@ mod tests {
         bus::Buses,
         clock::{Clock, Trust},
         domain::{Health, Name, SyncStatus, UplinkStatus},
+        doors::Doors,
         store::{Store, StoreOptions},
     };
 
@@ -162,6 +163,7 @@ mod tests {
             cache: store.cache(),
             journal: store.journal(),
             buses: Buses::default(),
+            doors: Doors::default(),
             health: watch::channel(Health::default()).1,
             uplink: watch::channel(UplinkStatus::default()).1,
             sync: watch::channel(SyncStatus::default()).1,

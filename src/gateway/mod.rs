@@ -59,6 +59,7 @@ use crate::{
         EventBody, Health, Occurrence, SyncStatus, UplinkStatus,
         event::{GatewayStarted, GatewayStopping},
     },
+    doors::{Doors, Flats},
     store::{Store, StoreOptions},
 };
 
@@ -173,10 +174,12 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     ));
     let (trouble_sender, trouble) = watch::channel(None);
     let (control_sender, control_trouble) = watch::channel(None);
+    let doors = Doors::new(buses.clone());
     let handles = Handles {
         cache: store.cache(),
         journal: journal.clone(),
         buses: buses.clone(),
+        doors: doors.clone(),
         health: health.clone(),
         uplink: uplink.clone(),
         sync: sync.clone(),
@@ -226,15 +229,16 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
             },
         )),
     );
+    let intercoms: Vec<u64> = config.intercoms.iter().map(|intercom| intercom.id).collect();
+    let flats = Flats::new(store.cache(), &intercoms, Arc::new(move || keys.refresh()));
     let control = control::Control {
         gateway: config.gateway.id.clone(),
         state_dir: config.gateway.state_dir.clone(),
-        intercoms: config.intercoms.iter().map(|intercom| intercom.id).collect(),
         journal: journal.clone(),
         cache: store.cache(),
-        keys: keys.clone(),
+        flats: flats.clone(),
         clock: clock.clone(),
-        buses: buses.clone(),
+        doors: doors.clone(),
         tokens,
         stop: ended,
     };
@@ -245,12 +249,12 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         store: &store,
         buses: &buses,
         clock: &clock,
-        keys,
+        flats,
         health,
         uplink: uplink_sender,
         sync: sync_sender,
         beat: uplink_beat.cell(),
-        perform: Commands { buses: buses.clone(), doctor, log }.performer(),
+        perform: Commands { doors, doctor, log }.performer(),
     };
     let (uplink, view) = uplink::start(&config, parts, uplink_ends).unzip();
     let mut units = vec![Unit::task("the endpoint", &endpoint)];

@@ -44,7 +44,7 @@ pub fn append(journal: &Journal, occurrence: Occurrence) {
     let kind = occurrence.body.kind();
     let subject = occurrence.body.subject().cloned();
     let subject = subject.as_ref().map(Name::as_str);
-    let data = is_notable(kind).then(|| occurrence.body.to_parts().1);
+    let data = is_notable(&occurrence.body).then(|| occurrence.body.to_parts().1);
     match (journal.append(occurrence), data) {
         (Ok(()), Some(data)) => tracing::info!(subject, "{kind} {data}"),
         (Ok(()), None) => tracing::debug!(subject, "{kind}"),
@@ -54,6 +54,32 @@ pub fn append(journal: &Journal, occurrence: Occurrence) {
 
 /// What an installer looks for in the log. Everything else is in the journal alone: swipes and digits are personal
 /// data.
-fn is_notable(kind: &str) -> bool {
-    ["intercom.panel.", "intercom.line.wiring", "gateway."].iter().any(|notable| kind.starts_with(notable))
+fn is_notable(body: &EventBody) -> bool {
+    match body {
+        EventBody::LineWiring(_)
+        | EventBody::PanelOnline(_)
+        | EventBody::PanelOffline(_)
+        | EventBody::PanelTamper(_)
+        | EventBody::PanelPower(_)
+        | EventBody::PanelSecured(_)
+        | EventBody::PanelReplaced(_)
+        | EventBody::PanelSuspect(_)
+        | EventBody::GatewayStarted(_)
+        | EventBody::GatewayStopping(_)
+        | EventBody::ClockStepped(_)
+        | EventBody::SyncApplied(_)
+        | EventBody::SyncRejected(_)
+        | EventBody::CommittedIgnored(_)
+        | EventBody::JournalPruned(_) => true,
+        EventBody::KeySwiped(_)
+        | EventBody::KeypadEntered(_)
+        | EventBody::DoorUnlocked(_)
+        | EventBody::DoorUnlockFailed(_)
+        | EventBody::DoorOpened(_)
+        | EventBody::DoorClosed(_)
+        | EventBody::DoorForced(_)
+        | EventBody::DoorHeld(_)
+        | EventBody::LineChanged(_)
+        | EventBody::InputChanged(_) => false,
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{VERSION, directory::Keys, following::follow, units::Unit};
+use super::{VERSION, following::follow, units::Unit};
 use crate::{
     bus::Buses,
     clock::Clock,
@@ -19,6 +19,7 @@ use crate::{
     },
     config::{self, Config, Mqtt},
     domain::{Health, LineStatus, Name, SyncStatus, UplinkStatus},
+    doors::Flats,
     store::Store,
 };
 
@@ -33,7 +34,7 @@ pub struct Parts<'a> {
     pub store: &'a Store,
     pub buses: &'a Buses,
     pub clock: &'a Arc<Clock>,
-    pub keys: Keys,
+    pub flats: Flats,
     pub health: watch::Receiver<Health>,
     pub uplink: watch::Sender<UplinkStatus>,
     pub sync: watch::Sender<SyncStatus>,
@@ -54,7 +55,7 @@ pub fn start(
     let handles = Handles {
         journal: parts.store.journal(),
         cache: parts.store.cache(),
-        in_force: Arc::new(move || parts.keys.refresh().map_err(|error| error.to_string())),
+        in_force: Arc::new(move || parts.flats.bring_into_force().map_err(|refusal| refusal.to_string())),
         panels,
         lines,
         // The configuration does not change while the daemon runs; the receiver keeps the value.

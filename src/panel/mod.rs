@@ -21,7 +21,7 @@ pub use turn::{Turn, TurnKind};
 
 use crate::{
     domain::{
-        Mono, OutputActive, PanelState, Trouble,
+        ErrorCode, Mono, OutputActive, PanelState, Trouble,
         event::{InputState, SuspectCause},
     },
     wire::Sensitive,
@@ -100,13 +100,13 @@ pub enum Failure {
 
 impl Failure {
     /// The contract's error code.
-    pub fn code(self) -> &'static str {
+    pub fn code(self) -> ErrorCode {
         match self {
-            Self::Offline => "panel_offline",
-            Self::Insecure => "insecure",
-            Self::Unconfirmed => "unconfirmed",
-            Self::Refused => "refused",
-            Self::Stopping => "interrupted",
+            Self::Offline => ErrorCode::PanelOffline,
+            Self::Insecure => ErrorCode::Insecure,
+            Self::Unconfirmed => ErrorCode::Unconfirmed,
+            Self::Refused => ErrorCode::Refused,
+            Self::Stopping => ErrorCode::Interrupted,
         }
     }
 }

@@ -7,6 +7,7 @@ use intercom_gateway::{
     bus::Buses,
     clock::{Clock, Trust},
     domain::{EventBody, Health, Name, Occurrence, SyncStatus, UplinkStatus, event::GatewayStopping},
+    doors::Doors,
     store::{Store, StoreOptions},
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -70,6 +71,7 @@ pub async fn start_with(tls: Tls, limits: Limits) -> Site {
         cache: store.cache(),
         journal: store.journal(),
         buses: Buses::default(),
+        doors: Doors::default(),
         health: health_of,
         uplink: uplink_of,
         sync: sync_of,

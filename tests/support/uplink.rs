@@ -11,11 +11,12 @@ use intercom_gateway::{
     clock::{Clock, Trust},
     cloud::{
         self, Confirm, Handles, SecretReader, Secrets, Settings,
-        command::{ErrorCode, Outcome, Performer},
+        command::{Outcome, Performer},
         message::{Building, Intercom},
     },
     domain::{
-        EventBody, Health, LineStatus, Name, Occurrence, PanelState, PanelStatus, SyncStatus, UplinkStatus,
+        ErrorCode, EventBody, Health, LineStatus, Name, Occurrence, PanelState, PanelStatus, SyncStatus,
+        UplinkStatus,
         event::{KeypadEntered, PanelAt},
     },
     store::{Cache, Journal, Store, StoreOptions},

@@ -258,7 +258,7 @@ impl World {
         self.checks.pairing_armed(panel, self.now + time);
         let moment = moment(self.now, &self.directory);
         let armed = self.core.arm_pairing(&moment, &self.peers[panel].door.name(), self.now + time);
-        assert_eq!(armed, Some(true));
+        assert_eq!(armed, Ok(()));
     }
 
     /// Another device is put in the place of this one.

@@ -7,7 +7,7 @@ use crate::{
     access::{Directory, DirectoryBuilder, DirectoryEntry, Now},
     bus::effects::Back,
     domain::{
-        DoorPosition, KeyCode,
+        DoorPosition, ErrorCode, KeyCode,
         event::{FlatRef, InputState, Reason},
     },
     wire::osdp::Sensitive,
@@ -185,9 +185,8 @@ fn unlocked(by: UnlockedBy) -> Effect {
     event(EventBody::DoorUnlocked(DoorUnlocked { panel, intercom, by, duration: 3.0 }))
 }
 
-fn unlock_failed(by: UnlockedBy, cause: &str) -> Effect {
+fn unlock_failed(by: UnlockedBy, cause: ErrorCode) -> Effect {
     let PanelAt { panel, intercom } = at();
-    let cause = cause.to_owned();
     event(EventBody::DoorUnlockFailed(DoorUnlockFailed { panel, intercom, by, duration: 3.0, cause }))
 }
 
@@ -242,10 +241,10 @@ fn green_is_shown_once_the_panel_has_taken_the_unlock() {
     assert_eq!(rig.swipe(KNOWN, false), [unlock(), swiped(KNOWN, Reason::KeyKnown)]);
     assert_eq!(rig.end(Ok(())), [light(true), unlocked(by_key())]);
     for (failure, code) in [
-        (Failure::Refused, "refused"),
-        (Failure::Unconfirmed, "unconfirmed"),
-        (Failure::Offline, "panel_offline"),
-        (Failure::Stopping, "interrupted"),
+        (Failure::Refused, ErrorCode::Refused),
+        (Failure::Unconfirmed, ErrorCode::Unconfirmed),
+        (Failure::Offline, ErrorCode::PanelOffline),
+        (Failure::Stopping, ErrorCode::Interrupted),
     ] {
         rig.swipe(KNOWN, false);
         assert_eq!(rig.end(Err(failure)), [light(false), unlock_failed(by_key(), code)]);

@@ -22,12 +22,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Command, ErrorCode, Order, Outcome, Request,
+    Command, Order, Outcome, Request,
     outbox::{Outbox, Token},
 };
 use crate::{
     cloud::{session::Ack, signature::Refused},
-    domain::{Bucket, Mono},
+    domain::{Bucket, ErrorCode, Mono},
 };
 
 /// Commands that are judged, performed or kept at once.

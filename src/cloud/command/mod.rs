@@ -23,7 +23,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use desk::{Believed, Counts, Desk, Effect, Incoming, Registered};
 pub use outbox::Token;
-pub use outcome::{ErrorCode, Failure, Outcome};
+pub use outcome::{Failure, Outcome};
 pub use request::{Command, KINDS, Rejected, Request, Unlock};
 
 use crate::domain::Mono;

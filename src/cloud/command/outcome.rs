@@ -4,70 +4,10 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::cloud::{message::to_json, signature::Refused};
-
-/// Error codes of `results` (contract §4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorCode {
-    /// It is not understood.
-    Invalid,
-    /// It had to be signed.
-    Unsigned,
-    /// It is signed for another gateway, or for none.
-    WrongGateway,
-    /// It was published with RETAIN.
-    Retained,
-    /// It was meant for an earlier connection.
-    StaleSession,
-    /// There is no such command.
-    UnknownCommand,
-    /// There is no such panel, or none with a lock.
-    UnknownPanel,
-    /// It is another journal that is in force.
-    UnknownJournal,
-    /// The intercom has several locks.
-    AmbiguousPanel,
-    /// The panel does not answer.
-    PanelOffline,
-    /// The panel is not connected as securely as the configuration demands.
-    Insecure,
-    /// There is no such flat, or none with a line.
-    UnknownFlat,
-    /// There are too many commands.
-    RateLimited,
-    /// Nobody knows whether it was done.
-    Unconfirmed,
-    /// The gateway ended before it was done.
-    Interrupted,
-    /// The panel said no.
-    Refused,
-    /// The disk does not take it.
-    Storage,
-}
-
-impl ErrorCode {
-    /// All of them.
-    pub const ALL: [Self; 17] = [
-        Self::Invalid,
-        Self::Unsigned,
-        Self::WrongGateway,
-        Self::Retained,
-        Self::StaleSession,
-        Self::UnknownCommand,
-        Self::UnknownPanel,
-        Self::UnknownJournal,
-        Self::AmbiguousPanel,
-        Self::PanelOffline,
-        Self::Insecure,
-        Self::UnknownFlat,
-        Self::RateLimited,
-        Self::Unconfirmed,
-        Self::Interrupted,
-        Self::Refused,
-        Self::Storage,
-    ];
-}
+use crate::{
+    cloud::{message::to_json, signature::Refused},
+    domain::ErrorCode,
+};
 
 impl From<Refused> for ErrorCode {
     fn from(refused: Refused) -> Self {
@@ -116,7 +56,7 @@ impl Outcome {
     /// The payload of `results` for the command with this id, where it is known, and this name.
     ///
     /// ```
-    /// use intercom_gateway::cloud::command::{ErrorCode, Outcome};
+    /// use intercom_gateway::{cloud::command::Outcome, domain::ErrorCode};
     /// let outcome = Outcome::rejected(ErrorCode::Invalid, "the message is no JSON object");
     /// assert_eq!(
     ///     outcome.to_json(None, None),

@@ -7,7 +7,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{ErrorCode, Failure};
+use super::Failure;
+use crate::domain::{ErrorCode, unlock_tenths};
 
 /// Names of the commands (contract §4), as `info` lists them.
 pub const KINDS: &[&str] = &["unlock", "measure_line", "resync", "replay", "report", "log_level"];
@@ -17,9 +18,6 @@ pub(super) const LONGEST: usize = 64 << 10;
 
 /// Longest name of an unknown command that is given back.
 const LONGEST_NAME: usize = 64;
-
-/// Shortest and longest duration of an unlock, seconds (contract §4).
-const DURATION: std::ops::RangeInclusive<f64> = 0.1..=60.0;
 
 /// Longest time for which another log level holds, seconds, and the longest filter, bytes: whoever needs more edits
 /// the unit.
@@ -252,13 +250,11 @@ fn unlock(args: UnlockArgs) -> Result<Command, String> {
     if panel.is_none() && intercom.is_none() {
         return Err("args must name a panel or an intercom".into());
     }
-    let tenths = match duration {
-        None => None,
-        // In range, so at most 600.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        Some(seconds) if DURATION.contains(&seconds) => NonZeroU16::new((seconds * 10.0).round() as u16),
-        Some(_) => return Err("args.duration must be a number of seconds from 0.1 to 60".into()),
-    };
+    let tenths = duration
+        .map(|seconds| {
+            unlock_tenths(seconds).ok_or("args.duration must be a number of seconds from 0.1 to 60")
+        })
+        .transpose()?;
     Ok(Command::Unlock(Unlock { panel, intercom, tenths }))
 }
 

@@ -9,12 +9,12 @@ use crate::{
     clock::{self, Clock},
     cloud::{
         client::{Message, Received},
-        command::{Believed, Command, Effect, ErrorCode, Incoming, Order, Outcome, Registered, Token},
+        command::{Believed, Command, Effect, Incoming, Order, Outcome, Registered, Token},
         session::{Ack, ReplayEnd, ReplayId},
         signature,
         topic::Topic,
     },
-    domain::Mono,
+    domain::{ErrorCode, Mono},
     store::{Begun, StoreError},
 };
 

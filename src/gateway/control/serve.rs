@@ -19,10 +19,10 @@ use tokio::{
 use super::{LONGEST_REQUEST, ListedToken, Reply, Request, listen};
 use crate::{
     api::Tokens,
-    bus::Buses,
     clock::Clock,
     domain::{EventBody, Name, Occurrence, event::SyncApplied},
-    gateway::{directory::Keys, reports},
+    doors::{Doors, Flats},
+    gateway::reports,
     store::{Cache, Journal},
     sys::files::nameless,
 };
@@ -49,12 +49,11 @@ const JOURNAL_BATCH: usize = 256;
 pub struct Control {
     pub(crate) gateway: Name,
     pub(crate) state_dir: PathBuf,
-    pub(crate) intercoms: Vec<u64>,
     pub(crate) journal: Journal,
     pub(crate) cache: Cache,
-    pub(in crate::gateway) keys: Keys,
+    pub(crate) flats: Flats,
     pub(crate) clock: Arc<Clock>,
-    pub(crate) buses: Buses,
+    pub(crate) doors: Doors,
     pub(crate) tokens: Tokens,
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -173,15 +172,10 @@ impl Control {
         let imported = tokio::task::spawn_blocking(move || {
             // All of it is here before the cache is touched: a caller that stalls holds up no revocation.
             let document = spool(source, &control.state_dir).map_err(|error| error.to_string())?;
-            let report =
-                control.cache.import(document, &control.intercoms).map_err(|error| error.to_string())?;
-            // In force for the next swipe: the caller hears of success only then.
-            control.keys.refresh().map_err(|error| error.to_string())?;
-            Ok::<_, String>(report)
+            control.flats.import(document).map_err(|refusal| refusal.to_string())
         });
         let answer = match imported.await {
-            Ok(Ok(report)) => {
-                let state = report.state;
+            Ok(Ok(state)) => {
                 if let Some(revision) = state.revision {
                     let body = EventBody::SyncApplied(SyncApplied { revision, digest: state.digest.clone() });
                     reports::append(&self.journal, Occurrence { stamp: self.clock.stamp(), body });
@@ -258,14 +252,9 @@ impl Control {
     }
 
     async fn pair(&self, panel: &Name) -> Reply {
-        match self.buses.pair(panel, PAIRING_TIME).await {
-            Some(true) => Reply::Ok(PAIRING_TIME.as_secs().into()),
-            Some(false) => Reply::Error(format!(
-                "panel {panel} has no secure channel: it is a Modbus panel, or has secure_channel = \"off\"; \"install\" or \"required\" would give it a key"
-            )),
-            None => {
-                Reply::Error(format!("there is no panel {panel} in the configuration of the running daemon"))
-            }
+        match self.doors.pair(panel, PAIRING_TIME).await {
+            Ok(()) => Reply::Ok(PAIRING_TIME.as_secs().into()),
+            Err(refusal) => Reply::Error(refusal.to_string()),
         }
     }
 }

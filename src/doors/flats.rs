@@ -1,0 +1,56 @@
+//! New flats: into the cache, and from there into force.
+
+use std::{io::Read, sync::Arc};
+
+use super::Refusal;
+use crate::store::{Cache, CacheError, CacheState, ImportError, StoreError};
+
+/// Brings what the cache holds into force; blocks until the next swipe is decided by it.
+pub type Load = dyn Fn() -> Result<(), StoreError> + Send + Sync;
+
+/// The way of flats to the doors; cheap to clone.
+#[derive(Clone)]
+pub struct Flats {
+    cache: Cache,
+    /// Those of the configuration.
+    intercoms: Arc<[u64]>,
+    load: Arc<Load>,
+}
+
+impl Flats {
+    /// Takes the cache, the intercoms of the configuration, and what brings the cache into force.
+    pub fn new(cache: Cache, intercoms: &[u64], load: Arc<Load>) -> Self {
+        Self { cache, intercoms: intercoms.into(), load }
+    }
+
+    /// Replaces all flats by a document, and returns what is in force then. Blocks.
+    ///
+    /// # Errors
+    /// [`Refusal::Document`], [`Refusal::NotWritten`]: nothing has changed. [`Refusal::NotInForce`]: it is in the cache, and
+    /// doors are decided by what was loaded before.
+    pub fn import(&self, document: impl Read) -> Result<CacheState, Refusal> {
+        let report = self.cache.import(document, &self.intercoms).map_err(refusal)?;
+        self.bring_into_force()?;
+        Ok(report.state)
+    }
+
+    /// Brings what the cache holds into force. Blocks until the next swipe is decided by it.
+    ///
+    /// # Errors
+    /// [`Refusal::NotInForce`]: doors are decided by what was loaded before.
+    pub fn bring_into_force(&self) -> Result<(), Refusal> {
+        (self.load)().map_err(Refusal::NotInForce)
+    }
+}
+
+fn refusal(error: ImportError) -> Refusal {
+    match error {
+        ImportError::Cache(error @ (CacheError::Storage(_) | CacheError::Stopped)) => {
+            Refusal::NotWritten(error)
+        }
+        ImportError::Read(_)
+        | ImportError::Document { .. }
+        | ImportError::Flat(_)
+        | ImportError::Cache(_) => Refusal::Document(error),
+    }
+}

@@ -1,0 +1,270 @@
+//! Why the doors did not do what they were asked for: the one list of reasons, with their codes and sentences.
+
+use std::time::Duration;
+
+use crate::{
+    domain::{ErrorCode, Name},
+    store::{CacheError, ImportError, StoreError},
+};
+
+/// Why something was not done. `Display` is what MQTT and the control socket say, [`Refusal::sentence`] what HTTP says.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no lock, at this intercom or at all.
+    #[error("{} has no panel with a lock", place(*intercom))]
+    NoLock {
+        /// The intercom that was meant; `None`: any.
+        intercom: Option<u64>,
+    },
+    /// There is no such panel, it is another intercom's, or it has no lock.
+    #[error("{} has no panel of this name with a lock; it has: {}", place(*intercom), list(locks))]
+    UnknownPanel {
+        /// The intercom that was meant; `None`: any.
+        intercom: Option<u64>,
+        /// Panels with a lock that there are.
+        locks: Vec<Name>,
+    },
+    /// There are several locks, and none was named.
+    #[error("{} has several locks, name one as \"panel\": {}", place(*intercom), list(locks))]
+    AmbiguousPanel {
+        /// The intercom that was meant; `None`: any.
+        intercom: Option<u64>,
+        /// Panels with a lock that there are.
+        locks: Vec<Name>,
+    },
+    /// There is no such panel.
+    #[error("there is no panel {panel} in the configuration of the running daemon")]
+    NoPanel {
+        /// The name that it does not know.
+        panel: Name,
+    },
+    /// The panel has no key that could be exchanged.
+    #[error(
+        "panel {panel} has no secure channel: it is a Modbus panel, or has secure_channel = \"off\"; \"install\" or \
+         \"required\" would give it a key"
+    )]
+    NoSecureChannel {
+        /// The panel.
+        panel: Name,
+    },
+    /// No panel has a line of this flat.
+    #[error(
+        "no panel has a line of flat {flat} of intercom {intercom} (the number on the door is meant; see `lines` of \
+         [[panel]] in the configuration)"
+    )]
+    UnknownFlat {
+        /// The intercom.
+        intercom: u64,
+        /// The flat's number on the door.
+        flat: u64,
+    },
+    /// This token unlocks too fast.
+    #[error("too many unlocks with this token: 20 at once and 2 a second are taken. Wait and try again")]
+    RateLimited {
+        /// Until the next one is taken.
+        wait: Duration,
+    },
+    /// The bus has too much to do, or is ending.
+    #[error("the bus of {} takes no commands just now", .0.named())]
+    Busy(Aim),
+    /// The bus does not say what became of it.
+    #[error("{}", match .0 {
+        Aim::Lock(panel) => format!("nobody knows whether panel {panel} opened: its bus does not answer"),
+        line @ Aim::Line { .. } => format!("{} was not measured: its bus does not answer", line.named()),
+    })]
+    Hangs(Aim),
+    /// The panel does not answer.
+    #[error("{} does not answer{}", .0.panel(), .0.stays_locked())]
+    Offline(Aim),
+    /// The panel is not connected as securely as the configuration demands.
+    #[error("{} is not connected as securely as the configuration demands{}", .0.panel(), .0.stays_locked())]
+    Insecure(Aim),
+    /// The panel did not say in time whether it did it.
+    #[error("{}", match .0 {
+        Aim::Lock(panel) => format!("panel {panel} did not confirm in time; nobody knows whether it opened"),
+        line @ Aim::Line { .. } => format!("{} did not answer in time", line.panel()),
+    })]
+    Unconfirmed(Aim),
+    /// The panel said no.
+    #[error("{}", match .0 {
+        Aim::Lock(panel) => {
+            format!("panel {panel} refused to open: check its `lock` against the outputs that it has")
+        }
+        line @ Aim::Line { .. } => format!("{} has no register for it, or refused to read it", line.panel()),
+    })]
+    Refused(Aim),
+    /// The gateway stops, and it was not begun.
+    #[error("the gateway is stopping; {}", match .0 {
+        Aim::Lock(panel) => format!("panel {panel} was not asked to open"),
+        line @ Aim::Line { .. } => format!("{} was not measured", line.named()),
+    })]
+    Interrupted(Aim),
+    /// Flats are not what they should be.
+    #[error(transparent)]
+    Document(ImportError),
+    /// The cache could not be written.
+    #[error(transparent)]
+    NotWritten(CacheError),
+    /// Flats are in the cache, and could not be loaded from there.
+    #[error(transparent)]
+    NotInForce(StoreError),
+}
+
+/// What was asked for, and of whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// This panel's lock was to be opened.
+    Lock(Name),
+    /// A line was to be measured.
+    Line {
+        /// The intercom.
+        intercom: u64,
+        /// The flat's number on the door.
+        flat: u64,
+    },
+}
+
+impl Refusal {
+    /// Returns the contract's error code.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::NoLock { .. } | Self::UnknownPanel { .. } | Self::NoPanel { .. } => ErrorCode::UnknownPanel,
+            Self::AmbiguousPanel { .. } => ErrorCode::AmbiguousPanel,
+            Self::UnknownFlat { .. } => ErrorCode::UnknownFlat,
+            Self::RateLimited { .. } => ErrorCode::RateLimited,
+            Self::Busy(_) | Self::Offline(_) => ErrorCode::PanelOffline,
+            Self::Insecure(_) => ErrorCode::Insecure,
+            Self::Hangs(_) | Self::Unconfirmed(_) => ErrorCode::Unconfirmed,
+            Self::Refused(_) => ErrorCode::Refused,
+            Self::Interrupted(_) => ErrorCode::Interrupted,
+            Self::NoSecureChannel { .. } | Self::Document(_) => ErrorCode::Invalid,
+            Self::NotWritten(_) | Self::NotInForce(_) => ErrorCode::Storage,
+        }
+    }
+
+    /// Returns the reason as a sentence, with a capital and a full stop.
+    pub fn sentence(&self) -> String {
+        let mut rest = self.to_string();
+        let first = rest.remove(0).to_ascii_uppercase();
+        format!("{first}{rest}.")
+    }
+}
+
+impl Aim {
+    /// Returns what was aimed at.
+    fn named(&self) -> String {
+        match self {
+            Self::Lock(panel) => format!("panel {panel}"),
+            Self::Line { intercom, flat } => format!("the line of flat {flat} of intercom {intercom}"),
+        }
+    }
+
+    /// Returns the panel that had to do it.
+    fn panel(&self) -> String {
+        match self {
+            Self::Lock(_) => self.named(),
+            Self::Line { .. } => format!("the panel of {}", self.named()),
+        }
+    }
+
+    /// Returns what follows for a door.
+    fn stays_locked(&self) -> &'static str {
+        match self {
+            Self::Lock(_) => "; the door stays locked",
+            Self::Line { .. } => "",
+        }
+    }
+}
+
+fn place(intercom: Option<u64>) -> String {
+    intercom.map_or("this gateway".to_owned(), |intercom| format!("intercom {intercom}"))
+}
+
+fn list(locks: &[Name]) -> String {
+    locks.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns one of each case, and both aims, in the order of the cases.
+#[cfg(test)]
+pub(crate) fn samples() -> Vec<Refusal> {
+    let lock = || Aim::Lock(Name::new("yard-1").unwrap());
+    let line = || Aim::Line { intercom: 1, flat: 7 };
+    let locks = || ["yard-1", "yard-2"].map(|name| Name::new(name).unwrap()).to_vec();
+    let problem = "expected value".to_owned();
+    vec![
+        Refusal::NoLock { intercom: Some(1) },
+        Refusal::UnknownPanel { intercom: Some(2), locks: locks() },
+        Refusal::AmbiguousPanel { intercom: Some(2), locks: locks() },
+        Refusal::NoPanel { panel: Name::new("gate").unwrap() },
+        Refusal::NoSecureChannel { panel: Name::new("gate").unwrap() },
+        Refusal::UnknownFlat { intercom: 1, flat: 7 },
+        Refusal::RateLimited { wait: Duration::from_millis(1400) },
+        Refusal::Busy(lock()),
+        Refusal::Busy(line()),
+        Refusal::Hangs(lock()),
+        Refusal::Hangs(line()),
+        Refusal::Offline(lock()),
+        Refusal::Offline(line()),
+        Refusal::Insecure(lock()),
+        Refusal::Insecure(line()),
+        Refusal::Unconfirmed(lock()),
+        Refusal::Unconfirmed(line()),
+        Refusal::Refused(lock()),
+        Refusal::Refused(line()),
+        Refusal::Interrupted(lock()),
+        Refusal::Interrupted(line()),
+        Refusal::Document(ImportError::Document { line: 3, column: 4, problem }),
+        Refusal::NotWritten(CacheError::Stopped),
+        Refusal::NotInForce(StoreError::Stopped),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The compiler asks for a number of each new case, and the table below for a sample of each number.
+    fn number(refusal: &Refusal) -> usize {
+        match refusal {
+            Refusal::NoLock { .. } => 0,
+            Refusal::UnknownPanel { .. } => 1,
+            Refusal::AmbiguousPanel { .. } => 2,
+            Refusal::NoPanel { .. } => 3,
+            Refusal::NoSecureChannel { .. } => 4,
+            Refusal::UnknownFlat { .. } => 5,
+            Refusal::RateLimited { .. } => 6,
+            Refusal::Busy(_) => 7,
+            Refusal::Hangs(_) => 8,
+            Refusal::Offline(_) => 9,
+            Refusal::Insecure(_) => 10,
+            Refusal::Unconfirmed(_) => 11,
+            Refusal::Refused(_) => 12,
+            Refusal::Interrupted(_) => 13,
+            Refusal::Document(_) => 14,
+            Refusal::NotWritten(_) => 15,
+            Refusal::NotInForce(_) => 16,
+        }
+    }
+
+    #[test]
+    fn there_is_a_sample_of_every_case() {
+        let mut numbers: Vec<usize> = samples().iter().map(number).collect();
+        numbers.dedup();
+        assert_eq!(numbers, (0..17).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_case_has_one_code_and_one_sentence() {
+        let told: Vec<String> =
+            samples().iter().map(|refusal| format!("{}: {}", refusal.code(), refusal.sentence())).collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+
+    #[test]
+    fn without_an_intercom_it_is_the_gateway_that_has_or_lacks_locks() {
+        let nowhere = Refusal::NoLock { intercom: None };
+        assert_eq!(nowhere.to_string(), "this gateway has no panel with a lock");
+        let other = Refusal::UnknownPanel { intercom: None, locks: vec![Name::new("yard-1").unwrap()] };
+        assert_eq!(other.to_string(), "this gateway has no panel of this name with a lock; it has: yard-1");
+    }
+}
