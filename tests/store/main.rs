@@ -9,6 +9,7 @@ mod full;
 mod import;
 mod journal;
 mod lines;
+#[allow(dead_code, reason = "the daemon's tests use the rest")]
 #[path = "../support/mount.rs"]
 mod mount;
 #[path = "../support/not_run.rs"]
