@@ -114,9 +114,8 @@ fn of_store(store: &StoreHealth, reports_lost: u64) -> Vec<Reason> {
         let message = "the journal is being opened and checked: doors open, and events wait for it";
         reasons.push(Reason::new(HealthCode::JournalOpening, message));
     }
-    reasons.extend(
-        store.journal_without.as_ref().map(|without| Reason::new(HealthCode::Storage, without.to_string())),
-    );
+    let without = store.journal_without.iter().chain(&store.cache_without).chain(&store.without);
+    reasons.extend(without.map(|without| Reason::new(HealthCode::Storage, without.to_string())));
     if let Some(error) = &store.journal_failing {
         let message =
             format!("the journal cannot be written ({error}): doors open, but events are not recorded");
@@ -125,9 +124,6 @@ fn of_store(store: &StoreHealth, reports_lost: u64) -> Vec<Reason> {
     if store.disk_full {
         let message = "the disk is full: free some space, old events are making room for new ones";
         reasons.push(Reason::new(HealthCode::Storage, message));
-    }
-    for without in &store.without {
-        reasons.push(Reason::new(HealthCode::Storage, without.to_string()));
     }
     reasons.extend(store.journal_new.as_ref().map(|why| Reason::new(HealthCode::JournalNew, why)));
     let lost = store.lost.saturating_add(reports_lost);

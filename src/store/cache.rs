@@ -357,6 +357,11 @@ impl Cache {
         is_open.wait_for(|open| *open).await.map(|_| ()).map_err(|_| StoreError::Stopped)
     }
 
+    /// Whether what is in force is on the disk, or else, while that cannot be written, in memory only.
+    pub fn is_on_disk(&self) -> bool {
+        matches!(self.readers.location(), Some(Location::File(_)))
+    }
+
     /// Copies a large WAL into the database, on the caller's thread and on a connection of its own.
     pub(super) fn checkpoint(&self) {
         let Some(location @ Location::File(path)) = &self.readers.location() else { return };

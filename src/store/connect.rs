@@ -35,19 +35,28 @@ impl Location {
         Self::Memory(format!("file:/{}?vfs=memdb", super::new_identity()))
     }
 
+    /// Returns what a connection on the disk knows one in memory by.
+    pub(super) fn uri(&self) -> &str {
+        match self {
+            Self::File(_) => "",
+            Self::Memory(uri) => uri,
+        }
+    }
+
     /// Whether it is in memory.
     pub(super) fn is_memory(&self) -> bool {
         matches!(self, Self::Memory(_))
     }
 
     fn connect(&self, flags: OpenFlags) -> rusqlite::Result<Connection> {
-        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // URIs, for a copy into memory and back.
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         match self {
             Self::File(file) => Connection::open_with_flags(file, flags),
             Self::Memory(uri) => {
-                let create = OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_CREATE;
                 let flags = flags.difference(OpenFlags::SQLITE_OPEN_READ_ONLY);
-                Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_READ_WRITE | create)
+                let write = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+                Connection::open_with_flags(uri, flags | write)
             }
         }
     }

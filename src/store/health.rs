@@ -17,6 +17,8 @@ pub struct StoreHealth {
     pub journal_opening: bool,
     /// Why events are kept in memory, and what becomes of them.
     pub journal_without: Option<Without>,
+    /// Why the cache is not the one on the disk, and what is done instead.
+    pub cache_without: Option<Without>,
     /// Why the journal cannot be written at the moment; the store keeps trying.
     pub journal_failing: Option<String>,
     /// The disk is full: the reserve is used up, and old events make room for new ones.
@@ -74,9 +76,9 @@ impl Shared {
     }
 
     /// The cache can be read, and this is in force.
-    pub(super) fn cache_is_open(&self, state: CacheState, without: &[Without]) {
+    pub(super) fn cache_is_open(&self, state: CacheState, without: Option<&Without>) {
         self.cache.send_replace(state);
-        self.health.send_modify(|health| health.without.extend_from_slice(without));
+        self.health.send_modify(|health| health.cache_without = without.cloned());
         self.is_cache_open.send_replace(true);
     }
 

@@ -207,7 +207,7 @@ pub(super) fn start(options: StoreOptions, policy: Policy) -> Result<Store, Stor
     let thread = writer::spawn("journal", reports.clone(), || JournalWriter::open(parts), JournalWriter::run);
     writers.threads.push(thread.map_err(thread_error(&paths.journal))?);
     let (readers, in_force) = (Arc::clone(&cache_readers), Arc::clone(&shared));
-    let open_cache = move || CacheWriter::open(&opener, &readers, cache_queue, in_force);
+    let open_cache = move || CacheWriter::open(opener, readers, cache_queue, in_force);
     let thread = writer::spawn("cache", reports, open_cache, CacheWriter::run);
     writers.threads.push(thread.map_err(thread_error(&paths.cache))?);
     Ok(Store {

@@ -130,7 +130,9 @@ pub(super) fn cache(
         carry_over(&old, &connection, revision, now)
     });
     told(match carried {
-        Ok(flats) => format!("its {flats} flats are in force from memory, and changes end with this process"),
+        Ok(flats) => format!(
+            "its {flats} flats are in force from memory, and changes are written when it can be written again"
+        ),
         Err(unread) => {
             format!("it cannot be read either ({unread}): no key is known until the cloud sends the flats")
         }

@@ -76,7 +76,7 @@ async fn events_go_into_memory_and_are_kept_under_their_identity_when_the_disk_i
     drop(emergency);
     reached(&journal, |position| position.journal == old).await;
     assert_eq!((journal.last(), journal.delivered()), (5, 3));
-    assert_eq!(journal.health().borrow().journal_without, None);
+    journal.health().wait_for(|health| health.journal_without.is_none()).await.unwrap();
     let kept = Position { journal: Arc::clone(&memory), oldest: 1, last: 2, delivered: 1 };
     assert_eq!(journal.archives().borrow().to_vec(), [kept]);
     assert_eq!(numbers(&journal, &memory), [6, 7]);
@@ -141,20 +141,48 @@ async fn a_journal_that_could_not_be_opened_is_used_as_soon_as_it_can_be() {
 }
 
 #[test]
-fn an_import_into_a_disk_that_takes_nothing_is_refused() {
+fn what_changes_while_the_disk_is_away_is_in_force_and_written_when_it_is_back() {
+    let dir = tempdir().unwrap();
+    let store = started(dir.path());
+    let flats = [crate::cache::flat(1, 1, 1, 2), crate::cache::flat(1, 2, 2, 2)];
+    let cache = store.cache();
+    cache.import(crate::cache::document("5", &flats).as_bytes(), &[1]).unwrap();
+    let Some(emergency) = Emergency::begin(&dir) else { return };
+    // A flat is revoked.
+    let state = cache.import(crate::cache::document("6", &flats[..1]).as_bytes(), &[1]).unwrap().state;
+    assert_eq!((state.revision, state.flats), (Some(6), 1));
+    assert_eq!(cache.state_on_disk().unwrap(), state, "look-ups see it");
+    assert_eq!(cache.flat_body(1, 2).unwrap(), None);
+    assert!(store.journal().health().borrow().cache_without.is_some());
+    assert!(!cache.is_on_disk());
+    drop(emergency);
+    // At the end at the latest.
+    store.shutdown();
+    let store = started(dir.path());
+    assert_eq!(store.cache().state_on_disk().unwrap(), state);
+    assert!(store.cache().is_on_disk());
+    assert_eq!(store.journal().health().borrow().cache_without, None);
+}
+
+#[test]
+fn a_cache_that_could_not_be_read_at_the_start_is_not_overwritten_by_an_empty_one() {
     let dir = tempdir().unwrap();
     let store = started(dir.path());
     let flats = [crate::cache::flat(1, 1, 1, 2)];
     store.cache().import(crate::cache::document("5", &flats).as_bytes(), &[1]).unwrap();
-    let Some(emergency) = Emergency::begin(&dir) else { return };
-    let cache = store.cache();
-    let more = [crate::cache::flat(1, 1, 1, 2), crate::cache::flat(1, 2, 2, 2)];
-    let document = crate::cache::document("6", &more);
-    let refused = cache.import(document.as_bytes(), &[1]).unwrap_err().to_string();
-    assert!(refused.contains("read-only"), "{refused}");
-    assert_eq!(cache.state_on_disk().unwrap().revision, Some(5));
-    drop(emergency);
-    assert_eq!(cache.import(document.as_bytes(), &[1]).unwrap().state.flats, 2);
+    store.shutdown();
+    let (file, away) = (dir.path().join("cache.db"), dir.path().join("away"));
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(dir.path().join(format!("cache.db{suffix}")));
+    }
+    fs::rename(&file, &away).unwrap();
+    fs::create_dir(&file).unwrap();
+    let store = started(dir.path());
+    assert_eq!(store.cache().state_on_disk().unwrap().flats, 0);
+    fs::remove_dir(&file).unwrap();
+    fs::rename(&away, &file).unwrap();
+    store.shutdown();
+    assert_eq!(started(dir.path()).cache().state_on_disk().unwrap().revision, Some(5));
 }
 
 /// A copy of the disk that is continued elsewhere.

@@ -220,6 +220,7 @@ impl Delivery {
     pub(super) fn begin(&mut self, window: usize) {
         self.forget();
         self.window = window.max(1);
+        self.replays.drop_undelivered();
         self.add_undelivered();
     }
 

@@ -145,6 +145,11 @@ impl Replays {
         }
     }
 
+    /// Drops what was not delivered, to be added anew; nothing is under way.
+    pub(super) fn drop_undelivered(&mut self) {
+        self.ranges.retain(|range| range.id.is_some());
+    }
+
     /// Returns the kept journal that is read; `None`: the one that is continued.
     pub(super) fn journal(&self) -> Option<&Arc<str>> {
         self.ranges.front()?.kept.as_ref()

@@ -418,3 +418,126 @@ fn a_good_bye_before_anything_was_published_says_nothing() {
     settling.session.disconnected(false, settling.now);
     assert!(settling.session.is_done());
 }
+
+fn kept(journal: &str, delivered: u64, last: u64) -> Kept {
+    Kept { journal: journal.into(), delivered, last }
+}
+
+impl Bench {
+    /// The reads that it asks for, answered, and what else it does.
+    fn reads(&mut self, last_of: impl Fn(&str) -> u64) -> (Vec<(String, u64)>, Vec<Effect>) {
+        let (mut reads, mut effects) = (Vec::new(), Vec::new());
+        while let Some(effect) = self.session.poll(self.now) {
+            match effect {
+                Effect::Read { id, journal, from, limit } => {
+                    reads.push((journal.to_string(), from));
+                    let event = |sequence| Event { sequence, payload: journal.to_string() };
+                    self.session.read(id, (from..=last_of(&journal)).take(limit).map(event).collect());
+                }
+                effect => effects.push(effect),
+            }
+        }
+        (reads, effects)
+    }
+}
+
+fn payloads(effects: &[Effect]) -> Vec<(Token, String, u64)> {
+    let publish = |effect: &Effect| match effect {
+        Effect::Publish { token, event } => Some((*token, event.payload.clone(), event.sequence)),
+        _ => None,
+    };
+    effects.iter().filter_map(publish).collect()
+}
+
+#[test]
+fn what_is_not_delivered_of_a_kept_journal_goes_after_what_is_new_and_is_noted_there() {
+    let last_of = |journal: &str| if journal == "m" { 4 } else { 2 };
+    let mut bench = Bench::new(Confirm::Broker, 2);
+    bench.session.kept_are(vec![kept("m", 1, 4), kept("done", 9, 9)]);
+    bench.online(20);
+    let (reads, effects) = bench.reads(last_of);
+    assert_eq!(reads, [("j".to_owned(), 1), ("m".to_owned(), 2)]);
+    let published = payloads(&effects);
+    let shown: Vec<_> =
+        published.iter().map(|(_, journal, sequence)| (journal.as_str(), *sequence)).collect();
+    assert_eq!(shown, [("j", 1), ("j", 2), ("m", 2), ("m", 3), ("m", 4)]);
+    for (token, ..) in &published {
+        bench.session.acknowledged(*token, Ack::Accepted, bench.now);
+    }
+    let delivered = |journal: &str, through| Effect::Delivered { journal: journal.into(), through };
+    assert_eq!(bench.reads(last_of).1, [delivered("j", 2), delivered("m", 4)]);
+    // Once is enough.
+    bench.session.disconnected(false, bench.now);
+    bench.wait(60 * SECOND);
+    bench.online(20);
+    assert_eq!(payloads(&bench.reads(last_of).1), []);
+}
+
+#[test]
+fn a_kept_journal_is_sent_on_each_connection_until_the_cloud_has_it() {
+    let last_of = |journal: &str| if journal == "m" { 2 } else { 0 };
+    let mut bench = Bench::new(Confirm::Cloud, 0);
+    bench.session.kept_are(vec![kept("m", 0, 2)]);
+    for _ in 0..2 {
+        bench.online(20);
+        let published = payloads(&bench.reads(last_of).1);
+        assert_eq!(published.len(), 2);
+        for (token, ..) in &published {
+            bench.session.acknowledged(*token, Ack::Accepted, bench.now);
+        }
+        assert_eq!(bench.reads(last_of).1, [], "the broker has it, and the cloud may not");
+        bench.session.disconnected(false, bench.now);
+        bench.wait(60 * SECOND);
+    }
+    bench.online(20);
+    bench.reads(last_of);
+    bench.committed("m", 7);
+    let delivered = Effect::Delivered { journal: "m".into(), through: 2 };
+    assert!(bench.reads(last_of).1.contains(&delivered));
+    bench.session.disconnected(false, bench.now);
+    bench.wait(60 * SECOND);
+    bench.online(20);
+    assert_eq!(payloads(&bench.reads(last_of).1), []);
+}
+
+#[test]
+fn the_cloud_may_ask_for_a_kept_journal_again() {
+    let last_of = |journal: &str| if journal == "m" { 4 } else { 0 };
+    let mut bench = Bench::new(Confirm::Broker, 0);
+    bench.session.kept_are(vec![kept("m", 4, 4)]);
+    bench.online(20);
+    bench.reads(last_of);
+    let id = bench.session.replay("m", 3, 99).unwrap();
+    assert!(bench.session.replay("x", 3, 99).unwrap_err().is_unknown());
+    let published = payloads(&bench.reads(last_of).1);
+    assert_eq!(published.iter().map(|(.., sequence)| *sequence).collect::<Vec<_>>(), [3, 4]);
+    for (token, ..) in &published {
+        bench.session.acknowledged(*token, Ack::Accepted, bench.now);
+    }
+    let replayed = Effect::Replayed { id, end: ReplayEnd::Sent { events: 2 } };
+    assert_eq!(bench.reads(last_of).1, [replayed]);
+}
+
+#[test]
+fn status_names_the_journal_that_events_go_into_now_and_the_cursor_is_its_own() {
+    let mut bench = Bench::new(Confirm::Broker, 5);
+    bench.online(20);
+    let published = bench.published();
+    bench.ack(&published, &Ack::Accepted);
+    bench.effects();
+    bench.last = 1;
+    bench.session.journal_is(&"m".into(), 0, 1);
+    bench.wait(SECOND);
+    let effects = bench.effects();
+    assert_eq!(effects[0], Effect::Status { online: true, last: 1 });
+    assert_eq!(payloads(&effects).iter().map(|(.., sequence)| *sequence).collect::<Vec<_>>(), [1]);
+    // And back: nothing of it is sent again.
+    bench.last = 6;
+    bench.session.kept_are(vec![kept("m", 0, 1)]);
+    bench.session.journal_is(&"j".into(), 5, 6);
+    bench.wait(SECOND);
+    let effects = bench.effects();
+    assert_eq!(effects[0], Effect::Status { online: true, last: 6 });
+    let shown: Vec<_> = payloads(&effects).iter().map(|(.., sequence)| *sequence).collect();
+    assert_eq!(shown, [6, 1], "what is new, then what was not acknowledged of the kept one");
+}

@@ -4,7 +4,10 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
 use crate::{
     domain::{FlatRecord, document},
@@ -82,16 +85,20 @@ impl FlatRow {
 
 /// The cache's writer.
 pub(in crate::store) struct CacheWriter {
-    file: CacheFile,
+    pub(super) file: CacheFile,
+    /// When the disk is looked at again, while the cache is in memory.
+    pub(super) look_again: Option<Instant>,
+    pub(super) opener: Opener,
+    pub(super) readers: Arc<Readers>,
     queue: mpsc::Receiver<CacheMessage>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl CacheWriter {
     /// Opens the cache, and lets it be read.
     pub(in crate::store) fn open(
-        opener: &Opener,
-        readers: &Readers,
+        opener: Opener,
+        readers: Arc<Readers>,
         queue: mpsc::Receiver<CacheMessage>,
         shared: Arc<Shared>,
     ) -> Result<(Self, OpenReport), StoreError> {
@@ -100,10 +107,11 @@ impl CacheWriter {
         let reading = |source| StoreError::Open { file: opener.paths.cache.clone(), source };
         let state = cache::state(&opened.connection).map_err(reading)?;
         readers.open(&opened.location)?;
-        shared.cache_is_open(state, &report.without);
+        shared.cache_is_open(state, report.without.first());
+        let look_again = opened.location.is_memory().then(Instant::now);
         let dir = (!opened.location.is_memory()).then(|| opener.paths.dir.clone());
         let file = CacheFile::new(opened.connection, dir);
-        Ok((Self { file, queue, shared }, report))
+        Ok((Self { file, look_again, opener, readers, queue, shared }, report))
     }
 
     /// Works until told to stop; a change that is open then is given up. Closes the database.
@@ -114,22 +122,48 @@ impl CacheWriter {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 message = self.queue.recv() => match message {
-                    Some(message) => self.file.handle(message, &self.shared.cache),
+                    Some(message) => self.handle(message),
                     None => break,
                 },
+                () = sleep_until(self.look_again), if !self.file.is_changing() => self.go_to_disk(),
             }
+        }
+        if self.look_again.is_some() {
+            self.go_to_disk();
         }
         if let Err(error) = self.file.close() {
             tracing::warn!(%error, "cache.db: the WAL stays for the next start");
         }
     }
+
+    fn handle(&mut self, message: CacheMessage) {
+        // A revocation does not wait for a disk.
+        if matches!(message, CacheMessage::Begin)
+            && let Err(error) = self.file.takes_writes()
+        {
+            self.go_to_memory(&error.to_string());
+        }
+        // This change has failed; the next one does not.
+        if let Some(cause) = self.file.handle(message, &self.shared.cache) {
+            self.go_to_memory(&cause);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The writing side of `cache.db`.
-struct CacheFile {
+pub(super) struct CacheFile {
     connection: Connection,
     /// Where it is; `None`: in memory.
     dir: Option<PathBuf>,
+    /// A change of the flats was committed.
+    pub(super) has_changed: bool,
     change: Option<Change>,
     /// What came while a change was under way, which may yet be given up.
     lines: Vec<(LineChanges, oneshot::Sender<Result<(), CacheError>>)>,
@@ -143,13 +177,32 @@ struct Change {
 }
 
 impl CacheFile {
-    fn new(connection: Connection, dir: Option<PathBuf>) -> Self {
-        Self { connection, dir, change: None, lines: Vec::new() }
+    pub(super) fn new(connection: Connection, dir: Option<PathBuf>) -> Self {
+        Self { connection, dir, has_changed: false, change: None, lines: Vec::new() }
+    }
+
+    /// Whether a change is under way.
+    fn is_changing(&self) -> bool {
+        self.change.is_some()
+    }
+
+    /// Refuses where the disk takes no writes.
+    fn takes_writes(&self) -> rusqlite::Result<()> {
+        // After an emergency remount SQLite's writes seem to succeed, and end in the page cache.
+        self.dir.as_deref().map_or(Ok(()), connect::takes_writes)
+    }
+
+    /// Copies everything into the empty database that a URI names.
+    pub(super) fn copy_to(&mut self, uri: &str) -> rusqlite::Result<()> {
+        self.roll_back();
+        self.connection.execute("VACUUM INTO ?1", [uri]).map(|_| ())
     }
 
     /// Carries a message out, and tells what is in force then before it tells the one who asked: who reads after an
     /// import that was reported done is told its revision.
-    fn handle(&mut self, message: CacheMessage, in_force: &watch::Sender<CacheState>) {
+    /// Returns why the change could not be written, where that is how it ended.
+    fn handle(&mut self, message: CacheMessage, in_force: &watch::Sender<CacheState>) -> Option<String> {
+        let mut failed = None;
         match message {
             CacheMessage::Begin => {
                 self.roll_back();
@@ -169,8 +222,13 @@ impl CacheFile {
             }
             CacheMessage::Commit(commit, reply) => {
                 let result = self.commit(commit);
-                if let Ok(changed) = &result {
-                    in_force.send_replace(changed.state.clone());
+                match &result {
+                    Ok(changed) => {
+                        self.has_changed = true;
+                        in_force.send_replace(changed.state.clone());
+                    }
+                    Err(CacheError::Storage(error)) => failed = Some(error.to_string()),
+                    Err(_) => {}
                 }
                 // A sender that no longer waits has given up; the change is in force all the same.
                 let _ = reply.send(result);
@@ -181,6 +239,7 @@ impl CacheFile {
         if self.change.is_none() {
             self.keep_lines();
         }
+        failed
     }
 
     /// Gives up what is open and copies the WAL into the database.
@@ -247,8 +306,7 @@ impl CacheFile {
         }
         summary.write(connection, commit.revision, commit.applied_at)?;
         let state = cache::state(connection)?;
-        // After an emergency remount SQLite's writes seem to succeed, and end in the page cache.
-        self.dir.as_deref().map_or(Ok(()), connect::takes_writes)?;
+        self.takes_writes()?;
         connection.execute_batch("COMMIT")?;
         Ok(Changed { state, written: change.written, removed: change.removed })
     }

@@ -17,6 +17,7 @@
 
 mod ballast;
 mod cache;
+mod cache_place;
 mod commands;
 mod journal;
 mod place;
