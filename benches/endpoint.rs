@@ -22,6 +22,7 @@ use intercom_gateway::{
     domain::{Health, Name, SyncStatus, UplinkStatus},
     doors::Doors,
     store::{Cache, Store, StoreOptions},
+    tls::Expiries,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -75,6 +76,7 @@ fn main() {
             intercoms: vec![1],
             limits: Limits::default(),
         };
+        let clock = Arc::new(Clock::system(Trust::Always));
         let handles = Handles {
             cache: store.cache(),
             journal: store.journal(),
@@ -83,11 +85,12 @@ fn main() {
             health: watch::channel(Health::default()).1,
             uplink: watch::channel(UplinkStatus::default()).1,
             sync: watch::channel(SyncStatus::default()).1,
-            clock: Arc::new(Clock::system(Trust::Always)),
+            clock: clock.clone(),
+            certificates: Expiries::default(),
             tokens: tokens.clone(),
         };
         let ours = server.block_on(async {
-            let bound = api::bind(&settings).await.expect("a free port");
+            let bound = api::bind(&settings, &clock).await.expect("a free port");
             let address = bound.address();
             tokio::spawn(bound.serve(handles, shutdown.clone()));
             address

@@ -20,4 +20,5 @@ pub mod panel;
 pub mod simulate;
 pub mod store;
 pub mod sys;
+pub mod tls;
 pub mod wire;

@@ -2,14 +2,21 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
-use intercom_gateway::config::{Config, Environment, Severity, findings};
+use intercom_gateway::{
+    config::{Config, Environment, Severity, findings},
+    domain::KnownTime,
+};
 
 /// The findings for a configuration in `directory`, one a line, without the directory's name.
 fn said(directory: &Path, text: &str) -> String {
+    said_at(directory, text, KnownTime::Never)
+}
+
+fn said_at(directory: &Path, text: &str, now: KnownTime) -> String {
     let file = directory.join("gateway.toml");
     std::fs::write(&file, text).unwrap();
     let config = Config::load_with(&file, &Environment::empty("pi")).unwrap();
-    let lines: Vec<String> = findings(&config).iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = findings(&config, now).iter().map(ToString::to_string).collect();
     lines.join("\n").replace(&format!("{}/", directory.display()), "")
 }
 
@@ -162,10 +169,47 @@ fn certificates_are_parsed_and_belong_to_their_keys() {
 }
 
 #[test]
+fn certificates_that_end_soon_or_have_ended_are_told_where_the_time_is_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let key = rcgen::KeyPair::generate().unwrap();
+    for (name, year) in [("cert.pem", 2027), ("ca.pem", 2026)] {
+        let mut params = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 6, 30);
+        write(at, name, &params.self_signed(&key).unwrap().pem(), 0o644);
+    }
+    write(at, "key.pem", &key.serialize_pem(), 0o640);
+    let http = format!(
+        "[http]\ntls = \"files\"\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n{}",
+        building(1, "", "")
+    );
+    let mqtt = format!(
+        "[gateway]\nid = \"b\"\n[mqtt]\nurl = \"mqtts://h\"\nca_file = \"ca.pem\"\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n{}",
+        building(1, "", "")
+    );
+    let time = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+    let synchronized = KnownTime::Synchronized(time("2027-06-20T00:00:00Z"));
+    assert_eq!(
+        said_at(at, &http, synchronized),
+        "gateway.toml:3: warning: http.cert_file: cert.pem: expires on 2027-06-30, in 10 days; renew it"
+    );
+    assert_eq!(
+        said_at(at, &mqtt, synchronized),
+        "gateway.toml:5: warning: mqtt.ca_file: ca.pem: expired on 2026-06-30; renew it\n\
+         gateway.toml:6: warning: mqtt.cert_file: cert.pem: expires on 2027-06-30, in 10 days; renew it"
+    );
+    let long_before = KnownTime::Synchronized(time("2026-01-01T00:00:00Z"));
+    for now in [long_before, KnownTime::AtLeast(time("2028-01-01T00:00:00Z")), KnownTime::Never] {
+        assert_eq!((said_at(at, &http, now), said_at(at, &mqtt, now)), Default::default(), "{now:?}");
+    }
+}
+
+#[test]
 fn what_only_warns_leaves_the_configuration_valid() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("gateway.toml");
     std::fs::write(&file, building(1, "", "secure_channel = \"off\"")).unwrap();
     let config = Config::load_with(&file, &Environment::empty("pi")).unwrap();
-    assert!(findings(&config).iter().all(|finding| finding.severity == Severity::Warning));
+    assert!(findings(&config, KnownTime::Never).iter().all(|finding| finding.severity == Severity::Warning));
 }

@@ -21,7 +21,8 @@ use std::{
 use consumer::Consumer;
 use intercom_gateway::{
     clock::{Clock, TimeSource, Trust},
-    cloud::{Certificate, Secrets, Tls},
+    cloud::Secrets,
+    tls::{Pem, client_config},
 };
 use mosquitto::{Mosquitto, binary, write_private};
 use pki::{Ca, Signed};
@@ -186,18 +187,15 @@ fn tls_gateway(broker: &Mosquitto, host: &str, roots: &str, client: Option<&Sign
 }
 
 fn tls_uplink(broker: &Mosquitto, host: &str, roots: &str, client: Option<&Signed>) -> Uplink {
-    let roots = roots.as_bytes().to_vec();
-    let client = client.map(|signed| (signed.certificate.clone(), signed.key.clone()));
+    let pem = |key: &str, text: &str| {
+        Pem::new(format!("{key} of [mqtt]"), Zeroizing::new(text.as_bytes().to_vec()))
+    };
+    let roots = pem("ca_file", roots);
+    let own = client.map(|own| (pem("cert_file", &own.certificate), pem("key_file", &own.key)));
     let uplink = Uplink::to(broker.port).secrets(move || {
-        let client = client.as_ref().map(|(certificate, key)| Certificate {
-            chain: certificate.as_bytes().to_vec(),
-            key: Zeroizing::new(key.as_bytes().to_vec()),
-        });
-        Ok(Secrets {
-            password: None,
-            tls: Some(Tls { roots: Some(roots.clone()), client }),
-            ..Secrets::default()
-        })
+        let tls = client_config(Some(&roots), own.as_ref().map(|(chain, key)| (chain, key)));
+        let tls = Some(tls.map_err(|error| error.to_string())?);
+        Ok(Secrets { password: None, tls, ..Secrets::default() })
     });
     Uplink { host: host.into(), ..uplink }
 }

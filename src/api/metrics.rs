@@ -162,6 +162,15 @@ fn text(api: &Api) -> String {
     page.metric("clock_synchronized", "gauge", "1 while the wall clock can be believed.");
     page.sample("", u8::from(handles.clock.is_synchronized()));
 
+    page.metric(
+        "certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When a certificate ends; no sample for one that is not used.",
+    );
+    for certificate in handles.certificates.all() {
+        page.sample(&format!("use=\"{}\"", certificate.usage().as_str()), certificate.ends().as_second());
+    }
+
     page.metric("http_connections", "gauge", "Connections at present.");
     let crowd = api.room.crowd();
     page.sample("", crowd.connections);

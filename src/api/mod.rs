@@ -34,7 +34,6 @@ mod room;
 mod routes;
 mod server;
 mod stream;
-mod tls;
 mod tokens;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -44,7 +43,6 @@ use tokio::sync::watch;
 pub use self::{
     routes::ROUTES,
     server::{BindError, Bound, bind},
-    tls::{CertificateError, fingerprint},
     tokens::{TokenInfo, Tokens, TokensError},
 };
 use crate::{
@@ -53,6 +51,7 @@ use crate::{
     domain::{Health, Name, SyncStatus, UplinkStatus},
     doors::Doors,
     store::{Cache, Journal},
+    tls::Expiries,
 };
 
 /// How the endpoint is served.
@@ -75,7 +74,7 @@ pub struct Settings {
 /// How the endpoint is encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
-    /// With a certificate made at the first start.
+    /// With a certificate that the gateway makes and renews.
     SelfSigned,
     /// With these PEM files, read again when they change.
     Files {
@@ -153,4 +152,6 @@ pub struct Handles {
     pub clock: Arc<Clock>,
     /// Who may ask.
     pub tokens: Tokens,
+    /// Which certificates are in use; the endpoint adds its own.
+    pub certificates: Expiries,
 }

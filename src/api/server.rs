@@ -22,18 +22,23 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    CertificateError, Handles, Limits, Settings,
+    Handles, Limits, Settings, Tls,
     address::Arrival,
     connection::{self, Terms},
     front::{Client, Front},
     guard::Guard,
     routes::{Api, router},
-    tls::{Certificates, Reload},
 };
-use crate::clock;
+use crate::{
+    clock::{self, Clock},
+    tls::{CertificateError, CertificateUse, Expiries, InForce, SelfSigned, Served, Source},
+};
 
 /// Pause after a connection could not be accepted for want of files or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often it is asked whether a certificate of our own is to be renewed: it costs no look at the disk.
+const RENEWAL: Duration = Duration::from_secs(1);
 
 /// Why the endpoint cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +79,8 @@ fn advice(error: &io::Error, address: &SocketAddr) -> String {
 ///
 /// # Errors
 /// [`BindError`], for the installer to read.
-pub async fn bind(settings: &Settings) -> Result<Bound, BindError> {
-    let certificates = Certificates::prepare(settings)?;
+pub async fn bind(settings: &Settings, clock: &Clock) -> Result<Bound, BindError> {
+    let certificate = source(settings).map(|source| Served::open(source, clock.known())).transpose()?;
     let listen = || {
         let socket = if settings.listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
@@ -85,22 +90,37 @@ pub async fn bind(settings: &Settings) -> Result<Bound, BindError> {
     let failed = |source| BindError::Listen { address: settings.listen, source };
     let listener = listen().map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    match &certificates {
-        Some(certificates) => {
-            tracing::info!(%address, fingerprint = %certificates.fingerprint, "https: the certificate's SHA-256 fingerprint");
+    match certificate.as_ref().map(Served::in_force) {
+        Some(InForce { fingerprint, key_fingerprint, .. }) => {
+            tracing::info!(
+                %address,
+                %fingerprint,
+                %key_fingerprint,
+                "https: the SHA-256 fingerprints of the certificate, and of its key, which a renewal keeps"
+            );
         }
         None => tracing::info!(%address, "http, without TLS"),
     }
-    let trouble =
-        certificates.as_ref().and_then(|certificates| Some(certificates.reload.as_ref()?.trouble()));
     Ok(Bound {
         settings: settings.clone(),
         listener,
         address,
-        certificates,
-        trouble: trouble.unwrap_or_else(|| watch::Sender::new(None).subscribe()),
+        certificate,
+        trouble: watch::Sender::new(None),
         beat: Arc::new(AtomicU64::new(clock::mono().as_nanos())),
     })
+}
+
+fn source(settings: &Settings) -> Option<Source> {
+    match &settings.tls {
+        Tls::SelfSigned => Some(Source::SelfSigned(SelfSigned {
+            dir: settings.state_dir.join("tls"),
+            gateway: settings.gateway.clone(),
+            address: settings.listen.ip(),
+        })),
+        Tls::Files { cert, key } => Some(Source::Files { cert: cert.clone(), key: key.clone() }),
+        Tls::Off => None,
+    }
 }
 
 /// An endpoint that listens.
@@ -108,8 +128,8 @@ pub struct Bound {
     settings: Settings,
     listener: TcpListener,
     address: SocketAddr,
-    certificates: Option<Certificates>,
-    trouble: watch::Receiver<Option<String>>,
+    certificate: Option<Served>,
+    trouble: watch::Sender<Option<String>>,
     beat: Arc<AtomicU64>,
 }
 
@@ -119,14 +139,15 @@ impl Bound {
         self.address
     }
 
-    /// SHA-256 fingerprint of the certificate; `None` without TLS.
-    pub fn fingerprint(&self) -> Option<&str> {
-        self.certificates.as_ref().map(|certificates| certificates.fingerprint.as_str())
+    /// The certificate; `None` without TLS.
+    pub fn certificate(&self) -> Option<&InForce> {
+        self.certificate.as_ref().map(Served::in_force)
     }
 
-    /// Why the certificate files as they are now are not in force, a sentence for `/healthz`.
+    /// Why the certificate files as they are now are not in force, or our own is not renewed: a sentence for
+    /// `/healthz`.
     pub fn certificate_trouble(&self) -> watch::Receiver<Option<String>> {
-        self.trouble.clone()
+        self.trouble.subscribe()
     }
 
     /// When the loop of [`Bound::serve`] last turned, on the monotonic clock, in nanoseconds; at least once a second.
@@ -137,9 +158,18 @@ impl Bound {
     /// Serves until `shutdown` is true or its sender is gone; then accepts nothing any more, gives the requests under
     /// way [`Limits::drain`] to end, and returns.
     pub async fn serve(self, handles: Handles, mut shutdown: watch::Receiver<bool>) {
-        let Self { settings, listener, address, certificates, beat, .. } = self;
+        let Self { settings, listener, address, certificate, trouble, beat } = self;
         let limits = settings.limits;
-        let tls = certificates.as_ref().map(|certificates| TlsAcceptor::from(certificates.config.clone()));
+        let tls = certificate.as_ref().map(|certificate| TlsAcceptor::from(certificate.config()));
+        let certificate = certificate.map(|certificate| Certificate {
+            served: certificate,
+            trouble,
+            expiries: handles.certificates.clone(),
+            clock: handles.clock.clone(),
+        });
+        if let Some(certificate) = &certificate {
+            certificate.tell();
+        }
         let guard = Guard::new(handles.tokens.clone());
         let api = Arc::new(Api::new(settings, handles));
         let mut gate = Gate {
@@ -155,8 +185,7 @@ impl Bound {
             connections: JoinSet::new(),
         };
         let mut tick = interval(Duration::from_secs(1));
-        let reloading = certificates.and_then(|certificates| certificates.reload);
-        let mut reload = pin!(reload_for_ever(reloading, limits.reload_every));
+        let mut renewal = pin!(renew_for_ever(certificate, limits.reload_every));
         let mut told = pin!(shutdown.wait_for(|told| *told));
         loop {
             beat.store(clock::mono().as_nanos(), Ordering::Relaxed);
@@ -165,7 +194,7 @@ impl Bound {
                 accepted = accept(&listener) => gate.admit(accepted),
                 Some(ended) = gate.connections.join_next() => noted(ended),
                 _ = tick.tick() => {}
-                never = &mut reload => match never {},
+                never = &mut renewal => match never {},
             }
         }
         drop(listener);
@@ -188,18 +217,45 @@ async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     accepted
 }
 
-async fn reload_for_ever(reload: Option<Reload>, every: Duration) -> Infallible {
-    let Some(mut reload) = reload else { return std::future::pending().await };
+/// The certificate that is served, and who is told of it.
+struct Certificate {
+    served: Served,
+    trouble: watch::Sender<Option<String>>,
+    expiries: Expiries,
+    clock: Arc<Clock>,
+}
+
+impl Certificate {
+    fn tell(&self) {
+        self.expiries.set(CertificateUse::Endpoint, self.served.in_force().expiry.clone());
+        let trouble = self.served.trouble();
+        self.trouble.send_if_modified(|told| {
+            let is_news = told.as_deref() != trouble;
+            *told = trouble.map(ToOwned::to_owned);
+            is_news
+        });
+    }
+}
+
+async fn renew_for_ever(certificate: Option<Certificate>, files_every: Duration) -> Infallible {
+    let Some(mut certificate) = certificate else { return std::future::pending().await };
+    let every = if certificate.served.is_of_files() { files_every } else { files_every.min(RENEWAL) };
     loop {
         tokio::time::sleep(every).await;
+        if !certificate.served.is_due(certificate.clock.known()) {
+            continue;
+        }
         let looked = tokio::task::spawn_blocking(move || {
-            reload.look();
-            reload
+            certificate.served.look(certificate.clock.known());
+            certificate
         });
         match looked.await {
-            Ok(back) => reload = back,
+            Ok(back) => {
+                back.tell();
+                certificate = back;
+            }
             Err(error) => {
-                tracing::error!(%error, "the certificate files are looked at no more");
+                tracing::error!(%error, "the certificate is looked at no more");
                 return std::future::pending().await;
             }
         }

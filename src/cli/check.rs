@@ -6,7 +6,10 @@ use std::{
     process::ExitCode,
 };
 
-use crate::config::{Config, Severity, findings};
+use crate::{
+    config::{Config, Severity, findings},
+    gateway,
+};
 
 /// Exit status for an invalid configuration (contract §1).
 const INVALID: u8 = 2;
@@ -23,7 +26,7 @@ impl Check {
     /// Where the configuration itself is refused ([`crate::config::ConfigErrors`]) or the output is closed.
     pub fn run(&self, config_path: &Path) -> anyhow::Result<ExitCode> {
         let config = Config::load(config_path)?;
-        let findings = findings(&config);
+        let findings = findings(&config, gateway::clock(&config).known());
         let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
         let mut out = io::stdout().lock();
         for finding in &findings {

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::{
-    domain::{ClockQuality, Mono, Stamp},
+    domain::{ClockQuality, KnownTime, Mono, Stamp},
     sys,
 };
 
@@ -138,6 +138,15 @@ impl Clock {
         }
     }
 
+    /// What is known of the present, for what must not be judged by a clock that nobody vouches for.
+    pub fn known(&self) -> KnownTime {
+        if self.is_synchronized() {
+            return KnownTime::Synchronized(self.source.wall());
+        }
+        let earliest = self.trusted_seconds().and_then(|second| Timestamp::from_second(second).ok());
+        earliest.map_or(KnownTime::Never, KnownTime::AtLeast)
+    }
+
     /// Wall clock minus time since boot, in milliseconds: it changes when the wall clock is set, and with nothing
     /// else by more than a drift.
     pub fn offset_ms(&self) -> i64 {
@@ -238,9 +247,11 @@ mod tests {
     fn a_clock_that_was_never_synchronised_knows_no_time() {
         let clock = Clock::new(Box::new(Fake::new(0, 10, false, "a")), Trust::Auto);
         assert_eq!(clock.trusted_seconds(), None);
+        assert_eq!(clock.known(), KnownTime::Never);
         assert_eq!(clock.stamp().clock, ClockQuality::Unsynchronized);
         let trusted = Clock::new(Box::new(Fake::new(77, 10, false, "a")), Trust::Always);
         assert_eq!(trusted.trusted_seconds(), Some(77));
+        assert_eq!(trusted.known(), KnownTime::Synchronized(Timestamp::from_second(77).unwrap()));
     }
 
     #[test]
@@ -255,6 +266,7 @@ mod tests {
             let clock = Clock::new(Box::new(Fake::new(5, uptime, false, boot)), Trust::Auto);
             clock.restore(&floor);
             assert_eq!(clock.trusted_seconds(), Some(1030), "boot {boot}");
+            assert_eq!(clock.known(), KnownTime::AtLeast(Timestamp::from_second(1030).unwrap()));
         }
     }
 

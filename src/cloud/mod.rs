@@ -26,7 +26,7 @@ pub mod sync;
 mod task;
 pub mod topic;
 
-pub use client::{Certificate, Secrets, Tls};
+pub use client::Secrets;
 pub use session::Confirm;
 pub use settings::{Handles, SecretReader, Settings};
 pub use task::run;

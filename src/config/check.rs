@@ -13,7 +13,10 @@ use super::{
     SecureChannel, Tls,
 };
 
-use crate::domain::profile::LockProfile;
+use crate::{
+    domain::{KnownTime, profile::LockProfile},
+    tls::{CertificateUse, Expiry, Pem, Remaining, pair},
+};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,9 +48,10 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Looks at what a valid configuration names, in the order of the files. Blocks on the disk.
-pub fn findings(config: &Config) -> Vec<Finding> {
-    let mut check = Check { config, findings: Vec::new() };
+/// Looks at what a valid configuration names, in the order of the files; how long certificates hold is judged by `now`.
+/// Blocks on the disk.
+pub fn findings(config: &Config, now: KnownTime) -> Vec<Finding> {
+    let mut check = Check { config, now, findings: Vec::new() };
     check.service();
     check.buses();
     check.panels();
@@ -62,6 +66,7 @@ const LONGEST_CYCLE: Duration = Duration::from_secs(3);
 
 struct Check<'a> {
     config: &'a Config,
+    now: KnownTime,
     findings: Vec<Finding>,
 }
 
@@ -93,7 +98,7 @@ impl Check<'_> {
             );
         }
         if let Tls::Files(files) = &config.http.tls {
-            self.certificate("http", files);
+            self.certificate("http", files, CertificateUse::Endpoint);
         }
         let Some(mqtt) = &config.mqtt else { return };
         if let Some(password) = &mqtt.password_file {
@@ -107,11 +112,14 @@ impl Check<'_> {
                 }
             }
         }
-        if let Some(roots) = &mqtt.ca_file {
-            self.outcome("mqtt.ca_file", roots.read_roots());
+        if let Some(roots) = &mqtt.ca_file
+            && let Some(pem) = self.outcome("mqtt.ca_file", roots.read_pem())
+            && self.outcome("mqtt.ca_file", pem.roots()).is_some()
+        {
+            self.expiry("mqtt.ca_file", CertificateUse::MqttCa, &pem);
         }
         if let Some(files) = &mqtt.client_certificate {
-            self.certificate("mqtt", files);
+            self.certificate("mqtt", files, CertificateUse::MqttClient);
         }
         if let Some(keys) = &mqtt.signing_key_file {
             self.outcome("mqtt.signing_key_file", keys.read_signing_keys());
@@ -246,19 +254,31 @@ impl Check<'_> {
         }
     }
 
-    fn certificate(&mut self, section: &str, files: &CertificateFiles) {
-        let key = format!("{section}.key_file");
+    fn certificate(&mut self, section: &str, files: &CertificateFiles, usage: CertificateUse) {
+        let (certificate, key) = (format!("{section}.cert_file"), format!("{section}.key_file"));
         self.secret(&key, &files.key_file);
-        let chain = self.outcome(&format!("{section}.cert_file"), files.cert_file.read_certificates());
-        let private = self.outcome(&key, files.key_file.read());
-        if chain.is_some() && private.is_some() {
-            self.outcome(&key, files.read());
+        let chain = self.outcome(&certificate, files.cert_file.read_pem());
+        let chain = chain.filter(|pem| self.outcome(&certificate, pem.certificates()).is_some());
+        let private = self.outcome(&key, files.key_file.read_pem());
+        if let (Some(chain), Some(private)) = (chain, private)
+            && self.outcome(&key, pair(&chain, &private)).is_some()
+        {
+            self.expiry(&certificate, usage, &chain);
+        }
+    }
+
+    /// How long a certificate holds. One that is over is no error: doors open by it all the same.
+    fn expiry(&mut self, path: &str, usage: CertificateUse, pem: &Pem) {
+        if let Some(expiry) = self.outcome(path, Expiry::of(usage, pem))
+            && let Remaining::Days(_) | Remaining::Over = expiry.remaining(self.now)
+        {
+            self.warn(path, format!("{}: {}", pem.file(), expiry.describe(self.now)));
         }
     }
 
     /// Notes why a file could not be used. A credential outside of systemd is not the configuration's fault.
-    fn outcome<T>(&mut self, path: &str, outcome: Result<T, SecretError>) -> Option<T> {
-        match outcome {
+    fn outcome<T>(&mut self, path: &str, outcome: Result<T, impl Into<SecretError>>) -> Option<T> {
+        match outcome.map_err(Into::into) {
             Ok(content) => return Some(content),
             Err(error @ SecretError::NoCredentials(_)) => self.warn(path, format!("not checked: {error}")),
             Err(error) => self.error(path, error),

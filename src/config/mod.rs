@@ -30,7 +30,6 @@ use std::path::Path;
 
 use config::{Map, Value};
 
-pub use certificates::ChainAndKey;
 pub use check::{Finding, Severity, findings};
 pub use layers::Environment;
 pub use place::{ConfigErrors, Place, Problem};

@@ -9,7 +9,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use crate::domain::BYTE_ORDER_MARK;
+use crate::{domain::BYTE_ORDER_MARK, tls::PemError};
 
 /// What a `*_file` key names: a path, or with `credential:NAME` a file that systemd puts into
 /// `$CREDENTIALS_DIRECTORY` (contract §2). Certificates use it too, as LoadCredential may carry them.
@@ -53,6 +53,9 @@ pub enum SecretError {
         /// What it should hold.
         expected: &'static str,
     },
+    /// The file is no PEM of the expected form.
+    #[error("{}: {}", .0.file, .0.problem)]
+    Pem(#[from] PemError),
 }
 
 impl SecretFile {

@@ -40,7 +40,7 @@ pub enum HealthCode {
     JournalNew,
     /// Events were lost.
     EventsLost,
-    /// The certificate files cannot be used, or their last change is not in force.
+    /// The certificate files cannot be used, their last change is not in force, or a certificate ends or has ended.
     Certificate,
     /// The endpoint does not serve, hangs, or knows no token.
     Endpoint,

@@ -34,6 +34,6 @@ pub use panel::{Device, DoorPosition, OutputActive, PanelState, PanelStatus};
 pub use profile::Profile;
 pub use stored::StoredEvent;
 pub use sync::{Silence, SyncCode, SyncError, SyncStatus};
-pub use time::{ClockQuality, Mono, Stamp};
+pub use time::{ClockQuality, KnownTime, Mono, Stamp};
 pub use trouble::{KeyFault, Trouble};
 pub use unlock::unlock_tenths;

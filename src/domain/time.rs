@@ -60,6 +60,17 @@ pub enum ClockQuality {
     Unsynchronized,
 }
 
+/// What is known of the present on a machine without a real-time clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownTime {
+    /// The wall clock, which is synchronised.
+    Synchronized(jiff::Timestamp),
+    /// The last synchronised time plus the time since boot: the present is not earlier.
+    AtLeast(jiff::Timestamp),
+    /// The clock was never synchronised.
+    Never,
+}
+
 /// When something happened, as well as this gateway knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {

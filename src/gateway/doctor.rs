@@ -2,26 +2,22 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use tokio::sync::watch;
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
+use super::certificates;
 use crate::{
     bus::{self, BusStatus, Buses},
     clock::Clock,
-    config::{self, Config, SecretFile},
+    config::Config,
     domain::{Name, PanelState, PanelStatus, UplinkStatus},
     store::{Cache, Journal},
+    tls::Expiries,
 };
 
 /// Frames with a wrong check, of a thousand exchanges: from here on a line deserves a look, and from there on a visit.
 const BROKEN_WARN: u64 = 5;
 const BROKEN_BAD: u64 = 50;
-
-/// A certificate whose time ends within this many days is to be renewed now.
-const RENEW_DAYS: i64 = 21;
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -60,6 +56,8 @@ pub struct Doctor {
     pub cache: Cache,
     /// How the uplink is.
     pub uplink: watch::Receiver<UplinkStatus>,
+    /// Which certificates are in use.
+    pub certificates: Expiries,
 }
 
 impl Doctor {
@@ -74,8 +72,10 @@ impl Doctor {
         checks.push(self.broker());
         let doctor = Arc::clone(self);
         // A thread that fails has read nothing.
-        let certificates = tokio::task::spawn_blocking(move || doctor.certificates()).await;
-        checks.extend(certificates.unwrap_or_default());
+        let certificates = tokio::task::spawn_blocking(move || {
+            certificates::checks(&doctor.config, &doctor.certificates, doctor.clock.known())
+        });
+        checks.extend(certificates.await.unwrap_or_default());
         checks
     }
 
@@ -125,34 +125,9 @@ impl Doctor {
         };
         check("broker", verdict, detail)
     }
-
-    /// Blocks on the disk.
-    fn certificates(&self) -> Vec<Check> {
-        let now = self.clock.wall();
-        let of = |name: &str, file: &SecretFile, which: Which| match file.read_certificates() {
-            Ok(chain) => expiry(name, &chain, which, now),
-            Err(error) => check(name, Verdict::Bad, error.to_string()),
-        };
-        let mut checks = Vec::new();
-        match &self.config.http.tls {
-            config::Tls::Files(files) => {
-                checks.push(of("certificate http", &files.cert_file, Which::Soonest));
-            }
-            config::Tls::SelfSigned => {
-                checks.push(check("certificate http", Verdict::Ok, "self-signed: it does not expire"));
-            }
-            config::Tls::Off => {}
-        }
-        if let Some(mqtt) = &self.config.mqtt {
-            let client = mqtt.client_certificate.as_ref();
-            checks.extend(client.map(|files| of("certificate mqtt", &files.cert_file, Which::Soonest)));
-            checks.extend(mqtt.ca_file.as_ref().map(|file| of("certificate mqtt ca", file, Which::Latest)));
-        }
-        checks
-    }
 }
 
-fn check(check: impl Into<String>, verdict: Verdict, detail: impl Into<String>) -> Check {
+pub(super) fn check(check: impl Into<String>, verdict: Verdict, detail: impl Into<String>) -> Check {
     Check { check: check.into(), verdict, detail: detail.into() }
 }
 
@@ -213,69 +188,10 @@ fn panel(status: &PanelStatus) -> Check {
     check(format!("panel {}", status.panel), verdict, detail)
 }
 
-/// Which certificate of a file counts.
-#[derive(Clone, Copy)]
-enum Which {
-    /// A chain holds until its first one ends.
-    Soonest,
-    /// Of several authorities one is enough.
-    Latest,
-}
-
-fn expiry(name: &str, certificates: &[CertificateDer<'_>], which: Which, now: Timestamp) -> Check {
-    let end = |certificate: &CertificateDer<'_>| {
-        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-        Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
-    };
-    let ends = certificates.iter().map(end).collect::<Option<Vec<_>>>().unwrap_or_default();
-    let end = match which {
-        Which::Soonest => ends.into_iter().min(),
-        Which::Latest => ends.into_iter().max(),
-    };
-    let Some(end) = end else {
-        return check(name, Verdict::Bad, "a certificate of the file cannot be read");
-    };
-    let day = end.strftime("%Y-%m-%d");
-    let left = end.duration_since(now);
-    if left <= SignedDuration::ZERO {
-        check(name, Verdict::Bad, format!("expired on {day}; renew it"))
-    } else if left < SignedDuration::from_hours(RENEW_DAYS * 24) {
-        check(name, Verdict::Warn, format!("expires on {day}, in {} days; renew it", left.as_hours() / 24))
-    } else {
-        check(name, Verdict::Ok, format!("valid to {day}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
-
     use super::*;
     use crate::bus::{Exchanges, LineStats};
-
-    #[test]
-    fn a_certificate_is_judged_by_the_one_that_ends_first() {
-        let key = KeyPair::generate().unwrap();
-        let until = |year| {
-            let mut params = CertificateParams::new(vec!["gateway".to_owned()]).unwrap();
-            (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(year, 6, 30));
-            params.self_signed(&key).unwrap().der().clone()
-        };
-        let chain = [until(2030), until(2027)];
-        let at = |now: &str| {
-            let check = expiry("certificate http", &chain, Which::Soonest, now.parse().unwrap());
-            (check.verdict, check.detail)
-        };
-        assert_eq!(at("2026-11-23T00:00:00Z"), (Verdict::Ok, "valid to 2027-06-30".into()));
-        assert_eq!(
-            at("2027-06-20T00:00:00Z"),
-            (Verdict::Warn, "expires on 2027-06-30, in 10 days; renew it".into())
-        );
-        assert_eq!(at("2027-06-30T00:00:00Z"), (Verdict::Bad, "expired on 2027-06-30; renew it".into()));
-        let now = "2029-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(expiry("certificate mqtt ca", &chain, Which::Latest, now).verdict, Verdict::Ok);
-        assert_eq!(expiry("x", &[], Which::Latest, now).verdict, Verdict::Bad);
-    }
 
     #[test]
     fn a_line_is_judged_by_its_broken_frames_and_not_by_panels_that_are_off() {

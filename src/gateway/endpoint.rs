@@ -68,10 +68,10 @@ async fn serve_by(
 ) {
     let mut beats = interval(BEAT);
     while !*stop.borrow() {
-        match api::bind(&settings).await {
+        match api::bind(&settings, &handles.clock).await {
             Ok(bound) => {
                 trouble.send_replace(None);
-                tracing::info!(address = %bound.address(), tls = bound.fingerprint().is_some(), "the endpoint is served");
+                tracing::info!(address = %bound.address(), tls = bound.certificate().is_some(), "the endpoint is served");
                 let mut certificate = bound.certificate_trouble();
                 let turned = bound.beat();
                 let serving = bound.serve(handles.clone(), stop.clone());
@@ -140,6 +140,7 @@ mod tests {
         domain::{Health, Name, SyncStatus, UplinkStatus},
         doors::Doors,
         store::{Store, StoreOptions},
+        tls::Expiries,
     };
 
     use super::{super::notify::Vital, *};
@@ -168,6 +169,7 @@ mod tests {
             uplink: watch::channel(UplinkStatus::default()).1,
             sync: watch::channel(SyncStatus::default()).1,
             clock,
+            certificates: Expiries::default(),
             tokens: Tokens::open(&dir.path().join("tokens.json")).unwrap(),
         };
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -11,12 +11,16 @@ use std::{
 use jiff::Timestamp;
 use tokio::{sync::watch, time::MissedTickBehavior};
 
-use super::notify::{Beat, Vital};
+use super::{
+    certificates,
+    notify::{Beat, Vital},
+};
 use crate::{
     bus::{self, BusStatus, Buses},
     clock::{self, Clock},
     domain::{Health, HealthCode, Mono, Name, PanelState, PanelStatus, Reason, SyncStatus, UplinkStatus},
     store::{Journal, StoreHealth},
+    tls::Expiries,
 };
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -35,6 +39,8 @@ pub struct Watched {
     pub control: watch::Receiver<Option<String>>,
     /// Why no API token is known.
     pub tokens: Option<String>,
+    /// Which certificates are in use.
+    pub certificates: Expiries,
     pub clock: Arc<Clock>,
     /// The vital loops.
     pub beats: Vec<Beat>,
@@ -83,6 +89,7 @@ impl Watched {
             reasons.push(Reason::new(HealthCode::Clock, message));
         }
         reasons.extend(self.endpoint.borrow().clone());
+        reasons.extend(certificates::reasons(&self.certificates, self.clock.known()));
         reasons.extend(self.tokens.as_ref().map(|trouble| Reason::new(HealthCode::Endpoint, trouble)));
         let control = self.control.borrow().clone();
         reasons.extend(control.map(|trouble| Reason::new(HealthCode::Storage, trouble)));

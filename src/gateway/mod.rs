@@ -8,6 +8,7 @@
 //! end of any long-lived task is the end of the process, which systemd starts again.
 
 mod building;
+mod certificates;
 mod commands;
 pub mod control;
 mod directory;
@@ -61,6 +62,7 @@ use crate::{
     },
     doors::{Doors, Flats},
     store::{Store, StoreOptions},
+    tls::Expiries,
 };
 
 /// This program's version.
@@ -175,6 +177,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     let (trouble_sender, trouble) = watch::channel(None);
     let (control_sender, control_trouble) = watch::channel(None);
     let doors = Doors::new(buses.clone());
+    let expiries = Expiries::default();
     let handles = Handles {
         cache: store.cache(),
         journal: journal.clone(),
@@ -185,6 +188,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         sync: sync.clone(),
         clock: clock.clone(),
         tokens: tokens.clone(),
+        certificates: expiries.clone(),
     };
     let (runtime_beat, endpoint_beat, uplink_beat) =
         (Beat::new(Vital::Runtime), Beat::new(Vital::Endpoint), Beat::new(Vital::Uplink));
@@ -208,7 +212,11 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         journal: journal.clone(),
         cache: store.cache(),
         uplink: uplink.clone(),
+        certificates: expiries.clone(),
     });
+    if let Some(mqtt) = config.mqtt.clone() {
+        vital("the certificates", Box::pin(certificates::follow_files(mqtt, expiries.clone())));
+    }
     vital("the directory", Box::pin(keys.clone().follow()));
     vital("timekeeping", Box::pin(timekeeping::keep_time(clock.clone(), journal.clone())));
     vital(
@@ -224,6 +232,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
                 endpoint: trouble,
                 control: control_trouble,
                 tokens: no_tokens,
+                certificates: expiries.clone(),
                 clock: clock.clone(),
                 beats: beats.clone(),
             },

@@ -12,15 +12,16 @@ use crate::{
     bus::Buses,
     clock::Clock,
     cloud::{
-        self, Certificate, Confirm, Handles, Secrets, Settings, Tls,
+        self, Confirm, Handles, Secrets, Settings,
         command::Performer,
         message::{Building, Bus, Intercom, Place},
         signature::Signatures,
     },
-    config::{self, Config, Mqtt},
+    config::{self, Config, Mqtt, SecretFile},
     domain::{Health, LineStatus, Name, SyncStatus, UplinkStatus},
     doors::Flats,
     store::Store,
+    tls::{self, Pem},
 };
 
 /// Which retained topics the broker has of us, in the state directory.
@@ -100,17 +101,17 @@ fn read_secrets(mqtt: &Mqtt, gateway: &Name) -> anyhow::Result<Secrets> {
     if !mqtt.broker.tls {
         return Ok(Secrets { password, tls: None, signatures });
     }
-    let roots = mqtt.ca_file.as_ref().map(config::SecretFile::read).transpose()?;
-    let client = match &mqtt.client_certificate {
-        Some(files) => {
-            // They must belong together; said here, where the files' names are known.
-            files.read()?;
-            Some(Certificate { chain: files.cert_file.read()?.to_vec(), key: files.key_file.read()? })
-        }
-        None => None,
+    let pem = |key: &str, file: &SecretFile| {
+        anyhow::Ok(Pem::new(format!("{file} as {key} of [mqtt]"), file.read()?))
     };
-    let tls = Some(Tls { roots: roots.map(|roots| roots.to_vec()), client });
-    Ok(Secrets { password, tls, signatures })
+    let roots = mqtt.ca_file.as_ref().map(|file| pem("ca_file", file)).transpose()?;
+    let own = mqtt
+        .client_certificate
+        .as_ref()
+        .map(|files| anyhow::Ok((pem("cert_file", &files.cert_file)?, pem("key_file", &files.key_file)?)));
+    let own = own.transpose()?;
+    let tls = tls::client_config(roots.as_ref(), own.as_ref().map(|(chain, key)| (chain, key)))?;
+    Ok(Secrets { password, tls: Some(tls), signatures })
 }
 
 fn building(config: &Config) -> Building {

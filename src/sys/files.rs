@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
+    time::SystemTime,
 };
 
 /// Replaces `path` by a file of mode 0600 with `content`, synced. Blocks on the disk.
@@ -26,6 +27,11 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(making, path)?;
     sync_parent(path)
+}
+
+/// Returns when this program's file was written: the time of its build, as package managers keep it.
+pub fn executable_time() -> Option<SystemTime> {
+    fs::metadata("/proc/self/exe").and_then(|metadata| metadata.modified()).ok()
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

@@ -156,8 +156,13 @@ async fn a_stop_does_not_wait_for_those_who_never_end() {
 
 #[tokio::test]
 async fn a_taken_port_is_said_plainly() {
-    use intercom_gateway::{api, domain::Name};
+    use intercom_gateway::{
+        api,
+        clock::{Clock, Trust},
+        domain::Name,
+    };
     let site = start().await;
+    let clock = Clock::system(Trust::Always);
     let mut settings = api::Settings {
         listen: site.address,
         tls: Tls::Off,
@@ -166,12 +171,12 @@ async fn a_taken_port_is_said_plainly() {
         intercoms: vec![],
         limits: Limits::default(),
     };
-    let error = api::bind(&settings).await.err().unwrap().to_string();
+    let error = api::bind(&settings, &clock).await.err().unwrap().to_string();
     assert!(
         error.contains(&site.address.to_string()) && error.contains("another program has port"),
         "{error}"
     );
     settings.listen = "192.0.2.1:8443".parse().unwrap();
-    let error = api::bind(&settings).await.err().unwrap().to_string();
+    let error = api::bind(&settings, &clock).await.err().unwrap().to_string();
     assert!(error.contains("does not have that address"), "{error}");
 }

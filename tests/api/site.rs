@@ -9,6 +9,7 @@ use intercom_gateway::{
     domain::{EventBody, Health, Name, Occurrence, SyncStatus, UplinkStatus, event::GatewayStopping},
     doors::Doors,
     store::{Store, StoreOptions},
+    tls::{Expiries, InForce},
 };
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -19,7 +20,8 @@ pub const PUBLISHED: &str = include_str!("../data/published-flat.json");
 
 pub struct Site {
     pub address: SocketAddr,
-    pub fingerprint: Option<String>,
+    pub certificate: Option<InForce>,
+    pub certificates: Expiries,
     pub tokens: Tokens,
     /// A token that may do everything.
     pub token: String,
@@ -38,8 +40,12 @@ pub async fn start() -> Site {
 }
 
 pub async fn start_with(tls: Tls, limits: Limits) -> Site {
+    start_by(Arc::new(Clock::system(Trust::Always)), tls, limits).await
+}
+
+/// As [`start_with`], by this clock.
+pub async fn start_by(clock: Arc<Clock>, tls: Tls, limits: Limits) -> Site {
     let dir = tempfile::tempdir().unwrap();
-    let clock = Arc::new(Clock::system(Trust::Always));
     let stamps = clock.clone();
     let (store, _) = Store::open(StoreOptions {
         dir: dir.path().to_path_buf(),
@@ -61,8 +67,9 @@ pub async fn start_with(tls: Tls, limits: Limits) -> Site {
         intercoms: vec![1, 2],
         limits,
     };
-    let bound = api::bind(&settings).await.unwrap();
-    let (address, fingerprint) = (bound.address(), bound.fingerprint().map(ToOwned::to_owned));
+    let bound = api::bind(&settings, &clock).await.unwrap();
+    let (address, certificate) = (bound.address(), bound.certificate().cloned());
+    let certificates = Expiries::default();
     let (health, health_of) = watch::channel(Health::default());
     let (uplink, uplink_of) = watch::channel(UplinkStatus::default());
     let (sync, sync_of) = watch::channel(SyncStatus::default());
@@ -77,9 +84,23 @@ pub async fn start_with(tls: Tls, limits: Limits) -> Site {
         sync: sync_of,
         clock,
         tokens: tokens.clone(),
+        certificates: certificates.clone(),
     };
     let serving = tokio::spawn(bound.serve(handles, stopped));
-    let site = Site { address, fingerprint, tokens, token, store, health, uplink, sync, stop, serving, dir };
+    let site = Site {
+        address,
+        certificate,
+        certificates,
+        tokens,
+        token,
+        store,
+        health,
+        uplink,
+        sync,
+        stop,
+        serving,
+        dir,
+    };
     site.import(&format!(r#"{{"revision":57,"flats":[{}]}}"#, in_intercom(1, PUBLISHED))).await;
     site
 }

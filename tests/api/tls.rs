@@ -1,8 +1,18 @@
 //! Encryption, with a real TLS client.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use intercom_gateway::api::{Limits, Tls, fingerprint};
+use intercom_gateway::{
+    api::{Limits, Tls},
+    clock::{Clock, TimeSource, Trust},
+    tls::{CertificateUse, fingerprint, key_fingerprint},
+};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 use tokio_rustls::{
@@ -13,7 +23,7 @@ use tokio_rustls::{
 
 use crate::{
     client::{ending, over, raw, read_answer},
-    site::{Site, start_with},
+    site::{Site, start_by, start_with},
 };
 
 const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS12, &version::TLS13];
@@ -49,7 +59,7 @@ async fn the_certificate_is_the_one_whose_fingerprint_is_told() {
         for name in ["localhost", "127.0.0.1", "building-7"] {
             let mut stream = connect(&site, name, versions).await.unwrap();
             let presented = fingerprint(&stream.get_ref().1.peer_certificates().unwrap()[0]);
-            assert_eq!(Some(presented), site.fingerprint);
+            assert_eq!(presented, site.certificate.as_ref().unwrap().fingerprint);
             let answer = over(&mut stream, &request(&site)).await.unwrap();
             assert_eq!(answer.status, 200);
             let path = answer.json()["meta"]["path"].as_str().unwrap().to_owned();
@@ -107,7 +117,7 @@ async fn changed_files_are_served_without_a_restart() {
     let tls = Tls::Files { cert: one.dir().join("tls/cert.pem"), key: one.dir().join("tls/key.pem") };
     let limits = Limits { reload_every: Duration::from_millis(20), ..Limits::default() };
     let site = start_with(tls, limits).await;
-    assert_eq!(site.fingerprint, one.fingerprint);
+    assert_eq!(site.certificate.unwrap().fingerprint, one.certificate.as_ref().unwrap().fingerprint);
     for file in ["tls/key.pem", "tls/cert.pem"] {
         std::fs::copy(two.dir().join(file), one.dir().join(file)).unwrap();
     }
@@ -117,4 +127,60 @@ async fn changed_files_are_served_without_a_restart() {
     while connect(&as_two, "localhost", BOTH).await.is_err() {
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The machine's clock, which a time server may not have set yet.
+struct Unsure(Arc<AtomicBool>);
+
+impl TimeSource for Unsure {
+    fn wall(&self) -> jiff::Timestamp {
+        if self.synchronized() { Clock::system(Trust::Always).wall() } else { jiff::Timestamp::UNIX_EPOCH }
+    }
+    fn uptime(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+    fn synchronized(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+    fn boot_id(&self) -> Arc<str> {
+        "boot".into()
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_made_without_a_clock_is_made_again_with_its_key_once_there_is_one() {
+    let is_set = Arc::new(AtomicBool::new(false));
+    let clock = Arc::new(Clock::new(Box::new(Unsure(is_set.clone())), Trust::Auto));
+    let limits = Limits { reload_every: Duration::from_millis(20), ..Limits::default() };
+    let site = start_by(clock.clone(), Tls::SelfSigned, limits).await;
+    let presented = async || {
+        let mut stream = connect(&site, "localhost", BOTH).await.unwrap();
+        let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+        let metrics = request(&site).replace("/api/admin/v1/intercoms/1/flats", "/metrics");
+        let page = over(&mut stream, &metrics).await.unwrap().body;
+        let name = "intercom_gateway_certificate_expiry_timestamp_seconds{use=\"endpoint\"} ";
+        let ends = page.lines().find_map(|line| line.strip_prefix(name)?.parse::<i64>().ok());
+        (fingerprint(&certificate), key_fingerprint(&certificate).unwrap(), ends)
+    };
+    let ends = || site.certificates.get(CertificateUse::Endpoint).map(|expiry| expiry.ends().as_second());
+    let first = presented().await;
+    assert_eq!(first.2, ends());
+    assert_eq!((&first.0, &first.1), {
+        let told = site.certificate.as_ref().unwrap();
+        (&told.fingerprint, &told.key_fingerprint)
+    });
+
+    is_set.store(true, Ordering::Relaxed);
+    clock.refresh();
+    let second = loop {
+        let presented = presented().await;
+        if presented.0 != first.0 && ends() != first.2 {
+            break presented;
+        }
+        sleep(Duration::from_millis(10)).await;
+    };
+    assert_eq!(second.1, first.1, "the key stays");
+    let left = ends().unwrap() - clock.wall().as_second();
+    assert!((823 * 86_400..=824 * 86_400).contains(&left), "{left} s");
+    assert_eq!(presented().await.2, ends());
 }

@@ -1,6 +1,12 @@
 //! What is not as it should be, for programs and for people: over HTTP, and over MQTT.
 
-use intercom_gateway::{domain::HealthCode, simulate::action::Fault};
+use std::time::Duration;
+
+use intercom_gateway::{
+    clock::{Clock, Trust},
+    domain::HealthCode,
+    simulate::action::Fault,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Daemon, Site, cloud::Cloud, mosquitto::Mosquitto, simulated::Panels, site::ENTRANCE};
@@ -59,5 +65,50 @@ fn a_gateway_that_has_no_bus_or_no_broker_says_so_without_naming_it() {
     });
     let codes = json!([{"code": "no_bus"}, {"code": "broker"}]);
     assert_eq!(daemon.health(), json!({"status": "degraded", "reasons": codes}));
+    daemon.stop();
+}
+
+/// A certificate that began a month ago and ends in `hours`, with its key, PEM; and the second of its end.
+fn ending_in(hours: i64) -> (String, String, i64) {
+    let end = Clock::system(Trust::Always).wall().as_second() + hours * 3600;
+    let at = |second: i64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(second.try_into().unwrap());
+    let mut params = rcgen::CertificateParams::new(vec!["test".to_owned()]).unwrap();
+    (params.not_before, params.not_after) = (at(end - 30 * 86_400), at(end));
+    let key = rcgen::KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem(), end)
+}
+
+#[test]
+fn certificates_that_end_soon_or_have_ended_are_told_with_their_files_and_measured() {
+    let site = Site::new(
+        "[mqtt]\nurl = \"mqtts://127.0.0.1:1\"\nca_file = \"{dir}/ca.pem\"\ncert_file = \"{dir}/client.pem\"\nkey_file = \"{dir}/client.key\"\n",
+    );
+    let ((client, key, client_end), (authority, _, authority_end)) =
+        (ending_in(10 * 24 + 12), ending_in(-24));
+    for (name, text) in [("client.pem", &client), ("client.key", &key), ("ca.pem", &authority)] {
+        site.write(name, text);
+    }
+    let token = site.run(["token", "add", "installer"]).ok();
+    let daemon = Daemon::start(&site);
+    for expected in [
+        ["the client certificate of [mqtt], ", "client.pem, expires on ", ", in 10 days; renew it"],
+        ["ca_file of [mqtt], ", "ca.pem, expired on ", "; renew it"],
+    ] {
+        daemon.wait_reason(token.trim(), HealthCode::Certificate, |reason| {
+            let message = reason["message"].as_str().unwrap();
+            expected.iter().all(|words| message.contains(words))
+        });
+    }
+    let (_, metrics) = daemon.ask("GET", "/metrics", token.trim());
+    let name = "intercom_gateway_certificate_expiry_timestamp_seconds";
+    let samples: Vec<&str> =
+        metrics.as_str().unwrap().lines().filter(|line| line.starts_with(name)).collect();
+    assert_eq!(
+        samples,
+        [
+            format!("{name}{{use=\"mqtt_client\"}} {client_end}"),
+            format!("{name}{{use=\"mqtt_ca\"}} {authority_end}")
+        ]
+    );
     daemon.stop();
 }

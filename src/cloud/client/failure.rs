@@ -3,7 +3,7 @@
 use std::{error::Error, io};
 
 use rumqttc::{ConnectReturnCode, ConnectionError, DisconnectReasonCode, PubAckReason, StateError};
-use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError};
 
 use crate::sys::NoSuchHost;
 

@@ -13,20 +13,19 @@
 //! - Every publish is tracked: its acknowledgement is that of its own PUBACK, with the reason.
 
 mod failure;
-mod tls;
 
-use std::{fmt, future::Future, pin::Pin, time::Duration};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, EventLoop, Incoming, MqttOptions, PubAckReason,
     PublishNotice, PublishOptions, PublishProperties, PublishResult, QoS, SubscribeFilter,
     SubscribeReasonCode, Transport,
 };
+use rustls::ClientConfig;
 use tokio::{sync::mpsc, task::JoinHandle};
 use zeroize::Zeroizing;
 
 pub(super) use failure::{Failure, Target};
-pub use tls::{Certificate, Tls};
 
 use super::{session::Ack, signature::Signatures};
 use crate::sys;
@@ -61,8 +60,8 @@ const READ_BATCH: usize = 16;
 pub struct Secrets {
     /// Goes with [`Settings::username`](super::Settings::username).
     pub password: Option<Zeroizing<String>>,
-    /// `None`: a plain connection.
-    pub tls: Option<Tls>,
+    /// How TLS is spoken; `None`: a plain connection.
+    pub tls: Option<Arc<ClientConfig>>,
     /// Which messages are the cloud's.
     pub signatures: Signatures,
 }
@@ -165,9 +164,8 @@ impl Connection {
             }
             (None, _) => {}
         }
-        if let Some(tls) = &options.secrets.tls {
-            let config = tls::client_config(tls)?;
-            mqtt.set_transport(Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(config)));
+        if let Some(tls) = options.secrets.tls {
+            mqtt.set_transport(Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(tls)));
         }
         let (host, port) = (options.host, options.port);
         mqtt.set_socket_connector(move |_, _| {

@@ -196,7 +196,7 @@ fn read(path: &Path) -> Found {
 fn read_key(file: &SecretFile) -> Result<PanelKey, (KeyFault, String)> {
     let key = file.read_key().map_err(|error| {
         let fault = match &error {
-            SecretError::Form { .. } => KeyFault::Malformed,
+            SecretError::Form { .. } | SecretError::Pem(_) => KeyFault::Malformed,
             SecretError::Read { .. } | SecretError::NoCredentials(_) => KeyFault::Unreadable,
         };
         (fault, error.to_string())
