@@ -37,6 +37,15 @@ impl Archives {
         Self { dir: dir.to_path_buf() }
     }
 
+    /// Deletes what a power cut left of one that was being written down.
+    pub(super) fn clear(&self) {
+        for path in self.named(|name| name.starts_with("journal-") && name.ends_with(".db.making")) {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::debug!(file = %path.display(), %error, "cannot be deleted");
+            }
+        }
+    }
+
     /// Returns where each stands, the oldest file first; one that cannot be read is left out.
     pub(super) fn positions(&self) -> Arc<[Position]> {
         let position = |path: &PathBuf| {

@@ -183,6 +183,7 @@ impl JournalWriter {
             journal.economise(true).map_err(opening)?;
         }
         parts.readers.open(&opened.location)?;
+        parts.archives.clear();
         parts.shared.archives.send_replace(parts.archives.positions());
         parts.shared.health.send_modify(|health| {
             health.journal_opening = false;
