@@ -39,9 +39,17 @@ impl Import {
                 let store = offline::write_store(&config)?;
                 let intercoms: Vec<u64> = config.intercoms.iter().map(|intercom| intercom.id).collect();
                 let state = store.cache().import(source, &intercoms).with_context(refused)?.state;
-                json!({"revision": state.revision, "flats": state.flats, "keys": state.keys, "users": state.users})
+                json!({
+                    "revision": state.revision, "flats": state.flats, "keys": state.keys, "users": state.users,
+                    "on_disk": true,
+                })
             }
         };
+        if counts["on_disk"] == false {
+            eprintln!(
+                "the disk cannot be written: what is imported is in force, but in memory only until it can be"
+            );
+        }
         let revision = counts["revision"].as_u64().map_or("none".to_owned(), |revision| revision.to_string());
         Ok(writeln!(
             io::stdout(),

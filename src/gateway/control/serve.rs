@@ -1,6 +1,7 @@
 //! The daemon's end of the control socket.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{self, Read, Seek},
     net::Shutdown,
@@ -23,7 +24,7 @@ use crate::{
     domain::{EventBody, Name, Occurrence, event::SyncApplied},
     doors::{Doors, Flats},
     gateway::reports,
-    store::{Cache, Journal},
+    store::{Cache, Journal, Position, StoreError},
     sys::files::nameless,
 };
 
@@ -35,6 +36,8 @@ const CONNECTIONS: usize = 16;
 const FOLLOWERS: usize = 8;
 /// A caller that neither gives nor takes a byte for so long is given up.
 const STALLED: Duration = Duration::from_secs(30);
+/// How long a caller waits for a database that is being opened.
+const OPENING: Duration = Duration::from_secs(10);
 /// How long a caller may take to say what it wants.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long `panel pair` keeps the door to the default key open (contract §1).
@@ -144,6 +147,9 @@ impl Control {
     }
 
     async fn flat(&self, intercom: u64, flat: u64, by_number: bool) -> Reply {
+        if let Err(error) = in_time(self.cache.opened()).await {
+            return Reply::Error(error);
+        }
         let cache = self.cache.reader();
         let read = tokio::task::spawn_blocking(move || {
             if by_number {
@@ -182,6 +188,7 @@ impl Control {
                 }
                 Reply::Ok(serde_json::json!({
                     "revision": state.revision, "flats": state.flats, "keys": state.keys, "users": state.users,
+                    "on_disk": self.cache.is_on_disk(),
                 }))
             }
             Ok(Err(error)) => Reply::Error(error),
@@ -194,6 +201,9 @@ impl Control {
     }
 
     async fn export(&self, mut stream: UnixStream) -> io::Result<()> {
+        if let Err(error) = in_time(self.cache.opened()).await {
+            return reply(&mut stream, &Reply::Error(error)).await;
+        }
         reply(&mut stream, &Reply::Ok(serde_json::Value::Null)).await?;
         let stream = stream.into_std()?;
         stream.set_nonblocking(false)?;
@@ -208,20 +218,40 @@ impl Control {
     }
 
     async fn send_journal(mut self, mut stream: UnixStream, from: u64, follow: bool) -> io::Result<()> {
+        if !follow && let Err(error) = in_time(self.journal.opened()).await {
+            return reply(&mut stream, &Reply::Error(error)).await;
+        }
         reply(&mut stream, &Reply::Ok(serde_json::Value::Null)).await?;
         let (mut caller, mut out) = stream.into_split();
         let mut position = self.journal.position();
-        let mut next = from.max(1);
+        if follow {
+            let mut nothing = [0; 1];
+            tokio::select! {
+                opened = position.wait_for(Position::is_open) => drop(opened.map_err(io::Error::other)?),
+                _ = caller.read(&mut nothing) => return Ok(()),
+                _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
+            }
+        }
+        // Events may go into another journal for a while, in memory.
+        let mut journal = self.journal.identity();
+        let mut next_of = HashMap::from([(journal.clone(), from.max(1))]);
         loop {
-            let events = self.journal.read_async(next, JOURNAL_BATCH).await.map_err(io::Error::other)?;
+            let now = position.borrow_and_update().clone();
+            if now.journal != journal {
+                journal = now.journal;
+            }
+            let newest = now.last.saturating_sub(u64::try_from(JOURNAL_BATCH).unwrap_or(u64::MAX)) + 1;
+            let next = next_of.entry(journal.clone()).or_insert(newest);
+            let events = self.journal.read_async(*next, JOURNAL_BATCH).await.map_err(io::Error::other)?;
             let mut lines = String::new();
-            for event in &events {
-                next = event.sequence + 1;
+            for event in events.iter().filter(|event| event.journal == journal) {
+                *next = event.sequence + 1;
                 lines.push_str(&event.to_json(&self.gateway));
                 lines.push('\n');
             }
             timeout(STALLED, out.write_all(lines.as_bytes())).await.map_err(io::Error::from)??;
-            if !events.is_empty() {
+            // What is of another journal is read again when it is known as that.
+            if events.first().is_some_and(|event| event.journal == journal) {
                 continue;
             }
             if !follow {
@@ -256,6 +286,14 @@ impl Control {
             Ok(()) => Reply::Ok(PAIRING_TIME.as_secs().into()),
             Err(refusal) => Reply::Error(refusal.to_string()),
         }
+    }
+}
+
+/// Waits for a database that is being opened, but not as long as a check may take.
+async fn in_time<T>(opened: impl Future<Output = Result<T, StoreError>>) -> Result<(), String> {
+    match timeout(OPENING, opened).await {
+        Ok(opened) => opened.map(|_| ()).map_err(|error| error.to_string()),
+        Err(_) => Err("the database is still being opened and checked: try again in a minute".to_owned()),
     }
 }
 
