@@ -1,6 +1,7 @@
 //! The running daemon: the binary itself, beside panels, on lines of its own.
 
 mod asyncapi;
+mod away;
 #[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../../examples/cloud/building.rs"]
 mod building;

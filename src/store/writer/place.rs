@@ -86,7 +86,9 @@ impl JournalWriter {
         });
         match back {
             Ok(()) => {
-                tracing::info!("journal.db: events are written to the disk again");
+                tracing::info!(
+                    "journal.db: events are written again; those of the meantime are in a journal of their own"
+                );
                 self.place = Place::Disk;
                 self.shared.health.send_modify(|health| {
                     health.journal_without = None;
