@@ -20,8 +20,8 @@ use super::{
 const BYTES_PER_EVENT: u64 = 1024;
 const MIN_BYTES: u64 = 16 << 20;
 
-/// Operations of SQLite's machine between two looks whether the store is to end: some milliseconds.
-const LOOK_EVERY: i32 = 10_000;
+/// Pages that are checked between two looks whether the store is to end.
+const LOOK_EVERY: i32 = 100;
 
 /// A database that is open for its writer.
 pub(super) struct Opened {
@@ -36,11 +36,13 @@ pub(super) struct Opener {
     pub(super) options: StoreOptions,
     policy: Policy,
     shared: Arc<Shared>,
+    /// A check is not cut short by the end of the store.
+    pub(super) is_last_chance: bool,
 }
 
 impl Opener {
     pub(super) fn new(paths: Paths, options: StoreOptions, policy: Policy, shared: Arc<Shared>) -> Self {
-        Self { paths, options, policy, shared }
+        Self { paths, options, policy, shared, is_last_chance: false }
     }
 
     /// Whether something stands in for a database that cannot be used.
@@ -186,6 +188,9 @@ impl Opener {
 
     /// Checks the database; of a large one on a slow card that takes a minute, which the end of the store does not wait for.
     fn damage(&self, connection: &mut Connection) -> rusqlite::Result<Option<String>> {
+        if self.is_last_chance {
+            return connect::damage(connection);
+        }
         let shared = Arc::clone(&self.shared);
         connection.progress_handler(LOOK_EVERY, Some(move || shared.is_stopping()))?;
         let damage = connect::damage(connection);

@@ -211,3 +211,36 @@ async fn a_journal_in_whose_place_a_new_one_is_begun_stays_readable() {
     assert_eq!(numbers(&store.journal(), &old), [1, 2, 3, 4, 5]);
     assert_eq!(numbers(&store.journal(), &new), [4, 5, 6]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_goes_when_it_is_delivered_and_as_old_as_events_may_become() {
+    let dir = tempdir().unwrap();
+    let store = started(dir.path());
+    let journal = store.journal();
+    journal.append_durable(event(1)).await.unwrap();
+    let first = journal.identity();
+    let second = journal.begin_new("the cloud knows more").await.unwrap();
+    let third = journal.begin_new("and more").await.unwrap();
+    store.shutdown();
+    let kept = |identity: &str| dir.path().join(format!("journal-{identity}.db"));
+    // As if the second one had not been delivered.
+    let connection = rusqlite::Connection::open(kept(&second)).unwrap();
+    connection.execute("UPDATE journal SET delivered = 0", []).unwrap();
+    drop(connection);
+    let aside = ["journal.db.damaged-20260101T000000Z", "cache.db.newer-20260101T000000Z"];
+    for name in aside {
+        fs::write(dir.path().join(name), "x").unwrap();
+    }
+    let is_there = |name: &str| dir.path().join(name).exists();
+    started(dir.path()).shutdown();
+    assert!(kept(&first).exists() && kept(&second).exists() && aside.iter().all(|name| is_there(name)));
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
+    for path in [kept(&first), kept(&second)].into_iter().chain(aside.map(|name| dir.path().join(name))) {
+        fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+    let store = started(dir.path());
+    let mut archives = store.journal().archives();
+    archives.wait_for(|kept| kept.iter().map(|kept| &kept.journal).eq([&second])).await.unwrap();
+    assert_eq!(store.journal().identity(), third);
+    assert!(!kept(&first).exists() && kept(&second).exists() && !aside.iter().any(|name| is_there(name)));
+}

@@ -129,6 +129,7 @@ impl CacheWriter {
             }
         }
         if self.look_again.is_some() {
+            self.opener.is_last_chance = true;
             self.go_to_disk();
         }
         if let Err(error) = self.file.close() {

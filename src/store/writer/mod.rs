@@ -171,6 +171,10 @@ impl JournalWriter {
         let had_ballast = parts.ballast.is_laid();
         let mut report = OpenReport::default();
         let opened = parts.opener.journal(&mut parts.ballast, &mut report)?;
+        if parts.shared.is_stopping() {
+            // Its check was cut short, which is nobody's trouble.
+            report.without.clear();
+        }
         // The ballast had to be given up to open the journal at all.
         let disk_full = had_ballast && !parts.ballast.is_laid();
         let start = Instant::now();
