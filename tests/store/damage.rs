@@ -153,7 +153,7 @@ fn a_power_cut_in_the_middle_of_a_salvage_loses_nothing() {
 }
 
 #[test]
-fn a_damaged_cache_is_made_anew() {
+fn a_damaged_cache_is_replaced_by_what_can_be_read_of_it_and_is_as_it_was_written() {
     let dir = tempdir().unwrap();
     let store = open(dir.path());
     let flats: Vec<_> = (1..=100).map(|id| cache::flat(1, id, id, 2)).collect();
@@ -167,6 +167,12 @@ fn a_damaged_cache_is_made_anew() {
     let (store, report) = Store::open(options(dir.path())).unwrap();
     assert!(report.cache_remade.is_some() && report.salvage.is_none() && !report.cache_created, "{report:?}");
     assert_eq!(store.journal().identity(), journal);
-    assert_eq!(store.cache().state().borrow().revision, None);
+    let state = store.cache().state().borrow().clone();
+    assert_eq!(state.revision, None, "the cloud is asked for all of it");
+    assert!((50..100).contains(&state.flats), "{} of 100 flats", state.flats);
+    for flat in &flats {
+        let body = store.cache().flat_body(1, flat.document.id).unwrap();
+        assert!(body.is_none_or(|body| body == serde_json::to_string(&flat.document).unwrap()));
+    }
     assert_eq!(store.cache().import(cache::document("6", &flats).as_bytes(), &[1]).unwrap().state.flats, 100);
 }

@@ -17,6 +17,7 @@ mod half_living;
 mod invariants;
 mod noise;
 mod pairing;
+mod recalling;
 mod returns;
 mod scenario;
 mod seeds;
