@@ -121,8 +121,11 @@ impl House {
         let start = |bus: &config::Bus| bus::spawn(settings(&config, bus), shared.clone()).unwrap();
         let buses = Buses::new(config.buses.iter().map(start).collect());
         for bus in buses.handles() {
-            let all_online =
-                |status: &bus::BusStatus| status.panels.iter().all(|panel| panel.state == PanelState::Online);
+            // Before the bus has looked at them it tells of none.
+            let all_online = |status: &bus::BusStatus| {
+                let are_online = status.panels.iter().all(|panel| panel.state == PanelState::Online);
+                are_online && status.panels.len() == bus.panels.len()
+            };
             let mut status = bus.status.clone();
             let waited = tokio::time::timeout(Duration::from_secs(20), status.wait_for(all_online)).await;
             waited.expect("all panels come online").unwrap();
