@@ -21,6 +21,11 @@ fn analyze(arguments: &[&str]) -> Option<std::process::Output> {
 }
 
 #[test]
+fn a_demand_for_all_tests_leaves_none_out() {
+    assert_eq!(["", "tests", "all"].map(not_run::is_demanded), [false, true, true]);
+}
+
+#[test]
 fn its_exposure_is_at_most_1_5() {
     let Some(output) = analyze(&["security", "--offline=true", "--threshold=15", UNIT]) else { return };
     let table = String::from_utf8_lossy(&output.stdout);
