@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use building::{Building, read_flats};
+use building::{Building, MESSAGE, read_flats};
 use events::{Consumer, Replay, Taken};
 use intercom_gateway::{
     cloud::sync::{Content, Header, read},
@@ -107,6 +107,35 @@ fn the_server_has_the_published_digest_and_its_messages_are_valid() {
     let delta = read(building.become_these(fewer).as_bytes(), &intercoms).unwrap();
     let Content::Changes { upsert, remove } = delta.content else { panic!() };
     assert_eq!((upsert.len(), remove.len(), building.state().0), (0, 1, 58));
+}
+
+#[test]
+fn a_change_that_is_too_large_for_a_message_goes_as_a_snapshot_in_parts() {
+    let key = |id: u64| {
+        json!({"id": id, "key": format!("{id:014X}"), "user": null,
+               "created_at": "2022-11-11 14:46:16", "updated_at": "2022-11-14 15:56:40"})
+    };
+    let flat = |id: u64, keys: u64| {
+        let keys: Vec<Value> = (0..keys).map(|number| key(id * 1_000 + number)).collect();
+        json!({"intercom": 1, "id": id, "flat": id, "key_count": keys.len(), "users_count": 0, "keys": keys, "users": [],
+               "properties": {"is_analog_line_enable": true, "is_sip_line_enable": true, "is_can_manage_resistance": true}})
+    };
+    let house = |keys: u64| {
+        read_flats(&json!({"flats": (1..=20).map(|id| flat(id, keys)).collect::<Vec<_>>()})).unwrap()
+    };
+    let kinds = |messages: &[String]| -> Vec<bool> {
+        assert!(messages.iter().all(|message| message.len() <= MESSAGE));
+        let is_part =
+            |message: &String| matches!(read(message.as_bytes(), &[1]).unwrap().header, Header::Part(_));
+        messages.iter().map(is_part).collect()
+    };
+    let mut building = Building::new(57, house(1));
+    assert_eq!(kinds(&building.change_to(house(2))), [false]);
+    let many = building.change_to(house(900));
+    assert!(many.iter().map(String::len).sum::<usize>() > MESSAGE);
+    assert!(kinds(&many).len() > 2 && kinds(&many).iter().all(|part| *part));
+    assert!(many.iter().all(|part| part.len() <= 512 << 10), "the contract's limit of a part");
+    assert_eq!(building.state().0, 59);
 }
 
 /// The Python of docs/cloud.md is run as it stands there: digest of the published vector, and valid messages.

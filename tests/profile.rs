@@ -1,6 +1,6 @@
 //! Profiles as an installer meets them: what is shipped, what is read, what is said about mistakes (contract §2).
 
-use std::{process::Command, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use intercom_gateway::{
     config::load_profile,
@@ -144,6 +144,30 @@ fn the_command_says_what_a_profile_tells_and_fails_on_mistakes() {
     let (code, said, complaints) = run("name = \"p\"\n[lock]\ncoil = -1");
     assert_eq!((code, said.as_str()), (Some(2), ""));
     assert!(complaints.contains("profile.toml:3: lock.coil: "), "{complaints}");
+}
+
+#[test]
+fn a_file_that_is_too_long_for_a_profile_is_not_read_to_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("profile.toml");
+    let check = |file: &Path| {
+        let output = Command::new(env!("CARGO_BIN_EXE_intercom-gateway"))
+            .args(["profile", "check"])
+            .arg(file)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let filled = |bytes: usize| format!("{SAMPLE}#{}", "x".repeat(bytes - SAMPLE.len() - 1));
+    std::fs::write(&file, filled(1 << 20)).unwrap();
+    assert_eq!(check(&file), (Some(0), String::new()));
+    std::fs::write(&file, filled((1 << 20) + 1)).unwrap();
+    for endless in [&file, Path::new("/dev/zero")] {
+        let (code, said) = check(endless);
+        assert_eq!(code, Some(2), "{said}");
+        let expected = format!("{}: is above 1 MiB", endless.display());
+        assert!(said.contains(&expected), "{said}");
+    }
 }
 
 proptest::proptest! {

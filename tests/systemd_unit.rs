@@ -21,6 +21,11 @@ fn analyze(arguments: &[&str]) -> Option<std::process::Output> {
 }
 
 #[test]
+fn a_demand_for_all_tests_leaves_none_out() {
+    assert_eq!(["", "tests", "all"].map(not_run::is_demanded), [false, true, true]);
+}
+
+#[test]
 fn its_exposure_is_at_most_1_5() {
     let Some(output) = analyze(&["security", "--offline=true", "--threshold=15", UNIT]) else { return };
     let table = String::from_utf8_lossy(&output.stdout);
@@ -50,6 +55,10 @@ fn what_the_gateway_needs_of_systemd_is_there() {
     for line in ["Type=notify", "Restart=always", "StartLimitIntervalSec=0", "SupplementaryGroups=dialout"] {
         assert!(set(line), "{line}");
     }
+    // A missing file of a LoadCredential= of its own, or a missing folder without SetCredential=, keeps all doors shut.
+    let credentials: Vec<_> = unit.lines().filter(|line| line.contains("Credential")).collect();
+    let expected = ["LoadCredential=secrets:/etc/intercom-gateway/secrets", "SetCredential=secrets:none"];
+    assert_eq!(credentials.into_iter().filter(|line| !line.starts_with('#')).collect::<Vec<_>>(), expected);
     // It would hide the boot id that every event carries.
     assert!(!unit.lines().any(|line| line.starts_with("ProcSubset=")));
     for device in ["ttyAMA", "ttyS", "ttyUSB", "ttyACM", "ttySC"] {

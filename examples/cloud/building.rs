@@ -12,6 +12,10 @@ use serde_json::{Value, json};
 /// Most bytes of flats in a part: with what is around them still below the contract's 512 KiB.
 pub const PART: usize = 500 << 10;
 
+/// Most bytes of a message: a gateway takes packets of 1 MiB (Maximum Packet Size), topic and headers included, and the
+/// broker drops a larger one without a word to anybody.
+pub const MESSAGE: usize = (1 << 20) - (4 << 10);
+
 /// Flats by intercom and record id.
 pub type Flats = BTreeMap<(u64, u64), FlatRecord>;
 
@@ -75,7 +79,14 @@ impl Building {
         (1..).zip(parts).map(message).collect()
     }
 
-    /// The building becomes these flats as the next revision; gives the delta that tells a gateway so.
+    /// The building becomes these flats as the next revision; gives the messages that tell a gateway so: a delta, or the
+    /// whole building in parts where that is more than a message may have.
+    pub fn change_to(&mut self, flats: Flats) -> Vec<String> {
+        let delta = self.become_these(flats);
+        if delta.len() <= MESSAGE { vec![delta] } else { self.snapshot(None, PART) }
+    }
+
+    /// The building becomes these flats as the next revision; gives the delta that tells a gateway so, however large.
     pub fn become_these(&mut self, flats: Flats) -> String {
         let base = self.revision;
         let before = std::mem::replace(self, Self::new(base + 1, flats)).flats;

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 /// A hole that lasts so long is a loss: until then a resend may fill it.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Replays asked of one hole; what none of them brings is gone.
+/// Replays asked of one hole; what none of them brings is given up. That it is gone follows only where no other consumer
+/// can have it: no member of a shared group with a kept session, say.
 const REPLAYS: u32 = 3;
 
 /// A journal of a gateway: the gateway's id and the journal's.

@@ -10,7 +10,7 @@ mod events;
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::Context;
-use building::{Building, Flats, read_flats};
+use building::{Building, Flats, MESSAGE, read_flats};
 use clap::Parser;
 use events::{Consumer, Taken};
 use intercom_gateway::clock;
@@ -143,8 +143,9 @@ impl Cloud {
             (Err(error), _) => eprintln!("{error:#}"),
             (Ok(flats), None) => self.flats = Some(Building::new(revision(), flats)),
             (Ok(flats), Some(building)) if building.flats() != &flats => {
-                let delta = building.become_these(flats);
-                self.publish(&gateway, "sync/flats", delta, false).await?;
+                for payload in building.change_to(flats) {
+                    self.publish(&gateway, "sync/flats", payload, false).await?;
+                }
             }
             _ => {}
         }
@@ -152,6 +153,14 @@ impl Cloud {
     }
 
     async fn publish(&self, gateway: &str, topic: &str, payload: String, retain: bool) -> anyhow::Result<()> {
+        if payload.len() > MESSAGE {
+            // Only a single flat can be: its gateway would never see it, and nobody would say so.
+            let bytes = payload.len();
+            eprintln!(
+                "{gateway}: a message on {topic} has {bytes} bytes, {MESSAGE} are taken: not published"
+            );
+            return Ok(());
+        }
         let topic = format!("{}/{gateway}/{topic}", self.arguments.prefix);
         let options = PublishOptions::new(QoS::AtLeastOnce).retain(retain);
         Ok(self.client.publish(topic, payload, options).await?)

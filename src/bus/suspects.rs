@@ -8,10 +8,8 @@ use std::{
     time::Duration,
 };
 
-use crate::domain::{Bucket, Mono, event::SuspectCause};
+use crate::domain::{Bucket, Mono, Tally, event::SuspectCause};
 
-/// A cause is told once in this time at most.
-const MINUTE: Duration = Duration::from_secs(60);
 /// A serial number is told once in this time.
 const HOUR: Duration = Duration::from_secs(3600);
 /// Other devices that are told in an hour; a door has been repaired by then, or somebody plays.
@@ -21,16 +19,8 @@ const FLOOD: usize = 50;
 const FLOOD_TIME: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
-struct Counted {
-    /// Since it was told last.
-    count: u64,
-    /// Not to be told before.
-    from: Mono,
-}
-
-#[derive(Debug, Default)]
 pub(super) struct Suspects {
-    causes: BTreeMap<SuspectCause, Counted>,
+    causes: BTreeMap<SuspectCause, Tally>,
     /// Serial numbers told in the last hour.
     replaced: VecDeque<(u32, Mono)>,
     /// The last swipes of what may become a flood.
@@ -40,8 +30,7 @@ pub(super) struct Suspects {
 impl Suspects {
     /// Counts something suspect.
     pub(super) fn note(&mut self, cause: SuspectCause, count: u64) {
-        let counted = self.causes.entry(cause).or_default();
-        counted.count = counted.count.saturating_add(count);
+        self.causes.entry(cause).or_default().add(count);
     }
 
     /// Another device answers: whether that is to be told as such. What is not counts as suspect.
@@ -72,21 +61,18 @@ impl Suspects {
 
     /// Returns a cause that is to be told now, with its count.
     pub(super) fn tell(&mut self, now: Mono, budget: &mut Bucket) -> Option<(SuspectCause, u64)> {
-        let is_due = |counted: &Counted| counted.count > 0 && counted.from <= now;
-        let due = self.causes.iter_mut().filter(|(_, counted)| is_due(counted));
-        let (cause, counted) = due.min_by_key(|(_, counted)| counted.from)?;
+        let due = self.causes.iter_mut().filter(|(_, tally)| tally.is_due(now));
+        let (cause, tally) = due.min_by_key(|(_, tally)| tally.next_time())?;
         if !budget.take(now) {
             return None;
         }
-        counted.from = now + MINUTE;
-        Some((*cause, std::mem::take(&mut counted.count)))
+        tally.tell(now).map(|count| (*cause, count))
     }
 
     /// Returns when [`Suspects::tell`] has something to give.
     pub(super) fn next_time(&self, budget: &Bucket) -> Mono {
-        let counted = self.causes.values().filter(|counted| counted.count > 0);
-        let from = counted.map(|counted| counted.from).min();
-        from.map_or(Mono::NEVER, |from| from.max(budget.next_time(1)))
+        let from = self.causes.values().map(Tally::next_time).min().unwrap_or(Mono::NEVER);
+        if from == Mono::NEVER { from } else { from.max(budget.next_time(1)) }
     }
 }
 

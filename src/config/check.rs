@@ -298,7 +298,7 @@ impl Check<'_> {
             self.warn(path, message);
         } else if metadata.uid() == 0 && metadata.mode() & 0o040 == 0 {
             let message = format!(
-                "{} can be read by root alone, and the systemd unit runs as a user of its own; hand it over with LoadCredential= and write credential:NAME",
+                "{} can be read by root alone, and the systemd unit runs as a user of its own; put it into /etc/intercom-gateway/secrets and write credential:NAME",
                 file.display()
             );
             self.warn(path, message);

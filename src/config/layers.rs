@@ -4,6 +4,8 @@
 use std::{
     collections::HashMap,
     ffi::OsString,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -53,6 +55,8 @@ impl Environment {
 /// Sections whose keys the environment can set; lists of things are set in files.
 const SECTIONS: [&str; 4] = ["gateway", "http", "journal", "mqtt"];
 const PREFIX: &str = "INTERCOM_GATEWAY";
+/// Larger files are no configuration and no profile, in bytes: a thousand panels need a quarter of it.
+const MAX_BYTES: u64 = 1 << 20;
 /// Where systemd puts the files of LoadCredential=.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
@@ -116,7 +120,7 @@ fn files(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
                 }
             }
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => unreadable(&directory, &error, problems),
     }
     parts.sort();
@@ -124,13 +128,14 @@ fn files(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
     parts
 }
 
-fn unreadable(path: &Path, error: &std::io::Error, problems: &mut Problems) {
+fn unreadable(path: &Path, error: &io::Error, problems: &mut Problems) {
     let next = match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file; name another with --config FILE".to_owned(),
-        std::io::ErrorKind::PermissionDenied => {
+        io::ErrorKind::FileTooLarge => "is above 1 MiB: this is no configuration and no profile".to_owned(),
+        io::ErrorKind::NotFound => "there is no such file; name another with --config FILE".to_owned(),
+        io::ErrorKind::PermissionDenied => {
             "may not be read by this user; run as root, or as a user who may".to_owned()
         }
-        std::io::ErrorKind::InvalidData => "is no text in UTF-8".to_owned(),
+        io::ErrorKind::InvalidData => "is no text in UTF-8".to_owned(),
         _ => format!("cannot be read: {error}"),
     };
     problems.add(Place::Line(path.into(), 0), "", next);
@@ -157,7 +162,7 @@ fn read_file(
     places: &mut Places,
     problems: &mut Problems,
 ) -> Option<FileLayer> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match read_text(path) {
         Ok(text) => text,
         Err(error) => {
             unreadable(path, &error, problems);
@@ -165,6 +170,16 @@ fn read_file(
         }
     };
     parse_file(path, &text, lists, places, problems)
+}
+
+/// Reads at most [`MAX_BYTES`]: it may be a device that never ends.
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 fn parse_file(

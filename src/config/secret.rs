@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 use crate::{domain::BYTE_ORDER_MARK, tls::PemError};
 
 /// What a `*_file` key names: a path, or with `credential:NAME` a file that systemd puts into
-/// `$CREDENTIALS_DIRECTORY` (contract §2). Certificates use it too, as LoadCredential may carry them.
+/// `$CREDENTIALS_DIRECTORY` (contract §2), as `NAME` or, from the folder that the unit loads whole, as `secrets_NAME`.
+/// Certificates use it too, as LoadCredential may carry them.
 ///
 /// Nothing is read before [`SecretFile::read`], so `Debug` and `Display` can only show where the secret lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,12 @@ enum Source {
     Path(PathBuf),
     Credential { name: String, directory: Option<PathBuf> },
 }
+
+/// What systemd puts before the names of files from [`FOLDER`]: the id of the unit's LoadCredential= and a line.
+const PREFIX: &str = "secrets_";
+
+/// The folder that the shipped unit loads whole.
+const FOLDER: &str = "/etc/intercom-gateway/secrets";
 
 /// SCBK-D, the key that every OSDP panel leaves the factory with.
 const SCBK_D: [u8; 16] = *b"0123456789:;<=>?";
@@ -35,13 +42,22 @@ pub enum SecretError {
         "credential:{0} can only be read under systemd: add LoadCredential={0}:/path/of/the/secret to the unit (systemctl edit intercom-gateway)"
     )]
     NoCredentials(String),
+    /// systemd handed credentials over, and this is not among them.
+    #[error(
+        "there is no credential {name}: neither {name} nor {PREFIX}{name} is in {directory}; put a file {name} into {FOLDER} and restart the service, or add a LoadCredential= of this name to the unit (systemctl edit intercom-gateway)",
+        directory = .directory.display()
+    )]
+    Missing {
+        /// Its name in the configuration.
+        name: String,
+        /// Where it was looked for.
+        directory: PathBuf,
+    },
     /// The file cannot be read.
-    #[error("{path}: {hint}", path = .path.display(), hint = read_hint(.source, *.credential))]
+    #[error("{path}: {hint}", path = .path.display(), hint = read_hint(.source))]
     Read {
         /// The file.
         path: PathBuf,
-        /// Whether it should have come from LoadCredential.
-        credential: bool,
         /// What the system said.
         source: io::Error,
     },
@@ -89,14 +105,19 @@ impl SecretFile {
         Self(Source::Path(path.into()))
     }
 
-    /// Where the secret lies.
+    /// Returns where the secret lies. A credential is looked for, which blocks on the disk.
     ///
     /// # Errors
-    /// [`SecretError::NoCredentials`] for a credential outside of systemd.
+    /// [`SecretError::NoCredentials`] for a credential outside of systemd, [`SecretError::Missing`] for one that
+    /// systemd did not hand over.
     pub fn path(&self) -> Result<PathBuf, SecretError> {
         match &self.0 {
             Source::Path(path) => Ok(path.clone()),
-            Source::Credential { name, directory: Some(directory) } => Ok(directory.join(name)),
+            Source::Credential { name, directory: Some(directory) } => {
+                let files = [directory.join(name), directory.join(format!("{PREFIX}{name}"))];
+                let found = files.into_iter().find(|file| file.exists());
+                found.ok_or_else(|| SecretError::Missing { name: name.clone(), directory: directory.clone() })
+            }
             Source::Credential { name, directory: None } => Err(SecretError::NoCredentials(name.clone())),
         }
     }
@@ -112,8 +133,7 @@ impl SecretFile {
     /// Where there is no file, or none that may be read, or one above [`SecretFile::MAX_BYTES`].
     pub fn read(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         let path = self.path()?;
-        let failed =
-            |source| SecretError::Read { path: path.clone(), credential: self.is_credential(), source };
+        let failed = |source| SecretError::Read { path: path.clone(), source };
         let file = File::open(&path).map_err(failed)?;
         // All at once: what a growing vector leaves behind in memory would not be wiped.
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(Self::MAX_BYTES).unwrap_or(0) + 1));
@@ -182,15 +202,11 @@ impl fmt::Display for SecretFile {
     }
 }
 
-fn read_hint(error: &io::Error, credential: bool) -> String {
+fn read_hint(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound if credential => {
-            "systemd handed no such credential over: add its LoadCredential= to the unit (systemctl edit intercom-gateway)"
-                .into()
-        }
         io::ErrorKind::NotFound => "there is no such file".into(),
         io::ErrorKind::PermissionDenied => {
-            "may not be read: hand it over as credential:NAME with LoadCredential=, or give the service's user access"
+            "may not be read: put it into /etc/intercom-gateway/secrets and write credential:NAME, or give the service's user access"
                 .into()
         }
         _ => format!("cannot be read: {error}"),
@@ -214,6 +230,36 @@ mod tests {
         for bad in ["credential:", "credential:../x", "credential:..", ""] {
             assert!(SecretFile::new(bad, Path::new("/"), None).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_credential_of_the_folder_has_a_prefix_and_one_of_its_own_goes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = SecretFile::new("credential:pw", Path::new("/"), Some(dir.path())).unwrap();
+        let missing = secret.read().unwrap_err().to_string();
+        assert!(!missing.contains("only"), "it runs under systemd: {missing}");
+        for said in ["neither pw nor secrets_pw is in", dir.path().to_str().unwrap(), FOLDER] {
+            assert!(missing.contains(said), "{said}: {missing}");
+        }
+        // What the unit sets in place of a folder that is not there, and a neighbour.
+        std::fs::write(dir.path().join("secrets"), "none").unwrap();
+        std::fs::write(dir.path().join("secrets_pw2"), "another").unwrap();
+        assert!(matches!(secret.read(), Err(SecretError::Missing { .. })));
+        assert!(matches!(secret.path(), Err(SecretError::Missing { .. })));
+
+        std::fs::write(dir.path().join("secrets_pw"), "of the folder\n").unwrap();
+        assert_eq!(*secret.read_text().unwrap(), "of the folder");
+        std::fs::write(dir.path().join("pw"), "its own\n").unwrap();
+        assert_eq!(*secret.read_text().unwrap(), "its own");
+    }
+
+    #[test]
+    fn the_unit_loads_the_folder_under_the_prefix() {
+        let unit =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/intercom-gateway.service"))
+                .unwrap();
+        let id = PREFIX.strip_suffix('_').unwrap();
+        assert!(unit.lines().any(|line| line == format!("LoadCredential={id}:{FOLDER}")));
     }
 
     #[test]

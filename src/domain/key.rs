@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The code of a key: 7 bytes, written as 14 upper-case hex digits, left-padded with zeros (contract §5).
 ///
-/// A key number is personal data, so `Debug` does not show it; [`KeyCode::to_string`] does and is meant for
+/// A key number is personal data, so `Debug` does not show it; [`ToString::to_string`] does and is meant for
 /// documents, events and the installer's own output, never for logs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyCode(u64);

@@ -8,7 +8,7 @@ use tokio::{sync::watch, time::interval};
 use super::notify::Beat;
 use crate::{
     api::{self, BindError, Handles, Settings},
-    config::{self, Config},
+    config::{self, Config, SecretError},
     domain::{HealthCode, Reason},
 };
 
@@ -20,8 +20,8 @@ const BEAT: Duration = Duration::from_secs(1);
 /// The endpoint as configured.
 ///
 /// # Errors
-/// A `credential:` without systemd's `$CREDENTIALS_DIRECTORY`.
-fn settings(config: &Config) -> anyhow::Result<Settings> {
+/// A `credential:` without systemd's `$CREDENTIALS_DIRECTORY`, or one that is not in it.
+fn settings(config: &Config) -> Result<Settings, SecretError> {
     Ok(Settings {
         listen: config.http.listen,
         tls: match &config.http.tls {
@@ -51,9 +51,13 @@ pub async fn serve(
     match settings(&config) {
         Ok(settings) => serve_by(settings, handles, trouble, beat, stop).await,
         Err(error) => {
-            let error = format!("the endpoint is not served: {error:#}");
+            let code = match &error {
+                SecretError::NoCredentials(_) => HealthCode::Endpoint,
+                _ => HealthCode::Certificate,
+            };
+            let error = format!("the endpoint is not served: {error}");
             tracing::error!("{error}");
-            trouble.send_replace(Some(Reason::new(HealthCode::Endpoint, error)));
+            trouble.send_replace(Some(Reason::new(code, error)));
             wait(None, &beat, stop).await;
         }
     }

@@ -6,7 +6,7 @@
 //!  another program ─ Pty ─┤ Line (sans-IO) ─ bank ─┼─ Device: a ModbusPanel (sans-IO)
 //!                          └── one thread a line ───┴─ …
 //! ```
-//! The cores ([`line`], panels) take time as an argument and randomness from a seed; threads, clocks and
+//! The cores ([`mod@line`], panels) take time as an argument and randomness from a seed; threads, clocks and
 //! descriptors are in the shell alone.
 
 pub mod action;

@@ -93,6 +93,39 @@ async fn only_signed_messages_for_this_gateway_are_obeyed() {
     daemon.stop();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_what_is_not_the_clouds_is_counted_and_a_line_each_in_the_log() {
+    const EACH: usize = 25;
+    let broker = Mosquitto::open();
+    let site = site(&broker);
+    site.write("cloud.pem", &pem(1));
+    let cloud = Cloud::connect(broker.port).await;
+    let daemon = Daemon::start(&site);
+    let session = cloud.online(None).await;
+    for _ in 0..EACH {
+        cloud.consumer.publish("events/committed", "{\"through\":", false).await;
+        cloud.consumer.publish("sync/flats", "unsigned", false).await;
+        cloud.consumer.publish("sync/flats", "retained", true).await;
+    }
+    let mut report = message(Uuid::new_v4(), "report", json!({}), &session, 30);
+    report["gateway"] = json!("test");
+    cloud.send_raw(&sign(&report, 1), false).await;
+    cloud.result(report["id"].as_str().unwrap().parse().unwrap(), 0).await;
+    // Flats are read beside the rest.
+    let refused = "\"gateway.sync.rejected\"";
+    cloud
+        .until("all refusals", |_| {
+            (site.run(["journal", "--json"]).ok().matches(refused).count() == 2 * EACH).then_some(())
+        })
+        .await;
+    let log = daemon.stop();
+    for said in ["events/committed is not understood", "flats from the cloud are refused"] {
+        let lines: Vec<_> = log.iter().filter(|line| line.contains(said)).collect();
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(lines[0].contains("count="), "{}", lines[0]);
+    }
+}
+
 #[test]
 fn a_file_without_keys_is_found_by_check() {
     let broker = Mosquitto::open();

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::mpsc::Receiver, time::Duration};
 
 use intercom_gateway::{
     clock,
+    config::Config,
     domain::Name,
     simulate::{
         action::{Action, Card, Fault, Status},
@@ -30,7 +31,12 @@ impl Panels {
 
     /// Switches on those of some buses only.
     pub fn start_some(site: &Site, paced: bool, buses: impl Fn(&str) -> bool) -> Self {
-        let mut plan = Plan::of(&site.config(), paced, &HashMap::new()).unwrap();
+        Self::start_configured(&site.config(), paced, buses)
+    }
+
+    /// As [`Panels::start_some`], of a configuration that was loaded in another environment than the test's own.
+    pub fn start_configured(config: &Config, paced: bool, buses: impl Fn(&str) -> bool) -> Self {
+        let mut plan = Plan::of(config, paced, &HashMap::new()).unwrap();
         plan.lines.retain(|line| buses(line.name.as_str()));
         plan.panels.retain(|panel| buses(panel.bus.as_str()));
         let (building, sightings) = Building::start(&plan.lines, plan.panels).unwrap();

@@ -3,6 +3,7 @@
 //! One loop owns everything. What takes time runs beside it, as an answer of the broker or as a job of the store, and
 //! comes back as a value; nothing in the loop waits for anything else.
 
+mod bad_messages;
 mod commands;
 mod connection;
 mod show;
@@ -11,6 +12,7 @@ mod worker;
 
 use std::{collections::BTreeMap, future::Future, mem::Discriminant, pin::Pin, sync::Arc, time::Duration};
 
+use bad_messages::Bad;
 use commands::CommandDone;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::{sync::watch, time::sleep};
@@ -47,7 +49,8 @@ type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// published, what is in flight is waited for, at most 2 s in all.
 ///
 /// # Errors
-/// A thread cannot be started. Whatever the broker does is told in [`UplinkStatus`] and tried again.
+/// A thread cannot be started. Whatever the broker does is told in [`UplinkStatus`](crate::domain::UplinkStatus) and
+/// tried again.
 pub async fn run(
     settings: Settings,
     handles: Handles,
@@ -188,6 +191,11 @@ struct Uplink {
     /// The kind of trouble that was logged last, and when it was last seen.
     logged_trouble: Option<(Discriminant<Trouble>, Mono)>,
     logged_rival: bool,
+    /// Messages on `events/committed` that could not be read.
+    bad_committed: Bad,
+    /// Messages on `sync/flats` that were refused; how many there were since the start.
+    bad_flats: Bad,
+    rejected: u64,
 }
 
 impl Uplink {
@@ -242,6 +250,9 @@ impl Uplink {
             logged_failure: None,
             logged_trouble: None,
             logged_rival: false,
+            bad_committed: Bad::default(),
+            bad_flats: Bad::default(),
+            rejected: 0,
         })
     }
 
@@ -264,6 +275,8 @@ impl Uplink {
             }
         }
         self.sync_turn(now);
+        self.count_refused_flats();
+        self.tell_bad_messages(now);
         self.show_health(now);
         self.announce();
         self.tell();
@@ -406,7 +419,7 @@ impl Uplink {
         });
         match committed {
             Ok(committed) => self.session.committed_seen(&committed, retained, now),
-            Err(error) => tracing::warn!(error, "events/committed is not understood, and ignored"),
+            Err(error) => self.bad_committed.add(1, &error),
         }
     }
 

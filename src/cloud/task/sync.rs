@@ -249,14 +249,8 @@ impl Uplink {
     }
 
     pub(super) fn record(&self, body: EventBody) {
-        match &body {
-            EventBody::SyncRejected(rejected) => {
-                tracing::warn!("flats from the cloud are refused: {}", rejected.error);
-            }
-            EventBody::SyncApplied(applied) => {
-                tracing::info!(revision = applied.revision, "flats from the cloud are in force");
-            }
-            _ => {}
+        if let EventBody::SyncApplied(applied) = &body {
+            tracing::info!(revision = applied.revision, "flats from the cloud are in force");
         }
         let occurrence = Occurrence { stamp: self.handles.clock.stamp(), body };
         if let Err(error) = self.handles.journal.append(occurrence) {
