@@ -2,7 +2,7 @@
 
 use intercom_gateway::{
     cloud::sync::{Content, Header, read},
-    domain::{SyncCode, SyncError, document::MAX_INTEGER},
+    domain::{MAX_INTEGER, SyncCode, SyncError},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use intercom_gateway::domain::{
-    FlatRecord,
-    document::{DigestBuilder, InvalidFlat, canonical_hash, parse_flat},
-};
+use intercom_gateway::flats::{DigestBuilder, FlatRecord, InvalidFlat, canonical_hash, parse_flat};
 use serde_json::{Value, json};
 
 /// Most bytes of flats in a part: with what is around them still below the contract's 512 KiB.

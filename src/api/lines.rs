@@ -16,7 +16,7 @@ use super::{
     refusal::refused,
     routes::Api,
 };
-use crate::domain::{LineStatus, Name, document::MAX_INTEGER};
+use crate::domain::{LineStatus, MAX_INTEGER, Name};
 
 /// A line as in the contract's `lines/{intercom}/{flat number}`, with where it is connected.
 #[derive(Serialize)]

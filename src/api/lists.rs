@@ -15,7 +15,7 @@ use super::{
     routes::Api,
 };
 use crate::{
-    domain::document::MAX_INTEGER,
+    domain::MAX_INTEGER,
     store::{CacheReader, KeyFilter, Page, StoreError},
 };
 

@@ -17,9 +17,7 @@ use super::{
     query::Parameters,
     routes::Api,
 };
-use crate::domain::{
-    Device, HealthCode, PanelStatus, SyncError, UplinkStatus, document::MAX_INTEGER, time::rfc3339,
-};
+use crate::domain::{Device, HealthCode, MAX_INTEGER, PanelStatus, SyncError, UplinkStatus, time::rfc3339};
 
 /// Events of an answer: by default, and at most.
 const EVENTS: (u64, u64) = (100, 1000);

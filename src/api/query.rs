@@ -12,7 +12,7 @@ use super::{
     address::Address,
     error::{Invalid, json_response},
 };
-use crate::{domain::document::MAX_INTEGER, store::Page};
+use crate::{domain::MAX_INTEGER, store::Page};
 
 /// Default of `per_page`, and its highest (contract §3).
 const PER_PAGE: (u64, u64) = (25, 1000);

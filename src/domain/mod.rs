@@ -1,4 +1,4 @@
-//! The vocabulary that every room shares: names, key codes, flats, lines, events, time.
+//! The vocabulary that every room shares: names, key codes, lines, events, time.
 //!
 //! Plain data. Nothing here reads a clock, opens a file or knows another room, so every core built on it
 //! can be tested without either.
@@ -6,8 +6,10 @@
 /// What some editors of Windows put before a text in UTF-8. It is no part of it.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// The largest integer that every reader of JSON holds exactly, 2^53 − 1: no id or count is above it.
+pub const MAX_INTEGER: u64 = (1 << 53) - 1;
+
 pub mod bucket;
-pub mod document;
 pub mod error_code;
 pub mod event;
 pub mod health;
@@ -24,7 +26,6 @@ pub mod trouble;
 pub mod unlock;
 
 pub use bucket::Bucket;
-pub use document::{FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord};
 pub use error_code::ErrorCode;
 pub use event::{EventBody, Occurrence};
 pub use health::{Health, HealthCode, Reason, UplinkStatus};

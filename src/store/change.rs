@@ -11,7 +11,7 @@ use super::{
     Cache, CacheError, CacheState,
     writer::{CacheMessage, Changed, Commit, FlatId, FlatRow},
 };
-use crate::domain::FlatRecord;
+use crate::flats::FlatRecord;
 
 /// Bytes of documents that are handed to the writer at once: a few milliseconds of its time, in which events wait.
 const BATCH: usize = 128 << 10;

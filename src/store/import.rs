@@ -15,9 +15,9 @@ use super::{
     Cache, CacheError, CacheState,
     change::{CacheChange, Finish},
 };
-use crate::domain::{
-    BYTE_ORDER_MARK,
-    document::{self, InvalidFlat, MAX_INTEGER, NoDuplicates},
+use crate::{
+    domain::{BYTE_ORDER_MARK, MAX_INTEGER},
+    flats::{self, InvalidFlat, NoDuplicates},
 };
 
 /// Most bytes of one flat: twice what an MQTT message of the contract may have, so whatever the cloud can send can
@@ -192,7 +192,7 @@ struct Import<'a> {
 impl Import<'_> {
     fn take(&mut self, json: &str) -> Result<(), ImportError> {
         let index = self.index;
-        let record = document::parse_flat(json).map_err(|invalid| {
+        let record = flats::parse_flat(json).map_err(|invalid| {
             let InvalidFlat { intercom, id, flat, field, problem } = invalid;
             let problem = FlatProblem::Invalid(problem);
             ImportError::Flat(Box::new(RefusedFlat { index, intercom, id, flat, field, problem }))
@@ -221,7 +221,7 @@ impl Import<'_> {
 fn refusal(error: serde_json::Error, index: usize) -> ImportError {
     if !error.is_io() {
         let (line, column) = (error.line(), error.column());
-        return ImportError::Document { line, column, problem: document::message_of(&error) };
+        return ImportError::Document { line, column, problem: flats::message_of(&error) };
     }
     let error = io::Error::from(error);
     if error.kind() == io::ErrorKind::FileTooLarge {

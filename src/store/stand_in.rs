@@ -26,7 +26,7 @@ use super::{
     unsigned,
     writer::{self, Filling, FlatRow},
 };
-use crate::domain::{FlatRecord, document};
+use crate::flats::{self, FlatRecord};
 
 /// Most bytes of a journal in memory: some 40,000 events.
 const MEMORY: u64 = 16 << 20;
@@ -250,5 +250,5 @@ fn record(row: &Row<'_>) -> Option<FlatRecord> {
         }
     }
     json.push('}');
-    document::parse_flat(&json).ok()
+    flats::parse_flat(&json).ok()
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use intercom_gateway::domain::FlatRecord;
+use intercom_gateway::flats::FlatRecord;
 use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, PublishOptions, QoS};
 use serde_json::{Value, json};
 

@@ -1,9 +1,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use intercom_gateway::{
-    domain::{
-        FlatDocument, FlatRecord, KeyCode, KeyRecord, Properties, UserRecord,
-        document::{DigestBuilder, canonical_hash, parse_flat},
+    domain::KeyCode,
+    flats::{
+        DigestBuilder, FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord, canonical_hash,
+        parse_flat,
     },
     store::{Cache, CacheError, Delta},
 };

@@ -4,7 +4,8 @@ use std::io;
 
 use super::{read::Content, spool::Spool, words::Target};
 use crate::{
-    domain::{FlatRecord, SyncCode, SyncError, document},
+    domain::{SyncCode, SyncError},
+    flats::{self, FlatRecord},
     store::{Cache, CacheError, CacheState, Delta, Snapshot},
 };
 
@@ -43,7 +44,7 @@ pub fn not_kept(error: &io::Error) -> SyncError {
 
 /// Flats were validated when they came; they differ only where the disk has damaged them.
 fn valid(json: &str) -> Result<FlatRecord, Why> {
-    document::parse_flat(json).map_err(|_| Why::Spool(io::ErrorKind::InvalidData.into()))
+    flats::parse_flat(json).map_err(|_| Why::Spool(io::ErrorKind::InvalidData.into()))
 }
 
 enum Why {

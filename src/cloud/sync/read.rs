@@ -6,9 +6,9 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::domain::{
-    FlatRecord, SyncCode, SyncError,
-    document::{self, InvalidFlat, MAX_INTEGER, NoDuplicates},
+use crate::{
+    domain::{MAX_INTEGER, SyncCode, SyncError},
+    flats::{self, FlatRecord, InvalidFlat, NoDuplicates},
 };
 
 /// Most parts of a snapshot: at the contract's 512 KiB a part, 2 GiB.
@@ -102,9 +102,9 @@ pub fn read(payload: &[u8], intercoms: &[u64]) -> Result<Download, SyncError> {
     let text = std::str::from_utf8(payload).map_err(|_| invalid("this is no text in UTF-8"))?;
     let members: Members<'_> = serde_json::from_str(text).map_err(|error| {
         if error.is_data() {
-            invalid(document::message_of(&error))
+            invalid(flats::message_of(&error))
         } else {
-            invalid(format!("this is no JSON: {}", document::message_of(&error)))
+            invalid(format!("this is no JSON: {}", flats::message_of(&error)))
         }
     })?;
     // Known before anything is refused, so that the refusal can name it.
@@ -218,7 +218,7 @@ impl<'a> Members<'a> {
             each(flats, "remove", |json| {
                 let at = |field: &str| format!("remove[{}]{field}", remove.len());
                 let place: Place = serde_json::from_str(json)
-                    .map_err(|error| invalid(document::message_of(&error)).at(at("")))?;
+                    .map_err(|error| invalid(flats::message_of(&error)).at(at("")))?;
                 let id = |value: Option<&RawValue>, field: &str| {
                     integer(value, 1).map_err(|message| invalid(message).at(at(field)))
                 };
@@ -345,7 +345,7 @@ impl<'a> Seen<'a> {
             "" => format!("{}[{index}]", self.list),
             field => format!("{}[{index}].{field}", self.list),
         };
-        let record = document::parse_flat(json).map_err(|flat| {
+        let record = flats::parse_flat(json).map_err(|flat| {
             let InvalidFlat { intercom, id, field, problem, .. } = flat;
             let known = |id: Option<u64>| id.filter(|id| *id <= MAX_INTEGER);
             SyncError { intercom: known(intercom), id: known(id), ..invalid(problem).at(at(&field)) }
@@ -406,7 +406,7 @@ fn each(
     let read = json.deserialize_seq(Visitor { take: &mut take, refused: &mut refused });
     match (read, refused) {
         (_, Some(error)) => Err(error),
-        (Err(error), None) => Err(invalid(document::message_of(&error)).at(name)),
+        (Err(error), None) => Err(invalid(flats::message_of(&error)).at(name)),
         (Ok(()), None) => Ok(()),
     }
 }

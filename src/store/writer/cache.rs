@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    domain::{FlatRecord, document},
+    flats::{DigestBuilder, FlatRecord, canonical_hash},
     store::{
         CacheError, CacheState, LineChanges, OpenReport, StoreError, cache, connect, health::Shared, lines,
         opening::Opener, readers::Readers, sql, unsigned,
@@ -68,7 +68,7 @@ pub(in crate::store) struct FlatRow {
 impl FlatRow {
     pub(in crate::store) fn new(record: FlatRecord) -> Self {
         let body = serde_json::to_string(&record.document).expect("only JSON types");
-        let hash = document::canonical_hash(&record);
+        let hash = canonical_hash(&record);
         Self { record, body, hash }
     }
 
@@ -432,7 +432,7 @@ impl Summary {
 }
 
 fn summary(connection: &Connection) -> rusqlite::Result<Summary> {
-    let mut digest = document::DigestBuilder::default();
+    let mut digest = DigestBuilder::default();
     let (mut flats, mut keys, mut users) = (0, 0, 0);
     let mut statement = connection.prepare_cached(
         "SELECT intercom, id, hash, key_count, users_count FROM flats ORDER BY intercom, id",

@@ -10,13 +10,12 @@ mod members;
 mod parse;
 
 pub use digest::{DigestBuilder, canonical_hash, canonical_json};
-pub use leaf::MAX_INTEGER;
 pub use members::NoDuplicates;
 pub use parse::{InvalidFlat, message_of, parse_flat};
 
 use serde::Serialize;
 
-use super::KeyCode;
+use crate::domain::KeyCode;
 
 /// A flat of one intercom as the cloud publishes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,6 +4,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{FlatRecord, KeyRecord, UserRecord};
+use crate::domain::KeyCode;
 
 /// Canonical JSON (RFC 8785) of a flat: the published fields, `intercom`, and the resistances that are not null.
 ///
@@ -54,7 +55,7 @@ struct Flat<'a> {
 struct Key<'a> {
     created_at: &'a str,
     id: u64,
-    key: super::KeyCode,
+    key: KeyCode,
     updated_at: &'a str,
     user: Option<User<'a>>,
 }
@@ -132,12 +133,12 @@ impl<'a> From<&'a UserRecord> for User<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::document::parse_flat;
+    use crate::flats::parse_flat;
 
     #[test]
     fn the_published_vector_holds() {
         let vector: serde_json::Value =
-            serde_json::from_str(include_str!("../../../tests/data/digest-vector.json")).unwrap();
+            serde_json::from_str(include_str!("../../tests/data/digest-vector.json")).unwrap();
         let mut flats: Vec<FlatRecord> = vector["flats"]
             .as_array()
             .unwrap()

@@ -5,10 +5,7 @@ use std::{fmt, marker::PhantomData};
 use jiff::civil::{Date, Time};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::domain::KeyCode;
-
-/// The largest integer that every JSON reader holds exactly, 2^53 − 1.
-pub const MAX_INTEGER: u64 = (1 << 53) - 1;
+use crate::domain::{KeyCode, MAX_INTEGER};
 
 /// A value read from exactly one kind of JSON value. Everything else is refused without being repeated, for it
 /// may be a key number or a name.
