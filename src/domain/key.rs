@@ -85,7 +85,7 @@ impl<'de> Deserialize<'de> for KeyCode {
             type Value = KeyCode;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key of 14 upper-case hex digits")
+                f.write_str("a text of 14 upper-case hex digits")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<KeyCode, E> {

@@ -4,16 +4,29 @@
 //! of a [`FlatDocument`] is what the documented endpoint answers. Reading is stricter than a derive would be and
 //! lives in [`parse_flat`], the only way in; [`canonical_json`] and [`DigestBuilder`] are what two parties compare.
 
+#[cfg(test)]
+mod compare;
 mod digest;
+mod field;
+#[cfg(test)]
+mod generated;
+#[cfg(test)]
 mod leaf;
 mod members;
+#[cfg(test)]
 mod parse;
+mod read;
+#[cfg(test)]
+mod tests;
+mod unique;
+mod wording;
 
 pub use digest::{DigestBuilder, canonical_hash, canonical_json};
 pub use members::NoDuplicates;
-pub use parse::{InvalidFlat, message_of, parse_flat};
+pub use read::{InvalidFlat, parse_flat};
+pub use wording::message_of;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::KeyCode;
 
@@ -53,40 +66,52 @@ pub struct FlatRecord {
 }
 
 /// One key of a flat.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "a key, an object")]
 pub struct KeyRecord {
     /// The cloud's id of the key, at least 1.
+    #[serde(deserialize_with = "field::id")]
     pub id: u64,
     /// Its code.
     pub key: KeyCode,
     /// Whose it is; a key without a user opens (contract §5).
+    #[serde(default, deserialize_with = "field::object_or_null")]
     pub user: Option<UserRecord>,
     /// The cloud's zoneless date, kept as text.
+    #[serde(deserialize_with = "field::date")]
     pub created_at: String,
     /// The cloud's zoneless date, kept as text.
+    #[serde(deserialize_with = "field::date")]
     pub updated_at: String,
 }
 
 /// A resident's account. Names and logins are personal data: `Debug` hides them.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "a user, an object")]
 pub struct UserRecord {
     /// The cloud's id of the user, at least 1.
+    #[serde(deserialize_with = "field::id")]
     pub id: u64,
     /// Display name.
     pub name: String,
     /// Account name, usually a mail address.
     pub login: String,
     /// The cloud's zoneless date, kept as text.
+    #[serde(deserialize_with = "field::date")]
     pub created_at: String,
     /// The cloud's zoneless date, kept as text.
+    #[serde(deserialize_with = "field::date")]
     pub updated_at: String,
     /// From this moment on (in `gateway.timezone`) the user's keys open nothing; null: never.
+    #[serde(default, deserialize_with = "field::date_or_null")]
     pub expired_at: Option<String>,
     /// The cloud's; no meaning for doors.
     pub is_licence_limit_reached: bool,
     /// The cloud's; no meaning for doors.
+    #[serde(deserialize_with = "field::integer")]
     pub ptz_priority: u64,
     /// The cloud's; no meaning for doors.
+    #[serde(default, deserialize_with = "field::integer_or_null")]
     pub access_token_id: Option<u64>,
 }
 
@@ -97,7 +122,8 @@ impl std::fmt::Debug for UserRecord {
 }
 
 /// Switches of a flat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "the properties, an object")]
 pub struct Properties {
     /// Whether the handset line is in service.
     pub is_analog_line_enable: bool,

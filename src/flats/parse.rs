@@ -11,47 +11,13 @@ use super::{
     FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord,
     leaf::{AtLeastOne, CloudDate, Integer, OrNull, Read, refusal},
     members::{MemberName, NoDuplicates},
+    read::InvalidFlat,
+    wording::message_of,
 };
 use crate::domain::KeyCode;
 
-/// Why a text is no flat document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidFlat {
-    /// The flat's intercom, where that much could be read.
-    pub intercom: Option<u64>,
-    /// Its record id, where that much could be read.
-    pub id: Option<u64>,
-    /// The number on the door, where that much could be read.
-    pub flat: Option<u64>,
-    /// Path of the field, `keys[0].user.created_at`; empty where the document as a whole is wrong.
-    pub field: String,
-    /// What is wrong and what would be right.
-    pub problem: String,
-}
-
-impl std::error::Error for InvalidFlat {}
-
-impl fmt::Display for InvalidFlat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for (what, value) in [("intercom", self.intercom), ("id", self.id), ("flat", self.flat)] {
-            if let Some(value) = value {
-                write!(f, "{separator}{what} {value}")?;
-                separator = ", ";
-            }
-        }
-        if !separator.is_empty() {
-            f.write_str(": ")?;
-        }
-        if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
-        }
-        f.write_str(&self.problem)
-    }
-}
-
 /// Reads one flat document with its `intercom`.
-pub fn parse_flat(json: &str) -> Result<FlatRecord, InvalidFlat> {
+pub(super) fn parse_flat(json: &str) -> Result<FlatRecord, InvalidFlat> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let problem = match serde_path_to_error::deserialize::<_, Strict<FlatRecord>>(&mut deserializer) {
         Ok(Strict(flat)) => match (deserializer.end(), counts(&flat)) {
@@ -64,19 +30,6 @@ pub fn parse_flat(json: &str) -> Result<FlatRecord, InvalidFlat> {
     let (field, problem) = problem;
     let place: Place = serde_json::from_str(json).unwrap_or_default();
     Err(InvalidFlat { intercom: place.intercom, id: place.id, flat: place.flat, field, problem })
-}
-
-/// serde_json's message without the value that it repeats, which may be somebody's, and without its " at line 1
-/// column 7", which counts from the start of one flat.
-pub fn message_of(error: &serde_json::Error) -> String {
-    let mut text = error.to_string();
-    if let Some(at) = text.rfind(" at line ") {
-        text.truncate(at);
-    }
-    match text.rfind(", expected ") {
-        Some(at) if text.starts_with("invalid ") => format!("wrong type{}", &text[at..]),
-        _ => text,
-    }
 }
 
 fn counts(flat: &FlatRecord) -> Option<(&'static str, String)> {
