@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashSet, fmt};
 use serde::{Deserialize, Deserializer, de};
 
 /// A member's name, borrowed where it has no escapes.
-pub(super) struct MemberName<'de>(pub(super) Cow<'de, str>);
+struct MemberName<'de>(Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for MemberName<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
