@@ -44,6 +44,14 @@ pub(super) fn document(seed: u64) -> Generated {
     Generated { tree, text, whole }
 }
 
+/// Returns a flat without keys and users.
+pub(crate) fn empty(intercom: u64, id: u64, number: u64) -> String {
+    let properties =
+        r#"{"is_analog_line_enable":true,"is_sip_line_enable":true,"is_can_manage_resistance":true}"#;
+    let nobody = r#""key_count":0,"users_count":0,"keys":[],"users":[]"#;
+    format!(r#"{{"intercom":{intercom},"id":{id},"flat":{number},{nobody},"properties":{properties}}}"#)
+}
+
 const NUMBERS: [&str; 30] = [
     "0",
     "1",

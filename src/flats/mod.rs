@@ -3,21 +3,23 @@
 //! The order of the struct fields is the order of the published page's sample, so that `serde_json::to_string`
 //! of a [`FlatDocument`] is what the documented endpoint answers. [`parse_flat`] is the only way in: their own
 //! derives let members pass that come twice. [`canonical_json`] and [`DigestBuilder`] are what two parties compare.
+//! [`FlatSet`] says which flats go together: imports, parts and deltas all pass through one.
 
 mod digest;
 mod field;
 #[cfg(test)]
-mod generated;
-mod members;
+pub(crate) mod generated;
 mod read;
+mod set;
 #[cfg(test)]
 mod tests;
 mod unique;
 mod wording;
 
 pub use digest::{DigestBuilder, canonical_hash, canonical_json};
-pub use members::NoDuplicates;
 pub use read::{InvalidFlat, parse_flat};
+pub use set::{FlatId, FlatProblem, FlatSet, MAX_FLAT_BYTES, RefusedFlat};
+pub use unique::Unique;
 pub use wording::message_of;
 
 use serde::{Deserialize, Serialize};

@@ -16,9 +16,12 @@ use super::{
     health::Shared,
     readers::Readers,
     sql, unsigned,
-    writer::{CacheMessage, FlatId},
+    writer::CacheMessage,
 };
-use crate::domain::KeyCode;
+use crate::{
+    domain::KeyCode,
+    flats::{FlatId, FlatProblem, RefusedFlat},
+};
 
 /// Pages of the cache's WAL (4 KiB each) after which whoever applied a change copies it into the database.
 const CHECKPOINT_PAGES: u64 = 1000;
@@ -302,6 +305,9 @@ pub enum CacheError {
         /// The number.
         flat: u64,
     },
+    /// A flat is not valid, or of an intercom that is not configured.
+    #[error("a flat is refused: {0}")]
+    Flat(Box<RefusedFlat>),
     /// It would have left no flats where there were some.
     #[error("this would remove all {flats} flats; say \"empty\": true where that is meant")]
     WouldEmpty {
@@ -311,6 +317,18 @@ pub enum CacheError {
     /// The store has been shut down.
     #[error("the store has been shut down")]
     Stopped,
+}
+
+impl From<RefusedFlat> for CacheError {
+    fn from(refused: RefusedFlat) -> Self {
+        match (&refused.problem, refused.intercom, refused.id, refused.flat) {
+            (FlatProblem::SameId { .. }, Some(intercom), Some(id), _) => Self::SameId { intercom, id },
+            (FlatProblem::SameFlat { .. }, Some(intercom), _, Some(flat)) => {
+                Self::SameFlat { intercom, flat }
+            }
+            _ => Self::Flat(Box::new(refused)),
+        }
+    }
 }
 
 fn shown(revision: Option<u64>) -> String {

@@ -1,17 +1,14 @@
 //! A change of the cache under way: flats are handed to the writer as they come, and come into force together.
 
-use std::{
-    collections::HashSet,
-    sync::{MutexGuard, PoisonError},
-};
+use std::sync::{MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Cache, CacheError, CacheState,
-    writer::{CacheMessage, Changed, Commit, FlatId, FlatRow},
+    writer::{CacheMessage, Changed, Commit, FlatRow},
 };
-use crate::flats::FlatRecord;
+use crate::flats::{FlatId, FlatRecord, FlatSet};
 
 /// Bytes of documents that are handed to the writer at once: a few milliseconds of its time, in which events wait.
 const BATCH: usize = 128 << 10;
@@ -28,7 +25,7 @@ pub(super) struct CacheChange<'a> {
 /// How a change ends well.
 pub(super) struct Finish {
     /// All flats not among these are removed; `None`: none is.
-    pub(super) keep: Option<HashSet<FlatId>>,
+    pub(super) keep: Option<FlatSet>,
     /// The revision that must be in force before; `None`: any.
     pub(super) base: Option<u64>,
     /// The revision that is then in force.
@@ -50,7 +47,7 @@ pub struct Delta {
     /// Flats that are new or have changed.
     pub upsert: Vec<FlatRecord>,
     /// Flats that are no more, by intercom and record id.
-    pub remove: Vec<(u64, u64)>,
+    pub remove: Vec<FlatId>,
     /// Whether it may leave no flats where there were some.
     pub may_empty: bool,
 }
@@ -66,28 +63,23 @@ pub struct Snapshot {
 }
 
 impl Cache {
-    /// Replaces everything by the flats that `flats` hands over, validated ones, one by one; all of it comes into
-    /// force, or nothing. Memory is bounded by a few flats and the identities of all. Blocks: an async caller uses a
-    /// blocking thread.
+    /// Replaces everything by the flats that `flats` hands over as text, one by one, all of these `intercoms`; all of
+    /// it comes into force, or nothing. Memory is bounded by a few flats and the identities of all. Blocks: an async
+    /// caller uses a blocking thread.
     ///
     /// # Errors
     /// What `flats` says, or [`CacheError`].
     pub fn apply_snapshot<E: From<CacheError>>(
         &self,
         snapshot: Snapshot,
-        flats: impl FnOnce(&mut dyn FnMut(FlatRecord) -> Result<(), CacheError>) -> Result<(), E>,
+        intercoms: &[u64],
+        flats: impl FnOnce(&mut dyn FnMut(&str) -> Result<(), CacheError>) -> Result<(), E>,
     ) -> Result<CacheState, E> {
         let mut change = self.change()?;
-        let mut keep = HashSet::new();
-        flats(&mut |flat| {
-            let (intercom, id) = (flat.intercom, flat.document.id);
-            if !keep.insert((intercom, id)) {
-                return Err(CacheError::SameId { intercom, id });
-            }
-            change.put(flat)
-        })?;
+        let mut set = FlatSet::new("flats", intercoms);
+        flats(&mut |json| change.put(set.read(json)?))?;
         let (state, ..) = change.commit(Finish {
-            keep: Some(keep),
+            keep: Some(set),
             base: None,
             revision: Some(snapshot.revision),
             digest: Some(snapshot.digest),

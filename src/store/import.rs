@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     fmt,
     io::{self, BufRead, BufReader, Read},
     rc::Rc,
@@ -17,12 +17,8 @@ use super::{
 };
 use crate::{
     domain::{BYTE_ORDER_MARK, MAX_INTEGER},
-    flats::{self, InvalidFlat, NoDuplicates},
+    flats::{FlatSet, MAX_FLAT_BYTES, RefusedFlat, Unique, message_of},
 };
-
-/// Most bytes of one flat: twice what an MQTT message of the contract may have, so whatever the cloud can send can
-/// be imported, and no file can demand more memory than that.
-const MAX_FLAT_BYTES: usize = 2 << 20;
 
 /// What an import did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,75 +49,10 @@ pub enum ImportError {
     },
     /// A flat is wrong.
     #[error(transparent)]
-    Flat(Box<RefusedFlat>),
+    Flat(#[from] Box<RefusedFlat>),
     /// It is right, and could not be brought into force.
     #[error(transparent)]
     Cache(#[from] CacheError),
-}
-
-/// A flat that an import was refused for; no value of it is repeated.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("flats[{index}]{}: {}{problem}", place(*intercom, *id, *flat), prefix(field))]
-pub struct RefusedFlat {
-    /// Index in `flats`, from 0.
-    pub index: usize,
-    /// Its intercom, where that could be read.
-    pub intercom: Option<u64>,
-    /// Its record id, where that could be read.
-    pub id: Option<u64>,
-    /// Its number on the door, where that could be read.
-    pub flat: Option<u64>,
-    /// Path of the field at fault, `keys[0].user.login`; empty where it is the flat as a whole.
-    pub field: String,
-    /// What is wrong with it.
-    pub problem: FlatProblem,
-}
-
-/// What is wrong with a flat of an import.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FlatProblem {
-    /// It fails validation, in these words.
-    Invalid(String),
-    /// It belongs to an intercom that the configuration does not have.
-    UnknownIntercom,
-    /// It has the record id of an earlier flat of the same intercom.
-    SameId {
-        /// Index of the earlier one.
-        earlier: usize,
-    },
-    /// It has the number of an earlier flat of the same intercom.
-    SameFlat {
-        /// Index of the earlier one.
-        earlier: usize,
-    },
-    /// It is larger than any message of the cloud.
-    TooLarge,
-}
-
-impl fmt::Display for FlatProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid(problem) => f.write_str(problem),
-            Self::UnknownIntercom => f.write_str("the configuration has no [[intercom]] with this id"),
-            Self::SameId { earlier } => write!(f, "flats[{earlier}] has the same id, and ids are unique"),
-            Self::SameFlat { earlier } => {
-                write!(f, "flats[{earlier}] has the same number, and numbers are unique in an intercom")
-            }
-            Self::TooLarge => write!(f, "larger than {} MiB", MAX_FLAT_BYTES >> 20),
-        }
-    }
-}
-
-fn place(intercom: Option<u64>, id: Option<u64>, flat: Option<u64>) -> String {
-    let known: Vec<String> = [("intercom", intercom), ("id", id), ("flat", flat)]
-        .into_iter()
-        .filter_map(|(what, value)| value.map(|value| format!("{what} {value}")))
-        .collect();
-    if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
-}
-
-fn prefix(field: &str) -> String {
-    if field.is_empty() { String::new() } else { format!("{field}: ") }
 }
 
 impl Cache {
@@ -135,12 +66,9 @@ impl Cache {
         let budget = Rc::new(Cell::new(MAX_FLAT_BYTES));
         let metered = Metered { source, budget: Rc::clone(&budget) };
         let mut import = Import {
-            intercoms,
             budget: &budget,
             change: self.change()?,
-            ids: HashMap::new(),
-            numbers: HashMap::new(),
-            index: 0,
+            set: FlatSet::new("flats", intercoms),
             refused: None,
         };
         let mut source = BufReader::with_capacity(64 << 10, metered);
@@ -148,10 +76,10 @@ impl Cache {
         let mut json = serde_json::Deserializer::from_reader(source);
         let header =
             json.deserialize_any(Document(&mut import)).and_then(|header| json.end().map(|()| header));
-        let Import { change, ids, index, refused, .. } = import;
-        let header = header.map_err(|error| refused.unwrap_or_else(|| refusal(error, index)))?;
+        let Import { change, set, refused, .. } = import;
+        let header = header.map_err(|error| refused.unwrap_or_else(|| refusal(error, &set)))?;
         let (state, written, removed) = change.commit(Finish {
-            keep: Some(ids.into_keys().collect::<HashSet<_>>()),
+            keep: Some(set),
             base: None,
             revision: header.revision,
             digest: None,
@@ -176,64 +104,34 @@ fn skip_mark(source: &mut impl BufRead) -> io::Result<()> {
 
 /// An import under way.
 struct Import<'a> {
-    intercoms: &'a [u64],
     budget: &'a Cell<usize>,
     change: CacheChange<'a>,
-    /// Index of each (intercom, record id).
-    ids: HashMap<(u64, u64), usize>,
-    /// Index of each (intercom, number).
-    numbers: HashMap<(u64, u64), usize>,
-    /// Flats read so far.
-    index: usize,
+    set: FlatSet,
     /// The true reason where serde is only told to stop.
     refused: Option<ImportError>,
 }
 
 impl Import<'_> {
     fn take(&mut self, json: &str) -> Result<(), ImportError> {
-        let index = self.index;
-        let record = flats::parse_flat(json).map_err(|invalid| {
-            let InvalidFlat { intercom, id, flat, field, problem } = invalid;
-            let problem = FlatProblem::Invalid(problem);
-            ImportError::Flat(Box::new(RefusedFlat { index, intercom, id, flat, field, problem }))
-        })?;
-        let (intercom, id, flat) = (record.intercom, record.document.id, record.document.flat);
-        let refuse = |field: &str, problem| {
-            let (intercom, id, flat, field) = (Some(intercom), Some(id), Some(flat), field.to_owned());
-            ImportError::Flat(Box::new(RefusedFlat { index, intercom, id, flat, field, problem }))
-        };
-        if !self.intercoms.contains(&intercom) {
-            return Err(refuse("intercom", FlatProblem::UnknownIntercom));
-        }
-        if let Some(earlier) = self.ids.insert((intercom, id), index) {
-            return Err(refuse("id", FlatProblem::SameId { earlier }));
-        }
-        if let Some(earlier) = self.numbers.insert((intercom, flat), index) {
-            return Err(refuse("flat", FlatProblem::SameFlat { earlier }));
-        }
-        self.change.put(record)?;
-        self.index += 1;
+        self.change.put(self.set.read(json).map_err(Box::new)?)?;
         self.budget.set(MAX_FLAT_BYTES);
         Ok(())
     }
 }
 
-fn refusal(error: serde_json::Error, index: usize) -> ImportError {
+fn refusal(error: serde_json::Error, set: &FlatSet) -> ImportError {
     if !error.is_io() {
         let (line, column) = (error.line(), error.column());
-        return ImportError::Document { line, column, problem: flats::message_of(&error) };
+        return ImportError::Document { line, column, problem: message_of(&error) };
     }
     let error = io::Error::from(error);
     if error.kind() == io::ErrorKind::FileTooLarge {
-        let (field, problem) = (String::new(), FlatProblem::TooLarge);
-        let unnamed = RefusedFlat { index, intercom: None, id: None, flat: None, field, problem };
-        return ImportError::Flat(Box::new(unnamed));
+        return Box::new(set.too_large()).into();
     }
     ImportError::Read(error)
 }
 
 /// What stands beside the flats.
-#[derive(Default)]
 struct Header {
     revision: Option<u64>,
     empty: bool,
@@ -250,29 +148,26 @@ impl<'de> de::Visitor<'de> for Document<'_, '_> {
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
-        let mut revision = None;
-        let mut empty = None;
-        let mut flats = false;
-        let mut unknown = NoDuplicates::default();
-        let twice = |name: &str| de::Error::custom(format_args!("has `{name}` twice"));
+        let (mut revision, mut empty) = (None, None);
+        let mut seen = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
+            let again = seen.contains(&name);
             match name.as_str() {
-                "flats" if flats => return Err(twice(&name)),
-                "flats" => {
-                    map.next_value_seed(Flats(self.0))?;
-                    flats = true;
+                "flats" | "revision" | "empty" if again => {
+                    return Err(de::Error::custom(format_args!("has `{name}` twice")));
                 }
-                "revision" if revision.is_some() => return Err(twice(&name)),
-                "revision" => revision = Some(self::revision(&map.next_value::<Box<RawValue>>()?)?),
-                "empty" if empty.is_some() => return Err(twice(&name)),
-                "empty" => empty = Some(map.next_value::<Option<bool>>()?),
-                _ => unknown.skip(&name, &mut map)?,
+                _ if again => return Err(de::Error::custom("has a member twice")),
+                "flats" => map.next_value_seed(Flats(self.0))?,
+                "revision" => revision = self::revision(&map.next_value::<Box<RawValue>>()?)?,
+                "empty" => empty = map.next_value::<Option<bool>>()?,
+                _ => drop(map.next_value::<Unique>()?),
             }
+            seen.insert(name);
         }
-        if !flats {
+        if !seen.contains("flats") {
             return Err(de::Error::custom("the document has no `flats`"));
         }
-        Ok(Header { revision: revision.flatten(), empty: empty.flatten().unwrap_or(false) })
+        Ok(Header { revision, empty: empty.unwrap_or(false) })
     }
 }
 

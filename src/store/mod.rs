@@ -44,7 +44,7 @@ pub use change::{Delta, Snapshot};
 pub use commands::{Begun, UnfinishedCommand};
 pub use events::{JournalReader, Position};
 pub use health::StoreHealth;
-pub use import::{FlatProblem, ImportError, ImportReport, RefusedFlat};
+pub use import::{ImportError, ImportReport};
 pub use journal::{AppendError, Journal};
 pub use lines::{LineChanges, LineRecord};
 pub use lists::{KeyFilter, Page};

@@ -2,21 +2,32 @@
 
 use std::io;
 
-use super::{read::Content, spool::Spool, words::Target};
+use super::{
+    read::{Content, refused},
+    spool::Spool,
+    words::Target,
+};
 use crate::{
     domain::{SyncCode, SyncError},
-    flats::{self, FlatRecord},
+    flats::FlatProblem,
     store::{Cache, CacheError, CacheState, Delta, Snapshot},
 };
 
-/// Replaces everything by the flats that `spool` keeps. Blocks for as long as the disk needs.
+/// Replaces everything by the flats that `spool` keeps, of these intercoms. Blocks for as long as the disk needs.
 ///
 /// # Errors
 /// Nothing has changed then.
-pub fn apply_snapshot(cache: &Cache, spool: &mut Spool, target: Target) -> Result<CacheState, SyncError> {
+pub fn apply_snapshot(
+    cache: &Cache,
+    spool: &mut Spool,
+    intercoms: &[u64],
+    target: Target,
+) -> Result<CacheState, SyncError> {
     let Target { revision, digest, empty } = target;
     let snapshot = Snapshot { revision, digest, may_empty: empty };
-    cache.apply_snapshot(snapshot, |put| spool.each(|json| Ok(put(valid(json)?)?))).map_err(Why::told)
+    cache
+        .apply_snapshot(snapshot, intercoms, |put| spool.each(|json| put(json).map_err(Why::Cache)))
+        .map_err(Why::told)
 }
 
 /// Applies what a delta changes. Blocks for as long as the disk needs.
@@ -40,11 +51,6 @@ pub fn apply_delta(
 /// The parts cannot be kept.
 pub fn not_kept(error: &io::Error) -> SyncError {
     SyncError::new(SyncCode::Storage, format!("the snapshot's parts cannot be kept on the disk: {error}"))
-}
-
-/// Flats were validated when they came; they differ only where the disk has damaged them.
-fn valid(json: &str) -> Result<FlatRecord, Why> {
-    flats::parse_flat(json).map_err(|_| Why::Spool(io::ErrorKind::InvalidData.into()))
 }
 
 enum Why {
@@ -82,7 +88,83 @@ impl Why {
             CacheError::Digest { .. } => SyncError::new(SyncCode::Digest, message).at("digest"),
             CacheError::Base { .. } => SyncError::new(SyncCode::Base, message).at("base"),
             CacheError::WouldEmpty { .. } => SyncError::new(SyncCode::Empty, message).at("empty"),
+            CacheError::Flat(flat) if flat.problem == FlatProblem::UnknownIntercom => {
+                // The configuration is another one than when it came. Its index is one of no part.
+                refused(&flat).at("intercom")
+            }
+            // It was read when it came: the disk has damaged it since.
+            CacheError::Flat(_) => not_kept(&io::ErrorKind::InvalidData.into()),
             CacheError::Storage(_) | CacheError::Stopped => SyncError::new(SyncCode::Storage, message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        cloud::sync::read,
+        domain::{ClockQuality, Stamp},
+        flats::generated::empty as flat,
+        store::{Store, StoreOptions},
+    };
+
+    /// What becomes of a snapshot of these parts, each valid when it came.
+    fn applied(parts: &[Vec<u8>], intercoms: &[u64]) -> Result<CacheState, SyncError> {
+        let dir = tempfile::tempdir().unwrap();
+        let stamp = Stamp {
+            time: jiff::Timestamp::UNIX_EPOCH,
+            boot: "b".into(),
+            uptime_ms: 1,
+            clock: ClockQuality::Synchronized,
+        };
+        let options = StoreOptions {
+            dir: dir.path().into(),
+            keep: std::time::Duration::ZERO,
+            max_events: 64,
+            max_journal_bytes: None,
+            alone: true,
+            now: Arc::new(move || stamp.clone()),
+            clock_is_steady: Arc::new(|| true),
+        };
+        let (store, _) = Store::open(options).unwrap();
+        let mut spool = Spool::new(dir.path().join("parts"));
+        parts.iter().for_each(|flats| spool.keep(flats, false).unwrap());
+        let target = Target { revision: 1, digest: "0".repeat(64), empty: false };
+        apply_snapshot(&store.cache(), &mut spool, intercoms, target)
+    }
+
+    fn part(flats: &[String]) -> Vec<u8> {
+        let digest = "0".repeat(64);
+        let message = format!(
+            r#"{{"kind":"snapshot","revision":1,"part":1,"parts":2,"digest":"{digest}","flats":[{}]}}"#,
+            flats.join(",")
+        );
+        match read(message.as_bytes(), &[1, 2]).unwrap().content {
+            Content::Flats(flats) => flats,
+            content => panic!("{content:?}"),
+        }
+    }
+
+    #[test]
+    fn what_no_part_says_alone_is_refused_when_all_are_there() {
+        let first = part(&[flat(1, 7, 3), flat(2, 7, 3)]);
+        let told = |second: Vec<u8>, intercoms: &[u64]| {
+            let error = applied(&[first.clone(), second], intercoms).unwrap_err();
+            (error.code, error.field.unwrap_or_default(), error.intercom, error.id)
+        };
+        let of = |code, field: &str, intercom, id| (code, field.to_owned(), intercom, id);
+        assert_eq!(told(part(&[flat(1, 7, 9)]), &[1, 2]), of(SyncCode::Invalid, "id", Some(1), Some(7)));
+        assert_eq!(told(part(&[flat(2, 9, 3)]), &[1, 2]), of(SyncCode::Invalid, "flat", Some(2), None));
+        // The configuration has changed since the parts came.
+        assert_eq!(told(part(&[]), &[1]), of(SyncCode::UnknownIntercom, "intercom", Some(2), Some(7)));
+        // The disk has damaged a part.
+        let mut damaged = part(&[flat(1, 9, 9)]);
+        *damaged.last_mut().unwrap() = b' ';
+        assert_eq!(told(damaged, &[1, 2]), of(SyncCode::Storage, "", None, None));
+        // All else is as it should be: only the digest is not.
+        assert_eq!(told(part(&[flat(1, 9, 9)]), &[1, 2]), of(SyncCode::Digest, "digest", None, None));
     }
 }

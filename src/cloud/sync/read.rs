@@ -1,14 +1,12 @@
 //! Strict reading of what comes on `sync/flats`: the whole message is right, or it is refused with the field at fault.
 
-use std::{collections::HashMap, fmt};
-
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
     domain::{MAX_INTEGER, SyncCode, SyncError},
-    flats::{self, FlatRecord, InvalidFlat, NoDuplicates},
+    flats::{FlatId, FlatProblem, FlatRecord, FlatSet, RefusedFlat, Unique, message_of},
 };
 
 /// Most parts of a snapshot: at the contract's 512 KiB a part, 2 GiB.
@@ -81,7 +79,7 @@ pub enum Content {
         /// New and changed flats.
         upsert: Vec<FlatRecord>,
         /// Flats that are no more, by intercom and record id.
-        remove: Vec<(u64, u64)>,
+        remove: Vec<FlatId>,
     },
 }
 
@@ -102,62 +100,65 @@ pub fn read(payload: &[u8], intercoms: &[u64]) -> Result<Download, SyncError> {
     let text = std::str::from_utf8(payload).map_err(|_| invalid("this is no text in UTF-8"))?;
     let members: Members<'_> = serde_json::from_str(text).map_err(|error| {
         if error.is_data() {
-            invalid(flats::message_of(&error))
+            invalid(message_of(&error))
         } else {
-            invalid(format!("this is no JSON: {}", flats::message_of(&error)))
+            invalid(format!("this is no JSON: {}", message_of(&error)))
         }
     })?;
     // Known before anything is refused, so that the refusal can name it.
-    let revision = members.integer("revision", 0);
+    let revision = integer(members.revision, "revision", 0);
     let known = revision.as_ref().ok().copied();
     members.read(revision, intercoms).map_err(|error| error.of(known))
+}
+
+/// What a flat is refused for, as `sync/state` says it.
+pub(super) fn refused(flat: &RefusedFlat) -> SyncError {
+    let code = match flat.problem {
+        FlatProblem::UnknownIntercom => SyncCode::UnknownIntercom,
+        _ => SyncCode::Invalid,
+    };
+    let known = |id: Option<u64>| id.filter(|id| *id <= MAX_INTEGER);
+    let error = SyncError::new(code, flat.problem.to_string()).at(flat.path());
+    SyncError { intercom: known(flat.intercom), id: known(flat.id), ..error }
 }
 
 fn invalid(message: impl Into<String>) -> SyncError {
     SyncError::new(SyncCode::Invalid, message)
 }
 
-/// The members of a message that mean something.
-const KNOWN: [&str; 11] =
-    ["kind", "request", "revision", "part", "parts", "digest", "flats", "base", "upsert", "remove", "empty"];
-
-/// A message's members, as text; null counts as absent.
-struct Members<'a>([Option<&'a RawValue>; KNOWN.len()]);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object {\"kind\":…}")
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Members(Default::default());
-                let mut seen = [false; KNOWN.len()];
-                let mut unknown = NoDuplicates::default();
-                while let Some(name) = map.next_key::<String>()? {
-                    let Some(index) = KNOWN.iter().position(|known| *known == name) else {
-                        unknown.skip(&name, &mut map)?;
-                        continue;
-                    };
-                    if std::mem::replace(&mut seen[index], true) {
-                        return Err(de::Error::custom(format_args!("has `{name}` twice")));
-                    }
-                    members.0[index] = Some(map.next_value::<&RawValue>()?).filter(|raw| raw.get() != "null");
-                }
-                Ok(members)
-            }
-        }
-        deserializer.deserialize_map(Visitor)
-    }
+/// The members of a message that mean something, as text; null counts as absent.
+#[derive(Deserialize)]
+#[serde(expecting = "an object {\"kind\":…}")]
+struct Members<'a> {
+    #[serde(borrow)]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    request: Option<&'a RawValue>,
+    #[serde(borrow)]
+    revision: Option<&'a RawValue>,
+    #[serde(borrow)]
+    part: Option<&'a RawValue>,
+    #[serde(borrow)]
+    parts: Option<&'a RawValue>,
+    #[serde(borrow)]
+    digest: Option<&'a RawValue>,
+    #[serde(borrow)]
+    flats: Option<&'a RawValue>,
+    #[serde(borrow)]
+    base: Option<&'a RawValue>,
+    #[serde(borrow)]
+    upsert: Option<&'a RawValue>,
+    #[serde(borrow)]
+    remove: Option<&'a RawValue>,
+    #[serde(borrow)]
+    empty: Option<&'a RawValue>,
+    #[serde(flatten)]
+    _others: Unique,
 }
 
-impl<'a> Members<'a> {
+impl Members<'_> {
     fn read(&self, revision: Result<u64, SyncError>, intercoms: &[u64]) -> Result<Download, SyncError> {
-        let kind: String = self.value("kind", "one of the texts snapshot, delta, current")?;
+        let kind: String = value(self.kind, "kind", "one of the texts snapshot, delta, current")?;
         let head =
             || Ok(Head { request: self.request()?, revision: revision.clone()?, digest: self.digest()? });
         match kind.as_str() {
@@ -175,22 +176,21 @@ impl<'a> Members<'a> {
     }
 
     fn snapshot(&self, head: Head, intercoms: &[u64]) -> Result<Download, SyncError> {
-        let parts = self.integer("parts", 1)?;
+        let parts = integer(self.parts, "parts", 1)?;
         if parts > MAX_PARTS {
             return Err(invalid(format!("must be at most {MAX_PARTS}")).at("parts"));
         }
-        let part = self.integer("part", 1)?;
+        let part = integer(self.part, "part", 1)?;
         if part > parts {
             return Err(invalid("must be at most `parts`").at("part"));
         }
-        let empty = self.flag("empty")?;
+        let empty = self.empty()?;
         let mut flats = Vec::new();
-        let mut seen = Seen::new("flats", intercoms);
-        each(self.needed("flats")?, "flats", |json| {
-            seen.flat(json)?;
-            super::spool::append(&mut flats, json);
-            Ok(())
-        })?;
+        let mut set = FlatSet::new("flats", intercoms);
+        for flat in elements(needed(self.flats, "flats")?, "flats")? {
+            set.read(flat.get()).map_err(|flat| refused(&flat))?;
+            super::spool::append(&mut flats, flat.get());
+        }
         let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         let part = Part {
             head,
@@ -203,69 +203,38 @@ impl<'a> Members<'a> {
     }
 
     fn delta(&self, head: Head, intercoms: &[u64]) -> Result<Download, SyncError> {
-        let base = self.integer("base", 0)?;
-        let empty = self.flag("empty")?;
-        let mut upsert = Vec::new();
-        if let Some(flats) = self.get("upsert") {
-            let mut seen = Seen::new("upsert", intercoms);
-            each(flats, "upsert", |json| {
-                upsert.push(seen.flat(json)?);
-                Ok(())
-            })?;
-        }
-        let mut remove = Vec::new();
-        if let Some(flats) = self.get("remove") {
-            each(flats, "remove", |json| {
-                let at = |field: &str| format!("remove[{}]{field}", remove.len());
-                let place: Place = serde_json::from_str(json)
-                    .map_err(|error| invalid(flats::message_of(&error)).at(at("")))?;
-                let id = |value: Option<&RawValue>, field: &str| {
-                    integer(value, 1).map_err(|message| invalid(message).at(at(field)))
-                };
-                let flat = (id(place.intercom, ".intercom")?, id(place.id, ".id")?);
-                remove.push(flat);
-                Ok(())
-            })?;
-        }
+        let base = integer(self.base, "base", 0)?;
+        let empty = self.empty()?;
+        let all = |list: Option<_>, name| list.map_or(Ok(Vec::new()), |list| elements(list, name));
+        let mut set = FlatSet::new("upsert", intercoms);
+        let upsert: Result<Vec<FlatRecord>, SyncError> = all(self.upsert, "upsert")?
+            .into_iter()
+            .map(|flat| set.read(flat.get()).map_err(|flat| refused(&flat)))
+            .collect();
+        let upsert = upsert?;
+        let remove: Result<Vec<FlatId>, SyncError> =
+            (0..).zip(all(self.remove, "remove")?).map(|(index, flat)| removed(flat, index)).collect();
         let header = Header::Delta(Change { head, base, empty });
-        Ok(Download { header, content: Content::Changes { upsert, remove } })
+        Ok(Download { header, content: Content::Changes { upsert, remove: remove? } })
     }
 
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
-        let index = KNOWN.iter().position(|known| *known == name)?;
-        self.0[index]
-    }
-
-    fn needed(&self, name: &str) -> Result<&'a RawValue, SyncError> {
-        self.get(name).ok_or_else(|| invalid("is missing").at(name))
-    }
-
-    fn value<T: Deserialize<'a>>(&self, name: &str, what: &str) -> Result<T, SyncError> {
-        let raw = self.needed(name)?;
-        serde_json::from_str(raw.get()).map_err(|_| invalid(format!("must be {what}")).at(name))
-    }
-
-    fn integer(&self, name: &str, least: u64) -> Result<u64, SyncError> {
-        integer(self.get(name), least).map_err(|message| invalid(message).at(name))
-    }
-
-    fn flag(&self, name: &str) -> Result<bool, SyncError> {
-        if self.get(name).is_none() { Ok(false) } else { self.value(name, "true or false") }
+    fn empty(&self) -> Result<bool, SyncError> {
+        if self.empty.is_none() { Ok(false) } else { value(self.empty, "empty", "true or false") }
     }
 
     fn request(&self) -> Result<Option<Uuid>, SyncError> {
-        if self.get("request").is_none() {
+        if self.request.is_none() {
             return Ok(None);
         }
         let what = "the UUID of a sync/request, as text";
-        let text: String = self.value("request", what)?;
+        let text: String = value(self.request, "request", what)?;
         let uuid = Uuid::try_parse(&text).map_err(|_| invalid(format!("must be {what}")).at("request"))?;
         Ok(Some(uuid))
     }
 
     fn digest(&self) -> Result<String, SyncError> {
         let what = "a text of 64 lower-case hex digits";
-        let text: String = self.value("digest", what)?;
+        let text: String = value(self.digest, "digest", what)?;
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if text.len() == 64 && text.bytes().all(is_digit) {
             Ok(text)
@@ -276,137 +245,39 @@ impl<'a> Members<'a> {
 }
 
 /// An element of `remove`; unknown members are ignored.
-#[derive(Default)]
-struct Place<'a> {
-    intercom: Option<&'a RawValue>,
-    id: Option<&'a RawValue>,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Place<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Place<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object {\"intercom\":…,\"id\":…}")
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut place = Place::default();
-                let mut unknown = NoDuplicates::default();
-                while let Some(name) = map.next_key::<String>()? {
-                    let slot = match name.as_str() {
-                        "intercom" => &mut place.intercom,
-                        "id" => &mut place.id,
-                        _ => {
-                            unknown.skip(&name, &mut map)?;
-                            continue;
-                        }
-                    };
-                    if slot.replace(map.next_value()?).is_some() {
-                        return Err(de::Error::custom(format_args!("has `{name}` twice")));
-                    }
-                }
-                Ok(place)
-            }
-        }
-        deserializer.deserialize_map(Visitor)
+fn removed(flat: &RawValue, index: usize) -> Result<FlatId, SyncError> {
+    #[derive(Deserialize)]
+    #[serde(expecting = "an object {\"intercom\":…,\"id\":…}")]
+    struct Place<'a> {
+        #[serde(borrow)]
+        intercom: Option<&'a RawValue>,
+        #[serde(borrow)]
+        id: Option<&'a RawValue>,
+        #[serde(flatten)]
+        _others: Unique,
     }
+    let place: Place<'_> = serde_json::from_str(flat.get())
+        .map_err(|error| invalid(message_of(&error)).at(format!("remove[{index}]")))?;
+    let id = |value, name| integer(value, &format!("remove[{index}].{name}"), 1);
+    Ok((id(place.intercom, "intercom")?, id(place.id, "id")?))
 }
 
-fn integer(raw: Option<&RawValue>, least: u64) -> Result<u64, String> {
-    let raw = raw.ok_or("is missing")?;
-    match serde_json::from_str::<u64>(raw.get()) {
+fn needed<'a>(raw: Option<&'a RawValue>, name: &str) -> Result<&'a RawValue, SyncError> {
+    raw.ok_or_else(|| invalid("is missing").at(name))
+}
+
+fn value<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, name: &str, what: &str) -> Result<T, SyncError> {
+    serde_json::from_str(needed(raw, name)?.get()).map_err(|_| invalid(format!("must be {what}")).at(name))
+}
+
+fn integer(raw: Option<&RawValue>, name: &str, least: u64) -> Result<u64, SyncError> {
+    match serde_json::from_str::<u64>(needed(raw, name)?.get()) {
         Ok(number) if (least..=MAX_INTEGER).contains(&number) => Ok(number),
-        _ => Err(format!("must be an integer from {least} to {MAX_INTEGER}")),
+        _ => Err(invalid(format!("must be an integer from {least} to {MAX_INTEGER}")).at(name)),
     }
 }
 
-/// Looks at the flats of one message.
-struct Seen<'a> {
-    list: &'static str,
-    intercoms: &'a [u64],
-    count: usize,
-    /// Index of each (intercom, record id) and of each (intercom, number).
-    ids: HashMap<(u64, u64), usize>,
-    numbers: HashMap<(u64, u64), usize>,
-}
-
-impl<'a> Seen<'a> {
-    fn new(list: &'static str, intercoms: &'a [u64]) -> Self {
-        Self { list, intercoms, count: 0, ids: HashMap::new(), numbers: HashMap::new() }
-    }
-
-    fn flat(&mut self, json: &str) -> Result<FlatRecord, SyncError> {
-        let index = self.count;
-        self.count += 1;
-        let at = |field: &str| match field {
-            "" => format!("{}[{index}]", self.list),
-            field => format!("{}[{index}].{field}", self.list),
-        };
-        let record = flats::parse_flat(json).map_err(|flat| {
-            let InvalidFlat { intercom, id, field, problem, .. } = flat;
-            let known = |id: Option<u64>| id.filter(|id| *id <= MAX_INTEGER);
-            SyncError { intercom: known(intercom), id: known(id), ..invalid(problem).at(at(&field)) }
-        })?;
-        let (intercom, id, flat) = (record.intercom, record.document.id, record.document.flat);
-        let refuse = |code, field: &str, message: String| {
-            let error = SyncError::new(code, message).at(at(field));
-            Err(SyncError { intercom: Some(intercom), id: Some(id), ..error })
-        };
-        if !self.intercoms.contains(&intercom) {
-            let message = "the gateway's configuration has no intercom with this id".to_owned();
-            return refuse(SyncCode::UnknownIntercom, "intercom", message);
-        }
-        if let Some(earlier) = self.ids.insert((intercom, id), index) {
-            let message = format!("{}[{earlier}] has the same id, and ids are unique", self.list);
-            return refuse(SyncCode::Invalid, "id", message);
-        }
-        if let Some(earlier) = self.numbers.insert((intercom, flat), index) {
-            let message = format!(
-                "{}[{earlier}] has the same number, and numbers are unique in an intercom",
-                self.list
-            );
-            return refuse(SyncCode::Invalid, "flat", message);
-        }
-        Ok(record)
-    }
-}
-
-/// Hands each element of an array over as text.
-fn each(
-    array: &RawValue,
-    name: &str,
-    mut take: impl FnMut(&str) -> Result<(), SyncError>,
-) -> Result<(), SyncError> {
-    struct Visitor<'a, F> {
-        take: &'a mut F,
-        refused: &'a mut Option<SyncError>,
-    }
-    impl<'de, F: FnMut(&str) -> Result<(), SyncError>> de::Visitor<'de> for Visitor<'_, F> {
-        type Value = ();
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an array")
-        }
-
-        fn visit_seq<A: de::SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
-            while let Some(element) = array.next_element::<&RawValue>()? {
-                if let Err(error) = (self.take)(element.get()) {
-                    *self.refused = Some(error);
-                    return Err(de::Error::custom("an element is refused"));
-                }
-            }
-            Ok(())
-        }
-    }
-    let mut refused = None;
-    let mut json = serde_json::Deserializer::from_str(array.get());
-    let read = json.deserialize_seq(Visitor { take: &mut take, refused: &mut refused });
-    match (read, refused) {
-        (_, Some(error)) => Err(error),
-        (Err(error), None) => Err(invalid(flats::message_of(&error)).at(name)),
-        (Ok(()), None) => Ok(()),
-    }
+/// The elements of an array, as text.
+fn elements<'a>(array: &'a RawValue, name: &str) -> Result<Vec<&'a RawValue>, SyncError> {
+    serde_json::from_str(array.get()).map_err(|error| invalid(message_of(&error)).at(name))
 }

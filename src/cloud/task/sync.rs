@@ -185,11 +185,14 @@ impl Uplink {
             self.sync_job(move || SyncDone::InForce(brought_into_force(state, &*in_force)));
         } else if let Some(payload) = self.syncing.waiting.pop_front() {
             self.syncing.held -= payload.len();
-            let intercoms: Vec<u64> =
-                self.handles.building.borrow().intercoms.iter().map(|intercom| intercom.id).collect();
-            let signatures = self.signatures.clone();
+            let (signatures, intercoms) = (self.signatures.clone(), self.intercoms());
             self.sync_job(move || SyncDone::Read(open(&payload, &signatures, &intercoms)));
         }
+    }
+
+    /// Returns the ids of the configured intercoms.
+    fn intercoms(&self) -> Vec<u64> {
+        self.handles.building.borrow().intercoms.iter().map(|intercom| intercom.id).collect()
     }
 
     fn carry_out(&mut self, verdict: Verdict, content: Content) {
@@ -234,10 +237,10 @@ impl Uplink {
             }
             Effect::ApplySnapshot(target) => {
                 let (cache, in_force) = (self.handles.cache.clone(), Arc::clone(&self.handles.in_force));
-                let spool = Arc::clone(&self.syncing.spool);
+                let (spool, intercoms) = (Arc::clone(&self.syncing.spool), self.intercoms());
                 self.syncing.applying = true;
                 self.sync_job(move || {
-                    let applied = sync::apply_snapshot(&cache, &mut lock(&spool), target);
+                    let applied = sync::apply_snapshot(&cache, &mut lock(&spool), &intercoms, target);
                     let applied = applied.map(|state| brought_into_force(state, &*in_force));
                     SyncDone::Applied(applied)
                 });

@@ -1,6 +1,6 @@
 //! The cache as its one writer sees it: a change of any size is one transaction, open across messages.
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -10,15 +10,12 @@ use tokio::{
 };
 
 use crate::{
-    flats::{DigestBuilder, FlatRecord, canonical_hash},
+    flats::{DigestBuilder, FlatId, FlatRecord, FlatSet, canonical_hash},
     store::{
         CacheError, CacheState, LineChanges, OpenReport, StoreError, cache, connect, health::Shared, lines,
         opening::Opener, readers::Readers, sql, unsigned,
     },
 };
-
-/// Identity of a flat: intercom and record id.
-pub(in crate::store) type FlatId = (u64, u64);
 
 /// A message to the writer of the cache. One change at a time: the sender holds the lock of changes.
 pub(in crate::store) enum CacheMessage {
@@ -39,7 +36,7 @@ pub(in crate::store) enum CacheMessage {
 /// How a change ends.
 pub(in crate::store) struct Commit {
     /// All flats not among these are removed; `None`: none is.
-    pub(in crate::store) keep: Option<HashSet<FlatId>>,
+    pub(in crate::store) keep: Option<FlatSet>,
     /// The revision that must be in force before; `None`: any.
     pub(in crate::store) base: Option<u64>,
     pub(in crate::store) revision: Option<u64>,
@@ -290,7 +287,7 @@ impl CacheFile {
         }
         if let Some(keep) = &commit.keep {
             let unwanted: Vec<FlatId> =
-                cache::flat_ids(connection)?.filter(|flat| !keep.contains(flat)).collect();
+                cache::flat_ids(connection)?.filter(|flat| !keep.contains(*flat)).collect();
             for flat in unwanted {
                 remove(connection, &mut change, flat)?;
             }

@@ -35,7 +35,7 @@ use tokio::{
 };
 
 pub(super) use ballast::Ballast;
-pub(super) use cache::{CacheMessage, CacheWriter, Changed, Commit, Filling, FlatId, FlatRow};
+pub(super) use cache::{CacheMessage, CacheWriter, Changed, Commit, Filling, FlatRow};
 use journal::{Cursor, JournalFile};
 pub(super) use journal::{Entry, found};
 
