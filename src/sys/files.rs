@@ -18,10 +18,7 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     making.push(".new");
     let making = Path::new(&making);
     // One that a power cut left behind may have any mode.
-    match fs::remove_file(making) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove(making)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(making)?;
     file.write_all(content)?;
     file.sync_all()?;
@@ -43,13 +40,36 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens an empty file in `dir` that has no name and ends with its handle: not even a power cut leaves it behind. Blocks on
-/// the disk.
+/// Opens an empty file of mode 0600 that has no name and ends with its handle: not even a power cut leaves it behind.
+/// Where the file system has no such files it is `path` for a moment. Blocks on the disk.
 ///
 /// # Errors
-/// As the system says; not every file system has such files.
-pub fn nameless(dir: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(dir)
+/// As the system says.
+pub fn nameless(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    // One that a crash between the two steps below left behind.
+    remove(path)?;
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    options
+        .clone()
+        .custom_flags(libc::O_TMPFILE)
+        .open(dir)
+        .or_else(|_| named_for_a_moment(path, &mut options))
+}
+
+fn named_for_a_moment(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = options.create_new(true).open(path)?;
+    remove(path)?;
+    Ok(file)
+}
+
+/// Removes a file; that there is none is no error.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a directory of mode 0700 where there is none, so that it outlives a power cut: else all that is synced in it
@@ -68,7 +88,7 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{io::Read, io::Seek, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -81,5 +101,29 @@ mod tests {
         write_private(&file, b"two").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "two");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_without_a_name_is_its_owners_and_takes_the_place_of_one_that_was_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("parts");
+        let named =
+            |path: &Path| named_for_a_moment(path, OpenOptions::new().read(true).write(true).mode(0o600));
+        for open in [nameless as fn(&Path) -> _, named] {
+            fs::write(&path, "left behind").unwrap();
+            remove(&path).unwrap();
+            let mut file = open(&path).unwrap();
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+            let mut content = String::new();
+            file.write_all(b"kept").unwrap();
+            file.rewind().unwrap();
+            file.read_to_string(&mut content).unwrap();
+            assert_eq!(content, "kept");
+        }
+        fs::write(&path, "left behind").unwrap();
+        assert_eq!(nameless(&path).unwrap().metadata().unwrap().len(), 0);
+        assert!(!path.exists());
+        assert!(nameless(&dir.path().join("none/parts")).is_err());
     }
 }

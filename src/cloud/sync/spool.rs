@@ -5,11 +5,12 @@
 //! length (four bytes, little-endian), in the order in which they came.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, BufReader, Read, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
     path::PathBuf,
 };
+
+use crate::sys::files::nameless;
 
 /// Appends a flat in the file's form.
 pub(super) fn append(flats: &mut Vec<u8>, json: &str) {
@@ -41,7 +42,7 @@ impl Spool {
         }
         let file = match self.file.take() {
             Some(file) => file,
-            None => self.make_file()?,
+            None => nameless(&self.path)?,
         };
         let file = self.file.insert(file);
         file.seek(SeekFrom::End(0))?;
@@ -74,21 +75,12 @@ impl Spool {
             take(text)?;
         }
     }
-
-    fn make_file(&self) -> io::Result<File> {
-        // One that a crash between the two calls left behind.
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&self.path)?;
-        fs::remove_file(&self.path)?;
-        Ok(file)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn kept(spool: &mut Spool) -> Vec<String> {

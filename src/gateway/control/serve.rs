@@ -44,6 +44,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const PAIRING_TIME: Duration = Duration::from_secs(600);
 /// Most bytes of a document to import: a hundred times what 100,000 keys take.
 const LARGEST_DOCUMENT: u64 = 1 << 30;
+/// The file that a document is kept in until all of it is here, where it needs a name.
+const DOCUMENT: &str = "intercom-gateway.import";
 /// Events read from the journal at once.
 const JOURNAL_BATCH: usize = 256;
 
@@ -299,7 +301,8 @@ async fn in_time<T>(opened: impl Future<Output = Result<T, StoreError>>) -> Resu
 
 /// Returns a document as a file without a name, beside the databases or, failing that, among temporary files.
 fn spool(source: impl Read, state_dir: &Path) -> io::Result<File> {
-    let mut file = nameless(state_dir).or_else(|_| nameless(&std::env::temp_dir()))?;
+    let among_temporary = || nameless(&std::env::temp_dir().join(DOCUMENT));
+    let mut file = nameless(&state_dir.join(DOCUMENT)).or_else(|_| among_temporary())?;
     let copied = io::copy(&mut source.take(LARGEST_DOCUMENT + 1), &mut file);
     match copied {
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
