@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use super::{
     Limits, TokenInfo,
     error::{problem, too_large, unauthenticated},
-    routes::Api,
+    state::Api,
 };
 
 /// A body that is there, of a request whose token is still good.

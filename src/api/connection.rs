@@ -18,14 +18,15 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{
-    Limits,
-    stream::{Guarded, last_answer},
-};
+use super::{Limits, front::ALWAYS, stream::Patient};
 
 /// After an answer that ends the connection, the rest of what the client sends is taken for this long: closed at
 /// once, its kernel would throw the answer away.
 const LINGER: Duration = Duration::from_secs(1);
+/// What is read of a request's line and headers, bytes and headers. Beyond it hyper answers by itself, without a body;
+/// what only exceeds [`Limits::HEADERS`] or [`Limits::HEADER_LINES`] is refused behind it, in JSON.
+const READ: usize = 4 * Limits::HEADERS;
+const READ_HEADERS: usize = 5 * Limits::HEADER_LINES;
 /// The first byte of every TLS connection: a handshake record.
 const TLS_HANDSHAKE: u8 = 22;
 
@@ -102,9 +103,10 @@ async fn converse<S, V>(
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.headers_within)
-        .max_buf_size(Limits::HEADERS)
+        .max_buf_size(READ)
+        .max_headers(READ_HEADERS)
         .half_close(true)
-        .serve_connection(TokioIo::new(Guarded::new(stream, limits.stalled_for)), service);
+        .serve_connection(TokioIo::new(Patient::new(stream, limits.stalled_for)), service);
     let served = {
         let mut told = pin!(shutdown.wait_for(|told| *told));
         let mut late = pin!(sleep_until(by));
@@ -130,6 +132,17 @@ async fn converse<S, V>(
         tracing::debug!(%error, "a connection ended early");
     }
     linger(connection.into_parts().io.into_inner().into_inner()).await;
+}
+
+/// A whole answer with a JSON body, after which the connection is closed.
+fn last_answer(status: &str, message: &str) -> Vec<u8> {
+    let body = serde_json::json!({ "message": message }).to_string();
+    let always: String = ALWAYS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{always}connection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 /// Ends our side, and takes what the client still sends.

@@ -60,6 +60,14 @@ pub(super) fn too_large() -> Response<Body> {
     problem(StatusCode::PAYLOAD_TOO_LARGE, "The body of the request is larger than 64 KiB.")
 }
 
+/// 431, in place of a request; the last answer as well.
+pub(super) fn too_large_head() -> Response<Body> {
+    let message = "The headers of the request are larger than 16 KiB, or more than 100.";
+    let mut response = problem(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message);
+    response.headers_mut().insert(header::CONNECTION, CLOSE);
+    response
+}
+
 /// 503, for what may work in a moment.
 pub(super) fn unavailable(message: &str) -> Response<Body> {
     let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, message);

@@ -12,7 +12,7 @@ use super::{
     body::Posted,
     error::{Invalid, json_response, unreadable},
     query::{FLAT, INTERCOM, ids},
-    routes::Api,
+    state::Api,
 };
 
 /// `GET …/intercoms/{intercom}/flats/{flat}`. The look-up takes some 20 µs and waits for no writer, so it is made

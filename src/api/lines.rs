@@ -14,7 +14,7 @@ use super::{
     error::{Invalid, ok},
     query::{FLAT, INTERCOM, Parameters, ids},
     refusal::refused,
-    routes::Api,
+    state::Api,
 };
 use crate::domain::{LineStatus, MAX_INTEGER, Name};
 

@@ -12,15 +12,13 @@ use super::{
     address::Address,
     error::{Invalid, unavailable, unreadable},
     query::{INTERCOM, PageAsked, Parameters, ids},
-    routes::Api,
+    state::Api,
 };
 use crate::{
     domain::MAX_INTEGER,
     store::{CacheReader, KeyFilter, Page, StoreError},
 };
 
-/// Lists that may be read at once: each scans all rows of its intercom, milliseconds of a core.
-pub(super) const WALKS: usize = 2;
 /// How long a list waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 

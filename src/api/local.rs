@@ -15,7 +15,7 @@ use super::{
     TokenInfo,
     error::{Invalid, ok, unreadable},
     query::Parameters,
-    routes::Api,
+    state::Api,
 };
 use crate::domain::{Device, HealthCode, MAX_INTEGER, PanelStatus, SyncError, UplinkStatus, time::rfc3339};
 

@@ -2,41 +2,17 @@
 
 use std::{
     fmt::{Display, Write},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderValue, Response, StatusCode, header},
+    http::{HeaderValue, Response, header},
 };
 
-use super::routes::Api;
+use super::state::Api;
 use crate::domain::{HealthCode, LineState, PanelState, SyncCode};
-
-/// Counted since the start.
-#[derive(Default)]
-pub(super) struct Counters {
-    /// Answers by the first digit of their status, 1 to 5.
-    answers: [AtomicU64; 5],
-    /// 401 and 429.
-    refused: AtomicU64,
-}
-
-impl Counters {
-    pub(super) fn count(&self, status: StatusCode) {
-        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
-        if let Some(counter) = self.answers.get(class) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
 
 /// `GET /metrics`.
 pub(super) async fn get(State(api): State<Arc<Api>>) -> Response<Body> {
@@ -183,11 +159,11 @@ fn text(api: &Api) -> String {
         page.sample(&format!("kind=\"{kind}\""), value);
     }
     page.metric("http_responses_total", "counter", "Answers by class of status.");
-    for (class, counter) in (1..).zip(&api.counters.answers) {
-        page.sample(&format!("class=\"{class}xx\""), counter.load(Ordering::Relaxed));
+    for (class, count) in (1..).zip(api.counters.answers()) {
+        page.sample(&format!("class=\"{class}xx\""), count);
     }
     page.metric("http_refused_total", "counter", "Answers 401 and 429.");
-    page.sample("", api.counters.refused.load(Ordering::Relaxed));
+    page.sample("", api.counters.refused());
     page.text
 }
 

@@ -3,14 +3,14 @@
 //! ```text
 //! accept ─► place? ─► TLS ─► hyper ─► token? ─► router ─► handler ─► cache.db, journal.db (read), watches
 //!             │                │        └ 401, 429, then closed    └► a bus (open-door and measure, ≤ 3 s)
-//!             │                └ its own 4xx, given a JSON body on the way out (`stream`)
+//!             │                └ its own 4xx, without a body, for what it cannot read as a request
 //!             └ the oldest without a good token goes, else the new one (`places`)
 //! ```
 //! Invariants:
 //! - Whether a token is good is decided before anything else is looked at, and once more when the body has come; only
 //!   `/healthz` is open.
 //! - A connection that has shown a good token is displaced by none.
-//! - Every error has a JSON body. Nothing is answered with 500: what cannot be read just now is a 503.
+//! - Every error that answers an HTTP/1.1 request has a JSON body. Nothing is answered with 500: what cannot be read just now is a 503.
 //! - No request waits for a bus (but `open-door` and `measure`), for the broker, or for a writer of the databases.
 //! - A client holds a connection only while it gets on: headers, bodies and answers have deadlines.
 
@@ -18,6 +18,7 @@ mod address;
 mod age;
 mod body;
 mod connection;
+mod counters;
 mod error;
 mod flat;
 mod front;
@@ -33,6 +34,7 @@ mod refusal;
 mod room;
 mod routes;
 mod server;
+mod state;
 mod stream;
 mod tokens;
 
@@ -41,7 +43,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 pub use self::{
-    routes::ROUTES,
+    routes::{Route, routes},
     server::{BindError, Bound, bind},
     tokens::{TokenInfo, Tokens, TokensError},
 };
@@ -115,6 +117,8 @@ impl Limits {
     pub const BODY: usize = 64 << 10;
     /// Most bytes of a request's line and headers.
     pub const HEADERS: usize = 16 << 10;
+    /// Most headers of a request.
+    pub const HEADER_LINES: usize = 100;
 }
 
 impl Default for Limits {

@@ -14,7 +14,7 @@ use super::{
     error::Invalid,
     query::{INTERCOM, ids},
     refusal::refused,
-    routes::Api,
+    state::Api,
 };
 use crate::{
     clock,

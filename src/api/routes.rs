@@ -1,96 +1,79 @@
-//! Which request goes where.
+//! Which request goes where: one table, of which the router, the paths without a token and the test of `/openapi.json`
+//! are made.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Router,
     body::Body,
+    handler::Handler,
     http::{Response, StatusCode},
-    routing::{get, post},
+    routing::MethodRouter,
 };
-use tokio::sync::Semaphore;
 
 use super::{
-    Handles, Settings,
-    age::Age,
-    error::{Invalid, json_response, not_found, problem},
-    flat, lines, lists, local,
-    metrics::{self, Counters},
-    open_door,
-    room::Room,
+    error::{json_response, not_found, problem},
+    flat, lines, lists, local, metrics, open_door,
+    state::Api,
 };
 
-/// Every path with its methods, as `/openapi.json` describes them.
-pub const ROUTES: &[(&str, &[&str])] = &[
-    ("/api/admin/v1/intercoms/{intercom}/flats/{flat}", &["get", "post"]),
-    ("/api/admin/v1/intercoms/{intercom}/flats", &["get"]),
-    ("/api/admin/v1/intercoms/{intercom}/keys", &["get"]),
-    ("/api/admin/v1/intercoms/{intercom}/open-door", &["post"]),
-    ("/api/local/v1/panels", &["get"]),
-    ("/api/local/v1/lines", &["get"]),
-    ("/api/local/v1/intercoms/{intercom}/lines/{flat}/measure", &["post"]),
-    ("/api/local/v1/events", &["get"]),
-    ("/api/local/v1/outbox", &["get"]),
-    ("/api/local/v1/sync", &["get"]),
-    ("/healthz", &["get"]),
-    ("/metrics", &["get"]),
-    ("/openapi.json", &["get"]),
-];
-
-/// Paths that need no token.
-pub(super) const OPEN: &[&str] = &["/healthz"];
-
-/// What handlers share.
-pub(super) struct Api {
-    pub(super) settings: Settings,
-    pub(super) handles: Handles,
-    pub(super) age: Age,
-    /// Turns of those who read lists.
-    pub(super) walks: Arc<Semaphore>,
-    pub(super) counters: Counters,
-    pub(super) room: Arc<Room>,
+/// A path and what it takes, as `/openapi.json` describes it.
+pub struct Route {
+    /// The path, with names in braces.
+    pub path: &'static str,
+    /// The methods that it takes, in lower case. HEAD comes with GET, and is not among them.
+    pub methods: Vec<&'static str>,
+    /// Whether a request without a good token is refused.
+    pub needs_token: bool,
+    handlers: MethodRouter<Arc<Api>, Infallible>,
 }
 
-impl Api {
-    pub(super) fn new(settings: Settings, handles: Handles) -> Self {
-        Self {
-            age: Age::new(handles.cache.state()),
-            room: Arc::new(Room::new(&settings.limits, handles.tokens.clone())),
-            settings,
-            handles,
-            walks: Arc::new(Semaphore::new(lists::WALKS)),
-            counters: Counters::default(),
-        }
+/// Returns every path that is served.
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::new("/api/admin/v1/intercoms/{intercom}/flats/{flat}").get(flat::get).post(flat::post),
+        Route::new("/api/admin/v1/intercoms/{intercom}/flats").get(lists::flats),
+        Route::new("/api/admin/v1/intercoms/{intercom}/keys").get(lists::keys),
+        Route::new("/api/admin/v1/intercoms/{intercom}/open-door").post(open_door::post),
+        Route::new("/api/local/v1/panels").get(local::panels),
+        Route::new("/api/local/v1/lines").get(lines::list),
+        Route::new("/api/local/v1/intercoms/{intercom}/lines/{flat}/measure").post(lines::measure),
+        Route::new("/api/local/v1/events").get(local::events),
+        Route::new("/api/local/v1/outbox").get(local::outbox),
+        Route::new("/api/local/v1/sync").get(local::sync),
+        Route::new("/healthz").without_token().get(local::health),
+        Route::new("/metrics").get(metrics::get),
+        Route::new("/openapi.json").get(openapi),
+    ]
+}
+
+impl Route {
+    fn new(path: &'static str) -> Self {
+        Self { path, methods: Vec::new(), needs_token: true, handlers: MethodRouter::new() }
     }
 
-    /// The 422 of an intercom that neither the configuration nor the cache has.
-    pub(super) fn known_intercom(&self, intercom: u64) -> Result<(), Invalid> {
-        // A cache that cannot be read tells so in what is asked of it next.
-        if self.settings.intercoms.contains(&intercom)
-            || self.handles.cache.has_intercom(intercom).unwrap_or(true)
-        {
-            return Ok(());
-        }
-        Err(Invalid::field("intercom", format!("There is no intercom {intercom} here.")))
+    /// The path is open to all; its handler may look whether there is a token.
+    fn without_token(self) -> Self {
+        debug_assert!(!self.path.contains('{'), "open paths are compared as they are");
+        Self { needs_token: false, ..self }
+    }
+
+    fn get<T: 'static>(mut self, handler: impl Handler<T, Arc<Api>>) -> Self {
+        self.methods.push("get");
+        Self { handlers: self.handlers.get(handler), ..self }
+    }
+
+    fn post<T: 'static>(mut self, handler: impl Handler<T, Arc<Api>>) -> Self {
+        self.methods.push("post");
+        Self { handlers: self.handlers.post(handler), ..self }
     }
 }
 
-/// All routes; the token has been looked at before.
-pub(super) fn router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/api/admin/v1/intercoms/{intercom}/flats/{flat}", get(flat::get).post(flat::post))
-        .route("/api/admin/v1/intercoms/{intercom}/flats", get(lists::flats))
-        .route("/api/admin/v1/intercoms/{intercom}/keys", get(lists::keys))
-        .route("/api/admin/v1/intercoms/{intercom}/open-door", post(open_door::post))
-        .route("/api/local/v1/panels", get(local::panels))
-        .route("/api/local/v1/lines", get(lines::list))
-        .route("/api/local/v1/intercoms/{intercom}/lines/{flat}/measure", post(lines::measure))
-        .route("/api/local/v1/events", get(local::events))
-        .route("/api/local/v1/outbox", get(local::outbox))
-        .route("/api/local/v1/sync", get(local::sync))
-        .route("/healthz", get(local::health))
-        .route("/metrics", get(metrics::get))
-        .route("/openapi.json", get(openapi))
+/// Returns the router of these paths; the token has been looked at before.
+pub(super) fn router(routes: Vec<Route>, api: Arc<Api>) -> Router {
+    let router =
+        routes.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handlers));
+    router
         .fallback(async || not_found())
         .method_not_allowed_fallback(async || {
             problem(StatusCode::METHOD_NOT_ALLOWED, "This path does not take this method.")

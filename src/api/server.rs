@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
 use hyper_util::service::TowerToHyperService;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
@@ -25,9 +26,9 @@ use super::{
     Handles, Limits, Settings, Tls,
     address::Arrival,
     connection::{self, Terms},
-    front::{Client, Front},
-    guard::Guard,
-    routes::{Api, router},
+    front::{Client, Visit, front},
+    room::Room,
+    state::Api,
 };
 use crate::{
     clock::{self, Clock},
@@ -170,14 +171,10 @@ impl Bound {
         if let Some(certificate) = &certificate {
             certificate.tell();
         }
-        let guard = Guard::new(handles.tokens.clone());
         let api = Arc::new(Api::new(settings, handles));
         let mut gate = Gate {
-            front: Front {
-                router: TowerToHyperService::new(router(api.clone())),
-                api,
-                guard: Arc::new(guard),
-            },
+            room: api.room.clone(),
+            front: TowerToHyperService::new(front(api)),
             tls,
             limits,
             address,
@@ -272,7 +269,8 @@ fn noted(ended: Result<(), tokio::task::JoinError>) {
 
 /// Lets connections in, and gives each what it needs.
 struct Gate {
-    front: Front,
+    room: Arc<Room>,
+    front: TowerToHyperService<Router>,
     tls: Option<TlsAcceptor>,
     limits: Limits,
     /// What it listens on.
@@ -290,19 +288,18 @@ impl Gate {
                 return;
             }
         };
-        let Some((seat, lost)) = self.front.api.room.enter(from.ip()) else {
+        let Some((seat, lost)) = self.room.enter(from.ip()) else {
             tracing::debug!(%from, "no place is left for a connection");
             return;
         };
         let seat = Arc::new(seat);
-        let client = Client {
+        let visit = Visit {
             front: self.front.clone(),
-            from: from.ip(),
+            client: Client { from: from.ip(), seat: seat.clone() },
             arrival: Arrival {
                 https: self.tls.is_some(),
                 reached: stream.local_addr().unwrap_or(self.address),
             },
-            seat: seat.clone(),
         };
         let terms = Terms { tls: self.tls.clone(), limits: self.limits, shutdown: self.shutdown.clone() };
         self.connections.spawn(async move {
@@ -311,7 +308,7 @@ impl Gate {
             tokio::select! {
                 biased;
                 _ = lost => tracing::debug!(%from, "a connection without a good token gives its place to a new one"),
-                () = connection::serve(stream, terms, client, || seat.has_asked()) => {}
+                () = connection::serve(stream, terms, visit, || seat.has_asked()) => {}
             }
         });
     }

@@ -57,6 +57,10 @@ async fn headers_above_16_kib_or_100_are_a_431() {
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "y".repeat(17 << 10));
     let (status, _) = raw(site.address, long.as_bytes()).await.unwrap().error();
     assert!(matches!(status, 414 | 431), "{status}");
+    // More than is ever read: nobody knows whether it becomes a request.
+    let endless = with(format!("x: {}\r\n", "y".repeat(200 << 10)));
+    let answer = raw(site.address, endless.as_bytes()).await.unwrap();
+    assert_eq!((answer.status, answer.body.as_str(), answer.header("connection")), (431, "", Some("close")));
 }
 
 /// However the bytes come: many at once, one by one, or behind other requests on one connection.

@@ -1,7 +1,9 @@
 //! The gateway's own state, and its description.
 
+use std::collections::BTreeSet;
+
 use intercom_gateway::{
-    api::ROUTES,
+    api::{Route, routes},
     domain::{HealthCode, Name, Reason, SyncCode, SyncError, UplinkStatus},
 };
 use serde_json::{Value, json};
@@ -179,29 +181,35 @@ async fn the_description_and_the_routes_are_one() {
             (path.clone(), item.keys().filter(|key| *key != "parameters").cloned().collect())
         })
         .collect();
-    let mut routes: Vec<(String, Vec<String>)> = ROUTES
+    let mut served: Vec<(String, Vec<String>)> = routes()
         .iter()
-        .map(|(path, methods)| {
-            ((*path).to_owned(), methods.iter().map(|method| (*method).to_owned()).collect())
+        .map(|route| {
+            (route.path.to_owned(), route.methods.iter().map(|method| (*method).to_owned()).collect())
         })
         .collect();
-    routes.sort();
-    assert_eq!(described, routes);
+    served.sort();
+    assert_eq!(described, served);
 
-    for (path, methods) in ROUTES {
+    for Route { path, methods, needs_token, .. } in routes() {
         let concrete = path.replace("{intercom}", "1").replace("{flat}", "1");
         for method in ["get", "post", "put", "patch", "delete"] {
             let answer = site.ask(&method.to_uppercase(), &concrete, "").await;
             if methods.contains(&method) {
-                let item = &document["paths"][*path][method];
+                let item = &document["paths"][path][method];
                 let responses = item["responses"].as_object().unwrap();
                 assert!(responses.contains_key(&answer.status.to_string()), "{method} {path}: {answer:?}");
                 let open = item["security"] == json!([{}, {"token": []}]);
+                assert_eq!(open, !needs_token, "{method} {path}");
                 let bare = site.ask_with(&method.to_uppercase(), &concrete, "", "").await.status;
                 assert_eq!(bare != 401, open, "{method} {path}");
             } else {
                 assert_eq!(answer.error().0, 405, "{method} {path}");
-                assert!(answer.header("allow").is_some());
+                let allowed: BTreeSet<String> =
+                    answer.header("allow").unwrap().split(',').map(str::to_lowercase).collect();
+                let heads = methods.contains(&"get").then_some("head");
+                assert_eq!(allowed, methods.iter().copied().chain(heads).map(ToOwned::to_owned).collect());
+                let refused = site.ask_with(&method.to_uppercase(), &concrete, "", "").await;
+                assert_eq!(refused.header("allow").is_some(), !needs_token, "{method} {path}");
             }
         }
     }
