@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 use asyncapi::Document;
 use intercom_gateway::{
     cloud::{
-        command::{KINDS, Outcome, Request},
+        command::{Answer, KINDS, Outcome, Request},
         message::{Building, Bus, HealthShown, Info, Intercom, Place, Presence, Status, to_json},
         topic::Topic,
     },
     domain::{
-        ClockQuality, Device, DoorPosition, ErrorCode, EventBody, Health, HealthCode, LineState, LineStatus,
-        Name, PanelState, PanelStatus, Stamp, StoredEvent, SyncCode, SyncError, Trouble, event::*, health,
-        line::Thresholds,
+        Check, ClockQuality, Device, DoorPosition, ErrorCode, EventBody, Health, HealthCode, LineState,
+        LineStatus, Name, PanelState, PanelStatus, Stamp, StoredEvent, SyncCode, SyncError, Trouble, Verdict,
+        event::*, health, line::Thresholds,
     },
 };
 use serde_json::{Value, json};
@@ -185,11 +185,9 @@ fn events_of_every_type_are_as_documented_and_no_member_is_superfluous() {
             assert!(document.judge("events", &more).is_err(), "{} may have anything", body.kind());
         }
     }
-    let causes =
-        &document.0["components"]["schemas"]["IntercomPanelSuspectData"]["properties"]["cause"]["enum"];
+    let causes = &document.published["components"]["schemas"]["SuspectCause"]["enum"];
     assert_eq!(*causes, json!(SuspectCause::ALL));
-    let reasons =
-        &document.0["components"]["schemas"]["IntercomKeySwipedData"]["properties"]["reason"]["enum"];
+    let reasons = &document.published["components"]["schemas"]["SwipeReason"]["enum"];
     assert_eq!(*reasons, json!(Reason::ALL));
     let seen: BTreeSet<&str> = bodies.iter().map(EventBody::kind).collect();
     let known: BTreeSet<&str> = EventBody::KINDS.iter().copied().collect();
@@ -215,7 +213,7 @@ fn health_of_every_code_is_as_documented_and_no_member_is_superfluous() {
             assert!(document.judge("health", &more).is_err(), "{place:?} may have anything");
         }
     }
-    let codes = &document.0["components"]["schemas"]["Reason"]["properties"]["code"]["enum"];
+    let codes = &document.published["components"]["schemas"]["HealthCode"]["enum"];
     assert_eq!(*codes, json!(HealthCode::ALL));
 }
 
@@ -278,50 +276,89 @@ fn what_is_retained_is_as_documented() {
         document.accepts("info", &json_of(&info));
     }
     for state in LineState::ALL {
-        let known = state == LineState::OffHook;
-        let status = LineStatus {
-            intercom: 1,
-            flat: 7,
-            flat_id: known.then_some(3),
-            state,
-            raw: known.then_some(78),
-            value: known.then_some(7.8),
-            unit: "V".into(),
-            thresholds: Thresholds {
-                short_below: known.then_some(1.0),
-                on_hook_below: 6.5,
-                off_hook_below: 9.2,
-                door_button_below: known.then_some(9.8),
-                hysteresis: 0.2,
-            },
-            since: time(),
-            measured_at: known.then(time),
-            panel: panel(),
-            line: 7,
-        };
-        document.accepts("lines/1/7", &json_of(&status));
+        document.accepts("lines/1/7", &json_of(&line(state)));
+    }
+}
+
+fn line(state: LineState) -> LineStatus {
+    let known = state == LineState::OffHook;
+    LineStatus {
+        intercom: 1,
+        flat: 7,
+        flat_id: known.then_some(3),
+        state,
+        raw: known.then_some(78),
+        value: known.then_some(7.8),
+        unit: "V".into(),
+        thresholds: Thresholds {
+            short_below: known.then_some(1.0),
+            on_hook_below: 6.5,
+            off_hook_below: 9.2,
+            door_button_below: known.then_some(9.8),
+            hysteresis: 0.2,
+        },
+        since: time(),
+        measured_at: known.then(time),
+        panel: panel(),
+        line: 7,
+    }
+}
+
+/// What is one of several messages is told apart by a member whose value is the schema's name.
+#[test]
+fn every_kind_of_message_is_a_schema_of_its_own() {
+    let schemas = &Document::read().published["components"]["schemas"];
+    for (name, member, kinds) in [
+        ("Event", "type", EventBody::KINDS),
+        ("Command", "command", KINDS),
+        ("Flats", "kind", &["snapshot", "delta", "current"]),
+    ] {
+        assert_eq!(schemas[name]["discriminator"], member);
+        let of = |kind: &&str| json!({"$ref": format!("#/components/schemas/{kind}")});
+        assert_eq!(schemas[name]["oneOf"], Value::Array(kinds.iter().map(of).collect()));
+        let titles: BTreeSet<&str> =
+            kinds.iter().filter_map(|kind| schemas[*kind]["title"].as_str()).collect();
+        assert_eq!(titles.len(), kinds.len(), "{titles:?}");
+        for kind in kinds {
+            assert_eq!(schemas[*kind]["properties"][member]["const"], *kind);
+            assert!(schemas[*kind]["required"].as_array().unwrap().contains(&json!(member)), "{kind}");
+        }
     }
 }
 
 #[test]
 fn results_of_every_kind_are_as_documented() {
     let document = Document::read();
-    let mut outcomes = vec![
-        Outcome::Done(Value::Null),
-        Outcome::Done(json!({"panel": "entrance-1"})),
-        Outcome::Expired,
-        Outcome::Duplicate(Value::Null),
-        Outcome::Duplicate(json!({"id": Uuid::nil(), "status": "done"})),
+    let check = Check { check: "clock".into(), verdict: Verdict::Warn, detail: "not synchronised".into() };
+    let answers = [
+        Answer::Nothing,
+        Answer::Unlocked { panel: panel() },
+        Answer::Measured(line(LineState::OffHook)),
+        Answer::Replayed { events: 0 },
+        Answer::Examined(vec![check]),
     ];
+    let mut outcomes: Vec<Outcome> = answers.iter().map(Outcome::done).collect();
+    let first = |outcome: &Outcome| {
+        serde_json::from_str(&outcome.to_json(Some(Uuid::nil()), Some("unlock"))).unwrap()
+    };
+    outcomes.extend(outcomes.clone().iter().map(|outcome| Outcome::Duplicate(first(outcome))));
+    outcomes.extend([Outcome::Expired, Outcome::Duplicate(Value::Null)]);
     for code in ErrorCode::ALL {
         outcomes.extend([Outcome::failed(code, "why"), Outcome::rejected(code, "why")]);
     }
     for outcome in outcomes {
         for (id, command) in [(None, None), (Some(Uuid::new_v4()), Some("unlock"))] {
-            document.accepts("results", &serde_json::from_str(&outcome.to_json(id, command)).unwrap());
+            let result: Value = serde_json::from_str(&outcome.to_json(id, command)).unwrap();
+            document.accepts("results", &result);
+            for place in ["", "/data", "/data/0", "/data/first"] {
+                let mut more = result.clone();
+                let Some(Value::Object(members)) = more.pointer_mut(place) else { continue };
+                members.insert("surprise".into(), json!(1));
+                assert!(document.judge("results", &more).is_err(), "{place:?} of {result} may have anything");
+            }
         }
     }
-    let codes = &document.0["components"]["schemas"]["ResultError"]["properties"]["code"]["enum"];
+    let codes = &document.published["components"]["schemas"]["ErrorCode"]["enum"];
     assert_eq!(codes.as_array().unwrap().len(), ErrorCode::ALL.len());
 }
 
@@ -377,7 +414,7 @@ fn commands_that_the_document_allows_are_understood_and_others_are_not() {
         assert!(document.judge("commands", &message).is_err(), "the document allows {message}");
         assert!(!understood(&message), "{message}");
     }
-    let schemas = document.0["components"]["schemas"].as_object().unwrap();
+    let schemas = document.published["components"]["schemas"].as_object().unwrap();
     let documented: BTreeSet<&str> = schemas
         .values()
         .filter(|schema| schema["properties"].get("expires_at").is_some())

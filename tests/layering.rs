@@ -46,6 +46,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("rustls", &["cloud", "tls"]),
     ("rustls_native_certs", &["tls"]),
+    ("schemars", &["api", "cloud", "domain", "flats"]),
     ("tokio", &["api", "bus", "cli", "cloud", "doors", "gateway", "store", "sys"]),
     ("tokio_rustls", &["api"]),
     ("tokio_serial", &["bus"]),

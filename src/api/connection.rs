@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Limits, front::ALWAYS, stream::Patient};
+use super::{Limits, error::Problem, front::ALWAYS, stream::Patient};
 
 /// After an answer that ends the connection, the rest of what the client sends is taken for this long: closed at
 /// once, its kernel would throw the answer away.
@@ -136,7 +136,7 @@ async fn converse<S, V>(
 
 /// A whole answer with a JSON body, after which the connection is closed.
 fn last_answer(status: &str, message: &str) -> Vec<u8> {
-    let body = serde_json::json!({ "message": message }).to_string();
+    let body = Problem::text(message);
     let always: String = ALWAYS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{always}connection: close\r\n\r\n{body}",

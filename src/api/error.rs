@@ -1,13 +1,12 @@
 //! Errors as clients see them: always JSON, with a sentence in `message`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
 };
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 
 use crate::{domain::ErrorCode, store::StoreError};
 
@@ -27,9 +26,33 @@ pub(super) fn ok(value: &impl Serialize) -> Response<Body> {
     json_response(StatusCode::OK, serde_json::to_string(value).expect("only JSON types"))
 }
 
+/// What went wrong.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Problem<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    code: Option<ErrorCode>,
+    /// A sentence for people.
+    message: &'a str,
+}
+
+impl Problem<'_> {
+    /// `{"message":…}` as text.
+    pub(super) fn text(message: &str) -> String {
+        serde_json::to_string(&Problem { code: None, message }).expect("only JSON types")
+    }
+}
+
 /// `{"message":…}`.
 pub(super) fn problem(status: StatusCode, message: &str) -> Response<Body> {
-    json_response(status, json!({ "message": message }).to_string())
+    json_response(status, Problem::text(message))
+}
+
+/// `{"code":…,"message":…}`, with one of the contract's error codes.
+pub(super) fn problem_with_code(status: StatusCode, code: ErrorCode, message: &str) -> Response<Body> {
+    let problem = Problem { code: Some(code), message };
+    json_response(status, serde_json::to_string(&problem).expect("only JSON types"))
 }
 
 /// 401, for every request without a good token. It is the last answer on its connection, which would keep another's
@@ -81,10 +104,25 @@ pub(super) fn unreadable(error: &StoreError) -> Response<Body> {
     unavailable("The gateway cannot read its database just now; its log says why.")
 }
 
+/// The body of a 422.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct InvalidBody<'a> {
+    /// A sentence for people.
+    message: &'a str,
+    /// Absent where the request itself was wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    code: Option<ErrorCode>,
+    /// What is wrong, by field.
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, Vec<String>>"))]
+    errors: BTreeMap<String, [String; 1]>,
+}
+
 /// What is wrong with a request, by field: the documented 422.
 #[derive(Default)]
 pub(super) struct Invalid {
-    errors: Map<String, Value>,
+    errors: BTreeMap<String, [String; 1]>,
 }
 
 impl Invalid {
@@ -97,7 +135,7 @@ impl Invalid {
 
     /// Another field is wrong.
     pub(super) fn add(&mut self, name: &str, problem: impl Into<String>) {
-        self.errors.insert(name.to_owned(), json!([problem.into()]));
+        self.errors.insert(name.to_owned(), [problem.into()]);
     }
 
     /// Nothing is wrong.
@@ -116,15 +154,8 @@ impl Invalid {
     }
 
     fn with_message(self, message: &str, code: Option<ErrorCode>) -> Response<Body> {
-        #[derive(Serialize)]
-        struct Shape<'a> {
-            message: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            code: Option<ErrorCode>,
-            errors: Map<String, Value>,
-        }
-        let shape = Shape { message, code, errors: self.errors };
-        let body = serde_json::to_string(&shape).expect("only JSON types");
+        let body = InvalidBody { message, code, errors: self.errors };
+        let body = serde_json::to_string(&body).expect("only JSON types");
         json_response(StatusCode::UNPROCESSABLE_ENTITY, body)
     }
 }

@@ -18,13 +18,24 @@ use super::{
 };
 use crate::domain::{LineStatus, MAX_INTEGER, Name};
 
-/// A line as in the contract's `lines/{intercom}/{flat number}`, with where it is connected.
+/// A handset line, as in the topic `lines/{intercom}/{flat number}`, with where it is connected.
 #[derive(Serialize)]
-struct Row {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Line"))]
+pub(super) struct Row {
     #[serde(flatten)]
     status: LineStatus,
+    /// The panel that measures it.
     panel: Name,
+    /// Its number at the panel.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     line: u16,
+}
+
+/// All lines that were asked for.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Lines {
+    data: Vec<Row>,
 }
 
 impl From<LineStatus> for Row {
@@ -35,10 +46,6 @@ impl From<LineStatus> for Row {
 
 /// `GET /api/local/v1/lines`: `{"data":[…]}`, of one intercom where `intercom` names it.
 pub(super) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Response<Body> {
-    #[derive(Serialize)]
-    struct Shape {
-        data: Vec<Row>,
-    }
     let mut parameters = Parameters::of(&uri);
     let intercom = parameters.number("intercom", 1, MAX_INTEGER);
     let known = parameters.finish().and_then(|()| intercom.map_or(Ok(()), |id| api.known_intercom(id)));
@@ -47,7 +54,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, uri: Uri) -> Response<Body
     }
     let lines = api.handles.buses.lines().into_iter().map(|line| line.status);
     let asked = lines.filter(|status| intercom.is_none_or(|intercom| status.intercom == intercom));
-    ok(&Shape { data: asked.map(Row::from).collect() })
+    ok(&Lines { data: asked.map(Row::from).collect() })
 }
 
 /// `POST /api/local/v1/intercoms/{intercom}/lines/{flat number}/measure`: measures one line, answers with it. Changes

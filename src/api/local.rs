@@ -17,39 +17,105 @@ use super::{
     query::Parameters,
     state::Api,
 };
-use crate::domain::{Device, HealthCode, MAX_INTEGER, PanelStatus, SyncError, UplinkStatus, time::rfc3339};
+#[cfg(test)]
+use crate::domain::schema;
+use crate::domain::{
+    Device, HealthCode, MAX_INTEGER, PanelStatus, SyncError, UplinkStatus, time::as_optional_rfc3339,
+};
 
 /// Events of an answer: by default, and at most.
 const EVENTS: (u64, u64) = (100, 1000);
 
+/// A panel as in the topic `panels/{panel}`, with what the device says of itself.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Panel {
+    #[serde(flatten)]
+    status: PanelStatus,
+    device: Option<Device>,
+}
+
+/// All panels of the configuration.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Panels {
+    data: Vec<Panel>,
+}
+
+/// Recorded events.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Events<'a> {
+    /// Oldest first.
+    #[cfg_attr(test, schemars(with = "Vec<schema::AnyEvent>"))]
+    data: Vec<Box<RawValue>>,
+    journal: &'a str,
+    /// Sequence of the oldest event that is still kept.
+    oldest: u64,
+    /// Sequence of the newest event.
+    last: u64,
+    /// The `from` of what comes after these.
+    next: u64,
+}
+
+/// What is not delivered yet.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Outbox<'a> {
+    journal: &'a str,
+    /// Sequence of the newest event.
+    last: u64,
+    /// Every event up to this sequence is delivered.
+    through: u64,
+    undelivered: u64,
+    #[serde(serialize_with = "as_optional_rfc3339")]
+    #[cfg_attr(test, schemars(with = "Option<schema::Time>"))]
+    oldest_undelivered_at: Option<jiff::Timestamp>,
+    uplink: UplinkStatus,
+}
+
+/// Which flats are in force, as in the topic `sync/state`.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Sync {
+    revision: Option<u64>,
+    #[cfg_attr(test, schemars(with = "schema::Digest"))]
+    digest: String,
+    flats: u64,
+    keys: u64,
+    users: u64,
+    #[serde(serialize_with = "as_optional_rfc3339")]
+    #[cfg_attr(test, schemars(with = "Option<schema::Time>"))]
+    applied_at: Option<jiff::Timestamp>,
+    /// Why the cloud's last message was refused; null: nothing was since the last success.
+    error: Option<SyncError>,
+}
+
+/// How the gateway is.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Told<R> {
+    #[cfg_attr(test, schemars(with = "schema::HealthWord"))]
+    status: &'static str,
+    reasons: Vec<R>,
+}
+
+/// What those may read of a reason who have no token.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Code {
+    code: HealthCode,
+}
+
 /// `GET /api/local/v1/panels`: `{"data":[…]}`, each as in the contract's `panels/{panel}`, with `device`.
 pub(super) async fn panels(State(api): State<Arc<Api>>) -> Response<Body> {
-    #[derive(Serialize)]
-    struct Row {
-        #[serde(flatten)]
-        status: PanelStatus,
-        device: Option<Device>,
-    }
-    #[derive(Serialize)]
-    struct Shape {
-        data: Vec<Row>,
-    }
-    let rows =
-        api.handles.buses.panels().into_iter().map(|status| Row { device: status.device.clone(), status });
-    ok(&Shape { data: rows.collect() })
+    let panels = api.handles.buses.panels().into_iter();
+    ok(&Panels { data: panels.map(|status| Panel { device: status.device.clone(), status }).collect() })
 }
 
 /// `GET /api/local/v1/events`: up to `limit` events from sequence `from` on, oldest first; without `from` the newest
 /// ones. `next` is the `from` of what comes after them.
 pub(super) async fn events(State(api): State<Arc<Api>>, uri: Uri) -> Response<Body> {
-    #[derive(Serialize)]
-    struct Shape<'a> {
-        data: Vec<Box<RawValue>>,
-        journal: &'a str,
-        oldest: u64,
-        last: u64,
-        next: u64,
-    }
     let mut parameters = Parameters::of(&uri);
     let from = parameters.number("from", 0, MAX_INTEGER);
     let limit = parameters.number("limit", 1, EVENTS.1).unwrap_or(EVENTS.0);
@@ -65,7 +131,7 @@ pub(super) async fn events(State(api): State<Arc<Api>>, uri: Uri) -> Response<Bo
         };
     let next = events.last().map_or(from.max(1), |event| event.sequence + 1);
     let objects = events.iter().map(|event| event.to_json(&api.settings.gateway));
-    ok(&Shape {
+    ok(&Events {
         data: objects.filter_map(|object| RawValue::from_string(object).ok()).collect(),
         journal: &position.journal,
         oldest: position.oldest,
@@ -76,15 +142,6 @@ pub(super) async fn events(State(api): State<Arc<Api>>, uri: Uri) -> Response<Bo
 
 /// `GET /api/local/v1/outbox`: what is not delivered yet, and how the uplink is.
 pub(super) async fn outbox(State(api): State<Arc<Api>>) -> Response<Body> {
-    #[derive(Serialize)]
-    struct Shape<'a> {
-        journal: &'a str,
-        last: u64,
-        through: u64,
-        undelivered: u64,
-        oldest_undelivered_at: Option<String>,
-        uplink: UplinkStatus,
-    }
     let position = api.handles.journal.position().borrow().clone();
     let through = api.handles.journal.delivered().min(position.last);
     let first_open = (through + 1).max(position.oldest);
@@ -92,36 +149,26 @@ pub(super) async fn outbox(State(api): State<Arc<Api>>) -> Response<Body> {
         Ok(events) => events.into_iter().next().filter(|event| event.sequence <= position.last),
         Err(error) => return unreadable(&error),
     };
-    ok(&Shape {
+    ok(&Outbox {
         journal: &position.journal,
         last: position.last,
         through,
         undelivered: (position.last + 1).saturating_sub(first_open),
-        oldest_undelivered_at: oldest.map(|event| rfc3339(event.stamp.time)),
+        oldest_undelivered_at: oldest.map(|event| event.stamp.time),
         uplink: api.handles.uplink.borrow().clone(),
     })
 }
 
 /// `GET /api/local/v1/sync`: what is in force, as in the contract's `sync/state`.
 pub(super) async fn sync(State(api): State<Arc<Api>>) -> Response<Body> {
-    #[derive(Serialize)]
-    struct Shape {
-        revision: Option<u64>,
-        digest: String,
-        flats: u64,
-        keys: u64,
-        users: u64,
-        applied_at: Option<String>,
-        error: Option<SyncError>,
-    }
     let state = api.handles.cache.state().borrow().clone();
-    ok(&Shape {
+    ok(&Sync {
         revision: state.revision,
         digest: state.digest,
         flats: state.flats,
         keys: state.keys,
         users: state.users,
-        applied_at: state.applied_at.map(rfc3339),
+        applied_at: state.applied_at,
         error: api.handles.sync.borrow().error.clone(),
     })
 }
@@ -131,22 +178,13 @@ pub(super) async fn health(
     State(api): State<Arc<Api>>,
     token: Option<Extension<TokenInfo>>,
 ) -> Response<Body> {
-    #[derive(Serialize)]
-    struct Shape<T> {
-        status: &'static str,
-        reasons: T,
-    }
-    #[derive(Serialize)]
-    struct Bare {
-        code: HealthCode,
-    }
     let health = api.handles.health.borrow().clone();
     let status = health.status();
     let mut response = match token {
-        Some(_) => ok(&Shape { status, reasons: health.reasons }),
+        Some(_) => ok(&Told { status, reasons: health.reasons }),
         None => {
-            let bare = health.reasons.iter().map(|reason| Bare { code: reason.code });
-            ok(&Shape { status, reasons: bare.collect::<Vec<_>>() })
+            let codes = health.reasons.iter().map(|reason| Code { code: reason.code });
+            ok(&Told { status, reasons: codes.collect() })
         }
     };
     if health.dead {

@@ -19,6 +19,8 @@ mod age;
 mod body;
 mod connection;
 mod counters;
+#[cfg(test)]
+mod document;
 mod error;
 mod flat;
 mod front;

@@ -88,6 +88,46 @@ impl Parameters {
     }
 }
 
+/// A page of a list.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Listed<'a, Row> {
+    data: Vec<Row>,
+    links: Links,
+    meta: Meta<'a>,
+}
+
+/// Where other pages are.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Links {
+    first: String,
+    last: String,
+    prev: Option<String>,
+    next: Option<String>,
+}
+
+/// Which page this is.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Meta<'a> {
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    current_page: u64,
+    /// Number of its first row.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    from: Option<u64>,
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    last_page: u64,
+    path: &'a str,
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    per_page: u64,
+    /// Number of its last row.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    to: Option<u64>,
+    /// Rows of the whole list.
+    total: u64,
+}
+
 /// Which page of a list is asked for.
 #[derive(Clone, Copy)]
 pub(super) struct PageAsked {
@@ -115,33 +155,11 @@ impl PageAsked {
 
     /// The page with `data`, `links` and `meta`. Links keep the other parameters.
     pub(super) fn response(self, page: Page, address: &Address) -> Response<Body> {
-        #[derive(Serialize)]
-        struct Shape<'a> {
-            data: Vec<Box<RawValue>>,
-            links: Links,
-            meta: Meta<'a>,
-        }
-        #[derive(Serialize)]
-        struct Links {
-            first: String,
-            last: String,
-            prev: Option<String>,
-            next: Option<String>,
-        }
-        #[derive(Serialize)]
-        struct Meta<'a> {
-            current_page: u64,
-            from: Option<u64>,
-            last_page: u64,
-            path: &'a str,
-            per_page: u64,
-            to: Option<u64>,
-            total: u64,
-        }
         let last = page.total.div_ceil(self.per_page).max(1);
         let rows = u64::try_from(page.rows.len()).unwrap_or(u64::MAX);
-        let shape = Shape {
-            data: page.rows.into_iter().filter_map(|row| RawValue::from_string(row).ok()).collect(),
+        let rows_of = page.rows.into_iter().filter_map(|row| RawValue::from_string(row).ok());
+        let shape = Listed {
+            data: rows_of.collect(),
             links: Links {
                 first: address.page(1),
                 last: address.page(last),

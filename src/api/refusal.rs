@@ -6,9 +6,8 @@ use axum::{
     body::Body,
     http::{HeaderValue, Response, StatusCode, header},
 };
-use serde_json::json;
 
-use super::error::{Invalid, json_response, unavailable};
+use super::error::{Invalid, problem_with_code, unavailable};
 use crate::doors::{Aim, Refusal};
 
 /// The response that tells of a refusal.
@@ -44,8 +43,7 @@ fn invalid(field: &str, refusal: &Refusal) -> Response<Body> {
 
 /// 429 with the code, and with the seconds to wait, rounded up.
 fn too_many(refusal: &Refusal, wait: Duration) -> Response<Body> {
-    let body = json!({ "message": refusal.sentence(), "code": refusal.code() });
-    let mut response = json_response(StatusCode::TOO_MANY_REQUESTS, body.to_string());
+    let mut response = problem_with_code(StatusCode::TOO_MANY_REQUESTS, refusal.code(), &refusal.sentence());
     let seconds = wait.as_millis().div_ceil(1000).max(1);
     let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
     response.headers_mut().insert(header::RETRY_AFTER, seconds);
@@ -54,7 +52,7 @@ fn too_many(refusal: &Refusal, wait: Duration) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::doors::samples;

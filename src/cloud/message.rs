@@ -3,10 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+use crate::domain::schema;
 use crate::domain::{ClockQuality, Device, EventBody, Health, Name, PanelStatus, Reason, time::as_rfc3339};
 
 /// Whether a gateway is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
     /// It is.
@@ -15,12 +18,14 @@ pub enum Presence {
     Offline,
 }
 
-/// Payload of `status`.
+/// Whether the gateway is connected; also the will: the payload of `status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
     /// Whether the gateway is connected.
     pub status: Presence,
     /// One connection's identity; a remote unlock must name it.
+    #[cfg_attr(test, schemars(with = "schema::Uuid"))]
     pub session: uuid::Uuid,
     /// This program's version.
     pub version: String,
@@ -28,8 +33,10 @@ pub struct Status {
     pub boot: String,
     /// When this connection was made.
     #[serde(serialize_with = "as_rfc3339")]
+    #[cfg_attr(test, schemars(with = "schema::Time"))]
     pub since: jiff::Timestamp,
     /// Identity of the journal.
+    #[cfg_attr(test, schemars(with = "schema::Journal"))]
     pub journal: String,
     /// Its highest sequence.
     pub last: u64,
@@ -50,8 +57,10 @@ pub struct StatusSeen {
 
 /// Payload of `events/committed`: the consumer has everything of `journal` up to `through`, without a hole.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Committed {
     /// The journal.
+    #[cfg_attr(test, schemars(with = "schema::Journal"))]
     pub journal: String,
     /// The last sequence.
     pub through: u64,
@@ -70,8 +79,10 @@ pub struct Building {
 
 /// An intercom in `info`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Intercom {
     /// The cloud's id.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub id: u64,
     /// Its name.
     pub name: String,
@@ -79,27 +90,33 @@ pub struct Intercom {
 
 /// A bus in `info`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Bus {
     /// Its name.
     pub name: Name,
     /// `osdp` or `modbus`.
+    #[cfg_attr(test, schemars(extend("enum" = ["osdp", "modbus"])))]
     pub protocol: String,
     /// The tty or serial server.
     pub port: String,
     /// Bits per second; null while it is looked for.
+    #[cfg_attr(test, schemars(range(min = 1200)))]
     pub baud: Option<u32>,
 }
 
 /// Where a panel is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Place {
     /// Its name.
     pub panel: Name,
     /// Its intercom.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     /// Its bus.
     pub bus: Name,
     /// Its address on the bus.
+    #[cfg_attr(test, schemars(range(max = 247)))]
     pub address: u8,
     /// It has a reader: swipes are to be expected.
     #[serde(skip)]
@@ -112,19 +129,24 @@ pub struct Place {
     pub lines: Vec<u64>,
 }
 
-/// Payload of `info`.
+/// What the gateway is made of: the payload of `info`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Info<'a> {
     version: &'a str,
     intercoms: &'a [Intercom],
     buses: &'a [Bus],
     panels: Vec<InfoPanel<'a>>,
     clock: ClockQuality,
+    /// The types of events that there are.
     events: &'static [&'static str],
+    /// The commands that there are.
     commands: &'static [&'static str],
 }
 
+/// A panel in `info`, with what it says of itself.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct InfoPanel<'a> {
     #[serde(flatten)]
     place: &'a Place,
@@ -169,12 +191,16 @@ impl<'a> Info<'a> {
     }
 }
 
-/// Payload of `health`: what `/healthz` says with a token, and since when it has been so.
+/// How the gateway is, as `/healthz` says it with a token, and since when: the payload of `health`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Health"))]
 pub struct HealthShown<'a> {
+    #[cfg_attr(test, schemars(with = "schema::HealthWord"))]
     status: &'static str,
     reasons: &'a [Reason],
+    /// When it became so; other words in a message alone begin nothing new.
     #[serde(serialize_with = "as_rfc3339")]
+    #[cfg_attr(test, schemars(with = "schema::Time"))]
     since: jiff::Timestamp,
 }
 

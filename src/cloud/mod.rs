@@ -15,6 +15,8 @@
 
 mod client;
 pub mod command;
+#[cfg(test)]
+mod document;
 mod health;
 mod home_assistant;
 pub mod message;

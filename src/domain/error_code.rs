@@ -6,6 +6,7 @@ use serde::Serialize;
 
 /// The error codes of `results`, of HTTP's refusals and of `intercom.door.unlock_failed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// It is not understood.

@@ -4,70 +4,102 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+use super::schema;
 use super::{ErrorCode, KeyCode, LineState, Name, Stamp, SyncError};
 
-/// The type of an event and its own data; `serde` writes the data.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum EventBody {
+/// One list of all types: the variant with its own data, and the type's name.
+macro_rules! events {
+    ($($(#[doc = $description:literal])+ $variant:ident($data:ident) = $kind:literal,)*) => {
+        /// The type of an event and its own data; `serde` writes the data.
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[serde(untagged)]
+        pub enum EventBody {
+            $($(#[doc = $description])+ $variant($data),)*
+        }
+
+        impl EventBody {
+            /// The names of all types.
+            pub const KINDS: &'static [&'static str] = &[$($kind,)*];
+
+            /// The type's name, `intercom.key.swiped`, …
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $kind,)*
+                }
+            }
+
+            /// Adds the schemas of all types.
+            #[cfg(test)]
+            pub(crate) fn describe(schemas: &mut super::schema::Schemas) {
+                $(super::schema::event::<$data>(schemas, $kind, concat!($($description,)+));)*
+            }
+        }
+    };
+}
+
+events! {
     /// A credential was read and decided upon.
-    KeySwiped(KeySwiped),
+    KeySwiped(KeySwiped) = "intercom.key.swiped",
     /// Digits were entered at a keypad.
-    KeypadEntered(KeypadEntered),
+    KeypadEntered(KeypadEntered) = "intercom.keypad.entered",
     /// A panel took an unlock.
-    DoorUnlocked(DoorUnlocked),
+    DoorUnlocked(DoorUnlocked) = "intercom.door.unlocked",
     /// A panel did not take an unlock in time, or refused it.
-    DoorUnlockFailed(DoorUnlockFailed),
+    DoorUnlockFailed(DoorUnlockFailed) = "intercom.door.unlock_failed",
     /// The door contact opened after an unlock or within the grace of the exit button.
-    DoorOpened(DoorMoved),
+    DoorOpened(DoorMoved) = "intercom.door.opened",
     /// The door contact closed.
-    DoorClosed(DoorMoved),
+    DoorClosed(DoorMoved) = "intercom.door.closed",
     /// The door contact opened without an unlock.
-    DoorForced(DoorMoved),
+    DoorForced(DoorMoved) = "intercom.door.forced",
     /// The door stood open for longer than `held_after`.
-    DoorHeld(DoorMoved),
+    DoorHeld(DoorMoved) = "intercom.door.held",
     /// A line's state changed.
-    LineChanged(LineChanged),
+    LineChanged(LineChanged) = "intercom.line.changed",
     /// A row or column of a matrix went wrong at once, or is well again.
-    LineWiring(LineWiring),
+    LineWiring(LineWiring) = "intercom.line.wiring",
     /// A supervised input changed.
-    InputChanged(InputChanged),
+    InputChanged(InputChanged) = "intercom.input.changed",
     /// A panel answers POLL again, or for the first time, and as securely as configured.
-    PanelOnline(PanelAt),
+    PanelOnline(PanelAt) = "intercom.panel.online",
     /// A panel is no longer online, or was not at the first look after the start; the cause says what is wrong.
-    PanelOffline(PanelCause),
+    PanelOffline(PanelCause) = "intercom.panel.offline",
     /// A panel's case or its reader was opened, or closed again.
-    PanelTamper(PanelFlag),
+    PanelTamper(PanelFlag) = "intercom.panel.tamper",
     /// A panel's power failed, or returned.
-    PanelPower(PanelFlag),
+    PanelPower(PanelFlag) = "intercom.panel.power",
     /// A secure channel with the panel's own key was set up.
-    PanelSecured(PanelAt),
-    /// Another device answers at the panel's address.
-    PanelReplaced(PanelSerial),
-    /// Something on the line pretends to be the panel, or guesses.
-    PanelSuspect(PanelSuspect),
+    PanelSecured(PanelAt) = "intercom.panel.secured",
+    /// Another device answers at the panel's address: once an hour for a serial number, three times an hour at most;
+    /// more is suspect.
+    PanelReplaced(PanelSerial) = "intercom.panel.replaced",
+    /// Something on the line pretends to be the panel, or guesses: once a minute at most for each cause.
+    PanelSuspect(PanelSuspect) = "intercom.panel.suspect",
     /// The daemon has started.
-    GatewayStarted(GatewayStarted),
+    GatewayStarted(GatewayStarted) = "gateway.started",
     /// The daemon is about to end.
-    GatewayStopping(GatewayStopping),
+    GatewayStopping(GatewayStopping) = "gateway.stopping",
     /// The wall clock was set.
-    ClockStepped(ClockStepped),
+    ClockStepped(ClockStepped) = "gateway.clock.stepped",
     /// A new revision of flats, keys and users is in force.
-    SyncApplied(SyncApplied),
+    SyncApplied(SyncApplied) = "gateway.sync.applied",
     /// Flats from the cloud were refused; the last good revision stays in force.
-    SyncRejected(SyncRejected),
-    /// Somebody claimed to know more of this journal than there is.
-    CommittedIgnored(CommittedIgnored),
+    SyncRejected(SyncRejected) = "gateway.sync.rejected",
+    /// Somebody claimed to know more of this journal than there is, and nothing followed from it: once a minute at most.
+    CommittedIgnored(CommittedIgnored) = "gateway.committed.ignored",
     /// Undelivered events had to go (contract §5), or were lost before they could be written.
-    JournalPruned(JournalPruned),
+    JournalPruned(JournalPruned) = "gateway.journal.pruned",
 }
 
 /// Data of `intercom.key.swiped`. Contains a key number: not for logs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeySwiped {
     /// The panel.
     pub panel: Name,
     /// Its intercom.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     /// Reader number at the panel.
     pub reader: u8,
@@ -84,8 +116,10 @@ pub struct KeySwiped {
     /// All flats of the building that have a record of this key, in order of (intercom, id).
     pub flats: Vec<FlatRef>,
     /// Id of the key record that decided.
+    #[cfg_attr(test, schemars(with = "Option<schema::Id>"))]
     pub key_id: Option<u64>,
     /// Id of that record's user.
+    #[cfg_attr(test, schemars(with = "Option<schema::Id>"))]
     pub user_id: Option<u64>,
     /// The key is unknown, but its bytes in reverse order are a known key: `key_order` is probably wrong.
     pub reversed_known: bool,
@@ -106,6 +140,7 @@ impl std::fmt::Debug for RawCredential {
 
 /// Whether a key opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// The door was told to open.
@@ -116,6 +151,7 @@ pub enum Decision {
 
 /// Why a key was granted or denied (contract §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SwipeReason"))]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// A record of a flat of this intercom allows it.
@@ -151,21 +187,27 @@ impl Reason {
 
 /// A flat that has a record of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FlatRef {
     /// Record id.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub id: u64,
     /// Number on the door.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub flat: u64,
 }
 
 /// Data of `intercom.keypad.entered`.
 #[derive(Clone, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct KeypadEntered {
     pub panel: Name,
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     pub reader: u8,
     /// The digits, without `*` and `#`. May be somebody's code: not for logs.
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9]*$")))]
     pub digits: String,
 }
 
@@ -177,6 +219,7 @@ impl std::fmt::Debug for KeypadEntered {
 
 /// Who asked for an unlock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UnlockedBy {
     /// What kind of cause.
     pub kind: UnlockKind,
@@ -186,6 +229,7 @@ pub struct UnlockedBy {
 
 /// What identifies the cause of an unlock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum UnlockId {
     /// Id of a key record.
@@ -196,6 +240,7 @@ pub enum UnlockId {
 
 /// The kinds of causes of an unlock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UnlockKind {
     /// A known key.
@@ -210,23 +255,29 @@ pub enum UnlockKind {
 
 /// Data of `intercom.door.unlocked`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct DoorUnlocked {
     pub panel: Name,
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     pub by: UnlockedBy,
     /// Seconds that the output stays active.
+    #[cfg_attr(test, schemars(range(min = 0.1)))]
     pub duration: f64,
 }
 
 /// Data of `intercom.door.unlock_failed`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct DoorUnlockFailed {
     pub panel: Name,
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     pub by: UnlockedBy,
     /// Seconds that the output would have stayed active.
+    #[cfg_attr(test, schemars(range(min = 0.1)))]
     pub duration: f64,
     /// `unconfirmed`, `panel_offline`, `insecure`, `refused` or `interrupted`.
     pub cause: ErrorCode,
@@ -234,9 +285,11 @@ pub struct DoorUnlockFailed {
 
 /// Data of the door contact's events.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct DoorMoved {
     pub panel: Name,
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     /// The unlock that it follows, or null.
     pub by: Option<UnlockedBy>,
@@ -244,13 +297,17 @@ pub struct DoorMoved {
 
 /// Data of `intercom.line.changed`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct LineChanged {
     pub panel: Name,
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     /// Number on the door.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub flat: u64,
     /// Record id; null where the cloud has no such flat.
+    #[cfg_attr(test, schemars(with = "Option<schema::Id>"))]
     pub flat_id: Option<u64>,
     pub from: LineState,
     pub to: LineState,
@@ -263,12 +320,15 @@ pub struct LineChanged {
 
 /// Data of `intercom.line.wiring`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct LineWiring {
     pub panel: Name,
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     /// The lines of the row or column, or all of the cabinet's, by their numbers at the panel. A fault told of before
     /// that has only lines of these goes on as part of this one and is not told of as cleared by itself.
+    #[cfg_attr(test, schemars(inner(range(min = 1))))]
     pub lines: Vec<u16>,
     /// What they all became.
     pub state: LineState,
@@ -278,6 +338,7 @@ pub struct LineWiring {
 
 /// State of a supervised input (OSDP 2.2.2, table 52).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum InputState {
@@ -291,9 +352,11 @@ pub enum InputState {
 
 /// Data of `intercom.input.changed`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct InputChanged {
     pub panel: Name,
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     pub input: u8,
     pub from: InputState,
@@ -302,52 +365,64 @@ pub struct InputChanged {
 
 /// A panel and its intercom.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct PanelAt {
     pub panel: Name,
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
 }
 
 /// A panel and the cause of what happened to it, a sentence.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct PanelCause {
     pub panel: Name,
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     pub cause: String,
 }
 
 /// A panel and whether the condition is active.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct PanelFlag {
     pub panel: Name,
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     pub active: bool,
 }
 
 /// A panel and the serial number that answers now, 8 upper-case hex digits.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct PanelSerial {
     pub panel: Name,
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     pub serial: String,
 }
 
 /// Data of `intercom.panel.suspect`: once a minute at most for each cause.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct PanelSuspect {
     pub panel: Name,
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     pub cause: SuspectCause,
     /// How often it happened since the last event of this cause.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub count: u64,
 }
 
 /// What on a line pretends or guesses (contract §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SuspectCause {
     /// A sealed reply whose MAC is wrong.
@@ -372,6 +447,7 @@ impl SuspectCause {
 
 /// Data of `gateway.started`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct GatewayStarted {
     pub version: String,
@@ -379,10 +455,12 @@ pub struct GatewayStarted {
 
 /// Data of `gateway.stopping`: none beyond the common fields.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GatewayStopping {}
 
 /// Data of `gateway.clock.stepped`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClockStepped {
     /// New time minus old time, milliseconds.
     pub offset_ms: i64,
@@ -390,15 +468,18 @@ pub struct ClockStepped {
 
 /// Data of `gateway.sync.applied`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct SyncApplied {
     pub revision: u64,
     /// Lowercase hex (contract §4, "Digest").
+    #[cfg_attr(test, schemars(with = "schema::Digest"))]
     pub digest: String,
 }
 
 /// Data of `gateway.sync.rejected`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs)]
 pub struct SyncRejected {
     pub error: SyncError,
@@ -406,12 +487,15 @@ pub struct SyncRejected {
 
 /// Data of `gateway.journal.pruned`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct JournalPruned {
     /// Journal that the sequences belong to.
     pub journal: String,
     /// First lost sequence; null where the events never had one.
+    #[cfg_attr(test, schemars(with = "Option<schema::Sequence>"))]
     pub from: Option<u64>,
     /// Last lost sequence; null where the events never had one.
+    #[cfg_attr(test, schemars(with = "Option<schema::Sequence>"))]
     pub to: Option<u64>,
     /// Why, a sentence.
     pub cause: String,
@@ -419,12 +503,16 @@ pub struct JournalPruned {
 
 /// Data of `gateway.committed.ignored`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CommittedIgnored {
     /// Journal that was claimed to go on.
+    #[cfg_attr(test, schemars(with = "schema::Journal"))]
     pub committed_journal: String,
     /// The highest sequence that was claimed.
+    #[cfg_attr(test, schemars(with = "schema::Sequence"))]
     pub through: u64,
     /// Messages that claimed one, since the last such event.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub count: u64,
 }
 
@@ -435,51 +523,6 @@ pub struct Occurrence {
     pub stamp: Stamp,
     /// What.
     pub body: EventBody,
-}
-
-/// One list for both directions: a new event that is not in it does not compile.
-macro_rules! kinds {
-    ($($variant:ident = $kind:literal,)*) => {
-        impl EventBody {
-            /// The names of all types.
-            pub const KINDS: &'static [&'static str] = &[$($kind,)*];
-
-            /// The type's name, `intercom.key.swiped`, …
-            pub fn kind(&self) -> &'static str {
-                match self {
-                    $(Self::$variant(_) => $kind,)*
-                }
-            }
-        }
-    };
-}
-
-kinds! {
-    KeySwiped = "intercom.key.swiped",
-    KeypadEntered = "intercom.keypad.entered",
-    DoorUnlocked = "intercom.door.unlocked",
-    DoorUnlockFailed = "intercom.door.unlock_failed",
-    DoorOpened = "intercom.door.opened",
-    DoorClosed = "intercom.door.closed",
-    DoorForced = "intercom.door.forced",
-    DoorHeld = "intercom.door.held",
-    LineChanged = "intercom.line.changed",
-    LineWiring = "intercom.line.wiring",
-    InputChanged = "intercom.input.changed",
-    PanelOnline = "intercom.panel.online",
-    PanelOffline = "intercom.panel.offline",
-    PanelTamper = "intercom.panel.tamper",
-    PanelPower = "intercom.panel.power",
-    PanelSecured = "intercom.panel.secured",
-    PanelReplaced = "intercom.panel.replaced",
-    PanelSuspect = "intercom.panel.suspect",
-    GatewayStarted = "gateway.started",
-    GatewayStopping = "gateway.stopping",
-    ClockStepped = "gateway.clock.stepped",
-    SyncApplied = "gateway.sync.applied",
-    SyncRejected = "gateway.sync.rejected",
-    CommittedIgnored = "gateway.committed.ignored",
-    JournalPruned = "gateway.journal.pruned",
 }
 
 impl EventBody {

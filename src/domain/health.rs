@@ -8,6 +8,7 @@ use super::Name;
 
 /// Why the gateway is not well (contract §3). docs/health.md says what to do about each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HealthCode {
     /// The configuration has no bus.
@@ -92,8 +93,9 @@ impl HealthCode {
     }
 }
 
-/// One thing that is not as it should be; `serde` writes what those may read who have a token.
+/// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reason {
     /// What kind of thing: for programs, and without names.
     pub code: HealthCode,
@@ -101,9 +103,11 @@ pub struct Reason {
     pub message: String,
     /// The panel, where it is one panel's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Name"))]
     pub panel: Option<Name>,
     /// The bus, where it is one bus's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Name"))]
     pub bus: Option<Name>,
 }
 
@@ -165,6 +169,7 @@ impl Health {
 
 /// How the connection to the cloud is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Uplink"))]
 pub struct UplinkStatus {
     /// Whether the configuration has an `[mqtt]`.
     pub configured: bool,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+use super::schema;
 use super::{
     Name,
     time::{as_optional_rfc3339, as_rfc3339},
@@ -9,6 +11,7 @@ use super::{
 
 /// What a line is found to be (contract §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LineState {
     /// The handset hangs.
@@ -73,6 +76,7 @@ impl LineState {
 
 /// The named thresholds that judged a value, in the profile's unit; above the highest is `break`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Thresholds {
     /// Below: `short`. `None`: the panel cannot tell it.
     pub short_below: Option<f64>,
@@ -83,18 +87,22 @@ pub struct Thresholds {
     /// Below: `door_button`. `None`: the panel cannot tell it.
     pub door_button_below: Option<f64>,
     /// A value leaves the state it is in only by so much beyond a threshold.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     pub hysteresis: f64,
 }
 
-/// What is known of a line just now (contract §4, `lines/{intercom}/{flat number}`); `serde` writes the contract's
-/// fields.
+/// How a handset line is (contract §4, `lines/{intercom}/{flat number}`).
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Line"))]
 pub struct LineStatus {
     /// The intercom.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     /// The flat's number on the door.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub flat: u64,
     /// The flat's record id; `None`: the cloud has no such flat.
+    #[cfg_attr(test, schemars(with = "Option<schema::Id>"))]
     pub flat_id: Option<u64>,
     /// The state.
     pub state: LineState,
@@ -108,9 +116,11 @@ pub struct LineStatus {
     pub thresholds: Thresholds,
     /// Since when it has this state.
     #[serde(serialize_with = "as_rfc3339")]
+    #[cfg_attr(test, schemars(with = "schema::Time"))]
     pub since: jiff::Timestamp,
     /// When it was last measured.
     #[serde(serialize_with = "as_optional_rfc3339")]
+    #[cfg_attr(test, schemars(with = "Option<schema::Time>"))]
     pub measured_at: Option<jiff::Timestamp>,
     /// The panel that measures it.
     #[serde(skip)]

@@ -10,6 +10,7 @@ pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 
 pub mod bucket;
+pub mod check;
 pub mod error_code;
 pub mod event;
 pub mod health;
@@ -18,6 +19,8 @@ pub mod line;
 pub mod name;
 pub mod panel;
 pub mod profile;
+#[cfg(test)]
+pub(crate) mod schema;
 pub mod stored;
 pub mod sync;
 pub mod tally;
@@ -26,6 +29,7 @@ pub mod trouble;
 pub mod unlock;
 
 pub use bucket::Bucket;
+pub use check::{Check, Verdict};
 pub use error_code::ErrorCode;
 pub use event::{EventBody, Occurrence};
 pub use health::{Health, HealthCode, Reason, UplinkStatus};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+use super::schema;
 use super::{
     Name, Trouble,
     time::{as_optional_rfc3339, as_rfc3339},
@@ -9,6 +11,7 @@ use super::{
 
 /// The state of a panel as outsiders see it (contract §4, `panels/{panel}`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PanelState {
     /// It answers POLL, and as securely as the configuration demands.
@@ -32,20 +35,24 @@ pub enum OutputActive {
     Off,
 }
 
-/// What is known of a panel just now (contract §4, `panels/{panel}`); `serde` writes the contract's fields.
+/// How a panel is (contract §4, `panels/{panel}`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Panel"))]
 pub struct PanelStatus {
     /// Its name.
     pub panel: Name,
     /// Its intercom.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     /// Its state.
     pub state: PanelState,
     /// Since when it has this state.
     #[serde(serialize_with = "as_rfc3339")]
+    #[cfg_attr(test, schemars(with = "schema::Time"))]
     pub since: jiff::Timestamp,
     /// When it last answered.
     #[serde(serialize_with = "as_optional_rfc3339")]
+    #[cfg_attr(test, schemars(with = "Option<schema::Time>"))]
     pub last_seen: Option<jiff::Timestamp>,
     /// Whether its case (or a reader's) is open; `None`: not told.
     pub tamper: Option<bool>,
@@ -57,6 +64,7 @@ pub struct PanelStatus {
     pub held: bool,
     /// What is wrong; `serde` writes it as `error`, a sentence, and `error_code`.
     #[serde(flatten, serialize_with = "as_error")]
+    #[cfg_attr(test, schemars(with = "PanelError"))]
     pub trouble: Option<Trouble>,
     /// What the device says of itself.
     #[serde(skip)]
@@ -84,6 +92,7 @@ impl PanelStatus {
 
 /// Where a door is, by its contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum DoorPosition {
@@ -91,19 +100,25 @@ pub enum DoorPosition {
     Closed,
 }
 
+/// A trouble as outsiders read it.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct PanelError {
+    /// A sentence for the installer.
+    error: Option<String>,
+    /// The same as a word for programs; the README lists them.
+    error_code: Option<&'static str>,
+}
+
 /// Writes the contract's two fields of a trouble, both null for a panel that is well.
 fn as_error<S: serde::Serializer>(trouble: &Option<Trouble>, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Error {
-        error: Option<String>,
-        error_code: Option<&'static str>,
-    }
     let error = trouble.as_ref().map(ToString::to_string);
-    Error { error, error_code: trouble.as_ref().map(Trouble::code) }.serialize(serializer)
+    PanelError { error, error_code: trouble.as_ref().map(Trouble::code) }.serialize(serializer)
 }
 
 /// What a device says of itself, in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Device {
     /// Maker, model and version.
     pub model: String,

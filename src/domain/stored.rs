@@ -1,9 +1,13 @@
 //! Events with their place in a journal, and the CloudEvents object that outsiders read (contract §5).
 
-use serde::Serialize;
+use std::{borrow::Cow, fmt};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
-use super::{ClockQuality, Name, Stamp, time::rfc3339};
+#[cfg(test)]
+use super::schema;
+use super::{ClockQuality, Name, Stamp, time::as_rfc3339};
 
 /// An event with its place in a journal. `Debug` leaves the data out: it may hold a key's number.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,8 +28,8 @@ pub struct StoredEvent {
     pub data: String,
 }
 
-impl std::fmt::Debug for StoredEvent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for StoredEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoredEvent")
             .field("journal", &self.journal)
             .field("sequence", &self.sequence)
@@ -37,59 +41,107 @@ impl std::fmt::Debug for StoredEvent {
 impl StoredEvent {
     /// The CloudEvents 1.0 object of the contract, one line of JSON.
     pub fn to_json(&self, gateway: &Name) -> String {
-        #[derive(Serialize)]
-        struct Envelope<'a> {
-            specversion: &'static str,
-            id: String,
-            source: String,
-            r#type: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            subject: Option<&'a str>,
-            time: String,
-            sequence: String,
-            datacontenttype: &'static str,
-            data: &'a RawValue,
-        }
-        #[derive(Serialize)]
-        struct Common<'a> {
-            journal: &'a str,
-            boot: &'a str,
-            uptime_ms: u64,
-            clock: ClockQuality,
-            online: bool,
-        }
-        let common = Common {
-            journal: &self.journal,
-            boot: &self.stamp.boot,
-            uptime_ms: self.stamp.uptime_ms,
-            clock: self.stamp.clock,
-            online: self.online,
-        };
-        let mut data = serde_json::to_string(&common).expect("only JSON types");
-        // `{common}` and `{own}` become one object; an own `journal` (gateway.journal.pruned) names the
-        // journal that lost events, so it takes the common one's place.
-        let own = self.data.trim();
-        if own.starts_with("{\"journal\":") {
-            data = data.replacen(&format!("\"journal\":\"{}\",", self.journal), "", 1);
-        }
-        if let Some(members) = own.strip_prefix('{').filter(|rest| rest.trim() != "}") {
-            data.pop();
-            data.push(',');
-            data.push_str(members);
-        }
-        let data = RawValue::from_string(data).expect("two JSON objects joined");
+        let own: Members<'_> = serde_json::from_str(&self.data).expect("an event's data are an object");
         let envelope = Envelope {
             specversion: "1.0",
             id: format!("{}-{}", self.journal, self.sequence),
             source: format!("intercom-gateway/{gateway}"),
             r#type: &self.kind,
             subject: self.subject.as_deref(),
-            time: rfc3339(self.stamp.time),
+            time: self.stamp.time,
             sequence: format!("{:020}", self.sequence),
             datacontenttype: "application/json",
-            data: &data,
+            data: Data {
+                // An own `journal` (gateway.journal.pruned) names the journal that lost events.
+                journal: (!own.has("journal")).then_some(&*self.journal),
+                boot: &self.stamp.boot,
+                uptime_ms: self.stamp.uptime_ms,
+                clock: self.stamp.clock,
+                online: self.online,
+                own,
+            },
         };
         serde_json::to_string(&envelope).expect("only JSON types")
+    }
+}
+
+/// A CloudEvents 1.0 object.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Envelope<'a, D> {
+    #[cfg_attr(test, schemars(extend("const" = "1.0")))]
+    specversion: &'static str,
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{8}-[1-9][0-9]*$")))]
+    id: String,
+    #[cfg_attr(test, schemars(regex(pattern = "^intercom-gateway/[a-z0-9_-]{1,64}$")))]
+    source: String,
+    r#type: &'a str,
+    /// The panel; absent for gateway.*.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Name"))]
+    subject: Option<&'a str>,
+    #[serde(serialize_with = "as_rfc3339")]
+    #[cfg_attr(test, schemars(with = "schema::Time"))]
+    time: jiff::Timestamp,
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9]{20}$")))]
+    sequence: String,
+    #[cfg_attr(test, schemars(extend("const" = "application/json")))]
+    datacontenttype: &'static str,
+    data: D,
+}
+
+/// What the data of every event have, and then the type's own.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Data<'a, Own> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "schema::Journal"))]
+    journal: Option<&'a str>,
+    /// The boot id of the kernel.
+    boot: &'a str,
+    /// Milliseconds since boot.
+    uptime_ms: u64,
+    clock: ClockQuality,
+    /// Whether MQTT was connected then.
+    online: bool,
+    #[serde(flatten)]
+    own: Own,
+}
+
+/// The members of an object in their order, each value as it was written.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl Members<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(member, _)| member == name)
+    }
+}
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
     }
 }
 
@@ -159,5 +211,7 @@ mod tests {
         let json = stored(&EventBody::JournalPruned(pruned)).to_json(&gateway);
         assert_eq!(json.matches("\"journal\":").count(), 1);
         assert!(json.contains("\"journal\":\"old\""));
+        let data = r#""data":{"boot":"b","uptime_ms":12345,"clock":"synchronized","online":false,"journal":"old","from":1,"to":9,"cause":"full"}}"#;
+        assert!(json.ends_with(data), "{json}");
     }
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// Why a message on `sync/flats` was refused (contract §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SyncCode {
     /// It is not what the contract says, or a flat in it is not.
@@ -59,6 +60,7 @@ impl SyncCode {
 /// `error` of `sync/state` and of `gateway.sync.rejected` (contract §4, §5). Repeats no value of what was refused: it
 /// may be a key number or a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SyncError {
     /// What kind of reason.
     pub code: SyncCode,

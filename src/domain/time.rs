@@ -52,6 +52,7 @@ impl Sub<Duration> for Mono {
 
 /// Whether the wall clock can be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ClockQuality {
     /// A time server has set it, or the configuration says `clock = "trusted"`.

@@ -25,13 +25,18 @@ pub use wording::message_of;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::KeyCode;
+#[cfg(test)]
+use crate::domain::schema;
 
 /// A flat of one intercom as the cloud publishes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Flat"))]
 pub struct FlatDocument {
     /// The cloud's record id, unique within its intercom, at least 1.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub id: u64,
     /// The number on the door, unique within its intercom, at least 1.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub flat: u64,
     /// Equals the length of `keys`.
     pub key_count: u64,
@@ -45,10 +50,12 @@ pub struct FlatDocument {
     pub properties: Properties,
 }
 
-/// A flat document together with what is ours to know of it but not part of the published shape.
+/// A flat document with its intercom and what the published shape has no place for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FlatRecord {
     /// The intercom (entrance) that the flat belongs to, at least 1.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     /// The published part.
     #[serde(flatten)]
@@ -63,10 +70,12 @@ pub struct FlatRecord {
 
 /// One key of a flat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Key"))]
 #[serde(expecting = "a key, an object")]
 pub struct KeyRecord {
     /// The cloud's id of the key, at least 1.
     #[serde(deserialize_with = "field::id")]
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub id: u64,
     /// Its code.
     pub key: KeyCode,
@@ -75,18 +84,22 @@ pub struct KeyRecord {
     pub user: Option<UserRecord>,
     /// The cloud's zoneless date, kept as text.
     #[serde(deserialize_with = "field::date")]
+    #[cfg_attr(test, schemars(with = "schema::ZonelessTime"))]
     pub created_at: String,
     /// The cloud's zoneless date, kept as text.
     #[serde(deserialize_with = "field::date")]
+    #[cfg_attr(test, schemars(with = "schema::ZonelessTime"))]
     pub updated_at: String,
 }
 
 /// A resident's account. Names and logins are personal data: `Debug` hides them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "User"))]
 #[serde(expecting = "a user, an object")]
 pub struct UserRecord {
     /// The cloud's id of the user, at least 1.
     #[serde(deserialize_with = "field::id")]
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub id: u64,
     /// Display name.
     pub name: String,
@@ -94,9 +107,11 @@ pub struct UserRecord {
     pub login: String,
     /// The cloud's zoneless date, kept as text.
     #[serde(deserialize_with = "field::date")]
+    #[cfg_attr(test, schemars(with = "schema::ZonelessTime"))]
     pub created_at: String,
     /// The cloud's zoneless date, kept as text.
     #[serde(deserialize_with = "field::date")]
+    #[cfg_attr(test, schemars(with = "schema::ZonelessTime"))]
     pub updated_at: String,
     /// From this moment on (in `gateway.timezone`) the user's keys open nothing; null: never.
     #[serde(default, deserialize_with = "field::date_or_null")]
@@ -108,6 +123,7 @@ pub struct UserRecord {
     pub ptz_priority: u64,
     /// The cloud's; no meaning for doors.
     #[serde(default, deserialize_with = "field::integer_or_null")]
+    #[cfg_attr(test, schemars(with = "Option<schema::Id>"))]
     pub access_token_id: Option<u64>,
 }
 
@@ -119,6 +135,7 @@ impl std::fmt::Debug for UserRecord {
 
 /// Switches of a flat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(expecting = "the properties, an object")]
 pub struct Properties {
     /// Whether the handset line is in service.

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::doctor::{Check, Verdict, check};
+use super::doctor::check;
 use crate::{
     config::{self, Config, Mqtt, SecretError, SecretFile},
-    domain::{HealthCode, KnownTime, Reason},
+    domain::{Check, HealthCode, KnownTime, Reason, Verdict},
     tls::{CertificateUse, Expiries, Expiry, Remaining},
 };
 

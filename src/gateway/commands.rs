@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use super::{LogFilter, doctor::Doctor};
 use crate::{
-    cloud::command::{Command, Order, Outcome, Performer, Unlock},
+    cloud::command::{Answer, Command, Order, Outcome, Performer, Unlock},
     domain::ErrorCode,
     doors::{Asker, Doors, Opening, Refusal},
 };
@@ -33,14 +31,14 @@ impl Commands {
         match command {
             Command::Unlock(Unlock { panel, intercom, tenths }) => {
                 let opening = Opening { asker: Asker::Command(id), panel, intercom, tenths, caused };
-                outcome(self.doors.open(opening).await.map(|panel| json!({ "panel": panel })))
+                outcome(self.doors.open(opening).await.map(|panel| Answer::Unlocked { panel }))
             }
             Command::MeasureLine { intercom, flat } => {
-                outcome(self.doors.measure(intercom, flat).await.map(|status| json!(status)))
+                outcome(self.doors.measure(intercom, flat).await.map(Answer::Measured))
             }
-            Command::Report => Outcome::Done(json!(self.doctor.examine().await)),
+            Command::Report => Outcome::done(&Answer::Examined(self.doctor.examine().await)),
             Command::LogLevel { filter, time } => match self.log.set_for(&filter, time) {
-                Ok(()) => Outcome::Done(Value::Null),
+                Ok(()) => Outcome::done(&Answer::Nothing),
                 Err(error) => Outcome::failed(ErrorCode::Invalid, format!("args.filter: {error}")),
             },
             // The uplink's own.
@@ -52,15 +50,17 @@ impl Commands {
 }
 
 /// Returns what `results` says of what the doors were asked for.
-fn outcome(done: Result<Value, Refusal>) -> Outcome {
+fn outcome(done: Result<Answer, Refusal>) -> Outcome {
     match done {
-        Ok(data) => Outcome::Done(data),
+        Ok(answer) => Outcome::done(&answer),
         Err(refusal) => Outcome::failed(refusal.code(), refusal.to_string()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::doors::samples;
 

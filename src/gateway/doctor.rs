@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use tokio::sync::watch;
 
 use super::certificates;
@@ -10,7 +9,7 @@ use crate::{
     bus::{self, BusStatus, Buses},
     clock::Clock,
     config::Config,
-    domain::{Name, PanelState, PanelStatus, UplinkStatus},
+    domain::{Check, Name, PanelState, PanelStatus, UplinkStatus, Verdict},
     store::{Cache, Journal},
     tls::Expiries,
 };
@@ -18,29 +17,6 @@ use crate::{
 /// Frames with a wrong check, of a thousand exchanges: from here on a line deserves a look, and from there on a visit.
 const BROKEN_WARN: u64 = 5;
 const BROKEN_BAD: u64 = 50;
-
-/// What a check found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It is as it should be.
-    Ok,
-    /// It works, but somebody should look at it.
-    Warn,
-    /// It does not work.
-    Bad,
-}
-
-/// One check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// What was looked at: `port street`, `panel entrance-1`, `clock`, …
-    pub check: String,
-    /// What was found.
-    pub verdict: Verdict,
-    /// A sentence, or figures.
-    pub detail: String,
-}
 
 /// Knows where to look.
 pub struct Doctor {

@@ -9,6 +9,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::openapi::Document;
+
 /// How long something may take that comes at once, on however busy a machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,6 +32,14 @@ impl Answer {
     pub fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Whether it is hyper's own answer to what is no HTTP/1.1 request, or does not become one within 64 KiB: without a
+    /// body, and the last on its connection.
+    pub fn is_bare(&self) -> bool {
+        matches!(self.status, 400 | 431)
+            && self.body.is_empty()
+            && (self.header("content-type"), self.header("connection")) == (None, Some("close"))
     }
 
     /// An error: JSON with a sentence.
@@ -56,11 +66,12 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // The other side may refuse and end before it has read all.
     let _ = stream.write_all(bytes).await;
-    read_answer(&mut stream, !bytes.starts_with(b"HEAD")).await
+    read_answer(&mut stream, bytes).await
 }
 
-/// Reads one answer; `with_body`: it has the body that its head announces.
-pub async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S, with_body: bool) -> Option<Answer> {
+/// Reads the answer to a request, of which the first line is enough, and holds it to openapi.json.
+pub async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S, request: impl AsRef<[u8]>) -> Option<Answer> {
+    let with_body = !request.as_ref().starts_with(b"HEAD");
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -80,7 +91,9 @@ pub async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S, with_body: bool) 
                 assert!(read > 0, "the answer broke off: {head}");
                 body.extend_from_slice(&piece[..read]);
             }
-            return Some(Answer { status, headers, body: String::from_utf8(body).unwrap() });
+            let answer = Answer { status, headers, body: String::from_utf8(body).unwrap() };
+            hold(request.as_ref(), &answer);
+            return Some(answer);
         }
         match stream.read(&mut piece).await {
             Ok(0) | Err(_) => return None,
@@ -107,5 +120,17 @@ pub async fn ending<S: AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
 /// One request over a stream that stays open.
 pub async fn over<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, request: &str) -> Option<Answer> {
     stream.write_all(request.as_bytes()).await.ok()?;
-    read_answer(stream, true).await
+    read_answer(stream, request).await
+}
+
+/// Holds an answer to what openapi.json says of such a request. What is no request has no answer there.
+fn hold(request: &[u8], answer: &Answer) {
+    let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split(' ');
+    let (Some(method), Some(target)) = (words.next(), words.next()) else { return };
+    if !answer.is_bare() {
+        let content_type = answer.header("content-type");
+        Document::read().accepts(method, target, answer.status, content_type, &answer.body);
+    }
 }

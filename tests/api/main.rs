@@ -1,11 +1,15 @@
 //! The endpoint by real HTTP, over loopback, against a real store.
 
+#[path = "../support/asyncapi.rs"]
+mod asyncapi;
 mod client;
 mod documented;
 mod limits;
 mod lists;
 mod local;
 mod open_door;
+#[path = "../support/openapi.rs"]
+mod openapi;
 mod places;
 mod revoked;
 mod shapes;

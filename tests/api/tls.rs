@@ -79,7 +79,7 @@ async fn a_413_arrives_over_tls_too() {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let _ = stream.write_all(&[b'x'; 100_000]).await;
-    assert_eq!(read_answer(&mut stream, true).await.unwrap().error().0, 413);
+    assert_eq!(read_answer(&mut stream, &head).await.unwrap().error().0, 413);
 }
 
 #[tokio::test]

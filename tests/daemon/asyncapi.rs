@@ -91,8 +91,7 @@ secure_channel = "off"
         .await;
 
     let seen = cloud.consumer.lock();
-    let upward = |topic: &str| !["commands", "sync/flats", "events/committed"].contains(&topic);
-    for message in seen.messages.iter().filter(|message| upward(&message.topic)) {
+    for message in seen.messages.iter().filter(|message| Document::is_upward(&message.topic)) {
         document.accepts(&message.topic, &message.json());
     }
     let mut kinds = BTreeSet::new();

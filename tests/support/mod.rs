@@ -5,7 +5,6 @@
 
 #![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 
-pub mod asyncapi;
 pub mod bridge;
 pub mod cloud;
 pub mod consumer;
@@ -22,6 +21,7 @@ pub mod rogue;
 pub mod simulated;
 pub mod site;
 
+pub use consumer::asyncapi;
 pub use daemon::Daemon;
 pub use lines::{Events, Lines};
 pub use not_run::not_run;

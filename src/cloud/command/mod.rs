@@ -13,6 +13,8 @@
 //!   ends here, before the disk and far from the buses.
 
 mod desk;
+#[cfg(test)]
+mod document;
 mod outbox;
 mod outcome;
 mod request;
@@ -23,8 +25,11 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use desk::{Believed, Counts, Desk, Effect, Incoming, Registered};
 pub use outbox::Token;
-pub use outcome::{Failure, Outcome};
+pub use outcome::{Answer, Failure, Outcome};
 pub use request::{Command, KINDS, Rejected, Request, Unlock};
+
+#[cfg(test)]
+pub(super) use document::describe;
 
 use crate::domain::Mono;
 

@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::Failure;
+#[cfg(test)]
+use crate::domain::schema;
 use crate::domain::{ErrorCode, unlock_tenths};
 
 /// Names of the commands (contract §4), as `info` lists them.
@@ -236,12 +238,22 @@ fn read<T: DeserializeOwned>(args: Option<&RawValue>) -> Result<T, String> {
 }
 
 #[derive(Deserialize)]
-struct Nothing {}
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Nothing {}
 
 #[derive(Deserialize)]
-struct UnlockArgs {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(extend("anyOf" = [
+    {"required": ["panel"], "properties": {"panel": {"type": "string"}}},
+    {"required": ["intercom"], "properties": {"intercom": {"type": "integer"}}},
+])))]
+pub(super) struct UnlockArgs {
+    /// The panel's name.
     panel: Option<String>,
+    /// Its intercom, whose only lock is meant where no panel is named.
+    #[cfg_attr(test, schemars(with = "Option<schema::Id>"))]
     intercom: Option<u64>,
+    /// Seconds; by default as the lock is configured.
+    #[cfg_attr(test, schemars(range(min = 0.1, max = 60)))]
     duration: Option<f64>,
 }
 
@@ -259,8 +271,12 @@ fn unlock(args: UnlockArgs) -> Result<Command, String> {
 }
 
 #[derive(Deserialize)]
-struct LineArgs {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct LineArgs {
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     intercom: u64,
+    /// The flat's number on the door.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
     flat: u64,
 }
 
@@ -269,9 +285,15 @@ fn measure_line(args: LineArgs) -> Result<Command, String> {
 }
 
 #[derive(Deserialize)]
-struct ReplayArgs {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct ReplayArgs {
+    #[cfg_attr(test, schemars(with = "schema::Journal"))]
     journal: String,
+    /// The first sequence.
+    #[cfg_attr(test, schemars(with = "schema::Sequence"))]
     from: u64,
+    /// The last sequence.
+    #[cfg_attr(test, schemars(with = "schema::Sequence"))]
     to: u64,
 }
 
@@ -284,8 +306,13 @@ fn replay(args: ReplayArgs) -> Result<Command, String> {
 }
 
 #[derive(Deserialize)]
-struct LogArgs {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct LogArgs {
+    /// A filter like `RUST_LOG`'s.
+    #[cfg_attr(test, schemars(length(max = LONGEST_FILTER)))]
     filter: String,
+    /// Seconds.
+    #[cfg_attr(test, schemars(range(min = 1, max = 86400)))]
     r#for: f64,
 }
 

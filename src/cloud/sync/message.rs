@@ -3,6 +3,8 @@
 use serde::Serialize;
 use uuid::Uuid;
 
+#[cfg(test)]
+use crate::domain::schema;
 use crate::{
     domain::{SyncError, time::as_optional_rfc3339},
     store::CacheState,
@@ -10,6 +12,7 @@ use crate::{
 
 /// Why the cloud is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SyncReason"))]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
     /// A connection was made.
@@ -24,29 +27,36 @@ pub enum Reason {
     Timeout,
 }
 
-/// Payload of `sync/request`.
+/// Asks for flats, keys and users: the payload of `sync/request`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SyncRequest"))]
 pub struct Request<'a> {
     /// To be repeated in the answer.
+    #[cfg_attr(test, schemars(with = "schema::Uuid"))]
     pub request: Uuid,
     /// Our revision; null where there is none.
     pub revision: Option<u64>,
     /// Our digest; null where nothing was ever applied.
+    #[cfg_attr(test, schemars(with = "Option<schema::Digest>"))]
     pub digest: Option<&'a str>,
     /// Why.
     pub reason: Reason,
 }
 
-/// Payload of `sync/state`.
+/// Which flats, keys and users are in force: the payload of `sync/state`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SyncState"))]
 pub struct State<'a> {
     revision: Option<u64>,
+    #[cfg_attr(test, schemars(with = "schema::Digest"))]
     digest: &'a str,
     flats: u64,
     keys: u64,
     users: u64,
     #[serde(serialize_with = "as_optional_rfc3339")]
+    #[cfg_attr(test, schemars(with = "Option<schema::Time>"))]
     applied_at: Option<jiff::Timestamp>,
+    /// Why the last message was not applied; null: nothing was refused since the last success.
     error: Option<&'a SyncError>,
 }
 

@@ -15,6 +15,8 @@
 mod apply;
 mod assembly;
 mod core;
+#[cfg(test)]
+mod document;
 mod message;
 mod read;
 #[cfg(test)]
@@ -24,6 +26,8 @@ mod spool;
 mod tests;
 mod words;
 
+#[cfg(test)]
+pub(super) use self::document::describe;
 pub use self::{
     apply::{apply_delta, apply_snapshot, not_kept},
     core::Sync,

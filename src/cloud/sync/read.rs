@@ -128,8 +128,9 @@ fn invalid(message: impl Into<String>) -> SyncError {
 
 /// The members of a message that mean something, as text; null counts as absent.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(expecting = "an object {\"kind\":…}")]
-struct Members<'a> {
+pub(super) struct Members<'a> {
     #[serde(borrow)]
     kind: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -153,6 +154,7 @@ struct Members<'a> {
     #[serde(borrow)]
     empty: Option<&'a RawValue>,
     #[serde(flatten)]
+    #[cfg_attr(test, schemars(skip))]
     _others: Unique,
 }
 

@@ -9,7 +9,7 @@ use crate::{
     clock::{self, Clock},
     cloud::{
         client::{Message, Received},
-        command::{Believed, Command, Effect, Incoming, Order, Outcome, Registered, Token},
+        command::{Answer, Believed, Command, Effect, Incoming, Order, Outcome, Registered, Token},
         session::{Ack, ReplayEnd, ReplayId},
         signature,
         topic::Topic,
@@ -126,7 +126,7 @@ impl Uplink {
             },
             Command::Resync => {
                 self.syncing.core.resync(clock::mono());
-                self.desk.performed(id, Outcome::Done(serde_json::Value::Null));
+                self.desk.performed(id, Outcome::done(&Answer::Nothing));
             }
             Command::Unlock(_) | Command::MeasureLine { .. } | Command::Report | Command::LogLevel { .. } => {
                 let outcome = (Arc::clone(&self.handles.perform))(order);
@@ -140,7 +140,7 @@ impl Uplink {
     pub(super) fn replayed(&mut self, replay: ReplayId, end: &ReplayEnd) {
         let Some(id) = self.replays.remove(&replay) else { return };
         let outcome = match end {
-            ReplayEnd::Sent { events } => Outcome::Done(serde_json::json!({ "events": events })),
+            ReplayEnd::Sent { events } => Outcome::done(&Answer::Replayed { events: *events }),
             ReplayEnd::JournalEnded => {
                 Outcome::failed(ErrorCode::UnknownJournal, "a new journal was begun meanwhile")
             }
