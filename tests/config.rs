@@ -375,10 +375,13 @@ fn paths_are_meant_from_their_file_and_credentials_from_systemds_directory() {
     let files = Files::new(
         "[http]\ntls = \"files\"\ncert_file = \"tls/cert.pem\"\nkey_file = \"credential:http-key\"",
     );
-    let environment = Environment::empty("pi").with("CREDENTIALS_DIRECTORY", "/run/credentials/x");
+    let credentials = tempfile::tempdir().unwrap();
+    std::fs::write(credentials.path().join("http-key"), "").unwrap();
+    let directory = credentials.path().to_str().unwrap();
+    let environment = Environment::empty("pi").with("CREDENTIALS_DIRECTORY", directory);
     let Tls::Files(tls) = files.load(&environment).unwrap().http.tls else { panic!("files were configured") };
     assert_eq!(tls.cert_file.path().unwrap(), files.0.path().join("tls/cert.pem"));
-    assert_eq!(tls.key_file.path().unwrap().to_str(), Some("/run/credentials/x/http-key"));
+    assert_eq!(tls.key_file.path().unwrap(), credentials.path().join("http-key"));
 }
 
 proptest::proptest! {
