@@ -46,12 +46,17 @@ pub struct Watched {
     pub beats: Vec<Beat>,
 }
 
-/// Looks around once a second, for the life of the daemon.
+/// Looks around once a second, and when the store has something to tell, for the life of the daemon.
 pub async fn watch_health(health: watch::Sender<Health>, watched: Watched) {
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut store = watched.journal.health();
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // Where the store has ended, the ticks go on.
+            Ok(()) = store.changed() => {}
+        }
         let (dead, reasons) = watched.look(clock::mono());
         let wall = watched.clock.wall();
         health.send_if_modified(|shown| turn(shown, dead, reasons, wall));
