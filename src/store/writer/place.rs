@@ -163,6 +163,11 @@ impl JournalWriter {
         } else {
             let file = self.opener.paths.journal.clone();
             self.make_successor(identity)?;
+            // Names reach the disk one after the other: nothing is in the WAL when the database gets its new one. It is not
+            // let go of, for by its old name the end of this connection would delete the WAL of the new journal.
+            let emptied =
+                self.journal.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            emptied.map_err(|error| self.writing(error))?;
             let renaming = |source| StoreError::File { doing: "replace", file: file.clone(), source };
             let replaced = salvage::replace(&file, &self.archives.path(&old.journal)).map_err(renaming);
             let reopened = replaced.and_then(|()| {
