@@ -12,7 +12,6 @@
 mod plan;
 mod run;
 mod store;
-#[allow(dead_code, unused_imports, reason = "this program uses a part of it")]
 #[path = "../support/mod.rs"]
 mod support;
 

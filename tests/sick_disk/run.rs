@@ -6,12 +6,12 @@ use std::{
     io::BufRead,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use intercom_gateway::{
-    clock::{Clock, Trust},
-    domain::HealthCode,
+    clock::{self, Clock, Trust},
+    domain::{HealthCode, Mono},
     gateway::control::{Client, Request},
     store::{Store, StoreOptions},
 };
@@ -105,8 +105,8 @@ fn opens(panels: &Panels, within: Duration) -> Result<(), String> {
 }
 
 fn opens_for(panels: &Panels, card: &str, within: Duration) -> Result<(), String> {
-    let end = Instant::now() + within;
-    while Instant::now() < end {
+    let end = clock::mono() + within;
+    while clock::mono() < end {
         panels.try_card(PANEL, card);
         if panels.opened_within(Duration::from_secs(1), PANEL) {
             return Ok(());
@@ -178,7 +178,7 @@ struct Run<'a> {
     daemon: Daemon,
     token: &'a str,
     told: Told,
-    started: Instant,
+    started: Mono,
 }
 
 /// Runs a plan; panics where something does not hold.
@@ -194,7 +194,7 @@ pub fn run(plan: &Plan, templates: &Templates, shim: &Path) -> Outcome {
         .env("SICK_PLAN", plan.to_string())
         .env("SICK_HEALED", &healed)
         .env("SICK_LOG", &failures);
-    let started = Instant::now();
+    let started = clock::mono();
     let daemon = Daemon::spawn(&mut command);
     let mut run = Run { plan, site, panels, daemon, token: &templates.token, told, started };
 
@@ -204,7 +204,7 @@ pub fn run(plan: &Plan, templates: &Templates, shim: &Path) -> Outcome {
         opens_for(&run.panels, NEW, OPENS).expect("what is imported is in force");
     }
     let without_keys = without_keys && !imported;
-    while run.started.elapsed() < SICK {
+    while clock::mono().since(run.started) < SICK {
         run.swipe(without_keys);
     }
     run.expect_trouble_to_be_told(without_keys);
@@ -212,18 +212,18 @@ pub fn run(plan: &Plan, templates: &Templates, shim: &Path) -> Outcome {
     fs::write(&healed, "").unwrap();
     run.expect_events_on_the_disk(without_keys);
     // A control socket that could not be made is tried again after 10 s.
-    let end = Instant::now() + OPENS;
+    let end = clock::mono() + OPENS;
     while plan.before == Before::Nothing && !imported && !run.import() {
-        assert!(Instant::now() < end, "after healing flats can be imported");
+        assert!(clock::mono() < end, "after healing flats can be imported");
         std::thread::sleep(Duration::from_millis(500));
     }
     opens(&run.panels, OPENS).expect("after healing");
     run.swipe(false);
     let failures = fs::read_to_string(&failures).unwrap_or_default();
     let Run { site, panels, daemon, mut told, .. } = run;
-    let end = Instant::now() + OPENS;
+    let end = clock::mono() + OPENS;
     while told.listen(&site).count() == 0 {
-        assert!(Instant::now() < end, "after healing the journal can be read");
+        assert!(clock::mono() < end, "after healing the journal can be read");
         std::thread::sleep(Duration::from_millis(500));
     }
     let log = daemon.stop();
@@ -237,9 +237,9 @@ pub fn run(plan: &Plan, templates: &Templates, shim: &Path) -> Outcome {
         let daemon = Daemon::start(&site);
         opens(&panels, OPENS).expect("at the next start");
         // It looks around once a second.
-        let end = Instant::now() + OPENS;
+        let end = clock::mono() + OPENS;
         while daemon.health()["status"] != "ok" {
-            assert!(Instant::now() < end, "{}", daemon.health());
+            assert!(clock::mono() < end, "{}", daemon.health());
             std::thread::sleep(Duration::from_millis(200));
         }
         daemon.stop();
@@ -261,7 +261,7 @@ impl Run<'_> {
                 || run.daemon.log.count("no key is known until the cloud sends the flats") > 0
         };
         let end = self.started + OPENS;
-        while Instant::now() < end {
+        while clock::mono() < end {
             if opens(&self.panels, Duration::from_secs(1)).is_ok() {
                 return false;
             }
@@ -302,9 +302,9 @@ impl Run<'_> {
 
     fn expect_trouble_to_be_told(&mut self, without_keys: bool) {
         let Some(from) = self.plan.refuses_events_from() else { return };
-        let end = self.started.max(Instant::now()) + Duration::from_millis(from.into()) + TOLD;
+        let end = clock::mono() + Duration::from_millis(from.into()) + TOLD;
         while !self.daemon.has_reason(HealthCode::Storage) {
-            assert!(Instant::now() < end, "health names no trouble: {}", self.daemon.health());
+            assert!(clock::mono() < end, "health names no trouble: {}", self.daemon.health());
             self.swipe(without_keys);
         }
     }
@@ -319,7 +319,7 @@ impl Run<'_> {
 
     /// After healing: a reason in health for the journal ends, doors open all the while.
     fn expect_events_on_the_disk(&mut self, without_keys: bool) {
-        let end = Instant::now() + HEALS;
+        let end = clock::mono() + HEALS;
         loop {
             let health = self.daemon.health_for(self.token);
             let is_of_journal = |reason: &Value| match reason["message"].as_str() {
@@ -331,7 +331,7 @@ impl Run<'_> {
             if !reasons.any(|reason| reason["code"] == "storage" && is_of_journal(reason)) {
                 return;
             }
-            assert!(Instant::now() < end, "the journal is not on the disk again: {health}");
+            assert!(clock::mono() < end, "the journal is not on the disk again: {health}");
             self.swipe(without_keys);
         }
     }

@@ -84,7 +84,7 @@ async fn a_store_opens_whatever_its_disk_refuses() {
     if begun == Some(Begun::New) {
         // A journal in memory that is kept at the end keeps its commands to itself.
         let known = store.journal().command(Uuid::from_u128(1)).unwrap();
-        assert!(known.is_some() || store.journal().archives().borrow().len() > 0, "a command is forgotten");
+        assert!(known.is_some() || !store.journal().archives().borrow().is_empty(), "a command is forgotten");
     }
     store.shutdown();
 }
