@@ -132,10 +132,11 @@ impl Keys {
     pub async fn follow(self) {
         let mut state = self.cache.state();
         loop {
-            let is_loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            let in_force = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let is_in_force = in_force.is_some_and(|loaded| loaded == *state.borrow());
             tokio::select! {
                 changed = state.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(RETRY), if !is_loaded => {}
+                () = tokio::time::sleep(RETRY), if !is_in_force => {}
             }
             let keys = self.clone();
             // Whoever has changed the cache waits for its own refresh; this one is for changes that nobody waits for.
@@ -153,7 +154,10 @@ impl Keys {
             // others, nor by one that such a thread starts: while it waited for a core, whoever wants memory would too.
             drop(tokio::task::spawn_blocking(sys::give_memory_back));
             if let Err(error) = refreshed {
-                tracing::error!(error, "new keys could not be loaded; the old ones stay in force");
+                tracing::error!(
+                    error,
+                    "new keys could not be loaded; the old ones stay in force until they can"
+                );
             }
         }
     }

@@ -90,7 +90,7 @@ impl Archives {
             "UPDATE journal SET delivered = max(delivered, min(?1, (SELECT max(seq) FROM events)))",
             [sql(through)],
         )?;
-        Ok(())
+        connect::copy_back(&journal).map(|_| ())
     }
 
     /// Deletes what is delivered and older than `keep`, and databases of that age that were set aside.

@@ -395,10 +395,8 @@ impl Cache {
 fn checkpoint(location: &Location) -> rusqlite::Result<()> {
     let connection = connect::cache_writer(location)?;
     // The passive one does the work without a lock that the writer needs; the other then only cuts the file.
-    for mode in ["PASSIVE", "TRUNCATE"] {
-        connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))?;
-    }
-    Ok(())
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    connect::copy_back(&connection).map(|_| ())
 }
 
 /// The row of `meta`.

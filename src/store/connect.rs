@@ -62,7 +62,8 @@ impl Location {
     }
 }
 
-/// Opens a file that cannot be written, or not where it is: with what its WAL holds, without a trace beside it.
+/// Opens a file that cannot be written, or not where it is: with what its WAL holds, where that can be read, and without a
+/// trace beside it.
 ///
 /// # Errors
 /// It cannot be read either.
@@ -70,11 +71,13 @@ pub(super) fn bystander(file: &Path) -> rusqlite::Result<Connection> {
     let [database, wal, _] = files_of(file);
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let has_wal = fs::metadata(wal).is_ok_and(|wal| wal.is_file() && wal.len() > 0);
+    let has_wal =
+        fs::File::open(wal).and_then(|wal| wal.metadata()).is_ok_and(|wal| wal.is_file() && wal.len() > 0);
     // Without locks and in exclusive mode SQLite keeps the index of a WAL in memory. Where there is none it would make one.
     let how = if has_wal { "vfs=unix-none" } else { "immutable=1" };
     let connection =
         Connection::open_with_flags(format!("file:{}?mode=ro&{how}", escaped(&database)), flags)?;
+    leaves_its_wal(&connection)?;
     connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF;")?;
     Ok(connection)
 }
@@ -153,10 +156,31 @@ pub(super) fn damage(connection: &Connection) -> rusqlite::Result<Option<String>
     let _ = connection.execute_batch("PRAGMA shrink_memory");
     match verdict {
         Ok(verdict) if verdict == "ok" => Ok(None),
-        Ok(verdict) => Ok(Some(verdict.replace('\n', " "))),
+        Ok(verdict) => {
+            let verdict = verdict.replace('\n', " ");
+            if is_of_reading(&verdict) {
+                let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+                return Err(rusqlite::Error::SqliteFailure(code, Some(verdict)));
+            }
+            Ok(Some(verdict))
+        }
         Err(error) if is_damage(&error) => Ok(Some(error.to_string())),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the check found a page that it could not read, rather than one that holds rubbish.
+fn is_of_reading(verdict: &str) -> bool {
+    let code = verdict.rsplit_once("error code").map(|(_, code)| code.trim_matches([' ', '=', '.']));
+    match code.and_then(|code| code.parse::<i32>().ok()) {
+        Some(code) => code & 0xff != rusqlite::ffi::SQLITE_CORRUPT,
+        None => verdict.contains("failed to get page"),
+    }
+}
+
+/// Whether the error says that the disk could not do what was asked of it.
+pub(super) fn is_of_disk(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
 }
 
 /// Refuses where the file system of `dir` has become read-only while the database was open: what is written then reaches
@@ -222,6 +246,29 @@ fn writer(location: &Location) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Keeps the WAL at the end of a connection. SQLite would copy it back and delete it; on a disk on which its index cannot be
+/// made it takes it for empty, and deletes what nobody has copied.
+fn leaves_its_wal(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(|_| ())
+}
+
+/// Copies the WAL into the database, synced, and lets the end of the connection delete it; whether it could.
+///
+/// # Errors
+/// It stays for the next opening.
+pub(super) fn copy_back(connection: &Connection) -> rusqlite::Result<bool> {
+    let is_busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if !is_busy {
+        gives_its_wal_up(connection)?;
+    }
+    Ok(!is_busy)
+}
+
+/// Lets the end of the connection, if it is the last one, delete the WAL: it has been copied back.
+pub(super) fn gives_its_wal_up(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(|_| ())
+}
+
 /// Makes a file of mode 0600 where there is none.
 pub(super) fn private_file(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
@@ -229,6 +276,7 @@ pub(super) fn private_file(path: &Path) -> io::Result<()> {
 }
 
 fn common(connection: &Connection) -> rusqlite::Result<()> {
+    leaves_its_wal(connection)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(32);
     connection.execute_batch("PRAGMA trusted_schema = OFF;")

@@ -103,16 +103,16 @@ pub(super) enum Policy {
 }
 
 /// What one thread made of its database.
-pub(super) type Opened = Result<OpenReport, StoreError>;
+pub(super) type Reported = Result<OpenReport, StoreError>;
 
 /// Waits for the threads that open the databases.
 pub(super) struct Opening {
-    threads: Mutex<std_mpsc::Receiver<Opened>>,
+    threads: Mutex<std_mpsc::Receiver<Reported>>,
 }
 
 impl Opening {
     /// Blocks until all threads have said what they found.
-    pub(super) fn report(&self) -> Opened {
+    pub(super) fn report(&self) -> Reported {
         let mut all = OpenReport::default();
         // Ends when both threads have dropped their ends.
         for report in self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter() {

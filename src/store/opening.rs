@@ -1,9 +1,9 @@
 //! Opens, checks and repairs one database at a time, on the thread that is going to write it. What takes long can be cut
 //! off by the end of the store, and is begun again at the next start.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{cell::Cell, fs, io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
-use rusqlite::{Connection, config::DbConfig};
+use rusqlite::Connection;
 
 use super::{
     OpenReport, StoreError, StoreOptions,
@@ -19,6 +19,12 @@ use super::{
 /// Bytes of `journal.db` for each event of the cap, three times what one takes; and the least in all.
 const BYTES_PER_EVENT: u64 = 1024;
 const MIN_BYTES: u64 = 16 << 20;
+
+/// A database is damaged where it could not be read through at so many looks.
+const UNREAD_LOOKS: u32 = 4;
+
+/// Bytes read at once.
+const READ: usize = 256 << 10;
 
 /// Pages that are checked between two looks whether the store is to end.
 const LOOK_EVERY: i32 = 100;
@@ -38,11 +44,13 @@ pub(super) struct Opener {
     shared: Arc<Shared>,
     /// A check is not cut short by the end of the store.
     pub(super) is_last_chance: bool,
+    /// Looks at a database that could not be read through.
+    unread: Cell<u32>,
 }
 
 impl Opener {
     pub(super) fn new(paths: Paths, options: StoreOptions, policy: Policy, shared: Arc<Shared>) -> Self {
-        Self { paths, options, policy, shared, is_last_chance: false }
+        Self { paths, options, policy, shared, is_last_chance: false, unread: Cell::new(0) }
     }
 
     /// Whether something stands in for a database that cannot be used.
@@ -56,20 +64,8 @@ impl Opener {
         self.options.max_journal_bytes.unwrap_or(cap)
     }
 
-    /// Opens the journal, or what stands in for it. Whether the ballast had to be given up for it is the ballast's to
-    /// know.
-    pub(super) fn journal(
-        &self,
-        ballast: &mut Ballast,
-        report: &mut OpenReport,
-    ) -> Result<Opened, StoreError> {
-        match self.journal_on_disk(ballast, report) {
-            Err(error) if self.doors_come_first() => stand_in::journal(self, &error, report),
-            opened => opened,
-        }
-    }
-
-    /// Opens the journal on the disk; where doors come first, one of a newer version is set aside for it.
+    /// Opens the journal on the disk; where doors come first, one of a newer version is set aside for it. Whether the
+    /// ballast had to be given up for it is the ballast's to know.
     pub(super) fn journal_on_disk(
         &self,
         ballast: &mut Ballast,
@@ -92,12 +88,12 @@ impl Opener {
 
     pub(super) fn journal_file(&self, report: &mut OpenReport) -> Result<Opened, StoreError> {
         let path = &self.paths.journal;
+        self.make_dir();
         salvage::finish(path)?;
         let location = Location::File(path.clone());
-        let prepare = |connection: Connection, created: &mut bool| {
-            *created = schema::migrate(&connection, path, schema::JOURNAL)?;
-            writer::found(&connection, (self.options.now)().time)?;
-            Ok(connection)
+        let prepare = |connection: &Connection, created: &mut bool| {
+            *created = schema::migrate(connection, path, schema::JOURNAL)?;
+            Ok(writer::found(connection, (self.options.now)().time)?)
         };
         let open = || connect::journal_writer(&location, self.max_bytes());
         let checked =
@@ -115,17 +111,10 @@ impl Opener {
         Ok(Opened { connection, location })
     }
 
-    /// Opens the cache, or what stands in for it.
-    pub(super) fn cache(&self, report: &mut OpenReport) -> Result<Opened, StoreError> {
-        match self.cache_file(report) {
-            Err(error) if self.doors_come_first() => stand_in::cache(self, error, report),
-            opened => opened,
-        }
-    }
-
     /// Opens the cache on the disk. A damaged one is replaced by what can be read of it.
     pub(super) fn cache_file(&self, report: &mut OpenReport) -> Result<Opened, StoreError> {
         let path = &self.paths.cache;
+        self.make_dir();
         let mut created = false;
         let location = Location::File(path.clone());
         let mut open = || {
@@ -133,8 +122,10 @@ impl Opener {
                 path,
                 || connect::cache_writer(&location),
                 |connection| {
-                    created = schema::migrate(&connection, path, schema::CACHE)?;
-                    Ok(connection)
+                    created = schema::migrate(connection, path, schema::CACHE)?;
+                    // Where SQLite cannot make the index of a WAL it goes on, and refuses the first change.
+                    connection.execute("UPDATE meta SET revision = revision", [])?;
+                    Ok(())
                 },
             )
         };
@@ -161,20 +152,48 @@ impl Opener {
         Ok(Opened { connection, location })
     }
 
+    /// Makes the directory, where the disk refused that at the start of the daemon.
+    fn make_dir(&self) {
+        if self.doors_come_first() {
+            // Whatever needs it says that it is missing.
+            let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.paths.dir);
+        }
+    }
+
+    /// Opens a database and checks it. What is damaged is so at two looks, and can be read: a read that failed may pass for
+    /// damage.
     fn open_checked(
         &self,
         path: &Path,
-        open: impl FnOnce() -> rusqlite::Result<Connection>,
-        prepare: impl FnOnce(Connection) -> Result<Connection, MigrateError>,
+        open: impl Fn() -> rusqlite::Result<Connection>,
+        mut prepare: impl FnMut(&Connection) -> Result<(), MigrateError>,
+    ) -> Result<Checked, StoreError> {
+        match self.look(path, &open, &mut prepare)? {
+            Checked::Damaged(_) => {
+                self.read_through(path)?;
+                self.look(path, &open, &mut prepare)
+            }
+            sound => Ok(sound),
+        }
+    }
+
+    fn look(
+        &self,
+        path: &Path,
+        open: &impl Fn() -> rusqlite::Result<Connection>,
+        prepare: &mut impl FnMut(&Connection) -> Result<(), MigrateError>,
     ) -> Result<Checked, StoreError> {
         let filled = fs::metadata(path).is_ok_and(|file| file.len() > 0);
         let result = open().map_err(MigrateError::from).and_then(|mut connection| {
             if filled && let Some(cause) = self.damage(&mut connection)? {
-                // What lies in the WAL must not be written into a damaged database.
-                connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
                 return Ok(Checked::Damaged(cause));
             }
-            prepare(connection).map(Checked::Sound)
+            let prepared = prepare(&connection);
+            if let Err(MigrateError::TooNew(_)) = prepared {
+                // It is left as it was found, without files of ours beside it.
+                connect::gives_its_wal_up(&connection)?;
+            }
+            prepared.map(|()| Checked::Sound(connection))
         });
         match result {
             Ok(checked) => Ok(checked),
@@ -195,7 +214,32 @@ impl Opener {
         connection.progress_handler(LOOK_EVERY, Some(move || shared.is_stopping()))?;
         let damage = connect::damage(connection);
         connection.progress_handler(LOOK_EVERY, None::<fn() -> bool>)?;
-        damage
+        match damage {
+            Err(error) if connect::is_of_disk(&error) && self.is_given_up() => Ok(Some(error.to_string())),
+            damage => damage,
+        }
+    }
+
+    /// Refuses where the disk does not give what a damaged database and its WAL hold.
+    fn read_through(&self, path: &Path) -> Result<(), StoreError> {
+        let [database, wal, _] = connect::files_of(path);
+        let read = |path: &Path| match fs::File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            file => io::copy(&mut io::BufReader::with_capacity(READ, file?), &mut io::sink()),
+        };
+        match read(&database).and_then(|_| read(&wal)) {
+            Err(source) if !self.is_given_up() => {
+                Err(StoreError::File { doing: "read", file: path.to_path_buf(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a database that could not be read through has been looked at for long enough: a disk that is away for a
+    /// while has damaged nothing, but a page that nobody can read any more is lost.
+    fn is_given_up(&self) -> bool {
+        self.unread.set(self.unread.get() + 1);
+        self.unread.get() >= UNREAD_LOOKS
     }
 }
 

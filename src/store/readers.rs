@@ -54,6 +54,15 @@ impl Readers {
         Ok(())
     }
 
+    /// Lets the last connection delete the WAL, which the writer has copied back for good.
+    pub(super) fn give_wal_up(&self) {
+        let open = self.open.load_full();
+        for held in open.iter().flat_map(|open| &open.held) {
+            // A WAL that stays holds nothing.
+            let _ = connect::gives_its_wal_up(&held.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
     /// Returns where the database is; `None` before it is opened.
     pub(super) fn location(&self) -> Option<Location> {
         self.open.load().as_ref().map(|open| open.location.clone())

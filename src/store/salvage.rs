@@ -259,7 +259,7 @@ fn fill(
     new.execute("UPDATE journal SET delivered = ?1", [sql(delivered_now)])?;
     copy_time_floor(&old, &new);
     copy_commands(&old, &new)?;
-    new.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    connect::copy_back(&new).map(|_| ())
 }
 
 fn report(salvage: &Salvage) -> JournalPruned {

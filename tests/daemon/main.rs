@@ -20,6 +20,7 @@ mod revoked_token;
 mod rogue;
 mod roll_back;
 mod sick;
+mod sick_files;
 mod signed;
 mod stalled;
 mod storage;

@@ -1,10 +1,10 @@
 //! What is on its way when the power goes: events in shared commits, the cursor, deletions at the cap, checkpoints, a new
-//! journal, a restart, commands, imports, tokens, a small file. Whatever the load is told goes into a file that is recorded in order
+//! journal, a damaged one, a restart, commands, imports, tokens, a small file. Whatever the load is told goes into a file that is recorded in order
 //! with everything else; so does, before it begins, what may be undone or half done.
 
 use std::{
     fs::{File, OpenOptions},
-    io::Write,
+    io::{Seek, SeekFrom, Write},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -113,9 +113,26 @@ async fn run(dir: &Path, told: &mut Told) -> u64 {
             tokio::task::spawn_blocking(move || store.shutdown()).await.unwrap();
             store = Store::open(options(dir)).unwrap().0;
         }
+        if round == ROUNDS * 7 / 8 {
+            tokio::task::spawn_blocking(move || store.shutdown()).await.unwrap();
+            told.tell(format_args!("damaging"));
+            damage(&dir.join("journal.db"));
+            let (opened, report) = Store::open(options(dir)).unwrap();
+            assert!(report.salvage.is_some(), "it was not found damaged");
+            store = opened;
+            told.tell(format_args!("journal {}", store.journal().identity()));
+        }
     }
     tokio::task::spawn_blocking(move || store.shutdown()).await.unwrap();
     ROUNDS * BATCH
+}
+
+/// Damages a journal so that it must be salvaged, and no event is lost: it counts free pages that there are not.
+fn damage(journal: &Path) {
+    let mut file = OpenOptions::new().write(true).open(journal).unwrap();
+    file.seek(SeekFrom::Start(36)).unwrap();
+    file.write_all(&77_777_u32.to_be_bytes()).unwrap();
+    file.sync_all().unwrap();
 }
 
 async fn append(store: &Store, round: u64, told: &mut Told) {

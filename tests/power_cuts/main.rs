@@ -9,6 +9,8 @@ mod disk;
 mod flats;
 mod load;
 mod record;
+#[path = "../support/shim.rs"]
+mod shim;
 mod told;
 
 use std::{

@@ -6,12 +6,12 @@ use std::{
     process::Command,
 };
 
+use crate::shim;
+
 /// Tells the load where to work, and that it is recorded.
 pub const DIR: &str = "POWER_CUTS_DIR";
 /// Where the load tells what it was told; not a file of the state.
 pub const TOLD: &str = "told";
-
-const SHIM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/record_writes.c");
 
 /// One thing that was done. Paths are below the directory.
 #[derive(Debug)]
@@ -58,14 +58,8 @@ pub enum Op {
 /// Runs a test of this program, its files in `dir`, and records them.
 pub fn record(test: &str, dir: &Path) -> Vec<Op> {
     let place = tempfile::tempdir().unwrap();
-    let (shim, log) = (place.path().join("record_writes.so"), place.path().join("log"));
-    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-    let compiled = Command::new(compiler)
-        .args(["-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o"])
-        .arg(&shim)
-        .args([SHIM, "-ldl", "-lpthread"])
-        .status();
-    assert!(compiled.expect("a C compiler (cc) is needed by this test").success());
+    let log = place.path().join("log");
+    let shim = shim::compile("record_writes.c", place.path());
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test])
         .env(DIR, dir)

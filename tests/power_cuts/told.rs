@@ -25,6 +25,10 @@ pub struct Told {
     journals: Vec<String>,
     /// A new identity is on its way.
     renewing: bool,
+    /// The journal was damaged, and is not known to be salvaged yet.
+    damaged: bool,
+    /// Journals that are kept, for a new one was begun in their place.
+    kept_journals: Vec<String>,
     /// (journal, sequence) and the number of the event.
     events: BTreeMap<(String, u64), u64>,
     /// Numbers of events that are on disk, they say.
@@ -60,9 +64,13 @@ impl Told {
         match words[..] {
             ["journal", identity] => {
                 self.journals.push(identity.to_owned());
-                self.renewing = false;
+                (self.renewing, self.damaged) = (false, false);
             }
-            ["renewing"] => self.renewing = true,
+            ["renewing"] => {
+                self.renewing = true;
+                self.kept_journals.extend(self.journals.last().cloned());
+            }
+            ["damaging"] => (self.renewing, self.damaged) = (true, true),
             ["event", journal, sequence, number] => {
                 let number = number.parse().unwrap();
                 self.events.insert((journal.to_owned(), sequence.parse().unwrap()), number);
@@ -95,7 +103,7 @@ impl Told {
     /// Opens what a cut has left, as the daemon does, and holds it against what was told.
     pub fn check(&self, dir: &Path, contents: &HashMap<u64, String>, runtime: &Runtime) {
         let (store, report) = Store::open(load::options(dir)).unwrap();
-        assert_eq!(report.salvage, None, "the journal is damaged");
+        assert!(self.damaged || report.salvage.is_none(), "the journal is damaged");
         assert_eq!(report.cache_remade, None, "the cache is damaged");
         self.check_journal(&store.journal(), runtime);
         self.check_cache(&store.cache(), contents);
@@ -117,6 +125,7 @@ impl Told {
         let earlier = self.journals.iter().any(|told| **told == *identity);
         assert!(last || (self.renewing && !earlier), "{identity} is not the journal of {:?}", self.journals);
 
+        self.check_kept(journal, &identity);
         let first = events.first().map_or(1, |event| event.sequence);
         let sequences = events.iter().map(|event| event.sequence);
         assert!(sequences.eq(first..first + events.len() as u64), "a hole in the sequence");
@@ -140,6 +149,19 @@ impl Told {
         let next = runtime.block_on(journal.append_durable(load::event(u64::MAX >> 12))).unwrap();
         let used = self.events.keys().filter(|(journal, _)| **journal == *identity);
         assert!(used.map(|(_, sequence)| *sequence).max().is_none_or(|used| used < next));
+    }
+
+    /// What was told under the identity of a journal that is not continued is readable under it.
+    fn check_kept(&self, journal: &Journal, current: &str) {
+        for kept in self.kept_journals.iter().filter(|kept| **kept != *current) {
+            let events = journal.reader_of(kept).unwrap().read(1, usize::MAX).unwrap();
+            let oldest = events.first().expect("it has events").sequence;
+            let told = self.events.iter().filter(|((journal, _), _)| journal == kept);
+            for ((_, sequence), told) in told.filter(|((_, sequence), _)| *sequence >= oldest) {
+                let found = events.iter().find(|event| event.sequence == *sequence);
+                assert_eq!(found.and_then(number), Some(*told), "{kept}-{sequence}");
+            }
+        }
     }
 
     fn check_cache(&self, cache: &Cache, contents: &HashMap<u64, String>) {

@@ -18,6 +18,7 @@ pub mod not_run;
 pub mod peers;
 pub mod pymodbus;
 pub mod rogue;
+pub mod shim;
 pub mod simulated;
 pub mod site;
 

@@ -90,6 +90,11 @@ impl Panels {
         }
     }
 
+    /// Waits for something of it to be read by the gateway: it is polled.
+    pub fn wait_read(&self, panel: &str) {
+        self.wait(panel, "a poll", |what| matches!(what, Observation::Acknowledged(_)));
+    }
+
     /// Waits for its lock's output to be switched on.
     pub fn wait_opened(&self, panel: &str) {
         self.wait(panel, "OUT", |what| matches!(what, Observation::Output(_)));

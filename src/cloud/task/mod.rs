@@ -10,11 +10,15 @@ mod show;
 mod sync;
 mod worker;
 
-use std::{collections::BTreeMap, future::Future, mem::Discriminant, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, future::Future, io, mem::Discriminant, path::Path, pin::Pin, sync::Arc,
+    time::Duration,
+};
 
 use bad_messages::Bad;
 use commands::CommandDone;
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use serde::de::IgnoredAny;
 use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;
 
@@ -198,10 +202,26 @@ struct Uplink {
     rejected: u64,
 }
 
+/// Returns the names of the topics that are retained at the broker; empty where they are not known.
+fn remembered(file: &Path) -> String {
+    let read = match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return String::new(),
+        read => read.map_err(|error| error.to_string()),
+    };
+    let is_json = |text: &String| serde_json::from_str::<IgnoredAny>(text).map_err(|error| error.to_string());
+    read.and_then(|text| is_json(&text).map(|_| text)).unwrap_or_else(|error| {
+        tracing::warn!(
+            "{} cannot be read ({error}): what is retained at the broker of panels that were removed stays there",
+            file.display()
+        );
+        String::new()
+    })
+}
+
 impl Uplink {
     fn new(settings: Settings, handles: Handles, desk: Desk) -> anyhow::Result<Self> {
         let root = Root::new(&settings.topic_prefix, &settings.gateway);
-        let remembered = std::fs::read_to_string(&settings.retained_file).unwrap_or_default();
+        let remembered = remembered(&settings.retained_file);
         let position = handles.journal.position();
         let mut archives = handles.journal.archives();
         archives.mark_changed();

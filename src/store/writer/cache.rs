@@ -12,8 +12,12 @@ use tokio::{
 use crate::{
     flats::{DigestBuilder, FlatId, FlatRecord, FlatSet, canonical_hash},
     store::{
-        CacheError, CacheState, LineChanges, OpenReport, StoreError, cache, connect, health::Shared, lines,
-        opening::Opener, readers::Readers, sql, unsigned,
+        CacheError, CacheState, LineChanges, OpenReport, StoreError, cache, connect,
+        health::Shared,
+        lines,
+        opening::{Opened, Opener},
+        readers::Readers,
+        sql, stand_in, unsigned,
     },
 };
 
@@ -100,14 +104,19 @@ impl CacheWriter {
         shared: Arc<Shared>,
     ) -> Result<(Self, OpenReport), StoreError> {
         let mut report = OpenReport::default();
-        let opened = opener.cache(&mut report)?;
-        let reading = |source| StoreError::Open { file: opener.paths.cache.clone(), source };
-        let state = cache::state(&opened.connection).map_err(reading)?;
-        readers.open(&opened.location)?;
+        let begin = |opened: Opened| {
+            let reading = |source| StoreError::Open { file: opener.paths.cache.clone(), source };
+            let state = cache::state(&opened.connection).map_err(reading)?;
+            readers.open(&opened.location)?;
+            let dir = (!opened.location.is_memory()).then(|| opener.paths.dir.clone());
+            Ok((CacheFile::new(opened.connection, dir), state))
+        };
+        let (file, state) = match opener.cache_file(&mut report).and_then(begin) {
+            Err(error) if opener.doors_come_first() => begin(stand_in::cache(&opener, error, &mut report)?)?,
+            begun => begun?,
+        };
         shared.cache_is_open(state, report.without.first());
-        let look_again = opened.location.is_memory().then(Instant::now);
-        let dir = (!opened.location.is_memory()).then(|| opener.paths.dir.clone());
-        let file = CacheFile::new(opened.connection, dir);
+        let look_again = file.dir.is_none().then(Instant::now);
         Ok((Self { file, look_again, opener, readers, queue, shared }, report))
     }
 
@@ -129,8 +138,10 @@ impl CacheWriter {
             self.opener.is_last_chance = true;
             self.go_to_disk();
         }
-        if let Err(error) = self.file.close() {
-            tracing::warn!(%error, "cache.db: the WAL stays for the next start");
+        match self.file.close() {
+            Ok(true) => self.readers.give_wal_up(),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "cache.db: the WAL stays for the next start"),
         }
     }
 
@@ -240,10 +251,10 @@ impl CacheFile {
         failed
     }
 
-    /// Gives up what is open and copies the WAL into the database.
-    fn close(&mut self) -> rusqlite::Result<()> {
+    /// Gives up what is open and copies the WAL into the database; whether nothing of it stays.
+    fn close(&mut self) -> rusqlite::Result<bool> {
         self.roll_back();
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        connect::copy_back(&self.connection)
     }
 
     fn keep_lines(&mut self) {

@@ -91,7 +91,8 @@ impl CacheWriter {
         connect::takes_writes(&self.opener.paths.dir).map_err(writing)?;
         connect::remove(&making).and_then(|()| connect::private_file(&making)).map_err(replacing)?;
         self.file.copy_to(&connect::uri_on_disk(&making)).map_err(writing)?;
-        // Its last connection takes the WAL with it: one that stayed would be taken for the new database's.
+        // Its WAL goes with it: one that stayed would be taken for the new database's.
+        connect::copy_back(&on_disk.connection).map_err(writing)?;
         on_disk.connection.close().map_err(|(_, error)| writing(error))?;
         let put = || -> io::Result<()> {
             fs::File::open(&making)?.sync_all()?;

@@ -15,7 +15,7 @@ use crate::{
     domain::{ClockQuality, EventBody, Occurrence, Stamp, event::JournalPruned},
     store::{
         AppendError, Position,
-        connect::{CHECKPOINT_PAGES, is_full},
+        connect::{self, CHECKPOINT_PAGES, is_full},
         events, new_identity, salvage, sql, unsigned,
     },
 };
@@ -218,9 +218,9 @@ impl JournalFile {
         Ok(())
     }
 
-    /// Copies the WAL into the database and cuts it; what cannot be copied now stays.
-    pub(super) fn checkpoint(&self) -> rusqlite::Result<()> {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    /// Copies the WAL into the database and cuts it; what cannot be copied now stays. Returns whether nothing stays.
+    pub(super) fn checkpoint(&self) -> rusqlite::Result<bool> {
+        connect::copy_back(&self.connection)
     }
 
     /// On a full disk: the database grows little and the WAL stays small. Else the WAL would take the room that the

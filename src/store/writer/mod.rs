@@ -42,8 +42,15 @@ pub(super) use journal::{Entry, found};
 use place::Place;
 
 use super::{
-    AppendError, Begun, OpenReport, StoreError, StoreOptions, archives::Archives, commands::NewCommand,
-    connect, health::Shared, open::Opened, opening::Opener, readers::Readers,
+    AppendError, Begun, OpenReport, StoreError, StoreOptions,
+    archives::Archives,
+    commands::NewCommand,
+    connect,
+    health::Shared,
+    open::Reported,
+    opening::{Opened, Opener},
+    readers::Readers,
+    stand_in,
 };
 use crate::domain::{ClockQuality, EventBody, Occurrence, Stamp, event::JournalPruned};
 
@@ -80,7 +87,7 @@ const ROOM_TRIES: u32 = 24;
 /// Runs a writer on a thread of its own, which first opens its database and tells `reports` what it found.
 pub(super) fn spawn<W, F: Future<Output = ()>>(
     name: &str,
-    reports: std_mpsc::SyncSender<Opened>,
+    reports: std_mpsc::SyncSender<Reported>,
     open: impl FnOnce() -> Result<(W, OpenReport), StoreError> + Send + 'static,
     run: impl FnOnce(W) -> F + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
@@ -137,6 +144,24 @@ pub(super) struct JournalParts {
     pub(super) options: StoreOptions,
 }
 
+impl JournalParts {
+    /// Begins to work with a journal, and lets it be read.
+    fn begin(&self, opened: Opened, disk_full: bool) -> Result<JournalFile, StoreError> {
+        let begin = || {
+            let now = (self.options.now)();
+            let journal = JournalFile::new(opened.connection, self.options.max_events.max(MIN_EVENTS), &now)?;
+            if disk_full {
+                journal.economise(true)?;
+            }
+            Ok(journal)
+        };
+        let opening = |source| StoreError::Open { file: self.opener.paths.journal.clone(), source };
+        let journal = begin().map_err(opening)?;
+        self.readers.open(&opened.location)?;
+        Ok(journal)
+    }
+}
+
 /// State of the journal's writer.
 pub(super) struct JournalWriter {
     journal: JournalFile,
@@ -170,23 +195,23 @@ impl JournalWriter {
     pub(super) fn open(mut parts: JournalParts) -> Result<(Self, OpenReport), StoreError> {
         let had_ballast = parts.ballast.is_laid();
         let mut report = OpenReport::default();
-        let opened = parts.opener.journal(&mut parts.ballast, &mut report)?;
+        let opened = parts.opener.journal_on_disk(&mut parts.ballast, &mut report);
+        // The ballast had to be given up to open the journal at all.
+        let disk_full = had_ballast && !parts.ballast.is_laid();
+        let begun = opened.and_then(|opened| parts.begin(opened, disk_full));
+        let (journal, is_memory) = match begun {
+            Err(error) if parts.opener.doors_come_first() => {
+                let stand_in = stand_in::journal(&parts.opener, &error, &mut report)?;
+                (parts.begin(stand_in, false)?, true)
+            }
+            begun => (begun?, false),
+        };
+        let start = Instant::now();
+        let place = if is_memory { Place::memory(None, start) } else { Place::Disk };
         if parts.shared.is_stopping() {
             // Its check was cut short, which is nobody's trouble.
             report.without.clear();
         }
-        // The ballast had to be given up to open the journal at all.
-        let disk_full = had_ballast && !parts.ballast.is_laid();
-        let start = Instant::now();
-        let place = if opened.location.is_memory() { Place::memory(None, start) } else { Place::Disk };
-        let opening = |source| StoreError::Open { file: parts.opener.paths.journal.clone(), source };
-        let now = (parts.options.now)();
-        let journal = JournalFile::new(opened.connection, parts.options.max_events.max(MIN_EVENTS), &now)
-            .map_err(opening)?;
-        if disk_full {
-            journal.economise(true).map_err(opening)?;
-        }
-        parts.readers.open(&opened.location)?;
         parts.archives.clear();
         parts.shared.archives.send_replace(parts.archives.positions());
         parts.shared.health.send_modify(|health| {
@@ -535,8 +560,12 @@ impl JournalWriter {
         self.keep_cursor();
         if self.place.is_memory() {
             self.keep_memory();
-        } else if let Err(error) = self.journal.checkpoint() {
-            tracing::warn!(%error, "journal.db: the WAL stays for the next start");
+            return;
+        }
+        match self.journal.checkpoint() {
+            Ok(true) => self.readers.give_wal_up(),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "journal.db: the WAL stays for the next start"),
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::store::{
 };
 
 /// First and longest wait before the disk is looked at again.
-const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
+pub(super) const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
 
 /// Where the journal is.
 pub(super) enum Place {
@@ -63,13 +63,15 @@ impl JournalWriter {
             return;
         }
         let told = Position { delivered: self.shared.delivered(), ..self.shared.position.borrow().clone() };
-        match stand_in::journal_in_memory(&self.opener).and_then(|opened| self.go_to(opened)) {
+        let without = Without {
+            cause: format!("journal.db cannot be written: {cause}"),
+            instead: stand_in::IN_MEMORY.to_owned(),
+        };
+        let opened = stand_in::journal_in_memory(&self.opener);
+        match opened.and_then(|opened| self.go_to(opened, Some(without))) {
             Ok(()) => {
                 tracing::error!("journal.db: {cause}; {}", stand_in::IN_MEMORY);
                 self.place = Place::memory(Some(told), Instant::now());
-                let cause = format!("journal.db cannot be written: {cause}");
-                let without = Without { cause, instead: stand_in::IN_MEMORY.to_owned() };
-                self.shared.health.send_modify(|health| health.journal_without = Some(without));
             }
             Err(error) => tracing::error!(%error, "no journal can be begun in memory either"),
         }
@@ -82,7 +84,7 @@ impl JournalWriter {
             connect::takes_writes(&self.opener.paths.dir).map_err(|error| self.writing(error))?;
             self.keep_memory_as_file()?;
             self.shared.archives.send_replace(self.archives.positions());
-            self.go_to(opened)
+            self.go_to(opened, None)
         });
         match back {
             Ok(()) => {
@@ -91,7 +93,6 @@ impl JournalWriter {
                 );
                 self.place = Place::Disk;
                 self.shared.health.send_modify(|health| {
-                    health.journal_without = None;
                     health.journal_new = report.journal_new.or(health.journal_new.take());
                 });
                 self.tell_health();
@@ -122,8 +123,8 @@ impl JournalWriter {
         self.archives.keep(&self.journal.connection, &position.journal)
     }
 
-    /// Goes on with `opened`, which is told to everybody once it is sure to take events.
-    fn go_to(&mut self, opened: Opened) -> Result<(), StoreError> {
+    /// Goes on with `opened`, which is told to everybody once it is sure to take events; `without`: what it stands in for.
+    fn go_to(&mut self, opened: Opened, without: Option<Without>) -> Result<(), StoreError> {
         let now = (self.options.now)();
         let take_over = || {
             let mut journal =
@@ -144,6 +145,9 @@ impl JournalWriter {
         (self.failing, self.backoff, self.cursor_due) = (None, None, None);
         self.disk_full = false;
         self.commit_at = Instant::now();
+        // Before the journal: who hears of that one finds the reason.
+        self.shared.health.send_modify(|health| health.journal_without = without);
+        self.tell_health();
         self.shared.journal_is(self.journal.position());
         Ok(())
     }
@@ -159,13 +163,18 @@ impl JournalWriter {
         } else {
             let file = self.opener.paths.journal.clone();
             self.make_successor(identity)?;
+            // Names reach the disk one after the other: nothing is in the WAL when the database gets its new one. It is not
+            // let go of, for by its old name the end of this connection would delete the WAL of the new journal.
+            let emptied =
+                self.journal.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            emptied.map_err(|error| self.writing(error))?;
             let renaming = |source| StoreError::File { doing: "replace", file: file.clone(), source };
             let replaced = salvage::replace(&file, &self.archives.path(&old.journal)).map_err(renaming);
             let reopened = replaced.and_then(|()| {
                 let location = Location::File(file.clone());
                 let connection = connect::journal_writer(&location, self.opener.max_bytes())
                     .map_err(|error| self.writing(error))?;
-                self.go_to(Opened { connection, location })
+                self.go_to(Opened { connection, location }, None)
             });
             if let Err(error) = reopened {
                 // The open file may be the one that was moved.
@@ -209,7 +218,11 @@ impl JournalWriter {
                 "INSERT INTO journal (one, id, created_ms, delivered, pruned) VALUES (1, ?1, ?2, 0, 0)",
                 rusqlite::params![identity, (self.options.now)().time.as_millisecond()],
             )?;
-            new.execute_batch("COMMIT; DETACH old; PRAGMA wal_checkpoint(TRUNCATE);")
+            new.execute_batch("COMMIT; DETACH old;")?;
+            // A power cut may come before anything else is written into it, and no command may be obeyed twice.
+            salvage::copy_time_floor(&self.journal.connection, &new);
+            salvage::copy_commands(&self.journal.connection, &new)?;
+            connect::copy_back(&new).map(|_| ())
         };
         make().map_err(|source| StoreError::Write { file: making.clone(), source })?;
         salvage::make_ready(file)
