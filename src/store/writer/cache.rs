@@ -13,7 +13,7 @@ use crate::{
     flats::{DigestBuilder, FlatId, FlatRecord, FlatSet, canonical_hash},
     store::{
         CacheError, CacheState, LineChanges, OpenReport, StoreError, cache, connect, health::Shared, lines,
-        opening::Opener, readers::Readers, sql, unsigned,
+        opening::Opener, pulse::Pulse, readers::Readers, sql, unsigned,
     },
 };
 
@@ -112,9 +112,10 @@ impl CacheWriter {
     }
 
     /// Works until told to stop; a change that is open then is given up. Closes the database.
-    pub(in crate::store) async fn run(mut self) {
+    pub(in crate::store) async fn run(mut self, pulse: Pulse) {
         let mut stop = self.shared.stop.subscribe();
         loop {
+            pulse.turn();
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -123,6 +124,7 @@ impl CacheWriter {
                     None => break,
                 },
                 () = sleep_until(self.look_again), if !self.file.is_changing() => self.go_to_disk(),
+                () = tokio::time::sleep(super::TURN) => {}
             }
         }
         if self.look_again.is_some() {
