@@ -14,6 +14,7 @@ pub mod cloud;
 pub mod config;
 pub mod domain;
 pub mod doors;
+pub mod faults;
 pub mod flats;
 pub mod gateway;
 pub mod lines;

@@ -9,20 +9,21 @@ use std::{
 /// A room and the rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
     ("access", &["domain"]),
-    ("api", &["bus", "clock", "domain", "doors", "store", "sys", "tls"]),
-    ("bus", &["access", "clock", "domain", "lines", "panel", "sys", "wire"]),
+    ("api", &["bus", "clock", "domain", "doors", "faults", "store", "sys", "tls"]),
+    ("bus", &["access", "clock", "domain", "faults", "lines", "panel", "sys", "wire"]),
     ("cli", EVERYTHING),
     ("clock", &["domain", "sys"]),
-    ("cloud", &["clock", "domain", "flats", "store", "sys", "tls"]),
+    ("cloud", &["clock", "domain", "faults", "flats", "store", "sys", "tls"]),
     ("config", &["domain", "tls"]),
     ("domain", &[]),
     ("doors", &["bus", "domain", "store"]),
+    ("faults", &[]),
     ("flats", &["domain"]),
     ("gateway", EVERYTHING),
     ("lines", &["domain"]),
     ("panel", &["domain", "wire"]),
     ("simulate", &["config", "domain", "sys", "wire"]),
-    ("store", &["domain", "flats"]),
+    ("store", &["domain", "faults", "flats"]),
     ("sys", &[]),
     ("tls", &["domain", "sys"]),
     ("wire", &[]),
@@ -30,8 +31,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// What the two rooms that wire the others up may use; themselves nobody may, but the command line the gateway.
 const EVERYTHING: &[&str] = &[
-    "access", "api", "bus", "clock", "cloud", "config", "domain", "doors", "flats", "gateway", "lines",
-    "panel", "simulate", "store", "sys", "tls", "wire",
+    "access", "api", "bus", "clock", "cloud", "config", "domain", "doors", "faults", "flats", "gateway",
+    "lines", "panel", "simulate", "store", "sys", "tls", "wire",
 ];
 
 /// Crates that belong to some rooms alone.

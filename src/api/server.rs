@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     clock::{self, Clock},
+    faults, sys,
     tls::{CertificateError, CertificateUse, Expiries, InForce, SelfSigned, Served, Source},
 };
 
@@ -186,6 +187,7 @@ impl Bound {
         let mut told = pin!(shutdown.wait_for(|told| *told));
         loop {
             beat.store(clock::mono().as_nanos(), Ordering::Relaxed);
+            faults::pause("the endpoint").await;
             tokio::select! {
                 _ = &mut told => break,
                 accepted = accept(&listener) => gate.admit(accepted),
@@ -242,28 +244,19 @@ async fn renew_for_ever(certificate: Option<Certificate>, files_every: Duration)
         if !certificate.served.is_due(certificate.clock.known()) {
             continue;
         }
-        let looked = tokio::task::spawn_blocking(move || {
+        let looking = tokio::task::spawn_blocking(move || {
             certificate.served.look(certificate.clock.known());
             certificate
         });
-        match looked.await {
-            Ok(back) => {
-                back.tell();
-                certificate = back;
-            }
-            Err(error) => {
-                tracing::error!(%error, "the certificate is looked at no more");
-                return std::future::pending().await;
-            }
-        }
+        certificate = sys::finished(looking).await;
+        certificate.tell();
     }
 }
 
 fn noted(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!(%error, "a connection's task has panicked");
+    // What went wrong is logged; its words may be the caller's.
+    if ended.is_err_and(|error| error.is_panic()) {
+        tracing::error!("a connection was given up: its task has panicked");
     }
 }
 

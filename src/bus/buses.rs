@@ -57,6 +57,11 @@ impl Buses {
         meant.map(|(panel, _)| panel.clone()).collect()
     }
 
+    /// Asks all buses at once to end after the transactions on their wires.
+    pub async fn stop(&self) {
+        futures_util::future::join_all(self.buses.iter().map(BusHandle::stop)).await;
+    }
+
     /// Unlocks and waits until the panel has taken it, at most 2 s from `caused` on. `tenths`: units of 100 ms, by
     /// default as the lock is configured.
     ///

@@ -23,6 +23,7 @@ use crate::{
     access::Now,
     clock,
     domain::{LineStatus, Mono, Name, Occurrence},
+    faults,
     lines::FlatLines,
     panel::Failure,
     sys::Holder,
@@ -140,6 +141,7 @@ impl Shell {
         }
         let now = clock::mono();
         self.beat.store(now.as_nanos(), Ordering::Relaxed);
+        faults::point(format_args!("bus {}", self.name));
         let is_time = now >= self.told_at + HEARTBEAT;
         if self.lines_changed || is_time {
             let lines = core.lines().into();

@@ -1,7 +1,7 @@
 //! Log lines: for the journal without time and with the priority that it understands, for a terminal with both
 //! in words.
 
-use std::fmt;
+use std::{fmt, panic, thread};
 
 use anyhow::Context;
 use tracing::{Event, Level, Subscriber};
@@ -44,6 +44,22 @@ pub fn start() -> anyhow::Result<LogFilter> {
     };
     started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
     Ok(filter)
+}
+
+/// Logs every panic from now on, once, with its place. Its words only where they stand in the source: what is put together
+/// at run time may hold a key, a name or a code.
+pub fn log_panics() {
+    panic::set_hook(Box::new(|panicked| {
+        let thread = thread::current();
+        let place = panicked.location().map(ToString::to_string).unwrap_or_default();
+        let words = panicked.payload().downcast_ref::<&'static str>().copied();
+        tracing::error!(
+            place,
+            thread = thread.name().unwrap_or_default(),
+            "a panic: {}",
+            words.unwrap_or("its words are withheld, as they may hold personal data")
+        );
+    }));
 }
 
 /// Another filter in place of the `usual` one.

@@ -21,6 +21,7 @@ impl Run {
     pub fn run(&self, config: &Path) -> anyhow::Result<()> {
         let config = Config::load(config)?;
         let log = logging::start()?;
+        logging::log_panics();
         let (stop, stopped) = watch::channel(false);
         watch_signals(Arc::new(stop))?;
         gateway::run(config, stopped, log)

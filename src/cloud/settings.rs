@@ -88,6 +88,8 @@ pub struct Handles {
     pub sync: watch::Sender<SyncStatus>,
     /// Nanoseconds of `clock::mono()` at the last turn of the loop: it turned, not "it is connected".
     pub beat: Arc<AtomicU64>,
+    /// The same of the thread that reads and applies flats; ahead of the clock while it does.
+    pub worker_beat: Arc<AtomicU64>,
 }
 
 impl Handles {

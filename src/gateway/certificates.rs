@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use super::doctor::check;
+use super::{doctor::check, units::Beat};
 use crate::{
     config::{self, Config, Mqtt, SecretError, SecretFile},
     domain::{Check, HealthCode, KnownTime, Reason, Verdict},
+    sys,
     tls::{CertificateUse, Expiries, Expiry, Remaining},
 };
 
@@ -14,15 +15,14 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(60);
 
 /// Keeps `expiries` as the files are, for the life of the daemon.
-pub async fn follow_files(mqtt: Mqtt, expiries: Expiries) {
+pub async fn follow_files(mqtt: Mqtt, expiries: Expiries, beat: Beat) {
     loop {
         let mqtt = mqtt.clone();
-        match tokio::task::spawn_blocking(move || of_uplink(&mqtt)).await {
-            // What cannot be read is told where the uplink needs it.
-            Ok(read) => read.into_iter().for_each(|(usage, expiry)| expiries.set(usage, expiry.ok())),
-            Err(error) => tracing::error!(%error, "the uplink's certificates could not be looked at"),
-        }
-        tokio::time::sleep(PERIOD).await;
+        let reading = tokio::task::spawn_blocking(move || of_uplink(&mqtt));
+        let read = beat.wait(sys::finished(reading)).await;
+        // What cannot be read is told where the uplink needs it.
+        read.into_iter().for_each(|(usage, expiry)| expiries.set(usage, expiry.ok()));
+        beat.wait(tokio::time::sleep(PERIOD)).await;
     }
 }
 

@@ -9,7 +9,10 @@ use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 use tokio::sync::{oneshot, watch};
 
-use super::lines::{self, Flats};
+use super::{
+    lines::{self, Flats},
+    units::Beat,
+};
 use crate::{
     access::{DirectoryBuilder, DirectoryEntry},
     bus::{InForce, KeptLines},
@@ -20,6 +23,8 @@ use crate::{
 
 /// How long the buses wait for the keys (contract §5).
 const RECALL: Duration = Duration::from_secs(2);
+/// How long a whole building's worth of keys may take to load, behind all other threads.
+const LOADING: Duration = Duration::from_secs(120);
 /// How often a directory that could not be loaded is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -44,7 +49,8 @@ impl Keys {
 
     /// Reads the keys and the states of lines as they were left, and tells the buses, which poll nothing before; where that
     /// takes long, they begin without. What cannot be read is tried again by [`Keys::follow`].
-    pub async fn recall(self, recalled: watch::Sender<Option<Arc<KeptLines>>>) {
+    pub async fn recall(self, recalled: watch::Sender<Option<Arc<KeptLines>>>, beat: Beat) {
+        beat.turn().await;
         let cache = self.cache.clone();
         let read = async {
             self.cache.opened().await.map_err(|error| error.to_string())?;
@@ -56,7 +62,7 @@ impl Keys {
                 sys::give_memory_back();
                 lines::recall(&cache)
             });
-            reading.await.map_err(|error| error.to_string())
+            Ok::<_, String>(sys::finished(reading).await)
         };
         let kept = match tokio::time::timeout(RECALL, read).await {
             Ok(Ok(kept)) => kept,
@@ -128,28 +134,40 @@ impl Keys {
         Ok(())
     }
 
-    /// Follows the cache until the store ends.
-    pub async fn follow(self) {
+    /// Follows the cache until the store ends, or loading has panicked: a key that was taken back must not stay in force.
+    pub async fn follow(self, beat: Beat) {
         let mut state = self.cache.state();
         loop {
             let in_force = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let is_in_force = in_force.is_some_and(|loaded| loaded == *state.borrow());
-            tokio::select! {
-                changed = state.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(RETRY), if !is_in_force => {}
+            let news = async {
+                tokio::select! {
+                    changed = state.changed() => changed.is_ok(),
+                    () = tokio::time::sleep(RETRY), if !is_in_force => true,
+                }
+            };
+            if !beat.wait(news).await {
+                return;
             }
+            beat.grant(LOADING);
             let keys = self.clone();
             // Whoever has changed the cache waits for its own refresh; this one is for changes that nobody waits for.
             let (done, refreshed) = oneshot::channel();
-            // Where no thread can be started, `done` is dropped, and that tells.
-            let _ = std::thread::Builder::new().name("directory".into()).spawn(move || {
+            let started = std::thread::Builder::new().name("directory".into()).spawn(move || {
                 if let Err(error) = sys::run_behind() {
                     tracing::debug!("the directory is loaded by an ordinary thread: {error}");
                 }
                 // The daemon may have ended meanwhile.
                 let _ = done.send(keys.refresh().map_err(|error| error.to_string()));
             });
-            let refreshed = refreshed.await.unwrap_or_else(|_| Err("no thread for it".to_owned()));
+            let refreshed = match started {
+                Err(error) => Err(format!("no thread for it: {error}")),
+                Ok(_) => match refreshed.await {
+                    Ok(refreshed) => refreshed,
+                    // It has panicked, which is told.
+                    Err(_) => return,
+                },
+            };
             // So do the change and the loading, whoever did them. Not given back by a thread that runs behind all
             // others, nor by one that such a thread starts: while it waited for a core, whoever wants memory would too.
             drop(tokio::task::spawn_blocking(sys::give_memory_back));

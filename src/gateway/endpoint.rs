@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::interval};
 
-use super::notify::Beat;
+use super::units::Beat;
 use crate::{
     api::{self, BindError, Handles, Settings},
     config::{self, Config, SecretError},
@@ -147,7 +147,7 @@ mod tests {
         tls::Expiries,
     };
 
-    use super::{super::notify::Vital, *};
+    use super::*;
 
     #[tokio::test]
     async fn the_loop_turns_and_says_what_is_wrong_while_it_cannot_serve_and_while_it_does() {
@@ -195,7 +195,7 @@ mod tests {
             let beaten = Arc::new(AtomicU64::new(0));
             let (stop, stopped) = watch::channel(false);
             let (trouble, troubles) = watch::channel(None);
-            let beat = Beat::of(Vital::Endpoint, beaten.clone());
+            let beat = Beat::of("the endpoint", beaten.clone());
             let serving = tokio::spawn(serve_by(settings, handles.clone(), trouble, beat, stopped));
             for _ in 0..2 {
                 beaten.store(0, Ordering::Relaxed);

@@ -1,32 +1,37 @@
 //! What all buses say as one value.
 
-use std::sync::Arc;
+use futures_util::future::select_all;
+use tokio::sync::watch;
 
-use tokio::{sync::watch, task::AbortHandle};
-
+use super::units::{Kind, Units};
 use crate::bus::{BusHandle, Buses};
 
-/// Collects anew whenever what `of` picks at any bus has changed. Returns the value and the tasks, which end with the buses.
+/// Collects anew whenever what `of` picks at any bus has changed. Returns the value; the task ends with the last bus.
 pub fn follow<T, U>(
+    units: &Units,
+    kind: Kind,
     buses: &Buses,
     of: impl Fn(&BusHandle) -> watch::Receiver<U>,
-    collect: impl Fn(&Buses) -> T + Copy + Send + Sync + 'static,
-) -> (watch::Receiver<T>, Vec<AbortHandle>)
+    collect: impl Fn(&Buses) -> T + Send + Sync + 'static,
+) -> watch::Receiver<T>
 where
     T: Send + Sync + 'static,
     U: Send + Sync + 'static,
 {
     let (sender, receiver) = watch::channel(collect(buses));
-    let sender = Arc::new(sender);
-    let follow = |bus: &BusHandle| {
-        let (mut said, sender, buses) = (of(bus), sender.clone(), buses.clone());
-        let follower = tokio::spawn(async move {
-            while said.changed().await.is_ok() {
-                sender.send_replace(collect(&buses));
+    let mut said: Vec<_> = buses.handles().iter().map(of).collect();
+    let buses = buses.clone();
+    // Where there is no bus, there is nothing to follow.
+    units.spawn(kind.may_end(said.is_empty()), |beat| async move {
+        while !said.is_empty() {
+            let changes = said.iter_mut().map(|said| Box::pin(said.changed()));
+            let (changed, bus, _) = beat.wait(select_all(changes)).await;
+            match changed {
+                Ok(()) => drop(sender.send_replace(collect(&buses))),
+                // The bus has ended, and what it said last is collected.
+                Err(_) => drop(said.swap_remove(bus)),
             }
-        });
-        follower.abort_handle()
-    };
-    let followers = buses.handles().iter().map(follow).collect();
-    (receiver, followers)
+        }
+    });
+    receiver
 }

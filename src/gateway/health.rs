@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 
 use super::{
     certificates,
-    notify::{Beat, Vital},
+    units::{Beat, Units},
 };
 use crate::{
     bus::{self, BusStatus, Buses},
@@ -42,25 +42,39 @@ pub struct Watched {
     /// Which certificates are in use.
     pub certificates: Expiries,
     pub clock: Arc<Clock>,
-    /// The vital loops.
-    pub beats: Vec<Beat>,
+    /// What the daemon consists of.
+    pub units: Units,
 }
 
 /// Looks around once a second, and when the store has something to tell, for the life of the daemon.
-pub async fn watch_health(health: watch::Sender<Health>, watched: Watched) {
+pub async fn watch_health(health: watch::Sender<Health>, watched: Watched, beat: Beat) {
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut store = watched.journal.health();
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            // Where the store has ended, the ticks go on.
-            Ok(()) = store.changed() => {}
-        }
+        let news = async {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                // Where the store has ended, the ticks go on.
+                Ok(()) = store.changed() => {}
+            }
+        };
+        beat.wait(news).await;
         let (dead, reasons) = watched.look(clock::mono());
         let wall = watched.clock.wall();
         health.send_if_modified(|shown| turn(shown, dead, reasons, wall));
     }
+}
+
+/// Tells why the process is about to end, without waiting for the next look, which may be what has failed.
+pub fn tell_end(health: &watch::Sender<Health>, reason: Reason, wall: Timestamp) {
+    health.send_if_modified(|shown| {
+        let mut reasons = shown.reasons.clone();
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+        turn(shown, true, reasons, wall)
+    });
 }
 
 /// Takes over what was found; returns whether it differs in anything. Other words alone begin nothing new.
@@ -98,26 +112,10 @@ impl Watched {
         reasons.extend(self.tokens.as_ref().map(|trouble| Reason::new(HealthCode::Endpoint, trouble)));
         let control = self.control.borrow().clone();
         reasons.extend(control.map(|trouble| Reason::new(HealthCode::Storage, trouble)));
-        let hanging = hanging(&self.beats, now);
-        let dead = !hanging.is_empty();
-        reasons.extend(hanging);
+        let (dead, troubles) = self.units.troubles(now);
+        reasons.extend(troubles);
         (dead, reasons)
     }
-}
-
-/// A reason for each vital loop that does not turn any more. The watchdog is not fed either: systemd ends the process.
-fn hanging(beats: &[Beat], now: Mono) -> Vec<Reason> {
-    let of = |beat: &Beat| {
-        let vital = beat.vital();
-        let reason = |code| Reason::new(code, format!("{vital} hangs: the daemon is about to be restarted"));
-        match vital {
-            Vital::Bus(name) => reason(HealthCode::Bus).of_bus(name),
-            // What carries the endpoint.
-            Vital::Runtime | Vital::Endpoint => reason(HealthCode::Endpoint),
-            Vital::Uplink => reason(HealthCode::Broker),
-        }
-    };
-    beats.iter().filter(|beat| !beat.is_fresh(now)).map(of).collect()
 }
 
 fn of_store(store: &StoreHealth, reports_lost: u64) -> Vec<Reason> {
@@ -306,14 +304,15 @@ mod tests {
     }
 
     #[test]
-    fn a_vital_loop_that_stands_still_is_dead_and_named() {
-        let beats = [Beat::new(Vital::Bus(name("street"))), Beat::new(Vital::Endpoint)];
-        let now = clock::mono();
-        assert_eq!(hanging(&beats, now), []);
-        let later = now + Duration::from_secs(60);
-        beats[1].follow(&later.as_nanos().into());
-        let message = "bus street hangs: the daemon is about to be restarted";
-        assert_eq!(hanging(&beats, later), [Reason::new(HealthCode::Bus, message).of_bus(&name("street"))]);
+    fn an_end_is_told_at_once_beside_what_was_wrong_before() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let (health, told) = watch::channel(Health { since: at(1), ..Health::default() });
+        let reason = Reason::new(HealthCode::Storage, "the directory has ended");
+        for second in 2..4 {
+            tell_end(&health, reason.clone(), at(second));
+            let told = told.borrow().clone();
+            assert_eq!((told.dead, told.reasons, told.since), (true, vec![reason.clone()], at(2)));
+        }
     }
 
     #[test]

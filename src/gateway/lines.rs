@@ -7,11 +7,13 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
+use super::units::Beat;
 use crate::{
     bus::{KeptLines, KnownLine},
     config::Config,
     lines::KeptLine,
     store::{Cache, LineChanges, LineRecord},
+    sys,
 };
 
 /// Flats by intercom and number on the door.
@@ -48,10 +50,11 @@ pub async fn remember(
     mut lines: watch::Receiver<Vec<KnownLine>>,
     mut recalled: watch::Receiver<Option<Arc<KeptLines>>>,
     configured: Flats,
+    beat: Beat,
 ) {
     // An error: the daemon ends before they were read.
-    let Ok(mut written) = recalled
-        .wait_for(Option::is_some)
+    let Ok(mut written) = beat
+        .wait(recalled.wait_for(Option::is_some))
         .await
         .map(|kept| KeptLines::clone(kept.as_deref().unwrap_or(&KeptLines::new())))
     else {
@@ -62,7 +65,7 @@ pub async fn remember(
     let mut told = None;
     loop {
         let changes = LineChanges { keep: differing(&lines.borrow_and_update(), &written), forget };
-        let failed = match write(&cache, &changes).await {
+        let failed = match beat.wait(write(&cache, &changes)).await {
             Ok(()) => {
                 written.extend(changes.keep.iter().map(kept));
                 (forget, told) = (Vec::new(), None);
@@ -84,10 +87,11 @@ pub async fn remember(
             return;
         }
         if failed {
-            has_ended = sleep_until_end(&mut lines, RETRY).await;
+            has_ended = beat.wait(sleep_until_end(&mut lines, RETRY)).await;
             continue;
         }
-        has_ended = lines.changed().await.is_err() || sleep_until_end(&mut lines, SETTLE).await;
+        has_ended =
+            beat.wait(lines.changed()).await.is_err() || beat.wait(sleep_until_end(&mut lines, SETTLE)).await;
     }
 }
 
@@ -117,8 +121,8 @@ async fn write(cache: &Cache, changes: &LineChanges) -> Result<(), String> {
         return Ok(());
     }
     let (cache, changes) = (cache.clone(), changes.clone());
-    let written = tokio::task::spawn_blocking(move || cache.keep_lines(changes)).await;
-    written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    let written = sys::finished(tokio::task::spawn_blocking(move || cache.keep_lines(changes))).await;
+    written.map_err(|error| error.to_string())
 }
 
 /// Sleeps, but not longer than the buses live; whether they have ended.

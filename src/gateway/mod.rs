@@ -5,7 +5,7 @@
 //!    └─► control socket, api                                   └─────► control socket, api
 //! ```
 //! Invariants: a bus is never waited for by anything but its own unlocks; a store failure never stops a bus; the
-//! end of any long-lived task is the end of the process, which systemd starts again.
+//! end of any unit of the table (see [`units`]) is the end of the process, which systemd starts again.
 
 mod building;
 mod certificates;
@@ -35,10 +35,7 @@ use std::{
 
 use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-};
+use tokio::sync::{mpsc, watch};
 
 pub use building::tenths;
 pub use log_filter::LogFilter;
@@ -47,9 +44,9 @@ use self::{
     commands::Commands,
     directory::Keys,
     doctor::Doctor,
-    notify::{Beat, Notifier, Vital},
-    records::{Records, Writers},
-    units::Unit,
+    notify::Notifier,
+    records::Records,
+    units::{Beat, Ending, Kind, Stage, Units},
 };
 use crate::{
     api::{Handles, Tokens, TokensError},
@@ -57,11 +54,13 @@ use crate::{
     clock::{Clock, Trust},
     config::{ClockMode, Config},
     domain::{
-        EventBody, Health, Occurrence, SyncStatus, UplinkStatus,
+        EventBody, Health,
+        HealthCode::{Certificate, Clock as ClockCode, Endpoint, Storage},
+        Occurrence, SyncStatus, UplinkStatus,
         event::{GatewayStarted, GatewayStopping},
     },
     doors::{Doors, Flats},
-    store::{Store, StoreOptions},
+    store::{Journal, Store, StoreOptions},
     tls::Expiries,
 };
 
@@ -74,16 +73,6 @@ pub const TOKENS: &str = "tokens.json";
 /// Reports of the buses that may wait for the journal: a building's worst is some tens a second. When it is full,
 /// the bus counts and goes on.
 const REPORTS: usize = 4096;
-/// How often the supervisor looks whether the threads live.
-const SUPERVISION: Duration = Duration::from_secs(1);
-/// How long the buses may take to finish what is on the wire: an OUT and its answer at the lowest rate are below 2 s.
-const BUSES_END: Duration = Duration::from_secs(5);
-/// How long what the buses said last may take to be taken over.
-const LAST_WRITES: Duration = Duration::from_secs(2);
-/// How long the endpoint may take to end; it drains for 2 s.
-const ENDPOINT_END: Duration = Duration::from_secs(3);
-/// How long the uplink may take to say good-bye.
-const UPLINK_END: Duration = Duration::from_secs(4);
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Runs the daemon until `stop` becomes true; `log` is what the cloud may change for a while. Blocks.
@@ -126,13 +115,14 @@ fn make_state_dir(dir: &Path) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) -> anyhow::Result<()> {
+    let units = Units::default();
     let clock = Arc::new(clock(&config));
     // Before the store, whose lock would refuse as well, but could not say who holds it.
     control::refuse_a_second(&config.gateway.control_socket())?;
     let store = open_store(&config, &clock)?;
-    let journal = store.journal();
+    let (journal, cache) = (store.journal(), store.cache());
     let with_line = lines::configured(&config);
-    let keys = Keys::new(store.cache(), config.gateway.timezone.clone(), with_line.clone());
+    let keys = Keys::new(cache.clone(), config.gateway.timezone.clone(), with_line.clone());
     let records = Records::at(&config.gateway.state_dir);
 
     let (reports, reports_receiver) = mpsc::channel(REPORTS);
@@ -145,41 +135,28 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         lost: lost.clone(),
         recalled: recalled.clone(),
     };
-    reports::append(
-        &journal,
-        Occurrence {
-            stamp: clock.stamp(),
-            body: EventBody::GatewayStarted(GatewayStarted { version: VERSION.to_owned() }),
-        },
-    );
+    append(&journal, &clock, EventBody::GatewayStarted(GatewayStarted { version: VERSION.to_owned() }));
     let buses = building::start_buses(&config, &records, &shared)?;
-    tokio::spawn(keys.clone().recall(recalled_sender));
-    let writers = Writers::start(&records, &buses);
     drop(shared);
-    let (lines, line_followers) = following::follow(&buses, |bus| bus.lines.clone(), Buses::lines);
-    let lines_memory = tokio::spawn(lines::remember(store.cache(), lines, recalled, with_line));
 
     // Told at the end, whatever ended us: `stop` is only a wish from outside.
     let (ending, ended) = watch::channel(false);
+    let (end_uplink, uplink_ends) = watch::channel(false);
     let (tokens, no_tokens) = open_tokens(&config.gateway.state_dir);
     let (health_sender, health) = watch::channel(Health { since: clock.wall(), ..Health::default() });
     let (uplink_sender, uplink) =
         watch::channel(UplinkStatus { configured: config.mqtt.is_some(), ..Default::default() });
     let (sync_sender, sync) = watch::channel(SyncStatus::default());
-    let reports_lost = Arc::new(AtomicU64::new(0));
-    let pump = tokio::spawn(reports::pump(
-        reports_receiver,
-        journal.clone(),
-        clock.clone(),
-        lost,
-        reports_lost.clone(),
-    ));
     let (trouble_sender, trouble) = watch::channel(None);
     let (control_sender, control_trouble) = watch::channel(None);
+    let reports_lost = Arc::new(AtomicU64::new(0));
     let doors = Doors::new(buses.clone());
     let expiries = Expiries::default();
+    let intercoms: Vec<u64> = config.intercoms.iter().map(|intercom| intercom.id).collect();
+    let refresh = keys.clone();
+    let flats = Flats::new(cache.clone(), &intercoms, Arc::new(move || refresh.refresh()));
     let handles = Handles {
-        cache: store.cache(),
+        cache: cache.clone(),
         journal: journal.clone(),
         buses: buses.clone(),
         doors: doors.clone(),
@@ -190,70 +167,39 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         tokens: tokens.clone(),
         certificates: expiries.clone(),
     };
-    let (runtime_beat, endpoint_beat, uplink_beat) =
-        (Beat::new(Vital::Runtime), Beat::new(Vital::Endpoint), Beat::new(Vital::Uplink));
-    let of_bus = |bus: &BusHandle| Beat::of(Vital::Bus(bus.name.clone()), bus.beat.clone());
-    let mut beats: Vec<Beat> = buses.handles().iter().map(of_bus).collect();
-    beats.extend([runtime_beat.clone(), endpoint_beat.clone()]);
-    beats.extend(config.mqtt.is_some().then(|| uplink_beat.clone()));
-    let endpoint =
-        tokio::spawn(endpoint::serve(config.clone(), handles, trouble_sender, endpoint_beat, ended.clone()));
-    let mut tasks: JoinSet<&'static str> = JoinSet::new();
-    let mut vital = |name: &'static str, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
-        tasks.spawn(async move {
-            task.await;
-            name
-        });
-    };
     let doctor = Arc::new(Doctor {
         config: config.clone(),
         buses: buses.clone(),
         clock: clock.clone(),
         journal: journal.clone(),
-        cache: store.cache(),
+        cache: cache.clone(),
         uplink: uplink.clone(),
         certificates: expiries.clone(),
     });
-    if let Some(mqtt) = config.mqtt.clone() {
-        vital("the certificates", Box::pin(certificates::follow_files(mqtt, expiries.clone())));
-    }
-    vital("the directory", Box::pin(keys.clone().follow()));
-    vital("timekeeping", Box::pin(timekeeping::keep_time(clock.clone(), journal.clone())));
-    vital(
-        "health",
-        Box::pin(health::watch_health(
-            health_sender,
-            health::Watched {
-                journal: journal.clone(),
-                reports_lost,
-                buses: buses.clone(),
-                uplink,
-                sync,
-                endpoint: trouble,
-                control: control_trouble,
-                tokens: no_tokens,
-                certificates: expiries.clone(),
-                clock: clock.clone(),
-                beats: beats.clone(),
-            },
-        )),
-    );
-    let intercoms: Vec<u64> = config.intercoms.iter().map(|intercom| intercom.id).collect();
-    let flats = Flats::new(store.cache(), &intercoms, Arc::new(move || keys.refresh()));
     let control = control::Control {
         gateway: config.gateway.id.clone(),
         state_dir: config.gateway.state_dir.clone(),
         journal: journal.clone(),
-        cache: store.cache(),
+        cache: cache.clone(),
         flats: flats.clone(),
         clock: clock.clone(),
         doors: doors.clone(),
         tokens,
-        stop: ended,
+        stop: ended.clone(),
     };
-    let socket = config.gateway.control_socket();
-    vital("the control socket", Box::pin(async move { control.serve(&socket, control_sender).await }));
-    let (end_uplink, uplink_ends) = watch::channel(false);
+    let watched = health::Watched {
+        journal: journal.clone(),
+        reports_lost: reports_lost.clone(),
+        buses: buses.clone(),
+        uplink,
+        sync,
+        endpoint: trouble,
+        control: control_trouble,
+        tokens: no_tokens,
+        certificates: expiries.clone(),
+        clock: clock.clone(),
+        units: units.clone(),
+    };
     let parts = uplink::Parts {
         store: &store,
         buses: &buses,
@@ -262,23 +208,52 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         health,
         uplink: uplink_sender,
         sync: sync_sender,
-        beat: uplink_beat.cell(),
         perform: Commands { doors, doctor, log }.performer(),
     };
-    let (uplink, view) = uplink::start(&config, parts, uplink_ends).unzip();
-    let mut units = vec![Unit::task("the endpoint", &endpoint)];
-    units.extend(uplink.as_ref().map(|uplink| Unit::task("the uplink", uplink)));
-    units.extend(view);
-    // Where there is no bus, what lives by them ends at once.
-    if !buses.handles().is_empty() {
-        units.extend([
-            Unit::task("the journal's inlet", &pump),
-            Unit::task("the memory of lines", &lines_memory),
-            Unit::tasks("what follows the lines", line_followers),
-            Unit::tasks("a writer of panel keys", writers.handles()),
-        ]);
+
+    // The table: what each is called, what health says where it fails, and when it ends.
+    let runtime = Beat::new("the runtime");
+    let (supervising, supervised) = watch::channel(());
+    let is_over = move || supervised.has_changed().is_err();
+    units.add(Kind::new("the runtime", Endpoint, Stage::Last), runtime.clone(), is_over);
+    units.add_buses(&buses);
+    units.add_writers(&store);
+    units.spawn(Kind::new("the recall of the keys", Storage, Stage::Last).may_end(true), |beat| {
+        keys.clone().recall(recalled_sender, beat)
+    });
+    let no_bus = buses.handles().is_empty();
+    units.spawn(Kind::new("the journal's inlet", Storage, Stage::Handover).may_end(no_bus), |beat| {
+        reports::pump(reports_receiver, journal.clone(), clock.clone(), lost, reports_lost, beat)
+    });
+    let kind = Kind::new("the view of the lines", Storage, Stage::Handover);
+    let lines = following::follow(&units, kind, &buses, |bus| bus.lines.clone(), Buses::lines);
+    units.spawn(Kind::new("the memory of lines", Storage, Stage::Handover).may_end(no_bus), |beat| {
+        lines::remember(cache, lines, recalled, with_line, beat)
+    });
+    records::start_writers(&units, &records, &buses);
+    units.spawn(Kind::new("the endpoint", Endpoint, Stage::Handover), |beat| {
+        endpoint::serve(config.clone(), handles, trouble_sender, beat, ended)
+    });
+    if let Some(mqtt) = config.mqtt.clone() {
+        units.spawn(Kind::new("the certificates", Certificate, Stage::Last), |beat| {
+            certificates::follow_files(mqtt, expiries, beat)
+        });
     }
-    let notifier = Notifier::start(beats, buses.clone()).context("cannot start the watchdog's thread")?;
+    units.spawn(Kind::new("the directory", Storage, Stage::Last), |beat| keys.follow(beat));
+    units.spawn(Kind::new("timekeeping", ClockCode, Stage::Last), |beat| {
+        timekeeping::keep_time(clock.clone(), journal.clone(), beat)
+    });
+    units.spawn(Kind::new("health", Endpoint, Stage::Last), |beat| {
+        health::watch_health(health_sender.clone(), watched, beat)
+    });
+    let socket = config.gateway.control_socket();
+    units.spawn(Kind::new("the control socket", Storage, Stage::Last), |beat| async move {
+        control.serve(&socket, control_sender, &beat).await;
+    });
+    uplink::start(&units, &config, parts, uplink_ends);
+    let notifier = Notifier::start(&units, buses.clone()).context("cannot start the watchdog's thread")?;
+    #[cfg(feature = "faults")]
+    crate::faults::list(&units.lines());
     tracing::info!(
         gateway = %config.gateway.id,
         version = VERSION,
@@ -287,46 +262,55 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
         "started"
     );
 
-    let result = supervise(&mut tasks, &units, &buses, &store, &runtime_beat, &mut stop).await;
-    if let Err(error) = &result {
-        tracing::error!("{error:#}");
+    let tell = |reason| health::tell_end(&health_sender, reason, clock.wall());
+    let result = units::supervise(&units, &runtime, &mut stop, tell).await;
+    drop(supervising);
+    units::exit_at_the_latest();
+    if let Err(failure) = &result {
+        tell(units.fail(failure));
+        tracing::error!("{failure}");
     }
     tracing::info!("stopping");
     notifier.stopping();
     ending.send_replace(true);
-    reports::append(
-        &journal,
-        Occurrence { stamp: clock.stamp(), body: EventBody::GatewayStopping(GatewayStopping {}) },
-    );
-    let joined = stop_buses(buses).await;
-    // The buses have ended, so their reports end.
-    let _ = tokio::time::timeout(LAST_WRITES, pump).await;
-    // What the panels proved last is on the disk before the process ends.
-    writers.join().await;
-    // Likewise, and its last write is short.
-    let _ = tokio::time::timeout(LAST_WRITES, lines_memory).await;
-    // It gives its requests two seconds; one that was about to end by itself is told nothing.
-    let _ = tokio::time::timeout(ENDPOINT_END, endpoint).await;
-    // Last of all that speak: what the buses reported to the end goes up too, as far as a few seconds allow.
-    end_uplink.send_replace(true);
-    if let Some(uplink) = uplink {
-        match tokio::time::timeout(UPLINK_END, uplink).await {
-            Ok(Ok(Err(error))) => tracing::warn!("the uplink ended badly: {error:#}"),
-            Ok(Err(error)) => tracing::warn!("the uplink ended badly: {error}"),
-            Ok(Ok(Ok(()))) => {}
-            Err(_) => tracing::warn!(
-                "the uplink did not end in time; what is not delivered goes up at the next start"
-            ),
+    append(&journal, &clock, EventBody::GatewayStopping(GatewayStopping {}));
+    let end = Ending::of(&units);
+    let mut store = Some(store);
+    for stage in Stage::order(result.is_err()) {
+        match stage {
+            Stage::Buses => end.stage(stage, buses.stop()).await,
+            // They end with the buses; the endpoint was told.
+            Stage::Handover => end.stage(stage, async {}).await,
+            Stage::Farewell => end.stage(stage, async { _ = end_uplink.send_replace(true) }).await,
+            Stage::Last => {
+                notifier.stop();
+                if let Some(floor) = clock.refresh() {
+                    journal.set_time_floor(floor);
+                }
+                end.stage(stage, shut_down(store.take())).await;
+            }
         }
     }
-    tasks.shutdown().await;
     let _ = fs::remove_file(config.gateway.control_socket());
-    if let Some(floor) = clock.refresh() {
-        journal.set_time_floor(floor);
-    }
-    tokio::task::spawn_blocking(move || store.shutdown()).await.context("closing the store")?;
     tracing::info!("stopped");
-    result.and(joined)
+    result.map_err(anyhow::Error::from).and(joined(&buses))
+}
+
+fn append(journal: &Journal, clock: &Clock, body: EventBody) {
+    reports::append(journal, Occurrence { stamp: clock.stamp(), body });
+}
+
+/// Closes the store on a thread that nobody has to wait for.
+async fn shut_down(store: Option<Store>) {
+    let closing = tokio::task::spawn_blocking(move || store.map(Store::shutdown));
+    // A panic of it is logged, and its time is over.
+    let _ = closing.await;
+}
+
+/// Returns how the buses have ended; one that has not is left as it is.
+fn joined(buses: &Buses) -> anyhow::Result<()> {
+    let mut ended = buses.handles().iter().filter(|bus| bus.is_finished());
+    ended.try_for_each(BusHandle::join).context("a bus has failed")
 }
 
 fn open_store(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Store> {
@@ -366,59 +350,6 @@ fn open_tokens(state_dir: &Path) -> (Tokens, Option<String>) {
             let trouble = format!("no API token is known, so the endpoint admits nobody: {cause}");
             tracing::error!("{trouble}");
             (Tokens::unread(&path, cause), Some(trouble))
-        }
-    }
-}
-
-/// Waits for the wish to stop, or for the end of something that must not end.
-async fn supervise(
-    tasks: &mut JoinSet<&'static str>,
-    units: &[Unit],
-    buses: &Buses,
-    store: &Store,
-    beat: &Beat,
-    stop: &mut watch::Receiver<bool>,
-) -> anyhow::Result<()> {
-    let mut ticks = tokio::time::interval(SUPERVISION);
-    loop {
-        tokio::select! {
-            // An error: nobody is left who could ask us to stop.
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            Some(ended) = tasks.join_next() => match ended {
-                Ok(name) => anyhow::bail!("{name} has ended"),
-                Err(error) => anyhow::bail!("a task has failed: {error}"),
-            },
-            _ = ticks.tick() => {
-                beat.stamp();
-                if let Some(name) = units::ended(units) {
-                    anyhow::bail!("{name} has ended");
-                }
-                if let Some(bus) = buses.handles().iter().find(|bus| bus.is_finished()) {
-                    anyhow::bail!("the thread of bus {} has ended", bus.name);
-                }
-                if let Some(name) = store.ended_writer() {
-                    anyhow::bail!("the writer of the {name} has ended");
-                }
-            }
-        }
-    }
-}
-
-/// Lets every bus finish its transaction, and waits for the threads, but not for ever: a port may hang.
-async fn stop_buses(buses: Buses) -> anyhow::Result<()> {
-    let joined = async {
-        for bus in buses.handles() {
-            bus.stop().await;
-        }
-        let joined =
-            tokio::task::spawn_blocking(move || buses.handles().iter().try_for_each(|bus| bus.join()));
-        joined.await.context("waiting for the buses")?.context("a bus has failed")
-    };
-    match tokio::time::timeout(BUSES_END, joined).await {
-        Ok(joined) => joined,
-        Err(_) => {
-            tracing::error!("a bus does not end: it is left as it is");
-            Ok(())
         }
     }
 }

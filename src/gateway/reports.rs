@@ -7,6 +7,7 @@ use std::sync::{
 
 use tokio::sync::mpsc;
 
+use super::units::Beat;
 use crate::{
     clock::Clock,
     domain::{EventBody, Name, Occurrence, event::JournalPruned},
@@ -21,8 +22,9 @@ pub async fn pump(
     clock: Arc<Clock>,
     lost: Arc<AtomicU64>,
     lost_in_all: Arc<AtomicU64>,
+    beat: Beat,
 ) {
-    while let Some(occurrence) = reports.recv().await {
+    while let Some(occurrence) = beat.wait(reports.recv()).await {
         append(&journal, occurrence);
         let count = lost.swap(0, Ordering::Relaxed);
         if count > 0 {

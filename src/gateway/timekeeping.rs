@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::reports;
+use super::{reports, units::Beat};
 use crate::{
     clock::Clock,
     domain::{EventBody, Occurrence, event::ClockStepped},
     store::{Journal, JournalReader},
+    sys,
 };
 
 /// How often to look. A timerfd would tell of a step at once; an event a second later tells the same.
@@ -51,18 +52,18 @@ impl StepDetector {
 }
 
 /// Runs for the life of the daemon.
-pub async fn keep_time(clock: Arc<Clock>, journal: Journal) {
+pub async fn keep_time(clock: Arc<Clock>, journal: Journal, beat: Beat) {
     let mut ticks = tokio::time::interval(PERIOD);
     let mut detector = StepDetector::new(clock.offset_ms(), clock.is_synchronized());
     let mut count = 0_u32;
     let mut noted = false;
     let mut restored = false;
     loop {
-        ticks.tick().await;
+        beat.wait(ticks.tick()).await;
         // It may not have been readable before it was repaired.
         if !restored && journal.position().borrow().is_open() {
             restored = true;
-            restore(&clock, journal.reader()).await;
+            beat.wait(restore(&clock, journal.reader())).await;
         }
         let synchronized_now = clock.refresh();
         if let Some(offset_ms) = detector.look(clock.offset_ms(), synchronized_now.is_some()) {
@@ -82,7 +83,7 @@ pub async fn keep_time(clock: Arc<Clock>, journal: Journal) {
 
 /// Takes over the last moment at which an earlier run knew the wall clock to be right.
 async fn restore(clock: &Clock, journal: JournalReader) {
-    if let Ok(Ok(Some(floor))) = tokio::task::spawn_blocking(move || journal.time_floor()).await {
+    if let Ok(Some(floor)) = sys::finished(tokio::task::spawn_blocking(move || journal.time_floor())).await {
         clock.restore(&floor);
     }
 }

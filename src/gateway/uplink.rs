@@ -1,13 +1,14 @@
 //! The uplink as configured, and what it is shown of the building.
 
-use std::{
-    path::Path,
-    sync::{Arc, atomic::AtomicU64},
+use std::{path::Path, sync::Arc};
+
+use tokio::sync::watch;
+
+use super::{
+    VERSION,
+    following::follow,
+    units::{Beat, Kind, Stage, Units},
 };
-
-use tokio::{sync::watch, task::JoinHandle};
-
-use super::{VERSION, following::follow, units::Unit};
 use crate::{
     bus::Buses,
     clock::Clock,
@@ -18,7 +19,7 @@ use crate::{
         signature::Signatures,
     },
     config::{self, Config, Mqtt, SecretFile},
-    domain::{Health, LineStatus, Name, SyncStatus, UplinkStatus},
+    domain::{Health, HealthCode, LineStatus, Name, SyncStatus, UplinkStatus},
     doors::Flats,
     store::Store,
     tls::{self, Pem},
@@ -39,20 +40,16 @@ pub struct Parts<'a> {
     pub health: watch::Receiver<Health>,
     pub uplink: watch::Sender<UplinkStatus>,
     pub sync: watch::Sender<SyncStatus>,
-    pub beat: Arc<AtomicU64>,
     pub perform: Performer,
 }
 
-/// Starts the uplink where the configuration has one; it ends after `stop`. Returns it, and what shows it the building.
-pub fn start(
-    config: &Config,
-    parts: Parts<'_>,
-    stop: watch::Receiver<bool>,
-) -> Option<(JoinHandle<anyhow::Result<()>>, Unit)> {
-    let mqtt = config.mqtt.as_ref()?;
-    let (panels, mut followers) = follow(parts.buses, |bus| bus.status.clone(), Buses::panels);
-    let (lines, others) = follow(parts.buses, |bus| bus.lines.clone(), line_statuses);
-    followers.extend(others);
+/// Starts the uplink where the configuration has one, and what shows it the building; it ends after `stop`.
+pub fn start(units: &Units, config: &Config, parts: Parts<'_>, stop: watch::Receiver<bool>) {
+    let Some(mqtt) = config.mqtt.as_ref() else { return };
+    let view = |of| Kind::new(format!("the uplink's view of the {of}"), HealthCode::Broker, Stage::Handover);
+    let panels = follow(units, view("panels"), parts.buses, |bus| bus.status.clone(), Buses::panels);
+    let lines = follow(units, view("lines"), parts.buses, |bus| bus.lines.clone(), line_statuses);
+    let worker = Beat::new("the thread of the sync");
     let handles = Handles {
         journal: parts.store.journal(),
         cache: parts.store.cache(),
@@ -66,10 +63,20 @@ pub fn start(
         clock: parts.clock.clone(),
         uplink: parts.uplink,
         sync: parts.sync,
-        beat: parts.beat,
+        // Replaced by that of the unit.
+        beat: Arc::default(),
+        worker_beat: worker.cell(),
     };
-    let uplink = tokio::spawn(cloud::run(settings(config, mqtt), handles, stop));
-    Some((uplink, Unit::tasks("the uplink's view of the buses", followers)))
+    let settings = settings(config, mqtt);
+    units.spawn(Kind::new("the uplink", HealthCode::Broker, Stage::Farewell), |beat| async move {
+        if let Err(error) = cloud::run(settings, Handles { beat: beat.cell(), ..handles }, stop).await {
+            tracing::error!("the uplink ended badly: {error:#}");
+        }
+    });
+    // A panic of it is the end of the uplink. The cell is theirs and the table's: at last it is the table's alone.
+    let cell = Arc::downgrade(&worker.cell());
+    let has_ended = move || cell.strong_count() <= 1;
+    units.add(Kind::new("the thread of the sync", HealthCode::Sync, Stage::Farewell), worker, has_ended);
 }
 
 fn settings(config: &Config, mqtt: &Mqtt) -> Settings {

@@ -26,6 +26,7 @@ mod lines;
 mod lists;
 mod open;
 mod opening;
+mod pulse;
 mod readers;
 mod salvage;
 mod schema;
@@ -49,6 +50,7 @@ pub use journal::{AppendError, Journal};
 pub use lines::{LineChanges, LineRecord};
 pub use lists::{KeyFilter, Page};
 pub use open::{OpenReport, ReadOnlyStore, Without};
+pub use pulse::Writer;
 pub use salvage::Salvage;
 
 use crate::domain::Stamp;
@@ -145,16 +147,15 @@ pub enum StoreError {
 /// The threads that write.
 struct Writers {
     shared: Arc<health::Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<(JoinHandle<()>, Writer)>,
 }
 
 impl Writers {
     fn stop(&mut self) {
         self.shared.stop.send_replace(true);
-        for thread in self.threads.drain(..) {
-            let name = thread.thread().name().unwrap_or_default().to_owned();
+        for (thread, writer) in self.threads.drain(..) {
             if thread.join().is_err() {
-                tracing::error!("the writer of the {name} has panicked");
+                tracing::error!("{writer} has panicked");
             }
         }
     }
@@ -230,9 +231,9 @@ impl Store {
         self.time_floor.clone()
     }
 
-    /// Returns the name of the database whose writer has ended although nobody told it to: it has panicked.
-    pub fn ended_writer(&self) -> Option<&str> {
-        self.writers.threads.iter().find(|thread| thread.is_finished())?.thread().name()
+    /// Returns the threads that write, which end with the store.
+    pub fn writers(&self) -> Vec<Writer> {
+        self.writers.threads.iter().map(|(_, writer)| writer.clone()).collect()
     }
 
     /// Commits what is queued, copies the WALs back, and ends the writer threads. Blocks until that is done. Handles

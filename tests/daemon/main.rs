@@ -9,6 +9,7 @@ mod commands;
 mod credentials;
 mod delivery;
 mod directory;
+mod ending;
 mod health;
 mod home_assistant;
 mod journal;

@@ -15,6 +15,7 @@ mod consumer;
 mod load;
 #[path = "../support/mod.rs"]
 mod support;
+#[allow(dead_code, reason = "tests/parts uses the rest")]
 mod sync_server;
 mod verdict;
 mod witness;

@@ -41,11 +41,20 @@ struct Shared {
 impl SyncServer {
     /// Serves `document` (`{"revision":…,"flats":[…]}`), changes it from then on.
     pub fn start(port: u16, document: &Value) -> Self {
+        Self::of(port, document, true)
+    }
+
+    /// Serves `document` as it is.
+    pub fn calm_with(port: u16, document: &Value) -> Self {
+        Self::of(port, document, false)
+    }
+
+    fn of(port: u16, document: &Value, is_changing: bool) -> Self {
         let revision = document["revision"].as_u64().unwrap();
         let shared = Arc::new(Shared {
             building: Mutex::new(Building::new(revision, read_flats(document).unwrap())),
             state: Mutex::default(),
-            changing: AtomicBool::new(true),
+            changing: AtomicBool::new(is_changing),
             changes: AtomicU64::new(0),
             ended: AtomicBool::new(false),
         });

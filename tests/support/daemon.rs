@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 use nix::{
@@ -145,6 +145,11 @@ impl Daemon {
         let status = self.child.wait().unwrap();
         assert!(status.success(), "the daemon ended with {status}: {:#?}", self.log.so_far());
         self.log.so_far()
+    }
+
+    /// How it has ended, where it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// Kills it as a power cut does.

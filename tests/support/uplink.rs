@@ -117,6 +117,7 @@ impl Uplink {
             uplink,
             sync,
             beat: Arc::clone(&beat),
+            worker_beat: Arc::default(),
         };
         let settings = Settings {
             gateway: Name::new("building-7").unwrap(),

@@ -16,6 +16,7 @@ use crate::{
     },
     domain::{ErrorCode, Mono},
     store::{Begun, StoreError},
+    sys,
 };
 
 /// Something that a command waited for.
@@ -161,14 +162,13 @@ fn believed(clock: &Clock) -> Believed {
 /// The commands that an earlier run has begun and not ended.
 pub(super) async fn interrupted(journal: &crate::store::Journal) -> Vec<(Uuid, String)> {
     let reader = journal.reader();
-    let unfinished = tokio::task::spawn_blocking(move || reader.unfinished_commands()).await;
-    match unfinished {
-        Ok(Ok(unfinished)) => unfinished.into_iter().map(|command| (command.id, command.command)).collect(),
-        Ok(Err(error)) => {
+    let reading = tokio::task::spawn_blocking(move || reader.unfinished_commands());
+    match sys::finished(reading).await {
+        Ok(unfinished) => unfinished.into_iter().map(|command| (command.id, command.command)).collect(),
+        Err(error) => {
             // Told to whoever repeats one of them.
             tracing::warn!(%error, "commands that were interrupted cannot be read");
             Vec::new()
         }
-        Err(_) => Vec::new(),
     }
 }

@@ -36,9 +36,12 @@ use super::{
 use crate::{
     clock,
     domain::{Mono, StoredEvent},
+    faults,
     store::Position,
+    sys,
 };
 use sync::{SyncDone, Syncing};
+use worker::Worker;
 
 /// The loop turns at least so often.
 const TURN: Duration = Duration::from_secs(1);
@@ -53,19 +56,20 @@ type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// published, what is in flight is waited for, at most 2 s in all.
 ///
 /// # Errors
-/// A thread cannot be started. Whatever the broker does is told in [`UplinkStatus`](crate::domain::UplinkStatus) and
-/// tried again.
+/// A thread cannot be started, or that of the sync has ended. Whatever the broker does is told in
+/// [`UplinkStatus`](crate::domain::UplinkStatus) and tried again.
 pub async fn run(
     settings: Settings,
     handles: Handles,
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
+    let worker = Worker::start(Arc::clone(&handles.worker_beat))?;
     // `status` names the journal, and a request for a sync what is in force.
     if !opened(&handles, &mut shutdown).await {
         return Ok(());
     }
     let interrupted = commands::interrupted(&handles.journal).await;
-    let mut uplink = Uplink::new(settings, handles, Desk::new(interrupted))?;
+    let mut uplink = Uplink::new(settings, handles, Desk::new(interrupted), worker);
     let mut position = uplink.position.clone();
     let mut archives = uplink.archives.clone();
     let mut panels = uplink.handles.panels.clone();
@@ -77,6 +81,10 @@ pub async fn run(
     uplink.show_lines();
     uplink.show_sync_state();
     loop {
+        faults::pause("the uplink").await;
+        if uplink.syncing.worker.has_ended() {
+            anyhow::bail!("the thread of the sync has ended");
+        }
         uplink.turn();
         if uplink.session.is_done() {
             uplink.tell();
@@ -219,7 +227,7 @@ fn remembered(file: &Path) -> String {
 }
 
 impl Uplink {
-    fn new(settings: Settings, handles: Handles, desk: Desk) -> anyhow::Result<Self> {
+    fn new(settings: Settings, handles: Handles, desk: Desk, worker: Worker) -> Self {
         let root = Root::new(&settings.topic_prefix, &settings.gateway);
         let remembered = remembered(&settings.retained_file);
         let position = handles.journal.position();
@@ -227,7 +235,7 @@ impl Uplink {
         archives.mark_changed();
         let Position { journal, last, .. } = position.borrow().clone();
         let in_force = handles.cache.state().borrow().clone();
-        let syncing = Syncing::new(in_force, settings.parts_file.clone(), random_seed())?;
+        let syncing = Syncing::new(in_force, settings.parts_file.clone(), random_seed(), worker);
         let session = Session::new(
             settings.confirm,
             journal,
@@ -236,7 +244,7 @@ impl Uplink {
             random_seed(),
             clock::mono(),
         );
-        Ok(Self {
+        Self {
             board: Board::new(root.clone(), &remembered),
             health_pace: Pace::new(),
             since: handles.clock.wall(),
@@ -273,7 +281,7 @@ impl Uplink {
             bad_committed: Bad::default(),
             bad_flats: Bad::default(),
             rejected: 0,
-        })
+        }
     }
 
     /// Everything that is to be done now.
@@ -515,9 +523,7 @@ impl Uplink {
         done: impl FnOnce(Result<T, String>) -> Done + Send + 'static,
     ) {
         let work = tokio::task::spawn_blocking(work);
-        self.jobs.push(Box::pin(async {
-            done(work.await.unwrap_or_else(|error| Err(format!("a thread failed: {error}"))))
-        }));
+        self.jobs.push(Box::pin(async { done(sys::finished(work).await) }));
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -31,7 +30,7 @@ const HELD_WHILE_APPLYING: usize = 8 << 20;
 /// The state of it.
 pub(super) struct Syncing {
     pub(super) core: Sync,
-    worker: Worker,
+    pub(super) worker: Worker,
     spool: Arc<Mutex<Spool>>,
     /// Messages that nobody has looked at.
     waiting: VecDeque<Vec<u8>>,
@@ -55,9 +54,9 @@ pub(super) enum SyncDone {
 }
 
 impl Syncing {
-    pub(super) fn new(state: CacheState, parts_file: PathBuf, seed: u64) -> io::Result<Self> {
-        Ok(Self {
-            worker: Worker::start()?,
+    pub(super) fn new(state: CacheState, parts_file: PathBuf, seed: u64, worker: Worker) -> Self {
+        Self {
+            worker,
             core: Sync::new(ours(&state), seed),
             spool: Arc::new(Mutex::new(Spool::new(parts_file))),
             waiting: VecDeque::new(),
@@ -67,7 +66,7 @@ impl Syncing {
             state,
             online: false,
             shown: 0,
-        })
+        }
     }
 
     /// Whether another message may come.

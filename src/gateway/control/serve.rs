@@ -23,7 +23,7 @@ use crate::{
     clock::Clock,
     domain::{EventBody, Name, Occurrence, event::SyncApplied},
     doors::{Doors, Flats},
-    gateway::reports,
+    gateway::{reports, units::Beat},
     store::{Cache, Journal, Position, StoreError},
     sys::files::nameless,
 };
@@ -66,12 +66,12 @@ pub struct Control {
 impl Control {
     /// Serves callers at `path` for the life of the daemon; `trouble` tells why they are not served. A socket that cannot be
     /// made is tried again.
-    pub async fn serve(self, path: &Path, trouble: watch::Sender<Option<String>>) {
+    pub async fn serve(self, path: &Path, trouble: watch::Sender<Option<String>>, beat: &Beat) {
         loop {
             match listen(path) {
                 Ok(listener) => {
                     trouble.send_replace(None);
-                    return self.serve_at(listener).await;
+                    return self.serve_at(listener, beat).await;
                 }
                 Err(error) => {
                     let error = format!("{error:#}");
@@ -80,16 +80,16 @@ impl Control {
                     }
                 }
             }
-            tokio::time::sleep(RETRY).await;
+            beat.wait(tokio::time::sleep(RETRY)).await;
         }
     }
 
-    async fn serve_at(self, listener: UnixListener) {
+    async fn serve_at(self, listener: UnixListener, beat: &Beat) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let followers = Arc::new(Semaphore::new(FOLLOWERS));
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
-            match listener.accept().await {
+            let Ok(place) = beat.wait(places.clone().acquire_owned()).await else { return };
+            match beat.wait(listener.accept()).await {
                 Ok((stream, _)) => {
                     let (control, followers) = (self.clone(), followers.clone());
                     tokio::spawn(async move {
@@ -142,7 +142,7 @@ impl Control {
             Request::TokenAdd { .. } | Request::TokenList | Request::TokenRevoke { .. } => {
                 // Two syncs of a small file.
                 let answer = tokio::task::spawn_blocking(move || self.token(&request));
-                let answer = answer.await.unwrap_or_else(|error| Reply::Error(error.to_string()));
+                let answer = answer.await.unwrap_or_else(|_| failed());
                 reply(&mut stream, &answer).await
             }
         }
@@ -167,7 +167,7 @@ impl Control {
                 Reply::Error(format!("intercom {intercom} has no flat with {what} {flat}"))
             }
             Ok(Err(error)) => Reply::Error(error.to_string()),
-            Err(error) => Reply::Error(error.to_string()),
+            Err(_) => failed(),
         }
     }
 
@@ -194,7 +194,7 @@ impl Control {
                 }))
             }
             Ok(Err(error)) => Reply::Error(error),
-            Err(error) => Reply::Error(error.to_string()),
+            Err(_) => failed(),
         };
         // What was not read of a refused document would reset the connection and take the answer along.
         stream.shutdown(Shutdown::Read)?;
@@ -297,6 +297,11 @@ async fn in_time<T>(opened: impl Future<Output = Result<T, StoreError>>) -> Resu
         Ok(opened) => opened.map(|_| ()).map_err(|error| error.to_string()),
         Err(_) => Err("the database is still being opened and checked: try again in a minute".to_owned()),
     }
+}
+
+/// What a caller is told whose command has panicked: its words may be personal data, and its place is in the log.
+fn failed() -> Reply {
+    Reply::Error("the command has failed inside of the daemon: see its log".to_owned())
 }
 
 /// Returns a document as a file without a name, beside the databases or, failing that, among temporary files.

@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use writer::Writers;
+pub use writer::start as start_writers;
 
 use self::note::Note;
 use crate::{

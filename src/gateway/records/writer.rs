@@ -2,67 +2,43 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::watch,
-    task::{AbortHandle, JoinSet},
-};
+use tokio::sync::watch;
 
 use super::{RecordFile, Records};
 use crate::{
     bus::{Buses, NewestRecord},
-    domain::Name,
+    domain::{HealthCode, Name},
+    gateway::units::{Beat, Kind, Stage, Units},
     panel::osdp::{CurrentKey, KeyRecord},
+    sys,
 };
 
 /// Between attempts to write what could not be written. What is newer by then is tried at once.
 const RETRY: Duration = Duration::from_secs(10);
-/// How long the last writes may take when the buses have ended.
-const END: Duration = Duration::from_secs(5);
 
-/// The running writers.
-pub struct Writers {
-    tasks: JoinSet<()>,
-    handles: Vec<AbortHandle>,
-}
-
-impl Writers {
-    /// Starts one for each panel; each ends when it has written what its bus published last.
-    pub fn start(records: &Records, buses: &Buses) -> Self {
-        let (mut tasks, mut handles) = (JoinSet::new(), Vec::new());
-        for bus in buses.handles() {
-            for (panel, newest) in bus.panels.iter().zip(&bus.records) {
-                let (records, buses, panel, newest) =
-                    (records.clone(), buses.clone(), panel.clone(), newest.clone());
-                handles.push(tasks.spawn(async move {
-                    let file = {
-                        let (records, panel) = (records.clone(), panel.clone());
-                        tokio::task::spawn_blocking(move || records.file(&panel)).await
-                    };
-                    // A thread that fails has panicked, which is told.
-                    let Ok(file) = file else { return };
-                    let told = |version| {
-                        let (buses, panel) = (buses.clone(), panel.clone());
-                        async move { buses.record_stored(&panel, version).await }
-                    };
-                    write_newest(&panel, file, newest, told).await;
-                }));
-            }
-        }
-        Self { tasks, handles }
-    }
-
-    /// Returns the tasks, none of which ends before its bus does.
-    pub fn handles(&self) -> Vec<AbortHandle> {
-        self.handles.clone()
-    }
-
-    /// Waits for the last writes, after the buses have ended.
-    pub async fn join(mut self) {
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(END, all).await.is_err() {
-            tracing::error!(
-                "the disk takes too long for the panels' keys: what was learnt last may be unknown at the next start"
+/// Starts one for each panel; each ends when it has written what its bus published last.
+pub fn start(units: &Units, records: &Records, buses: &Buses) {
+    for bus in buses.handles() {
+        for (panel, newest) in bus.panels.iter().zip(&bus.records) {
+            let kind = Kind::new(
+                format!("the writer of the keys of panel {panel}"),
+                HealthCode::Storage,
+                Stage::Handover,
             );
+            let (records, buses, panel, newest) =
+                (records.clone(), buses.clone(), panel.clone(), newest.clone());
+            units.spawn(kind, |beat| async move {
+                let finding = {
+                    let panel = panel.clone();
+                    tokio::task::spawn_blocking(move || records.file(&panel))
+                };
+                let file = beat.wait(sys::finished(finding)).await;
+                let told = |version| {
+                    let (buses, panel) = (buses.clone(), panel.clone());
+                    async move { buses.record_stored(&panel, version).await }
+                };
+                write_newest(&panel, file, newest, told, &beat).await;
+            });
         }
     }
 }
@@ -74,30 +50,30 @@ async fn write_newest<F: Future<Output = ()>>(
     mut file: RecordFile,
     mut newest: watch::Receiver<Arc<NewestRecord>>,
     told: impl Fn(u64) -> F,
+    beat: &Beat,
 ) {
     let mut before = newest.borrow().clone();
     let mut is_failing = false;
     let mut has_ended = false;
     while !has_ended {
         // An error: the bus has ended, and what it said last has been seen.
-        if newest.changed().await.is_err() {
+        if beat.wait(newest.changed()).await.is_err() {
             return;
         }
         loop {
             let wanted = newest.borrow_and_update().clone();
             let writing = wanted.clone();
-            let written = tokio::task::spawn_blocking(move || {
+            let writing = tokio::task::spawn_blocking(move || {
                 let written = file.write(&writing.record);
                 (file, written)
             });
-            // A thread that fails has panicked, which is told.
-            let Ok((back, written)) = written.await else { return };
+            let (back, written) = beat.wait(sys::finished(writing)).await;
             file = back;
             match written {
                 Ok(()) => {
                     is_failing = false;
                     log_stored(panel, &before.record, &wanted.record);
-                    told(wanted.version).await;
+                    beat.wait(told(wanted.version)).await;
                     before = wanted;
                     break;
                 }
@@ -114,10 +90,9 @@ async fn write_newest<F: Future<Output = ()>>(
                 }
                 Err(_) => {}
             }
-            tokio::select! {
-                () = tokio::time::sleep(RETRY) => {}
-                changed = newest.changed() => has_ended = changed.is_err(),
-            }
+            let again = tokio::time::timeout(RETRY, newest.changed());
+            // Nothing newer, or the bus has ended.
+            has_ended = beat.wait(again).await.is_ok_and(|changed| changed.is_err());
         }
     }
 }
@@ -158,11 +133,11 @@ mod tests {
         let (file, stored) = (records.file(&panel), told.clone());
         let name = panel.clone();
         let writing = tokio::spawn(async move {
-            write_newest(&name, file, receiver, |version| {
+            let told = |version| {
                 stored.lock().unwrap().push(version);
                 std::future::ready(())
-            })
-            .await;
+            };
+            write_newest(&name, file, receiver, told, &Beat::new("a writer")).await;
         });
         sender.send_replace(newest(1, 1));
         tokio::time::sleep(RETRY / 2).await;

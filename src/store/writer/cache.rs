@@ -16,6 +16,7 @@ use crate::{
         health::Shared,
         lines,
         opening::{Opened, Opener},
+        pulse::Pulse,
         readers::Readers,
         sql, stand_in, unsigned,
     },
@@ -121,9 +122,10 @@ impl CacheWriter {
     }
 
     /// Works until told to stop; a change that is open then is given up. Closes the database.
-    pub(in crate::store) async fn run(mut self) {
+    pub(in crate::store) async fn run(mut self, pulse: Pulse) {
         let mut stop = self.shared.stop.subscribe();
         loop {
+            pulse.turn();
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -132,6 +134,7 @@ impl CacheWriter {
                     None => break,
                 },
                 () = sleep_until(self.look_again), if !self.file.is_changing() => self.go_to_disk(),
+                () = tokio::time::sleep(super::TURN) => {}
             }
         }
         if self.look_again.is_some() {

@@ -49,6 +49,7 @@ use super::{
     health::Shared,
     open::Reported,
     opening::{Opened, Opener},
+    pulse::{Pulse, Writer},
     readers::Readers,
     stand_in,
 };
@@ -66,6 +67,9 @@ const CURSOR_DELAY: Duration = Duration::from_secs(5);
 
 /// How long the disk may refuse before events go into memory.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The loops turn this often while there is nothing to do.
+const TURN: Duration = Duration::from_secs(1);
 
 /// Least cap of the journal, events: below it, reports of what was lost would be what is lost.
 const MIN_EVENTS: u64 = 64;
@@ -86,13 +90,15 @@ const ROOM_TRIES: u32 = 24;
 
 /// Runs a writer on a thread of its own, which first opens its database and tells `reports` what it found.
 pub(super) fn spawn<W, F: Future<Output = ()>>(
-    name: &str,
+    name: &'static str,
     reports: std_mpsc::SyncSender<Reported>,
     open: impl FnOnce() -> Result<(W, OpenReport), StoreError> + Send + 'static,
-    run: impl FnOnce(W) -> F + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
+    run: impl FnOnce(W, Pulse) -> F + Send + 'static,
+) -> io::Result<(JoinHandle<()>, Writer)> {
+    let pulse = Pulse::new(name);
+    let seen = pulse.writer();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
         let opened = {
             // Its deadlines are of this runtime.
             let _entered = runtime.enter();
@@ -111,8 +117,9 @@ pub(super) fn spawn<W, F: Future<Output = ()>>(
             }
         };
         drop(reports);
-        runtime.block_on(run(writer));
-    })
+        runtime.block_on(run(writer, pulse));
+    })?;
+    Ok((thread, seen))
 }
 
 /// A message to the writer of the journal.
@@ -243,10 +250,11 @@ impl JournalWriter {
     }
 
     /// Works until told to stop, then commits what is queued and closes the database.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self, pulse: Pulse) {
         let mut stop = self.shared.stop.subscribe();
         self.tick();
         loop {
+            pulse.turn();
             while self.pending.len() < BATCH
                 && let Ok(message) = self.queue.try_recv()
             {
@@ -255,7 +263,7 @@ impl JournalWriter {
             if self.commit_is_due() {
                 self.commit();
             }
-            let wake = self.next_wake();
+            let wake = self.next_wake().min(Instant::now() + TURN);
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,

@@ -1,0 +1,116 @@
+//! The end, stage by stage.
+
+use std::{process, thread, time::Duration};
+
+use super::Units;
+use crate::{clock, domain::Mono};
+
+/// How long the end may take in all, whatever hangs: systemd waits for 15 s.
+pub const END: Duration = Duration::from_secs(10);
+/// What is left of [`END`] for the end of the process itself.
+const EXIT: Duration = Duration::from_millis(200);
+/// How often it is looked whether the units of a stage have ended.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// When a unit ends: all of a stage at once, one stage after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The buses finish what is on the wire, and shut the locks that they time.
+    Buses,
+    /// What takes over the buses' last reports, records and lines; and the endpoint, which was told before.
+    Handover,
+    /// The uplink says good-bye: what the buses reported to the end goes up too, as far as its time allows.
+    Farewell,
+    /// The store, and what is of use to the end.
+    Last,
+}
+
+impl Stage {
+    /// The order of an end that was wished for.
+    const ORDER: [Self; 4] = [Self::Buses, Self::Handover, Self::Farewell, Self::Last];
+    /// The order after a failure: the broker is told before anything that can hang.
+    const AFTER_FAILURE: [Self; 4] = [Self::Farewell, Self::Buses, Self::Handover, Self::Last];
+
+    /// Returns the stages in order.
+    pub fn order(has_failed: bool) -> [Self; 4] {
+        if has_failed { Self::AFTER_FAILURE } else { Self::ORDER }
+    }
+
+    /// The time of the stage; the last one has what the others have left of [`END`].
+    fn within(self) -> Duration {
+        Duration::from_millis(match self {
+            // A bus takes 3 s at most.
+            Self::Buses => 3500,
+            // The endpoint gives its requests two seconds, from the wish on.
+            Self::Handover => 2500,
+            // The session of the uplink takes 2 s at most.
+            Self::Farewell => 2200,
+            Self::Last => 1600,
+        })
+    }
+}
+
+/// An end under way.
+pub struct Ending<'a> {
+    units: &'a Units,
+    since: Mono,
+}
+
+impl<'a> Ending<'a> {
+    /// Begins now.
+    pub fn of(units: &'a Units) -> Self {
+        Self { units, since: clock::mono() }
+    }
+
+    /// Asks the units of a stage to end by `ask`, and waits until they have. Those that do not in their time are named in
+    /// the log, and left as they are. Tasks of the last stage are not asked.
+    pub async fn stage(&self, stage: Stage, ask: impl Future<Output = ()>) {
+        let units: Vec<_> = self.units.all().into_iter().filter(|unit| unit.kind.stage == stage).collect();
+        if stage == Stage::Last {
+            units.iter().filter_map(|unit| unit.task.as_ref()).for_each(tokio::task::AbortHandle::abort);
+        }
+        let all = async {
+            ask.await;
+            while units.iter().any(|unit| !unit.has_ended()) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let left = (self.since + (END - EXIT)).since(clock::mono());
+        let within = if stage == Stage::Last { left } else { stage.within() };
+        if tokio::time::timeout(within, all).await.is_err() {
+            for unit in units.iter().filter(|unit| !unit.has_ended()) {
+                tracing::error!(
+                    part = unit.name(),
+                    "does not end in time: it is left as it is, and what it has not done is lost or done at the next start"
+                );
+            }
+        }
+    }
+}
+
+/// Ends the process when the end takes too long for what it has promised: the runtime itself stands still.
+pub fn exit_at_the_latest() {
+    let exit = || {
+        thread::sleep(END);
+        tracing::error!("the end takes too long: the process ends as it is");
+        process::exit(1);
+    };
+    if let Err(error) = thread::Builder::new().name("end".into()).spawn(exit) {
+        tracing::error!(%error, "nothing but systemd ends the process where the runtime hangs");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stages_together_take_no_longer_than_the_end_may() {
+        for has_failed in [false, true] {
+            let order = Stage::order(has_failed);
+            let sum: Duration = order.iter().map(|stage| stage.within()).sum();
+            assert_eq!(sum, END - EXIT);
+            assert_eq!(order[0], if has_failed { Stage::Farewell } else { Stage::Buses });
+        }
+    }
+}
