@@ -20,28 +20,26 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use intercom_gateway::{
     clock::{Clock, Trust},
-    domain::{
-        EventBody, KeyCode, Name, Occurrence, StoredEvent,
-        event::{
-            Decision, DoorMoved, DoorUnlocked, FlatRef, InputChanged, InputState, KeySwiped, RawCredential,
-            Reason, UnlockId, UnlockKind, UnlockedBy,
-        },
-    },
+    domain::{EventBody, Name, Occurrence, StoredEvent},
     store::{Journal, Store, StoreOptions},
 };
 use tokio::runtime::Runtime;
 
-use common::figures::{Samples, Table};
+use common::{
+    figures::{Samples, Table},
+    history::{SWIPES_A_DAY, passage, passage_with_inputs, swiped},
+    verdicts::Verdicts,
+};
 
 /// Events in the journal before anything is measured: a week of the day below, so that its tree has its depth.
 const HISTORY: u64 = 84_000;
-/// Swipes of a building in a day.
-const SWIPES_A_DAY: u64 = 2000;
 /// Swipes that are measured; the day is so many times as much.
 const SWIPES: u64 = 200;
 /// Longer than the least distance of two commits: each event is a commit of its own, which is the most that they write. In
 /// life those of one report of a panel share one.
 const APART: Duration = Duration::from_millis(25);
+/// Times a day that the daemon notes the last moment at which the clock was right: every ten minutes.
+const FLOORS_A_DAY: u64 = 144;
 /// The cursor of what is delivered waits 5 s for an event to share its commit with.
 const CURSOR: Duration = Duration::from_millis(5500);
 /// Events in a commit of the writer at most, and of the bare loop's batch.
@@ -73,8 +71,9 @@ fn main() -> anyhow::Result<()> {
     site.fill(&runtime, HISTORY)?;
 
     rates(&site, &runtime, dir.path())?;
-    let day = Day::measure(&site, dir.path())?;
-    day.print();
+    let most = Day::measure(&site, dir.path(), passage_with_inputs, 1)?;
+    let usual = Day::measure(&site, dir.path(), passage, 2)?;
+    print_days(&usual, &most);
     Ok(())
 }
 
@@ -138,48 +137,6 @@ impl Site {
         self.wait_for(runtime, before + FLOOD as u64)?;
         Ok(begun.elapsed())
     }
-}
-
-/// The panel, the reader, the key: whose swipe it is says `number`.
-fn swiped(number: u64) -> EventBody {
-    let code = 0x3042_0000 + number % 100_000;
-    EventBody::KeySwiped(KeySwiped {
-        panel: panel(),
-        intercom: 1,
-        reader: 0,
-        key: KeyCode::from_u64(code),
-        raw: RawCredential(format!("{code:08X}")),
-        bits: 32,
-        decision: Decision::Granted,
-        reason: Reason::KeyKnown,
-        flats: vec![FlatRef { id: number % 10_000 + 1, flat: number % 10_000 + 1 }],
-        key_id: Some(number),
-        user_id: Some(number),
-        reversed_known: false,
-        revision: Some(57),
-    })
-}
-
-fn panel() -> Name {
-    Name::new("entrance-1").expect("a name")
-}
-
-/// What becomes of a swipe at a door with a contact: read; the panel's word that it has opened; the contact, whose change
-/// is an event too; the contact again.
-fn happenings(number: u64) -> [EventBody; 6] {
-    let by = UnlockedBy { kind: UnlockKind::Key, id: Some(UnlockId::Number(number)) };
-    let moved = || DoorMoved { panel: panel(), intercom: 1, by: Some(by.clone()) };
-    let contact =
-        |from, to| EventBody::InputChanged(InputChanged { panel: panel(), intercom: 1, input: 0, from, to });
-    let unlocked = DoorUnlocked { panel: panel(), intercom: 1, by: by.clone(), duration: 3.0 };
-    [
-        swiped(number),
-        EventBody::DoorUnlocked(unlocked),
-        contact(InputState::Inactive, InputState::Active),
-        EventBody::DoorOpened(moved()),
-        contact(InputState::Active, InputState::Inactive),
-        EventBody::DoorClosed(moved()),
-    ]
 }
 
 /// Prints how many events a second become durable, and how long one alone takes.
@@ -249,11 +206,12 @@ impl Bare {
 
 /// What the store writes for a number of swipes.
 struct Day {
-    events: u64,
     /// Frames of the WAL in all, in bytes, of the events' own commits.
     wal: u64,
-    /// Of the commit that a moved cursor gets 5 s after the last event.
-    cursor: u64,
+    /// Of the commits that the moved cursor gets 5 s after an event that none follows, all of them.
+    cursors: u64,
+    /// Of the commit of a time floor.
+    floor: u64,
     /// All that the process has written meanwhile: the WAL, and the copies of its pages in the database.
     written: u64,
     /// What of it went to the disk as the kernel counts it; 0 where the file system does not say.
@@ -261,7 +219,14 @@ struct Day {
 }
 
 impl Day {
-    fn measure(site: &Site, dir: &Path) -> anyhow::Result<Self> {
+    /// Measures [`SWIPES`] swipes that bring about `happenings`, delivered at once each; `pauses`: how often in a swipe
+    /// nothing happens for 5 s, so that the cursor is written alone.
+    fn measure<const EVENTS: usize>(
+        site: &Site,
+        dir: &Path,
+        happenings: fn(u64) -> [EventBody; EVENTS],
+        pauses: u64,
+    ) -> anyhow::Result<Self> {
         let mut wal = Wal::of(dir)?;
         let journal = site.journal.identity();
         let deliver = || site.journal.set_delivered(&journal, u64::MAX);
@@ -279,7 +244,7 @@ impl Day {
             }
         }
         let (events, after) = (site.journal.last() - first, Written::now()?);
-        ensure!(events == SWIPES * 6, "{events} events of {SWIPES} swipes");
+        ensure!(events == SWIPES * EVENTS as u64, "{events} events of {SWIPES} swipes");
         thread::sleep(CURSOR);
         let mut cursor = wal.grown()?;
         for number in 0..2 {
@@ -290,30 +255,58 @@ impl Day {
             thread::sleep(CURSOR);
             cursor = cursor.max(wal.grown()?);
         }
+        site.journal.set_time_floor(site.clock.stamp());
+        thread::sleep(CURSOR);
         Ok(Self {
-            events,
             wal: own,
-            cursor,
+            cursors: cursor * pauses * SWIPES,
+            floor: wal.grown()?,
             written: after.written - before.written,
             to_disk: after.to_disk - before.to_disk,
         })
     }
 
-    fn print(&self) {
-        let a_day = |bytes: u64| format!("{:.1}", bytes as f64 * (SWIPES_A_DAY / SWIPES) as f64 / MEGABYTE);
-        let cursors = self.cursor * SWIPES;
-        println!(
-            "{SWIPES_A_DAY} swipes a day, {} events each, MB a day (measured: {SWIPES} swipes, each event a commit of its own):\n",
-            self.events / SWIPES
-        );
-        let mut table = Table::new(&["what is written", "MB a day"]);
-        table.row(vec!["WAL, the events' commits".into(), a_day(self.wal)]);
-        table.row(vec!["WAL, the cursor's own commit 5 s after each swipe".into(), a_day(cursors)]);
-        table.row(vec!["WAL in all (to reach: at most 150)".into(), a_day(self.wal + cursors)]);
-        table.row(vec!["all writes, with the copies into journal.db".into(), a_day(self.written + cursors)]);
-        table.row(vec!["the same as the kernel counts it".into(), a_day(self.to_disk + cursors)]);
-        table.print();
+    /// MB a day: of so many bytes of the swipes that were measured, and of all time floors.
+    fn megabytes(&self, swipes: u64, floors: u64) -> f64 {
+        (swipes as f64 * (SWIPES_A_DAY as f64 / SWIPES as f64) + (floors * FLOORS_A_DAY) as f64) / MEGABYTE
     }
+
+    fn wal_in_all(&self) -> f64 {
+        self.megabytes(self.wal + self.cursors, self.floor)
+    }
+}
+
+/// A row of the table of days: what it is called, and its figure.
+type Row = (&'static str, fn(&Day) -> f64);
+
+fn print_days(usual: &Day, most: &Day) {
+    println!(
+        "What {SWIPES_A_DAY} swipes a day write, MB (measured: {SWIPES} swipes, each event a commit of its own):\n"
+    );
+    let rows: [Row; 6] = [
+        ("WAL, the events' commits", |day| day.megabytes(day.wal, 0)),
+        ("WAL, the cursor's own commits, 5 s after what nothing follows", |day| {
+            day.megabytes(day.cursors, 0)
+        }),
+        ("WAL, the time floor, every ten minutes", |day| day.megabytes(0, day.floor)),
+        ("WAL in all", Day::wal_in_all),
+        ("all writes, with the copies into journal.db", |day| {
+            day.megabytes(day.written + day.cursors, day.floor)
+        }),
+        ("the same as the kernel counts it, in whole pages", |day| {
+            day.megabytes(day.to_disk + day.cursors, day.floor)
+        }),
+    ];
+    let mut table = Table::new(&["what is written", "four events a swipe", "six events a swipe"]);
+    for (what, of) in rows {
+        table.row(vec![what.into(), format!("{:.1}", of(usual)), format!("{:.1}", of(most))]);
+    }
+    table.print();
+    let mut verdicts = Verdicts::default();
+    let what = |events| format!("WAL a day, {SWIPES_A_DAY} swipes of {events} events");
+    verdicts.at_most(what("four"), usual.wal_in_all(), 100.0, "MB");
+    verdicts.at_most(what("six"), most.wal_in_all(), 150.0, "MB");
+    verdicts.print();
 }
 
 /// Counters of /proc/self/io, bytes.

@@ -36,6 +36,21 @@ impl Samples {
     }
 }
 
+impl Extend<Duration> for Samples {
+    fn extend<T: IntoIterator<Item = Duration>>(&mut self, samples: T) {
+        self.0.extend(samples);
+    }
+}
+
+impl IntoIterator for Samples {
+    type Item = Duration;
+    type IntoIter = std::vec::IntoIter<Duration>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl FromIterator<Duration> for Samples {
     fn from_iter<T: IntoIterator<Item = Duration>>(samples: T) -> Self {
         Self(samples.into_iter().collect())

@@ -36,11 +36,13 @@ pub struct Line {
     pub spin: Duration,
     /// Who sent when.
     pub tap: Option<SyncSender<Traffic>>,
+    /// It has a second pseudo-terminal, which hears what is said.
+    pub ear: bool,
 }
 
 impl Line {
     pub fn new(name: &'static str, baud: u32, panels: u8) -> Self {
-        Self { name, baud, panels, spin: Duration::ZERO, tap: None }
+        Self { name, baud, panels, spin: Duration::ZERO, tap: None, ear: false }
     }
 
     pub fn panel(&self, address: u8) -> anyhow::Result<Name> {
@@ -70,6 +72,7 @@ impl Premises {
             specs.push(LineSpec {
                 spin: line.spin,
                 tap: line.tap.clone(),
+                ports: vec![None; if line.ear { 2 } else { 1 }],
                 ..LineSpec::new(bus.clone(), settings)
             });
             for address in 0..line.panels {

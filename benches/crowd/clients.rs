@@ -4,9 +4,7 @@
 
 use std::{
     fmt::Write as _,
-    io::Read,
     net::SocketAddr,
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,11 +12,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+
+use super::common::aside::{self, Aside};
 
 /// Between two bytes of a slow client.
 const DRIBBLE: Duration = Duration::from_millis(100);
@@ -32,9 +32,7 @@ pub struct Size {
 }
 
 /// A crowd that runs.
-pub struct Crowd {
-    child: Child,
-}
+pub struct Crowd(Aside);
 
 /// What a crowd has done.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,30 +45,18 @@ pub struct Done {
 
 impl Crowd {
     pub fn start(size: Size, address: SocketAddr, token: &str) -> anyhow::Result<Self> {
-        let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(std::env::current_exe()?).arg("be-the-crowd");
-        command.args(["--slow", &size.slow.to_string(), "--fast", &size.fast.to_string()]);
-        command.args(["--address", &address.to_string(), "--token", token]);
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        Ok(Self { child: child.context("cannot start the clients (there must be nice, of coreutils)")? })
+        let [slow, fast] = [size.slow, size.fast].map(|count| count.to_string());
+        let address = address.to_string();
+        let role =
+            ["be-the-crowd", "--slow", &slow, "--fast", &fast, "--address", &address, "--token", token];
+        Ok(Self(Aside::start(role)?))
     }
 
     /// Sends them home; they tell what they have done.
-    pub fn stop(mut self) -> anyhow::Result<Done> {
-        drop(self.child.stdin.take());
-        let mut told = String::new();
-        self.child.stdout.take().context("no output")?.read_to_string(&mut told)?;
-        ensure!(self.child.wait()?.success(), "the clients failed");
-        let (answers, dribbled) = told.trim().split_once(' ').context("the clients tell nothing")?;
+    pub fn stop(self) -> anyhow::Result<Done> {
+        let told = self.0.stop()?;
+        let (answers, dribbled) = told.split_once(' ').context("the clients tell nothing")?;
         Ok(Done { answers: answers.parse()?, dribbled: dribbled.parse()? })
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        // One that was sent home is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -90,7 +76,7 @@ pub fn be_the_crowd(size: Size, address: SocketAddr, token: &str) -> anyhow::Res
     for number in 0..u64::from(size.fast) {
         runtime.spawn(fast(address, number, token.to_owned(), counts.clone()));
     }
-    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    aside::until_told_to_end()?;
     let Counts { answers, dribbled } = &*counts;
     println!("{} {}", answers.load(Ordering::Relaxed), dribbled.load(Ordering::Relaxed));
     Ok(())

@@ -1,6 +1,6 @@
 //! Memory and processor time of the daemon itself, at rest and around an import.
 
-use std::{fs, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use anyhow::Context;
 use intercom_gateway::clock;
@@ -37,7 +37,7 @@ pub fn measure(time: Duration) -> anyhow::Result<Rest> {
 
     let daemon = Daemon::start(premises.folder(), &premises.config)?;
     premises.secured()?;
-    fs::write(daemon.proc("clear_refs"), "5").context("cannot reset the peak of memory")?;
+    daemon.forget_peak()?;
     let begun = clock::mono();
     daemon::command(&premises.config, &["import", document])?;
     let import = clock::mono().since(begun);
