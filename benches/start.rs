@@ -1,9 +1,11 @@
 //! The daemon from exec to its first frame on a line, to its first POLL, to the journal that is open and to the first
-//! door that opens, with 100,000 keys in 10,000 flats and a journal of 1,000,000 events, and what it then keeps resident.
+//! door that opens, with 100,000 keys in 10,000 flats and a journal of 1,000,000 events, and what it then keeps
+//! resident.
 //!
-//! `cargo bench --bench start` takes about three minutes, `-- --rounds 2 --events 50000` half a minute. "Cold": the pages
-//! of the binary and of the databases have been dropped from the kernel's cache, as after switching on; they come from
-//! this machine's disk, not from an SD card. The first run makes the journal, which is kept in the target directory.
+//! `cargo bench --bench start` takes about three minutes, `-- --rounds 2 --events 50000` half a minute. "Cold": the
+//! pages of the binary and of the databases have been dropped from the kernel's cache, as after switching on; they come
+//! from this machine's disk, not from an SD card. The first run makes the journal, which is kept in the target
+//! directory.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -235,8 +237,8 @@ fn journal_opened(socket: &Path, over: &AtomicBool) -> anyhow::Result<Mono> {
     }
 }
 
-/// The end of the panel's first OUT. What was read before the link was fresh is refused, so the reader, where the card is
-/// still held, reads it again.
+/// The end of the panel's first OUT. What was read before the link was fresh is refused, so the reader, where the card
+/// is still held, reads it again.
 fn hold_card(
     building: &Building,
     sightings: &Receiver<Sighting>,

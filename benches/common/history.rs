@@ -95,8 +95,8 @@ pub fn furnish(state: &Path, document: &Path, events: u64) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Puts a journal of `events` that nobody has yet into `state`, in place of the one there. It has an identity of its own:
-/// one that was delivered already would be taken for an old copy of the disk.
+/// Puts a journal of `events` that nobody has yet into `state`, in place of the one there. It has an identity of its
+/// own: one that was delivered already would be taken for an old copy of the disk.
 ///
 /// # Errors
 /// The disk fails.

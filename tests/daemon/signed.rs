@@ -1,7 +1,5 @@
 //! With `signing_key_file` only the cloud's own messages are obeyed.
 
-use base64::{Engine, engine::general_purpose};
-use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -9,26 +7,12 @@ use crate::support::{
     Daemon, Site,
     cloud::{Cloud, message, verdict},
     mosquitto::Mosquitto,
+    signing::{self, pem},
     site::binary,
 };
 
-fn pair(seed: u8) -> Ed25519KeyPair {
-    Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()
-}
-
-/// As `openssl pkey -pubout` writes it.
-fn pem(seed: u8) -> String {
-    let mut der = hex::decode("302a300506032b6570032100").unwrap();
-    der.extend(pair(seed).public_key().as_ref());
-    let text = general_purpose::STANDARD.encode(der);
-    format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n")
-}
-
 fn sign(object: &Value, seed: u8) -> String {
-    let encode = |bytes: &[u8]| general_purpose::URL_SAFE_NO_PAD.encode(bytes);
-    let signed =
-        format!("{}.{}", encode(br#"{"alg":"EdDSA","kid":"1"}"#), encode(object.to_string().as_bytes()));
-    format!("{signed}.{}", encode(pair(seed).sign(signed.as_bytes()).as_ref()))
+    signing::sign(&object.to_string(), seed)
 }
 
 fn site(broker: &Mosquitto) -> Site {

@@ -19,6 +19,7 @@ pub mod peers;
 pub mod pymodbus;
 pub mod rogue;
 pub mod shim;
+pub mod signing;
 pub mod simulated;
 pub mod site;
 
