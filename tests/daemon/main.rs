@@ -10,6 +10,7 @@ mod credentials;
 mod delivery;
 mod directory;
 mod ending;
+mod golden;
 mod health;
 mod home_assistant;
 mod journal;
