@@ -9,7 +9,7 @@ use std::{
 /// A room and the rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
     ("access", &["domain"]),
-    ("api", &["bus", "clock", "domain", "doors", "faults", "store", "sys", "tls"]),
+    ("api", &["bus", "clock", "domain", "doors", "faults", "flats", "store", "sys", "tls"]),
     ("bus", &["access", "clock", "domain", "faults", "lines", "panel", "sys", "wire"]),
     ("cli", EVERYTHING),
     ("clock", &["domain", "sys"]),
