@@ -12,7 +12,10 @@ use axum::{
 };
 
 use super::state::Api;
-use crate::domain::{HealthCode, LineState, PanelState, SyncCode};
+use crate::{
+    domain::{HealthCode, LineState, PanelState, SyncCode},
+    store::Durations,
+};
 
 /// `GET /metrics`.
 pub(super) async fn get(State(api): State<Arc<Api>>) -> Response<Body> {
@@ -94,6 +97,22 @@ fn text(api: &Api) -> String {
     page.sample("", store.lost);
     page.metric("journal_failing", "gauge", "1 while the journal cannot be written.");
     page.sample("", u8::from(store.journal_failing.is_some()));
+    let times = handles.journal.commit_times();
+    page.histogram(
+        "journal_commit_seconds",
+        "How long commits of events took, the disk's sync included.",
+        &times.commit,
+    );
+    page.histogram(
+        "journal_hold_seconds",
+        "How long events were held back to share a commit, while none was under way.",
+        &times.hold,
+    );
+    page.histogram(
+        "journal_append_to_commit_seconds",
+        "How long events waited until they were committed.",
+        &times.append_to_commit,
+    );
 
     let cache = handles.cache.state().borrow().clone();
     page.metric("cache_records", "gauge", "Records in force.");
@@ -181,6 +200,20 @@ impl Page {
             self.text,
             "# HELP intercom_gateway_{name} {help}\n# TYPE intercom_gateway_{name} {kind}"
         );
+    }
+
+    fn histogram(&mut self, name: &'static str, help: &str, durations: &Durations) {
+        self.metric(name, "histogram", help);
+        let mut line = |suffix: &str, value: &dyn Display| {
+            let _ = writeln!(self.text, "intercom_gateway_{name}_{suffix} {value}");
+        };
+        for (bound, count) in durations.cumulative() {
+            line(&format!("bucket{{le=\"{}\"}}", bound.as_secs_f64()), &count);
+        }
+        let count = durations.count();
+        line("bucket{le=\"+Inf\"}", &count);
+        line("sum", &durations.sum().as_secs_f64());
+        line("count", &count);
     }
 
     fn sample(&mut self, labels: &str, value: impl Display) {

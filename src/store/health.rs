@@ -8,7 +8,7 @@ use std::sync::{
 
 use tokio::sync::watch;
 
-use super::{CacheState, Position, Without};
+use super::{CacheState, Position, Without, window::Window};
 
 /// How the store is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub(super) struct Shared {
     /// Set to end the writer threads.
     pub(super) stop: watch::Sender<bool>,
     pub(super) online: AtomicBool,
+    pub(super) window: Window,
     /// Lost since the last report of it in the journal.
     unreported: AtomicU64,
     /// The journal that it counts in, and through which sequence it is delivered.
@@ -59,6 +60,7 @@ impl Shared {
             health: watch::Sender::new(health),
             stop: watch::Sender::new(false),
             online: AtomicBool::new(false),
+            window: Window::default(),
             unreported: AtomicU64::new(0),
         }
     }

@@ -2,13 +2,16 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use tokio::sync::{
-    mpsc::{self, error::TrySendError},
-    oneshot, watch,
+use tokio::{
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
+    time::Instant,
 };
 
 use super::{
-    JournalReader, Position, StoreError, StoreHealth,
+    CommitTimes, JournalReader, Position, StoreError, StoreHealth,
     archives::Archives,
     health::Shared,
     new_identity,
@@ -157,6 +160,11 @@ impl Journal {
         self.shared.health.subscribe()
     }
 
+    /// Returns how long commits of events took since the start, and how long events waited for theirs.
+    pub fn commit_times(&self) -> CommitTimes {
+        self.shared.window.times()
+    }
+
     /// A handle that only reads.
     pub fn reader(&self) -> JournalReader {
         self.reader.clone()
@@ -170,6 +178,7 @@ impl Journal {
         JournalMessage::Append(Entry {
             occurrence,
             online: self.shared.online.load(Ordering::Relaxed),
+            appended: Instant::now(),
             reply,
         })
     }

@@ -10,8 +10,8 @@
 //!   and the cloud fills it anew.
 //! - One process writes: it holds `store.lock`.
 //! - Readers never wait for the writer, nor it for them; everything that anybody sees is one committed state.
-//! - Nothing in here reads a clock of its own accord but for pauses: times come with events or from
-//!   [`StoreOptions::now`].
+//! - Nothing in here reads a clock of its own accord but for pauses and to measure commits: times come with events or
+//!   from [`StoreOptions::now`].
 
 mod archives;
 mod cache;
@@ -31,6 +31,7 @@ mod readers;
 mod salvage;
 mod schema;
 mod stand_in;
+mod window;
 mod writer;
 
 use std::{
@@ -52,6 +53,7 @@ pub use lists::{KeyFilter, Page};
 pub use open::{OpenReport, ReadOnlyStore, Without};
 pub use pulse::Writer;
 pub use salvage::Salvage;
+pub use window::{CommitTimes, Durations};
 
 use crate::domain::Stamp;
 

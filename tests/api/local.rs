@@ -168,6 +168,32 @@ async fn metrics_are_prometheus_text() {
 }
 
 #[tokio::test]
+async fn a_committed_event_is_in_the_histograms_of_the_journal() {
+    let site = start().await;
+    let before = site.store.journal().commit_times().append_to_commit.count();
+    site.happen().await;
+    let page = site.get("/metrics").await.body;
+    let value = |sample: &str| -> f64 {
+        let name = format!("intercom_gateway_journal_{sample} ");
+        let value = page.lines().find_map(|line| line.strip_prefix(&name)).expect(sample);
+        value.parse().unwrap()
+    };
+    for name in ["append_to_commit", "hold", "commit"] {
+        assert!(
+            page.contains(&format!("# TYPE intercom_gateway_journal_{name}_seconds histogram\n")),
+            "{page}"
+        );
+        let count = value(&format!("{name}_seconds_count"));
+        assert!(count >= 1.0, "{page}");
+        assert!(value(&format!("{name}_seconds_bucket{{le=\"+Inf\"}}")) == count, "{page}");
+        assert!(value(&format!("{name}_seconds_bucket{{le=\"0.0025\"}}")) <= count, "{page}");
+    }
+    assert!(value("append_to_commit_seconds_count") > before as f64, "{page}");
+    let (whole, commit) = (value("append_to_commit_seconds_sum"), value("commit_seconds_sum"));
+    assert!(whole > 0.0 && commit > 0.0, "{page}");
+}
+
+#[tokio::test]
 async fn the_description_and_the_routes_are_one() {
     let site = start().await;
     let document = site.get("/openapi.json").await.json();

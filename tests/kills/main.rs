@@ -18,6 +18,7 @@ mod support;
 #[allow(dead_code, reason = "tests/parts uses the rest")]
 mod sync_server;
 mod verdict;
+mod window;
 mod witness;
 
 use std::{path::PathBuf, time::Duration};
@@ -38,6 +39,7 @@ use self::{
     },
     sync_server::SyncServer,
     verdict::{Seen, Verdict},
+    window::Window,
     witness::Witness,
 };
 
@@ -110,6 +112,7 @@ struct Stage {
     consumer: Option<Consumer>,
     daemon: Option<Daemon>,
     file: PathBuf,
+    window: Window,
     /// When the gateway was killed.
     gateway_kills: Vec<Mono>,
     kills: u32,
@@ -132,6 +135,7 @@ impl Stage {
         let sync_server = SyncServer::start(broker.port, &json!({"revision": 57, "flats": [flat]}));
         site.import(57, &[flat]).ok();
         let file = site.path("consumed");
+        let window = Window::new(site.run(["token", "add", "prometheus"]).ok().trim());
         let mut stage = Self {
             scenario,
             site,
@@ -140,6 +144,7 @@ impl Stage {
             consumer: None,
             daemon: None,
             file,
+            window,
             gateway_kills: Vec::new(),
             kills: 0,
         };
@@ -159,6 +164,7 @@ impl Stage {
         while self.kills < kills {
             // People come through, and the kill comes at any moment of what that leads to.
             load.go_on(random.random_range(1..40));
+            self.window.look(self.daemon.as_ref().expect("it runs"));
             std::thread::sleep(Duration::from_micros(random.random_range(0..40_000)));
             self.kill_somebody(&load, &mut random);
         }
@@ -174,7 +180,8 @@ impl Stage {
         );
         let journal = self.journal();
         let gateway_kills = std::mem::take(&mut self.gateway_kills);
-        let seen = Seen { accepted, presented, gateway_kills, slow_syncs, gaps, revisions };
+        let window = self.window.end();
+        let seen = Seen { accepted, presented, gateway_kills, slow_syncs, window, gaps, revisions };
         Verdict::of(&seen, &journal, &self.file)
     }
 
@@ -195,6 +202,7 @@ impl Stage {
                 daemon.kill();
                 // Behind it: nothing that is accepted later can be lost to this one.
                 self.gateway_kills.push(clock::mono());
+                self.window.another_life();
                 self.daemon = Some(Daemon::start(&self.site));
             }
             5..7 => {

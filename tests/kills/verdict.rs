@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 use intercom_gateway::domain::Mono;
 use serde_json::Value;
 
-use crate::{consumer, load::Accepted};
+use crate::{consumer, load::Accepted, window::Figures};
 
 /// What may be lost in a kill (docs/architecture.md, the commit window): the events of the last 20 ms and of the commit under
 /// way. A machine that compiles and tests other things beside has five seconds to begin and end a commit, and the disk besides
-/// as long as it was seen to take. What proves more is [`ORDER`].
+/// as long as it was seen to take. What proves more is [`ORDER`], and what the gateway itself has measured.
 const WINDOW: Duration = Duration::from_millis(20 + 5000);
 
 /// What is lost is the end of what was accepted before a kill: nothing that was accepted so much later is recorded. Panels see
@@ -24,6 +24,8 @@ pub struct Seen {
     pub gateway_kills: Vec<Mono>,
     /// Syncs that the disk took long for, from when to when.
     pub slow_syncs: Vec<(Mono, Mono)>,
+    /// What the gateway has measured itself.
+    pub window: Figures,
     /// Events that the consumer knew to lack, and had replayed.
     pub gaps: usize,
     /// Times that the cloud has changed its flats.
@@ -51,6 +53,7 @@ pub struct Verdict {
     journalled: usize,
     /// How long before the kill those were accepted that the journal lacks.
     lost_to_kills: Vec<Duration>,
+    window: Figures,
     /// Events that the consumer knew to lack, and had replayed.
     gaps: usize,
     revisions: u64,
@@ -60,7 +63,8 @@ impl Verdict {
     /// # Panics
     /// Something was lost or doubled that may not be.
     pub fn of(seen: &Seen, journal: &[String], file: &Path) -> Self {
-        let Seen { accepted, presented, gateway_kills, slow_syncs, gaps, revisions } = seen;
+        let Seen { accepted, presented, gateway_kills, slow_syncs, window, gaps, revisions } = seen;
+        window.hold();
         let events: Vec<Value> = journal.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         let sequences =
             events.iter().map(|event| event["sequence"].as_str().unwrap().parse::<u64>().unwrap());
@@ -106,6 +110,7 @@ impl Verdict {
             accepted: accepted.len(),
             journalled: journal.len(),
             lost_to_kills,
+            window: *window,
             gaps: *gaps,
             revisions: *revisions,
         }
@@ -124,6 +129,7 @@ impl Verdict {
             self.lost_to_kills.len(),
             self.slowest_sync.unwrap_or_default()
         );
+        self.window.print();
         println!(
             "  the consumer has every event once; {gaps} of them, lost by the broker, were seen to lack and replayed"
         );

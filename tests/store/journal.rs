@@ -64,6 +64,14 @@ async fn a_burst_shares_its_commits_and_nothing_is_told_before_them() {
         .map(|event| data(event)["revision"].as_u64().unwrap())
         .collect();
     assert_eq!(revisions, (1..=1000).collect::<Vec<_>>());
+
+    // Behind the burst: it is counted by then.
+    journal.append_durable(event(1001)).await.unwrap();
+    let times = journal.commit_times();
+    assert_eq!((times.append_to_commit.count(), times.hold.count()), (1001, 1001));
+    let commits = times.commit.count();
+    assert!((2..100).contains(&commits), "{commits} commits");
+    assert!(times.append_to_commit.sum() >= times.hold.sum() + times.commit.sum(), "{times:?}");
 }
 
 /// 17 kB of WAL an event, as an indexed table would write, would be 150 MB on a busy day.

@@ -53,14 +53,19 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Where it serves HTTP; `None`: it does not yet.
+    pub fn address_so_far(&self) -> Option<SocketAddr> {
+        const PLACE: &str = "http, without TLS address=";
+        let log = self.log.so_far();
+        log.iter().find_map(|line| line.split_once(PLACE)).map(|(_, address)| address.trim().parse().unwrap())
+    }
+
     /// Where it serves HTTP, once it does.
     pub fn address(&self) -> SocketAddr {
-        const PLACE: &str = "http, without TLS address=";
         let deadline = clock::mono() + PATIENCE;
         loop {
-            let log = self.log.so_far();
-            if let Some((_, address)) = log.iter().find_map(|line| line.split_once(PLACE)) {
-                return address.trim().parse().unwrap();
+            if let Some(address) = self.address_so_far() {
+                return address;
             }
             assert!(clock::mono() < deadline, "it serves no plain HTTP");
             std::thread::sleep(std::time::Duration::from_millis(10));

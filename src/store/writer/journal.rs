@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     domain::{ClockQuality, EventBody, Occurrence, Stamp, event::JournalPruned},
@@ -32,6 +32,7 @@ const FRUGAL_GROWTH_PAGES: i64 = 512;
 pub(in crate::store) struct Entry {
     pub(in crate::store) occurrence: Occurrence,
     pub(in crate::store) online: bool,
+    pub(in crate::store) appended: Instant,
     /// Told the sequence after the commit.
     pub(in crate::store) reply: Option<oneshot::Sender<Result<u64, AppendError>>>,
 }

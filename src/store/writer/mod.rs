@@ -181,6 +181,8 @@ pub(super) struct JournalWriter {
     ballast: Ballast,
     options: StoreOptions,
     pending: Vec<Entry>,
+    /// The journal was opened, or the last commit ended, well or not.
+    free_since: Instant,
     /// No commit of events before this.
     commit_at: Instant,
     backoff: Option<Duration>,
@@ -238,6 +240,7 @@ impl JournalWriter {
             ballast: parts.ballast,
             options: parts.options,
             pending: Vec::new(),
+            free_since: start,
             commit_at: start,
             backoff: None,
             failing: None,
@@ -318,11 +321,14 @@ impl JournalWriter {
 
     /// Commits the pending events, making room or backing off where that fails.
     fn commit(&mut self) {
+        let begun = Instant::now();
         let lost = self.shared.take_unreported();
         let report = (lost > 0).then(|| self.loss_report(lost));
         let result = self.takes_writes().and_then(|()| self.commit_making_room(report.as_ref()));
         let result = result.and_then(|committed| self.takes_writes().map(|()| committed));
-        self.commit_at = Instant::now() + COMMIT_SPACING;
+        let ended = Instant::now();
+        let free_since = std::mem::replace(&mut self.free_since, ended);
+        self.commit_at = ended + COMMIT_SPACING;
         match result {
             Ok((first, count)) => {
                 if self.failing.take().is_some() {
@@ -331,7 +337,10 @@ impl JournalWriter {
                 self.backoff = None;
                 self.cursor_due = None;
                 self.publish();
+                self.shared.window.committed(ended.saturating_duration_since(begun));
                 for (sequence, entry) in (first..).zip(self.pending.drain(..count)) {
+                    let hold = begun.saturating_duration_since(free_since.max(entry.appended));
+                    self.shared.window.waited(hold, ended.saturating_duration_since(entry.appended));
                     if let Some(reply) = entry.reply {
                         // Whoever no longer waits has its event written all the same.
                         let _ = reply.send(Ok(sequence));
