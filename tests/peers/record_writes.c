@@ -13,6 +13,9 @@
  *   't' cut or grown (a: size)      'g' room was made (a: new least size)               's' synced
  *   'r' renamed (path, data: the new path)    'u' unlinked (path)    'm' directory made (path)
  *
+ * A file without a name (O_TMPFILE) is refused, as some file systems do: no power cut can leave one, but what whoever is
+ * refused does instead leaves names.
+ *
  * What it does not see (a write through a mapping, a copy in the kernel) is found by whoever compares the replayed record
  * with the directory.
  */
@@ -86,6 +89,11 @@ static uint64_t inode(int fd) { return fd >= 0 && fd < MOST_FDS ? inode_of[fd] :
 static int opened(int at, const char *path, int flags, mode_t mode) {
     ENTER();
     struct stat st;
+    if (ours(path) && (flags & O_TMPFILE) == O_TMPFILE) {
+        errno = EOPNOTSUPP;
+        LEAVE();
+        return -1;
+    }
     int exists = ours(path) && stat(path, &st) == 0;
     int fd = REAL(openat)(at, path, flags, mode);
     if (fd >= 0 && fd < MOST_FDS && ours(path) && fstat(fd, &st) == 0) {

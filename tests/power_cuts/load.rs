@@ -1,6 +1,6 @@
 //! What is on its way when the power goes: events in shared commits, the cursor, deletions at the cap, checkpoints, a new
-//! journal, a damaged one, a restart, commands, imports, tokens, a small file. Whatever the load is told goes into a file that is recorded in order
-//! with everything else; so does, before it begins, what may be undone or half done.
+//! journal, a damaged one, a restart, commands, imports, tokens, a small file, a spool. Whatever the load is told goes into
+//! a file that is recorded in order with everything else; so does, before it begins, what may be undone or half done.
 
 use std::{
     fs::{File, OpenOptions},
@@ -52,6 +52,10 @@ pub fn options(dir: &Path) -> StoreOptions {
     }
 }
 
+/// A spool, as parts of a snapshot and a document to import go into. It has a name for a moment, for the recorder lets
+/// no file be without one.
+pub const SPOOL: &str = "sync.parts";
+
 /// An event that can be told from all others by its number.
 pub fn event(number: u64) -> Occurrence {
     let body = EventBody::SyncApplied(SyncApplied { revision: number, digest: "0".repeat(PADDING) });
@@ -96,6 +100,7 @@ async fn run(dir: &Path, told: &mut Told) -> u64 {
                 store.journal().set_delivered(&store.journal().identity(), store.journal().last());
             }
             8 => rename_tokens(&tokens, round, told),
+            3 => files::nameless(&dir.join(SPOOL)).unwrap().write_all(note(round).as_bytes()).unwrap(),
             5 => import(&store, round, told).await,
             0 => {
                 told.tell(format_args!("noting {round}"));

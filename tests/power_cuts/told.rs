@@ -10,11 +10,12 @@ use intercom_gateway::{
     api::Tokens,
     domain::StoredEvent,
     store::{Cache, Journal, Store},
+    sys::files,
 };
 use tokio::runtime::Runtime;
 
 use crate::{
-    load::{self, NOTE},
+    load::{self, NOTE, SPOOL},
     record::Op,
 };
 
@@ -116,6 +117,7 @@ impl Told {
         }
         self.check_tokens(&Tokens::open(&dir.join("tokens.json")).unwrap());
         self.check_note(&dir.join(NOTE));
+        check_spool(&dir.join(SPOOL));
     }
 
     fn check_journal(&self, journal: &Journal, runtime: &Runtime) {
@@ -198,6 +200,13 @@ impl Told {
             self.noted
         );
     }
+}
+
+/// The next spool is empty, and what the last one left is gone with its name.
+fn check_spool(path: &Path) {
+    let spool = files::nameless(path).unwrap();
+    assert_eq!(spool.metadata().unwrap().len(), 0);
+    assert!(!path.exists(), "{} is left behind", path.display());
 }
 
 /// Which event of the load's it is; `None` for the store's own.
