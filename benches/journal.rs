@@ -266,7 +266,7 @@ impl Day {
         })
     }
 
-    /// MB a day: of so many bytes of the swipes that were measured, and of all time floors.
+    /// MB a day, from the bytes of the swipes that were measured and of all time floors.
     fn megabytes(&self, swipes: u64, floors: u64) -> f64 {
         (swipes as f64 * (SWIPES_A_DAY as f64 / SWIPES as f64) + (floors * FLOORS_A_DAY) as f64) / MEGABYTE
     }

@@ -29,7 +29,7 @@ pub const SWIPES_A_DAY: u64 = 2000;
 pub const EVENTS_A_SWIPE: u64 = 6;
 /// Events handed to the writer before they are waited for: well below what its queue takes.
 const BATCH: u64 = 2000;
-/// A kept journal is of this form; another one is made anew.
+/// The form of a journal that is kept between runs; one of another form is replaced.
 const FORM: &str = include_str!("../../src/store/schema.rs");
 
 /// A swipe at the first panel of the line `street`; `number` says whose.

@@ -257,7 +257,7 @@ impl Flood {
             let (mut brought, mut since) = (Brought::default(), None);
             loop {
                 let (building, parts): (Building, Vec<String>) = tokio::select! {
-                    // An error: whoever could stop us is gone.
+                    // An error: nobody is left who could stop us.
                     _ = stopped.wait_for(|stop| *stop) => return Ok(brought),
                     next = snapshots.recv() => next.context("no more snapshots")?,
                 };

@@ -1,4 +1,4 @@
-//! Whoever means no good at the endpoint, a process of its own behind everything else: 256 clients from 16 addresses,
+//! Hostile clients of the endpoint, in a process of their own behind everything else: 256 clients from 16 addresses,
 //! as many as the endpoint lets in, who come back as soon as they are cut off.
 
 use std::{
@@ -120,7 +120,7 @@ async fn shake_hands(stream: TcpStream, tls: &TlsConnector) -> anyhow::Result<()
     Ok(())
 }
 
-/// A handshake and a token that is none.
+/// Shakes hands and sends a wrong token.
 async fn guess(stream: TcpStream, tls: &TlsConnector, number: u32) -> anyhow::Result<()> {
     let mut stream = tls.connect("localhost".try_into()?, stream).await?;
     let request = format!(

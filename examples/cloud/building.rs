@@ -1,5 +1,5 @@
 //! A sync server's side of a building (contract §4): its flats, their digest, and the messages that bring them to the
-//! gateway. It knows no network; whoever uses it publishes what it gives on `sync/flats`.
+//! gateway. It knows no network; its user publishes what it gives on `sync/flats`.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! A consumer's side of the journals (contract §5): every event once, holes seen, asked for and filled. It knows no
-//! network and no clock; whoever uses it stores what is new, then publishes what it gives.
+//! network and no clock; its user stores what is new, then publishes what it gives.
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 

@@ -151,7 +151,8 @@ impl Keys {
             }
             beat.grant(LOADING);
             let keys = self.clone();
-            // Whoever has changed the cache waits for its own refresh; this one is for changes that nobody waits for.
+            // A caller that has changed the cache waits for its own refresh; this one is for changes that nobody waits
+            // for.
             let (done, refreshed) = oneshot::channel();
             let started = std::thread::Builder::new().name("directory".into()).spawn(move || {
                 if let Err(error) = sys::run_behind() {
@@ -168,8 +169,8 @@ impl Keys {
                     Err(_) => return,
                 },
             };
-            // So do the change and the loading, whoever did them. Not given back by a thread that runs behind all
-            // others, nor by one that such a thread starts: while it waited for a core, whoever wants memory would too.
+            // The change and the loading took it, on any thread. It is not given back by a thread that runs behind all
+            // others, nor by one that such a thread starts: while that waited for a core, so would all that want memory.
             drop(tokio::task::spawn_blocking(sys::give_memory_back));
             if let Err(error) = refreshed {
                 tracing::error!(

@@ -119,7 +119,7 @@ async fn wait(time: Option<Duration>, beat: &Beat, mut stop: watch::Receiver<boo
     tokio::pin!(over);
     loop {
         tokio::select! {
-            // An error: whoever could stop us is gone.
+            // An error: nobody is left who could stop us.
             _ = stop.wait_for(|stop| *stop) => return,
             () = &mut over => return,
             _ = beats.tick() => beat.stamp(),

@@ -23,7 +23,7 @@ use crate::{
     flats::{FlatId, FlatProblem, RefusedFlat},
 };
 
-/// Pages of the cache's WAL (4 KiB each) after which whoever applied a change copies it into the database.
+/// Pages of the cache's WAL (4 KiB each) after which the thread that applied a change copies it into the database.
 const CHECKPOINT_PAGES: u64 = 1000;
 
 /// What is in force.

@@ -82,7 +82,7 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    // Also of one that is there: whoever made it may have been killed before this.
+    // Also of one that is there: the process that made it may have been killed before this.
     sync_parent(path)
 }
 

@@ -21,8 +21,8 @@ pub(super) const LONGEST: usize = 64 << 10;
 /// Longest name of an unknown command that is given back.
 const LONGEST_NAME: usize = 64;
 
-/// Longest time for which another log level holds, seconds, and the longest filter, bytes: whoever needs more edits
-/// the unit.
+/// Longest time for which another log level holds, seconds, and the longest filter, bytes: who needs more edits the
+/// unit.
 const LOG_SECONDS: std::ops::RangeInclusive<f64> = 1.0..=86_400.0;
 const LONGEST_FILTER: usize = 1024;
 

@@ -140,7 +140,7 @@ fn an_old_copy_is_told_by_either_retained_message_and_publishes_nothing() {
 fn what_is_ahead_of_us_and_not_retained_or_too_late_is_told_once_a_minute_and_nothing_more() {
     let mut bench = Bench::new(Confirm::Cloud, 5);
     bench.connect("s", 10);
-    // Before we are online, but of now: whoever says so has it from nowhere.
+    // Before we are online, but of now: nobody can know of it.
     bench.committed_as("j", 6, false);
     bench.wait(SECOND);
     let effects = bench.effects();

@@ -166,7 +166,7 @@ pub(super) async fn interrupted(journal: &crate::store::Journal) -> Vec<(Uuid, S
     match sys::finished(reading).await {
         Ok(unfinished) => unfinished.into_iter().map(|command| (command.id, command.command)).collect(),
         Err(error) => {
-            // Told to whoever repeats one of them.
+            // Told to those who repeat one of them.
             tracing::warn!(%error, "commands that were interrupted cannot be read");
             Vec::new()
         }

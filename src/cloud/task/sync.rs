@@ -299,7 +299,7 @@ fn brought_into_force(
     state
 }
 
-/// Whoever panicked with it has left at worst parts that the digest will not agree with.
+/// A panic has left at worst parts that the digest will not agree with.
 fn lock(spool: &Mutex<Spool>) -> std::sync::MutexGuard<'_, Spool> {
     spool.lock().unwrap_or_else(PoisonError::into_inner)
 }

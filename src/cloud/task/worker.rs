@@ -35,7 +35,7 @@ impl Worker {
     /// # Errors
     /// The system has no thread left.
     pub(super) fn start(beat: Arc<AtomicU64>) -> io::Result<Self> {
-        // Full: [`Worker::run`] refuses; whoever uses it has one thing done at a time.
+        // Full: [`Worker::run`] refuses; its user has one thing done at a time.
         let (work, queue) = mpsc::sync_channel::<Work>(1);
         let turn = move |time| beat.store((clock::mono() + time).as_nanos(), Ordering::Relaxed);
         let thread = thread::Builder::new().name("sync".into()).spawn(move || {
@@ -70,7 +70,7 @@ impl Worker {
     ) -> oneshot::Receiver<T> {
         let (answer, receiver) = oneshot::channel();
         let work = move || {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = answer.send(work());
         };
         // Refused: `answer` is dropped with it, and the receiver tells.

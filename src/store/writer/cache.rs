@@ -262,7 +262,7 @@ impl CacheFile {
 
     fn keep_lines(&mut self) {
         for (changes, reply) in self.lines.drain(..) {
-            // Whoever no longer waits has its lines kept all the same.
+            // A caller that no longer waits has its lines kept all the same.
             let _ = reply.send(lines::write(&self.connection, &changes).map_err(CacheError::from));
         }
     }

@@ -310,7 +310,7 @@ impl JournalWriter {
             }
             JournalMessage::BeginCommand(command, reply) => {
                 let begun = self.with_room(|journal, now| journal.begin_command(&command, now));
-                // Whoever no longer waits does not act on it either.
+                // A caller that no longer waits does not act on it either.
                 let _ = reply.send(begun);
             }
             JournalMessage::EndCommand(id, result, reply) => {
@@ -343,7 +343,7 @@ impl JournalWriter {
                     let hold = begun.saturating_duration_since(free_since.max(entry.appended));
                     self.shared.window.waited(hold, ended.saturating_duration_since(entry.appended));
                     if let Some(reply) = entry.reply {
-                        // Whoever no longer waits has its event written all the same.
+                        // A caller that no longer waits has its event written all the same.
                         let _ = reply.send(Ok(sequence));
                     }
                 }
@@ -360,7 +360,7 @@ impl JournalWriter {
                 }
                 let since = self.failing.as_ref().map_or(present, |failing| failing.since);
                 self.failing = Some(Failing { since, cause: cause.clone() });
-                // Whoever waits for its commit must know now; the others' events are kept.
+                // Those who wait for their commits must know now; the others' events are kept.
                 self.pending.retain_mut(|entry| match entry.reply.take() {
                     Some(reply) => {
                         let _ = reply.send(Err(AppendError::Storage(cause.clone())));
