@@ -269,7 +269,7 @@ pub(super) fn gives_its_wal_up(connection: &Connection) -> rusqlite::Result<()> 
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map(|_| ())
 }
 
-/// Makes a file of mode 0600 where there is none.
+/// Makes a file of mode 0600, unless it is there.
 pub(super) fn private_file(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))

@@ -91,7 +91,7 @@ impl Journal {
     /// Returns a reader of the journal of this identity, the one that is continued or one that is kept. Blocks.
     ///
     /// # Errors
-    /// There is none, or it cannot be read.
+    /// It does not exist, or it cannot be read.
     pub fn reader_of(&self, journal: &str) -> Result<JournalReader, StoreError> {
         if *self.identity() == *journal {
             return Ok(self.reader());

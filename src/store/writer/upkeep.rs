@@ -104,11 +104,14 @@ impl JournalWriter {
         }
         let keep = jiff::SignedDuration::try_from(self.options.keep).unwrap_or(jiff::SignedDuration::MAX);
         let Ok(before) = now.time.checked_sub(keep) else { return false };
-        self.archives.prune(self.options.keep);
-        self.shared.archives.send_replace(self.archives.positions());
         match self.journal.prune_by_age(before) {
             Ok(more) => {
                 self.publish();
+                // Each is opened for it: once a round, not at each of its steps.
+                if !more {
+                    self.archives.prune(self.options.keep);
+                    self.shared.archives.send_replace(self.archives.positions());
+                }
                 more
             }
             Err(error) => {
