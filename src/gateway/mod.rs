@@ -246,9 +246,11 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     units.spawn(Kind::new("health", Endpoint, Stage::Last), |beat| {
         health::watch_health(health_sender.clone(), watched, beat)
     });
+    // Made before anybody is told that the daemon has started: who is told may call at once.
     let socket = config.gateway.control_socket();
+    let made = control::listen(&socket);
     units.spawn(Kind::new("the control socket", Storage, Stage::Last), |beat| async move {
-        control.serve(&socket, control_sender, &beat).await;
+        control.serve(&socket, made, control_sender, &beat).await;
     });
     uplink::start(&units, &config, parts, uplink_ends);
     let notifier = Notifier::start(&units, buses.clone()).context("cannot start the watchdog's thread")?;

@@ -1,6 +1,6 @@
 //! What was recorded stays recorded: stops, kills, restarts; the journal as commands show it.
 
-use std::{collections::HashSet, ops::Range, time::Duration};
+use std::{collections::HashSet, ops::Range, os::unix::net::UnixStream, time::Duration};
 
 use intercom_gateway::simulate::panel::Observation;
 use serde_json::Value;
@@ -159,6 +159,18 @@ fn the_journal_is_the_same_with_a_daemon_and_without() {
     assert!(recorded(&site, from).iter().any(|event| event["type"] == "gateway.stopping"));
     let refused = site.run(["journal", "--follow"]).failed(1);
     assert_eq!(refused, "no daemon is running with this configuration, so no new events will come\n");
+}
+
+#[test]
+fn a_caller_who_sees_the_start_is_answered_at_once() {
+    let site = site();
+    for _ in 0..10 {
+        let daemon = Daemon::start(&site);
+        // No command, whose own start would take longer than the daemon needs.
+        UnixStream::connect(site.state_dir().join("control.sock"))
+            .expect("it answers when it says that it started");
+        daemon.kill();
+    }
 }
 
 #[test]

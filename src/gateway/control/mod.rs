@@ -113,7 +113,7 @@ pub fn refuse_a_second(path: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Another daemon runs on this state directory, or the socket cannot be made.
-fn listen(path: &Path) -> anyhow::Result<UnixListener> {
+pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     refuse_a_second(path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -64,11 +64,17 @@ pub struct Control {
 }
 
 impl Control {
-    /// Serves callers at `path` for the life of the daemon; `trouble` tells why they are not served. A socket that cannot be
-    /// made is tried again.
-    pub async fn serve(self, path: &Path, trouble: watch::Sender<Option<String>>, beat: &Beat) {
+    /// Serves callers at `path` for the life of the daemon; `trouble` tells why they are not served. `made` is the socket,
+    /// or why there is none: it is tried again.
+    pub async fn serve(
+        self,
+        path: &Path,
+        mut made: anyhow::Result<UnixListener>,
+        trouble: watch::Sender<Option<String>>,
+        beat: &Beat,
+    ) {
         loop {
-            match listen(path) {
+            match made {
                 Ok(listener) => {
                     trouble.send_replace(None);
                     return self.serve_at(listener, beat).await;
@@ -81,6 +87,7 @@ impl Control {
                 }
             }
             beat.wait(tokio::time::sleep(RETRY)).await;
+            made = listen(path);
         }
     }
 
