@@ -44,7 +44,7 @@ const CONNECT_TCP: Duration = Duration::from_secs(10);
 
 /// Publishes that may wait for the event loop. Full: [`Connection::publish`] gives the message back, and the caller
 /// waits for acknowledgements first; it never has that many under way.
-const QUEUE: usize = 512;
+const QUEUE: u16 = 512;
 
 /// Publishes written to the socket at once.
 const WRITE_BATCH: usize = 128;
@@ -149,7 +149,9 @@ impl Connection {
         mqtt.set_clean_start(true)
             .set_keep_alive(u16::try_from(KEEP_ALIVE.as_secs()).unwrap_or(u16::MAX))
             .set_connect_timeout(CONNECT)
-            .set_request_channel_capacity(QUEUE)
+            .set_request_channel_capacity(QUEUE.into())
+            // A slot for each is made at once: for the 65,535 that MQTT allows they would take 18 MB.
+            .set_outgoing_inflight_upper_limit(QUEUE)
             .set_max_request_batch(WRITE_BATCH)
             .set_read_batch_size(READ_BATCH)
             .set_session_expiry_interval(Some(0))
