@@ -3,7 +3,7 @@
 //! Invariant: `records` is sorted by (code, intercom, key id), so a look-up is a binary search and the first
 //! record of an intercom is the one with the lowest id. 100,000 keys take about 4 MB.
 
-use std::num::NonZeroU64;
+use std::{collections::HashMap, num::NonZeroU64};
 
 use jiff::{civil::DateTime, tz::TimeZone};
 
@@ -36,7 +36,7 @@ pub struct Directory {
     records: Box<[Record]>,
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
+#[derive(Debug, PartialEq, Eq, Hash, Clone, Copy)]
 struct Flat {
     intercom: u64,
     flat_id: u64,
@@ -84,17 +84,13 @@ impl Directory {
     }
 }
 
-/// Collects entries in any order and sorts them once.
+/// Collects entries in any order and sorts them once, where they lie: a building's worth of them takes megabytes.
 pub struct DirectoryBuilder {
     zone: TimeZone,
     flats: Vec<Flat>,
-    entries: Vec<Entry>,
-}
-
-struct Entry {
-    intercom: u64,
-    flat_id: u64,
-    record: Record,
+    /// Index of each flat.
+    indices: HashMap<Flat, u32>,
+    records: Vec<Record>,
 }
 
 impl DirectoryBuilder {
@@ -105,46 +101,47 @@ impl DirectoryBuilder {
 
     /// As [`DirectoryBuilder::new`], for so many flats and keys.
     pub fn with_capacity(zone: TimeZone, flats: usize, keys: usize) -> Self {
-        Self { zone, flats: Vec::with_capacity(flats), entries: Vec::with_capacity(keys) }
+        Self {
+            zone,
+            flats: Vec::with_capacity(flats),
+            indices: HashMap::with_capacity(flats),
+            records: Vec::with_capacity(keys),
+        }
     }
 
     /// Notes that a flat exists, with or without keys: a building whose flats have no keys is not an empty
     /// cache.
     pub fn add_flat(&mut self, intercom: u64, flat_id: u64, flat: u64) {
-        self.flats.push(Flat { intercom, flat_id, flat });
+        self.index_of(Flat { intercom, flat_id, flat });
     }
 
     /// Adds one key record; its flat is noted too.
     pub fn add(&mut self, entry: &DirectoryEntry<'_>) {
-        let flat = Flat { intercom: entry.intercom, flat_id: entry.flat_id, flat: entry.flat };
-        if self.flats.last() != Some(&flat) {
-            self.flats.push(flat);
-        }
         let record = Record {
             code: entry.code,
             key_id: entry.key_id,
             user_id: entry.user_id.and_then(NonZeroU64::new),
             expires: entry.expired_at.map_or(i64::MAX, |date| self.seconds(date)),
-            flat: 0,
+            flat: self.index_of(Flat { intercom: entry.intercom, flat_id: entry.flat_id, flat: entry.flat }),
         };
-        self.entries.push(Entry { intercom: entry.intercom, flat_id: entry.flat_id, record });
+        self.records.push(record);
     }
 
     /// Sorts and freezes. `revision`: the cloud's number of these flats.
-    pub fn build(mut self, revision: Option<u64>) -> Directory {
-        self.flats.sort_unstable();
-        self.flats.dedup();
-        self.entries.sort_unstable_by_key(|entry| {
-            (entry.record.code, entry.intercom, entry.record.key_id, entry.flat_id)
+    pub fn build(self, revision: Option<u64>) -> Directory {
+        let Self { flats, mut records, .. } = self;
+        records.sort_unstable_by_key(|record| {
+            let flat = flats[record.flat as usize];
+            (record.code, flat.intercom, record.key_id, flat.flat_id)
         });
-        let flats = self.flats.into_boxed_slice();
-        let position = |entry: &Entry| {
-            flats.partition_point(|flat| (flat.intercom, flat.flat_id) < (entry.intercom, entry.flat_id))
-                as u32
-        };
-        let records =
-            self.entries.iter().map(|entry| Record { flat: position(entry), ..entry.record }).collect();
-        Directory { revision, flats, records }
+        Directory { revision, flats: flats.into_boxed_slice(), records: records.into_boxed_slice() }
+    }
+
+    fn index_of(&mut self, flat: Flat) -> u32 {
+        *self.indices.entry(flat).or_insert_with(|| {
+            self.flats.push(flat);
+            (self.flats.len() - 1) as u32
+        })
     }
 
     /// A date that the zone skips or repeats (daylight saving) is taken as RFC 5545 does. The cache holds

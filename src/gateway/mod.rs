@@ -61,6 +61,7 @@ use crate::{
     },
     doors::{Doors, Flats},
     store::{Journal, Store, StoreOptions},
+    sys,
     tls::Expiries,
 };
 
@@ -82,6 +83,7 @@ const SECONDS_PER_DAY: u64 = 86_400;
 pub fn run(config: Config, stop: watch::Receiver<bool>, log: LogFilter) -> anyhow::Result<()> {
     // Everything below state_dir is its owner's alone (contract §2).
     umask(Mode::from_bits_truncate(0o077));
+    sys::give_large_blocks_back();
     // What cannot be kept there is told by those who need it.
     if let Err(error) = make_state_dir(&config.gateway.state_dir) {
         tracing::error!("{error:#}");

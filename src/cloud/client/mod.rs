@@ -50,9 +50,12 @@ const QUEUE: u16 = 512;
 const WRITE_BATCH: usize = 128;
 
 /// What came that nobody has looked at, up to a mebibyte each. Full: the event loop waits, and so does the broker.
-const EVENTS: usize = 4;
+const EVENTS: usize = 1;
 
-/// Packets read from the socket at once; each may have a mebibyte.
+/// Publishes that the broker may have under way to us (MQTT 5, 3.1.2.11.3), up to a mebibyte each.
+const RECEIVE_MAXIMUM: u16 = 4;
+
+/// Packets read from the socket at once: acknowledgements, and no more publishes than [`RECEIVE_MAXIMUM`].
 const READ_BATCH: usize = 16;
 
 /// Password, certificates and keys, fresh for each connection.
@@ -156,6 +159,7 @@ impl Connection {
             .set_read_batch_size(READ_BATCH)
             .set_session_expiry_interval(Some(0))
             .set_max_packet_size(Some(MAX_PACKET))
+            .set_receive_maximum(Some(RECEIVE_MAXIMUM))
             .set_last_will(will(options.will));
         match (options.username, options.secrets.password) {
             (Some(username), Some(password)) => {
