@@ -67,7 +67,7 @@ fn look_up(directory: &Directory, intercom: u64, credential: Credential, now: No
     }
     let here: Vec<&Record> =
         records.iter().filter(|record| directory.flat_of(record).0 == intercom).collect();
-    let allowing = here.iter().find(|record| allows(record, now));
+    let allowing = here.iter().find(|record| allows(directory.expires(record), now));
     let (decision, reason) = match (allowing, here.is_empty()) {
         (Some(_), _) => (Decision::Granted, Reason::KeyKnown),
         (None, false) => (Decision::Denied, Reason::UserExpired),
@@ -89,9 +89,9 @@ fn look_up(directory: &Directory, intercom: u64, credential: Credential, now: No
     }
 }
 
-fn allows(record: &Record, now: Now) -> bool {
+fn allows(expires: i64, now: Now) -> bool {
     match now {
-        Now::At(seconds) => record.expires > seconds,
+        Now::At(seconds) => expires > seconds,
         Now::Unknown => true,
     }
 }

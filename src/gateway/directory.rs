@@ -28,6 +28,18 @@ const LOADING: Duration = Duration::from_secs(120);
 /// How often a directory that could not be loaded is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// After so long the threads that took part in a change have ended, and with them what the allocator keeps for each.
+const SETTLED: Duration = Duration::from_secs(15);
+
+enum News {
+    /// Keys to bring into force.
+    Keys,
+    /// Nothing has changed for a while.
+    Settled,
+    /// The store has ended.
+    Over,
+}
+
 /// The directory in force and where it comes from; cheap to clone.
 #[derive(Clone)]
 pub struct Keys {
@@ -137,17 +149,26 @@ impl Keys {
     /// Follows the cache until the store ends, or loading has panicked: a key that was taken back must not stay in force.
     pub async fn follow(self, beat: Beat) {
         let mut state = self.cache.state();
+        // The first ones, see [`Keys::recall`].
+        let mut settling = true;
         loop {
             let in_force = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let is_in_force = in_force.is_some_and(|loaded| loaded == *state.borrow());
             let news = async {
                 tokio::select! {
-                    changed = state.changed() => changed.is_ok(),
-                    () = tokio::time::sleep(RETRY), if !is_in_force => true,
+                    changed = state.changed() => changed.map_or(News::Over, |()| News::Keys),
+                    () = tokio::time::sleep(RETRY), if !is_in_force => News::Keys,
+                    () = tokio::time::sleep(SETTLED), if settling => News::Settled,
                 }
             };
-            if !beat.wait(news).await {
-                return;
+            match beat.wait(news).await {
+                News::Keys => settling = true,
+                News::Settled => {
+                    settling = false;
+                    drop(tokio::task::spawn_blocking(sys::give_memory_back));
+                    continue;
+                }
+                News::Over => return,
             }
             beat.grant(LOADING);
             let keys = self.clone();
