@@ -91,7 +91,7 @@ impl Directory {
     }
 }
 
-/// Collects entries in any order and sorts them once, where they lie: a building's worth of them takes megabytes.
+/// Collects entries in any order and sorts them once, in place: a building's worth of them takes megabytes.
 pub struct DirectoryBuilder {
     zone: TimeZone,
     flats: Table<Flat>,

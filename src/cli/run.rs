@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::logging;
-use crate::{config::Config, gateway};
+use crate::{config::Config, gateway, sys};
 
 /// Runs the daemon, until SIGTERM or SIGINT
 #[derive(Debug, clap::Args)]
@@ -19,6 +19,7 @@ impl Run {
     /// # Errors
     /// The configuration is invalid, the daemon cannot start, or a vital part of it has ended.
     pub fn run(&self, config: &Path) -> anyhow::Result<()> {
+        sys::give_large_blocks_back();
         let config = Config::load(config)?;
         let log = logging::start()?;
         logging::log_panics();

@@ -28,9 +28,10 @@ const LOADING: Duration = Duration::from_secs(120);
 /// How often a directory that could not be loaded is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// After so long the threads that took part in a change have ended, and with them what the allocator keeps for each.
+/// By then the threads that took part in a change have ended, and the allocator has back what it kept for them.
 const SETTLED: Duration = Duration::from_secs(15);
 
+/// What [`Keys::follow`] waits for.
 enum News {
     /// Keys to bring into force.
     Keys,
@@ -149,7 +150,7 @@ impl Keys {
     /// Follows the cache until the store ends, or loading has panicked: a key that was taken back must not stay in force.
     pub async fn follow(self, beat: Beat) {
         let mut state = self.cache.state();
-        // The first ones, see [`Keys::recall`].
+        // After what [`Keys::recall`] loads.
         let mut settling = true;
         loop {
             let in_force = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -61,7 +61,6 @@ use crate::{
     },
     doors::{Doors, Flats},
     store::{Journal, Store, StoreOptions},
-    sys,
     tls::Expiries,
 };
 
@@ -83,7 +82,6 @@ const SECONDS_PER_DAY: u64 = 86_400;
 pub fn run(config: Config, stop: watch::Receiver<bool>, log: LogFilter) -> anyhow::Result<()> {
     // Everything below state_dir is its owner's alone (contract §2).
     umask(Mode::from_bits_truncate(0o077));
-    sys::give_large_blocks_back();
     // What cannot be kept there is told by those who need it.
     if let Err(error) = make_state_dir(&config.gateway.state_dir) {
         tracing::error!("{error:#}");
@@ -248,7 +246,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     units.spawn(Kind::new("health", Endpoint, Stage::Last), |beat| {
         health::watch_health(health_sender.clone(), watched, beat)
     });
-    // Made before anybody is told that the daemon has started: who is told may call at once.
+    // Before the start is announced: a command may follow at once.
     let socket = config.gateway.control_socket();
     let made = control::listen(&socket);
     units.spawn(Kind::new("the control socket", Storage, Stage::Last), |beat| async move {

@@ -61,17 +61,18 @@ pub fn clock_synchronized() -> io::Result<bool> {
     Ok(state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0)
 }
 
-/// Has the allocator give large blocks back to the system as soon as they are freed. To be called before threads start.
-/// With each large block that is freed glibc otherwise takes larger ones from its arenas, and keeps more of each arena:
-/// an upload of messages of a mebibyte left 14 MB behind.
+/// Makes the allocator return large blocks to the system as soon as they are freed. For the whole process; call it before
+/// other threads start. Left alone, glibc raises its limit with each large block that is freed, and keeps more of every
+/// arena: a snapshot from the cloud left 14 MB behind.
 pub fn give_large_blocks_back() {
-    /// Bytes; what glibc begins with.
     #[cfg(target_env = "gnu")]
-    const LARGE: libc::c_int = 128 << 10;
-    #[cfg(target_env = "gnu")]
-    // SAFETY: mallopt has no preconditions but that nobody calls it beside us.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+    {
+        /// Bytes; glibc's own limit at the start.
+        const LARGE: libc::c_int = 128 << 10;
+        // SAFETY: no other thread runs yet, which is all that mallopt asks for.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        }
     }
 }
 

@@ -2,29 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use intercom_gateway::{clock, domain::HealthCode};
+use intercom_gateway::domain::HealthCode;
 use serde_json::Value;
 
 use crate::support::{
     Daemon, Site,
     consumer::Consumer,
     flats::{self, KNOWN},
-    lines::PATIENCE,
     mosquitto::Mosquitto,
     mount::Mount,
     simulated::Panels,
     site::ENTRANCE,
+    wait_until,
 };
 
 const ROOT: &str = "intercom/v1/test";
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = clock::mono() + PATIENCE;
-    while !holds() {
-        assert!(clock::mono() < deadline, "it did not come to this: {what}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-}
 
 fn status_journal(consumer: &Consumer) -> String {
     consumer.lock().status()["journal"].as_str().unwrap_or_default().to_owned()

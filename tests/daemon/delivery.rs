@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use intercom_gateway::{clock, simulate::panel::Observation};
+use intercom_gateway::simulate::panel::Observation;
 use rumqttc::MqttOptions;
 use serde_json::Value;
 
@@ -19,9 +19,8 @@ use crate::support::{
     consumer::Consumer,
     flats::{self, KNOWN},
     libosdp::{self, Panels},
-    lines::PATIENCE,
     mosquitto::Mosquitto,
-    simulated,
+    simulated, wait_until,
 };
 
 const ROOT: &str = "intercom/v1/test";
@@ -54,14 +53,6 @@ fn options(broker: &Mosquitto) -> MqttOptions {
     let mut options = Consumer::options("cloud", broker.port);
     options.set_clean_start(true).set_session_expiry_interval(Some(0));
     options
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = clock::mono() + PATIENCE;
-    while !holds() {
-        assert!(clock::mono() < deadline, "it did not come to this: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// The journal without a daemon, one line an event: as the cloud is to have it.

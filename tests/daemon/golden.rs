@@ -6,7 +6,7 @@ mod directory;
 #[path = "golden/making.rs"]
 mod making;
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use intercom_gateway::{config::Config, domain::Name, store::Store};
 use rusqlite::Connection;
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use self::directory::{COMMANDS, Golden, configure, dump, files, found, open};
 use super::sick::opens;
-use crate::support::{Daemon, Site, simulated::Panels};
+use crate::support::{Daemon, Site, simulated::Panels, wait_until};
 
 /// What this version writes. A version that writes something else gives this the name of a directory of its own: those
 /// that are there stay as they are.
@@ -140,26 +140,17 @@ fn the_daemon_goes_on_with_a_kept_directory() {
         let flats: Value = serde_json::from_str(&golden.text("flats.json")).unwrap();
         for (token, read, opening) in [("full", 200, 204), ("read_only", 200, 403), ("panel_key", 401, 401)] {
             let token = golden.made(token);
-            // 503 while the databases are being opened, which a start waits for as little as a door does.
-            let flat = (0..600).find_map(|_| {
-                let (status, flat) = daemon.ask("GET", "/api/admin/v1/intercoms/1/flats/1", &token);
-                if status == 503 {
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                (status != 503).then_some((status, flat))
+            let (mut status, mut flat) = (503, Value::Null);
+            wait_until("the databases are open", || {
+                (status, flat) = daemon.ask("GET", "/api/admin/v1/intercoms/1/flats/1", &token);
+                status != 503
             });
-            let (status, flat) = flat.expect("the databases are opened");
             assert_eq!(status, read);
             assert!(status != 200 || flat["keys"] == flats["flats"][0]["keys"], "{flat}");
             // Until the link is up again it says that the panel is not there.
-            let is_answered = (0..600).any(|_| {
-                let (status, _) = daemon.ask("POST", DOOR, &token);
-                if status != opening {
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                status == opening
+            wait_until(&format!("an opening is answered by {opening}"), || {
+                daemon.ask("POST", DOOR, &token).0 == opening
             });
-            assert!(is_answered, "{opening}");
         }
         daemon.stop();
 

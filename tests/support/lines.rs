@@ -13,6 +13,15 @@ use serde_json::Value;
 /// that goes offline, 8 s), because test machines are slow and busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Waits until something holds.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = clock::mono() + PATIENCE;
+    while !holds() {
+        assert!(clock::mono() < deadline, "it did not come to this: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// How many lines a failure shows.
 const SHOWN: usize = 40;
 

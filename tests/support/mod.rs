@@ -25,6 +25,6 @@ pub mod site;
 
 pub use consumer::asyncapi;
 pub use daemon::Daemon;
-pub use lines::{Events, Lines};
+pub use lines::{Events, Lines, wait_until};
 pub use not_run::not_run;
 pub use site::Site;

@@ -42,8 +42,8 @@ const CONNECT: Duration = Duration::from_secs(20);
 /// Longest time of these for the look-up and TCP, with all of the broker's addresses.
 const CONNECT_TCP: Duration = Duration::from_secs(10);
 
-/// Publishes that may wait for the event loop. Full: [`Connection::publish`] gives the message back, and the caller
-/// waits for acknowledgements first; it never has that many under way.
+/// Publishes that may wait for the event loop, and as many that may be unacknowledged. Full: [`Connection::publish`] gives
+/// the message back, and the caller waits for acknowledgements first; it never has that many under way.
 const QUEUE: u16 = 512;
 
 /// Publishes written to the socket at once.

@@ -64,8 +64,8 @@ pub struct Control {
 }
 
 impl Control {
-    /// Serves callers at `path` for the life of the daemon; `trouble` tells why they are not served. `made` is the socket,
-    /// or why there is none: it is tried again.
+    /// Serves callers at `path` for the life of the daemon; `trouble` tells why they are not served. `made` is the first
+    /// attempt to make the socket there; one that failed is repeated.
     pub async fn serve(
         self,
         path: &Path,
