@@ -58,3 +58,23 @@ fn the_ordinary_binary_knows_no_word_of_them() {
     assert!(has("INTERCOM_GATEWAY"), "the words of the program are found");
     assert!(!has("INTERCOM_GATEWAY_FAULT"));
 }
+
+/// A build that misses `.cargo/config.toml` works, but takes more memory and answers more slowly.
+#[test]
+fn sqlite_is_built_as_the_configuration_of_cargo_says() {
+    let config: toml::Table =
+        fs::read_to_string(Path::new(ROOT).join(".cargo/config.toml")).unwrap().parse().unwrap();
+    let flags = config["env"]["LIBSQLITE3_FLAGS"].as_str().unwrap();
+    let connection = rusqlite::Connection::open_in_memory().unwrap();
+    let mut options = connection.prepare("PRAGMA compile_options").unwrap();
+    let options: Vec<String> = options.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    for flag in flags.split(' ') {
+        match flag.split_at("-DSQLITE_".len()) {
+            ("-DSQLITE_", option) => {
+                assert!(options.iter().any(|known| known == option), "{flag}: {options:?}")
+            }
+            ("-USQLITE_", option) => assert!(!options.iter().any(|known| known == option), "{flag}"),
+            _ => panic!("{flag}"),
+        }
+    }
+}

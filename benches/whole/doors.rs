@@ -43,6 +43,8 @@ const MORE: f64 = 10.0;
 
 /// How much is measured.
 pub struct Extent {
+    /// Which loads: those with this in their name.
+    pub load: String,
     /// How often each, alone and loaded.
     pub rounds: u32,
     /// How long cards are presented in a round. Where the broker stands still it has to be well below its 60 s.
@@ -85,7 +87,7 @@ pub fn measure(rig: &mut Rig, extent: &Extent, verdicts: &mut Verdicts) -> anyho
     let heads = ["card → OUT", "alone", "with it", "missed", "cards", "what it did meanwhile"];
     let mut table = Table::new(&heads);
     let mut daemon = None;
-    for (title, load) in LOADS {
+    for (title, load) in LOADS.into_iter().filter(|(title, _)| title.contains(&extent.load)) {
         eprintln!("{title} …");
         let (mut alone, mut loaded, mut done) = (Side::default(), Side::default(), Done::default());
         for _ in 0..extent.rounds {

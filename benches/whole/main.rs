@@ -54,6 +54,9 @@ struct Arguments {
     /// How long after import and snapshot memory is looked at once more, such as 1h
     #[arg(long = "for", default_value = "30s")]
     later: SignedDuration,
+    /// Of the second half only the loads with this in their name, such as "all"
+    #[arg(long, default_value = "")]
+    load: String,
     /// Only see that all works, in a minute
     #[arg(long)]
     quick: bool,
@@ -112,13 +115,14 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     machine::describe();
+    let load = arguments.load;
     let (times, extent) = if arguments.quick {
         let short = Duration::from_secs(2);
-        (Times { rest: short, later: short }, Extent { rounds: 1, time: short, events: 200_000 })
+        (Times { rest: short, later: short }, Extent { load, rounds: 1, time: short, events: 200_000 })
     } else {
         let times = Times { rest: Duration::from_secs(60), later: arguments.later.unsigned_abs() };
         let time = Duration::from_secs(arguments.seconds);
-        (times, Extent { rounds: arguments.rounds, time, events: arguments.events })
+        (times, Extent { load, rounds: arguments.rounds, time, events: arguments.events })
     };
     let mut rig = Rig::start()?;
     let mut verdicts = Verdicts::default();

@@ -45,7 +45,11 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     // The daemon's warnings are part of the show; its everyday lines are not.
-    tracing_subscriber::fmt().with_env_filter("warn").with_target(false).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
     let stage = Arc::new(Stage::set()?);
     Stage::clear_when_interrupted(stage.clone())?;
     show::introduce(&stage);

@@ -1,16 +1,14 @@
-//! The door of the endpoint: layers around all routes that decide about the token before anything else, and see every
-//! answer last.
+//! The door of the endpoint: around all routes, it decides about the token before anything else, and sees every answer
+//! last. It is called at every request, so it is no middleware of the router's, which would box each layer.
 
 use std::{convert::Infallible, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 use axum::{
-    Extension, Router,
+    Router,
     body::Body,
-    extract::{Request, State},
-    http::{HeaderName, HeaderValue, Response, header},
-    middleware::{Next, from_fn_with_state},
+    http::{HeaderName, HeaderValue, Request, Response, header},
 };
-use hyper::body::Incoming;
+use hyper::{body::Incoming, service::Service};
 use hyper_util::service::TowerToHyperService;
 
 use super::{
@@ -27,64 +25,85 @@ use super::{
 pub(super) const ALWAYS: [(HeaderName, &str); 2] =
     [(header::X_CONTENT_TYPE_OPTIONS, "nosniff"), (header::CACHE_CONTROL, "no-store")];
 
-/// What both layers need.
-#[derive(Clone)]
-struct Door {
+/// All routes behind the door. It stands around the router as a whole: an answer of the guard's is not given the
+/// `Allow` of a path.
+pub(super) struct Front {
     api: Arc<Api>,
-    guard: Arc<Guard>,
+    guard: Guard,
     /// Paths that need no token.
-    open: Arc<[&'static str]>,
-}
-
-/// What is known of a client, of the connection that a request came over.
-#[derive(Clone)]
-pub(super) struct Client {
-    pub(super) from: IpAddr,
-    pub(super) seat: Arc<Seat>,
+    open: Vec<&'static str>,
+    routes: TowerToHyperService<Router>,
 }
 
 /// Serves the requests of one connection.
 pub(super) struct Visit {
-    pub(super) front: TowerToHyperService<Router>,
-    pub(super) client: Client,
+    pub(super) front: Arc<Front>,
+    pub(super) from: IpAddr,
+    pub(super) seat: Arc<Seat>,
     pub(super) arrival: Arrival,
 }
 
-/// Returns all routes behind the door.
-pub(super) fn front(api: Arc<Api>) -> Router {
-    let routes = routes();
-    let open = routes.iter().filter(|route| !route.needs_token).map(|route| route.path).collect();
-    let door = Door { guard: Arc::new(Guard::new(api.handles.tokens.clone())), open, api: api.clone() };
-    // Around the router as a whole: an answer of the guard's is not given the `Allow` of a path.
-    Router::new()
-        .fallback_service(router(routes, api))
-        .layer(from_fn_with_state(door.clone(), admit))
-        .layer(from_fn_with_state(door, conclude))
+impl Front {
+    pub(super) fn new(api: Arc<Api>) -> Self {
+        let routes = routes();
+        let open = routes.iter().filter(|route| !route.needs_token).map(|route| route.path).collect();
+        let guard = Guard::new(api.handles.tokens.clone());
+        Self { guard, open, routes: TowerToHyperService::new(router(routes, api.clone())), api }
+    }
+
+    /// Lets a request in, with its token among its extensions.
+    ///
+    /// # Errors
+    /// The answer that it gets in place of what it asked for.
+    fn admit<B>(&self, request: &mut Request<B>, from: IpAddr, seat: &Seat) -> Result<(), Response<Body>> {
+        if is_too_large(request) {
+            return Err(too_large_head());
+        }
+        match self.guard.admit(request.headers(), from) {
+            Ok(token) if seat.show(&token) => {
+                request.extensions_mut().insert(token);
+                Ok(())
+            }
+            Ok(_) => Err(unavailable("This connection has given its place to another.")),
+            Err(_) if self.open.contains(&request.uri().path()) => Ok(()),
+            Err(refused) => Err(refused),
+        }
+    }
+
+    /// Gives an answer what every one has, and counts it.
+    fn conclude(&self, mut response: Response<Body>) -> Response<Body> {
+        for (name, value) in ALWAYS {
+            response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+        }
+        self.api.counters.count(response.status());
+        response
+    }
 }
 
-/// Lets a request in, with its token among its extensions, or answers in its place.
-async fn admit(
-    State(door): State<Door>,
-    Extension(client): Extension<Client>,
-    mut request: Request,
-    next: Next,
-) -> Response<Body> {
-    if is_too_large(&request) {
-        return too_large_head();
+impl Service<Request<Incoming>> for Visit {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.seat.asks();
+        let front = self.front.clone();
+        let answer = front.admit(&mut request, self.from, &self.seat).map(|()| {
+            request.extensions_mut().insert(self.arrival);
+            front.routes.call(request)
+        });
+        Box::pin(async move {
+            let response = match answer {
+                Ok(answer) => answer.await?,
+                Err(refused) => refused,
+            };
+            Ok(front.conclude(response))
+        })
     }
-    match door.guard.admit(request.headers(), client.from) {
-        Ok(token) if client.seat.show(&token) => {
-            request.extensions_mut().insert(token);
-        }
-        Ok(_) => return unavailable("This connection has given its place to another."),
-        Err(_) if door.open.contains(&request.uri().path()) => {}
-        Err(refused) => return refused,
-    }
-    next.run(request).await
 }
 
 /// Whether line and headers are more than a client may send.
-fn is_too_large(request: &Request) -> bool {
+fn is_too_large<B>(request: &Request<B>) -> bool {
     let uri = request.uri();
     let target = uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len())
         + uri.authority().map_or(0, |authority| authority.as_str().len())
@@ -94,27 +113,4 @@ fn is_too_large(request: &Request) -> bool {
     let headers: usize =
         headers.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
     request.headers().len() > Limits::HEADER_LINES || line + headers + "\r\n".len() > Limits::HEADERS
-}
-
-/// Gives an answer what every one has, and counts it.
-async fn conclude(State(door): State<Door>, request: Request, next: Next) -> Response<Body> {
-    let mut response = next.run(request).await;
-    for (name, value) in ALWAYS {
-        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
-    }
-    door.api.counters.count(response.status());
-    response
-}
-
-impl hyper::service::Service<hyper::Request<Incoming>> for Visit {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
-        self.client.seat.asks();
-        request.extensions_mut().insert(self.client.clone());
-        request.extensions_mut().insert(self.arrival);
-        Box::pin(hyper::service::Service::call(&self.front, request))
-    }
 }

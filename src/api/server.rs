@@ -12,8 +12,6 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
-use hyper_util::service::TowerToHyperService;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
@@ -26,7 +24,7 @@ use super::{
     Handles, Limits, Settings, Tls,
     address::Arrival,
     connection::{self, Terms},
-    front::{Client, Visit, front},
+    front::{Front, Visit},
     room::Room,
     state::Api,
 };
@@ -175,7 +173,7 @@ impl Bound {
         let api = Arc::new(Api::new(settings, handles));
         let mut gate = Gate {
             room: api.room.clone(),
-            front: TowerToHyperService::new(front(api)),
+            front: Arc::new(Front::new(api)),
             tls,
             limits,
             address,
@@ -263,7 +261,7 @@ fn noted(ended: Result<(), tokio::task::JoinError>) {
 /// Lets connections in, and gives each what it needs.
 struct Gate {
     room: Arc<Room>,
-    front: TowerToHyperService<Router>,
+    front: Arc<Front>,
     tls: Option<TlsAcceptor>,
     limits: Limits,
     /// What it listens on.
@@ -288,7 +286,8 @@ impl Gate {
         let seat = Arc::new(seat);
         let visit = Visit {
             front: self.front.clone(),
-            client: Client { from: from.ip(), seat: seat.clone() },
+            from: from.ip(),
+            seat: seat.clone(),
             arrival: Arrival {
                 https: self.tls.is_some(),
                 reached: stream.local_addr().unwrap_or(self.address),

@@ -1,7 +1,7 @@
 //! The byte stream below hyper: a client that takes nothing is given up.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -66,6 +66,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         self.poll_step(cx, |inner, cx| inner.poll_write(cx, bytes))
     }
 
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_step(cx, |inner, cx| inner.poll_write_vectored(cx, pieces))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_step(cx, |inner, cx| inner.poll_flush(cx))
     }
@@ -94,7 +106,11 @@ mod tests {
         });
         patient.write_all(&[b'x'; 20]).await.unwrap();
         let _far = reader.await.unwrap();
+        // In one piece, and as hyper writes an answer, in several.
         let error = patient.write_all(&[b'x'; 9]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(patient.is_write_vectored());
+        let error = patient.write_vectored(&[IoSlice::new(b"x"), IoSlice::new(b"y")]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -6,44 +6,49 @@ use std::{fmt, panic, thread};
 use anyhow::Context;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
-    EnvFilter,
+    filter::{LevelFilter, Targets},
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    layer::SubscriberExt,
     registry::LookupSpan,
     reload,
+    util::SubscriberInitExt,
 };
 
 use crate::gateway::LogFilter;
 
+/// Says what is logged in place of [`USUAL`].
+const VARIABLE: &str = "RUST_LOG";
+
 /// What is logged unless `RUST_LOG` says otherwise.
-const DEFAULT_FILTER: &str = "info";
+const USUAL: LevelFilter = LevelFilter::INFO;
 
 /// Logs to stderr from now on; gives what changes the filter while the program runs.
 ///
 /// # Errors
 /// `RUST_LOG` is no filter, or there is a subscriber already.
 pub fn start() -> anyhow::Result<LogFilter> {
-    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
-        Ok(text) => EnvFilter::try_new(&text).with_context(|| {
+    let usual = match std::env::var(VARIABLE) {
+        Ok(text) => text.parse::<Targets>().with_context(|| {
             format!(
                 "RUST_LOG is no filter: {text:?}; \"info\" or \"intercom_gateway::bus=debug,info\" would be"
             )
         })?,
-        Err(_) => EnvFilter::new(DEFAULT_FILTER),
+        Err(_) => Targets::new().with_default(USUAL),
     };
-    let usual = filter.to_string();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let (filter, handle) = reload::Layer::new(usual.clone());
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = tracing_subscriber::registry().with(filter);
     // systemd sets it where stderr is connected to the journal.
-    let (started, filter) = if std::env::var_os("JOURNAL_STREAM").is_some() {
-        let builder = builder.event_format(ForJournal).with_filter_reloading();
-        let filter = reloading(builder.reload_handle(), usual);
-        (builder.try_init(), filter)
+    let started = if std::env::var_os("JOURNAL_STREAM").is_some() {
+        log.with(lines.event_format(ForJournal)).try_init()
     } else {
-        let builder = builder.with_target(false).with_ansi(false).with_filter_reloading();
-        let filter = reloading(builder.reload_handle(), usual);
-        (builder.try_init(), filter)
+        log.with(lines.with_target(false).with_ansi(false)).try_init()
     };
     started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
-    Ok(filter)
+    Ok(LogFilter::new(move |filter| {
+        let filter = filter.map_or(Ok(usual.clone()), str::parse).map_err(|error| error.to_string())?;
+        handle.reload(filter).map_err(|error| error.to_string())
+    }))
 }
 
 /// Logs every panic from now on, once, with its place. Its words only where they stand in the source: what is put together
@@ -60,17 +65,6 @@ pub fn log_panics() {
             words.unwrap_or("its words are withheld, as they may hold personal data")
         );
     }));
-}
-
-/// Another filter in place of the `usual` one.
-fn reloading<S: Subscriber>(handle: reload::Handle<EnvFilter, S>, usual: String) -> LogFilter
-where
-    reload::Handle<EnvFilter, S>: Send + Sync + 'static,
-{
-    LogFilter::new(move |filter| {
-        let filter = EnvFilter::try_new(filter.unwrap_or(&usual)).map_err(|error| error.to_string())?;
-        handle.reload(filter).map_err(|error| error.to_string())
-    })
 }
 
 /// `<6>target: message fields`: sd-daemon(3) priorities.

@@ -1,11 +1,13 @@
 //! Starting the store: its lock, its handles, and the threads that open the databases.
 
 use std::{
+    convert::Infallible,
     fmt,
     fs::{self, OpenOptions},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc},
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
@@ -101,6 +103,9 @@ pub(super) enum Policy {
     /// Something stands in for it.
     DoorsFirst,
 }
+
+/// How long the check of the journal leaves the disk to the keys, which the doors wait for as long (contract §5).
+const KEYS_FIRST: Duration = Duration::from_secs(2);
 
 /// What one thread made of its database.
 pub(super) type Reported = Result<OpenReport, StoreError>;
@@ -204,10 +209,19 @@ pub(super) fn start(options: StoreOptions, policy: Policy) -> Result<Store, Stor
         let file = file.to_path_buf();
         move |source| StoreError::File { doing: "start the writer of", file, source }
     };
-    let thread = writer::spawn("journal", reports.clone(), || JournalWriter::open(parts), JournalWriter::run);
+    // Nothing is ever sent: it ends when the thread of the cache drops its side.
+    let (keys_are_read, keys) = std_mpsc::sync_channel::<Infallible>(0);
+    let open_journal = move || {
+        let _ = keys.recv_timeout(KEYS_FIRST);
+        JournalWriter::open(parts)
+    };
+    let thread = writer::spawn("journal", reports.clone(), open_journal, JournalWriter::run);
     writers.threads.push(thread.map_err(thread_error(&paths.journal))?);
     let (readers, in_force) = (Arc::clone(&cache_readers), Arc::clone(&shared));
-    let open_cache = move || CacheWriter::open(opener, readers, cache_queue, in_force);
+    let open_cache = move || {
+        let _until_read = keys_are_read;
+        CacheWriter::open(opener, readers, cache_queue, in_force)
+    };
     let thread = writer::spawn("cache", reports, open_cache, CacheWriter::run);
     writers.threads.push(thread.map_err(thread_error(&paths.cache))?);
     Ok(Store {

@@ -115,6 +115,7 @@ impl Opener {
     pub(super) fn cache_file(&self, report: &mut OpenReport) -> Result<Opened, StoreError> {
         let path = &self.paths.cache;
         self.make_dir();
+        connect::read_ahead(path);
         let mut created = false;
         let location = Location::File(path.clone());
         let mut open = || {

@@ -34,7 +34,14 @@ pub(super) struct Readers {
 struct Connections {
     location: Location,
     held: Vec<Mutex<Connection>>,
-    turn: AtomicUsize,
+}
+
+/// Threads that have looked something up.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Which connection a thread takes where it can: its pages are in the core's cache.
+    static USUAL: usize = THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Readers {
@@ -49,7 +56,7 @@ impl Readers {
             .map(|_| connect::reader(location, self.held.cache_kib).map(Mutex::new))
             .collect::<Result<_, _>>()
             .map_err(|source| StoreError::Open { file: self.file.clone(), source })?;
-        let connections = Connections { location: location.clone(), held, turn: AtomicUsize::new(0) };
+        let connections = Connections { location: location.clone(), held };
         self.open.store(Some(Arc::new(connections)));
         Ok(())
     }
@@ -73,7 +80,8 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let open = self.connections()?;
+        let open = self.open.load();
+        let open = open.as_deref().ok_or_else(|| self.unopened_yet())?;
         read(&open.free()).map_err(|source| self.failed(source))
     }
 
@@ -82,7 +90,7 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let open = self.connections()?;
+        let open = self.open.load_full().ok_or_else(|| self.unopened_yet())?;
         let walk = || {
             let connection = connect::reader(&open.location, self.held.cache_kib)?;
             connection.execute_batch("BEGIN")?;
@@ -91,8 +99,8 @@ impl Readers {
         walk().map_err(|source| self.failed(source))
     }
 
-    fn connections(&self) -> Result<Arc<Connections>, StoreError> {
-        self.open.load_full().ok_or_else(|| StoreError::Opening { file: self.file.clone() })
+    fn unopened_yet(&self) -> StoreError {
+        StoreError::Opening { file: self.file.clone() }
     }
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {
@@ -102,14 +110,15 @@ impl Readers {
 
 impl Connections {
     fn free(&self) -> MutexGuard<'_, Connection> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        for offset in 0..self.held.len() {
-            match self.held[(turn.wrapping_add(offset)) % self.held.len()].try_lock() {
+        let usual = USUAL.with(|usual| usual % self.held.len());
+        let (others, first) = self.held.split_at(usual);
+        for held in first.iter().chain(others) {
+            match held.try_lock() {
                 Ok(guard) => return guard,
                 Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => {}
             }
         }
-        self.held[turn % self.held.len()].lock().unwrap_or_else(PoisonError::into_inner)
+        self.held[usual].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
