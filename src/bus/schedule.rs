@@ -263,13 +263,15 @@ impl Schedule {
     }
 
     /// Returns when what has been received will be no more than it is, unless more comes before: a frame that has begun
-    /// ends with the inter-character limit, however late it is; without one the turn ends at its deadline, or with the
+    /// ends with the limit for unfinished ones, however late it is; without one the turn ends at its deadline, or with the
     /// bytes that come just then. Endless noise puts nothing off.
     fn silent_at(&self, deadline: Mono) -> Mono {
-        let silent = if self.received.is_empty() && !self.broken {
+        let silent = if self.broken {
+            self.quiet_since + self.timing.inter_character
+        } else if self.received.is_empty() {
             deadline.max(self.quiet_since + self.timing.character * IDLE_CHARACTERS)
         } else {
-            self.quiet_since + self.timing.inter_character
+            self.quiet_since + self.timing.unfinished
         };
         silent.min(deadline + self.timing.character * LONGEST)
     }

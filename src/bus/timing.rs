@@ -5,6 +5,9 @@ use std::time::Duration;
 /// OSDP's pause before a transmission, in characters.
 pub(super) const IDLE_CHARACTERS: u32 = 2;
 
+/// Longest silence within a frame as we see it: the standard's 20 ms, and 30 for the kernel.
+const HANDED_OVER_WITHIN: Duration = Duration::from_millis(50);
+
 /// The electrical facts of a line.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
@@ -12,6 +15,9 @@ pub struct Timing {
     pub character: Duration,
     /// Silence within a reply after which the reply is over: 20 ms, 150 ms through USB or TCP (OSDP 2.2, 5.7).
     pub inter_character: Duration,
+    /// Silence after which the rest of a frame is not waited for any more. A busy kernel hands characters over late: on two
+    /// cores that are both taken, 14 ms were seen, and the end of a card's answer was lost with them.
+    pub unfinished: Duration,
     /// What the adapter adds to a reply time: USB polling, a network.
     pub adapter: Duration,
     /// Silence before a transmission.
@@ -27,9 +33,11 @@ impl Timing {
         let (inter_character, adapter) = if buffered { (150, 40) } else { (20, 0) };
         let character = Duration::from_nanos(nanos);
         let gap = character * IDLE_CHARACTERS;
+        let inter_character = Duration::from_millis(inter_character);
         Self {
             character,
-            inter_character: Duration::from_millis(inter_character),
+            inter_character,
+            unfinished: inter_character.max(HANDED_OVER_WITHIN),
             adapter: Duration::from_millis(adapter),
             gap,
             drain: gap,

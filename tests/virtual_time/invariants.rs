@@ -44,7 +44,7 @@ pub struct Invariants {
     heard: Vec<u8>,
     look_at: Mono,
     /// A frame that stands behind a broken one is seen when that one has stood still for this long.
-    inter_character: Duration,
+    unfinished: Duration,
 }
 
 struct Watched {
@@ -78,7 +78,7 @@ struct Poll {
 }
 
 impl Invariants {
-    pub fn new(peers: &[Peer], inter_character: Duration) -> Self {
+    pub fn new(peers: &[Peer], unfinished: Duration) -> Self {
         let watch = |peer: &Peer| Watched {
             name: peer.door.name(),
             is_plain: peer.door.is_plain(),
@@ -101,7 +101,7 @@ impl Invariants {
             asked: None,
             heard: Vec::new(),
             look_at: Mono::ZERO,
-            inter_character,
+            unfinished,
         }
     }
 
@@ -235,7 +235,7 @@ impl Invariants {
     /// `online` means that a POLL was answered in order within 8 s.
     pub fn check(&self, now: Mono) {
         for panel in &self.panels {
-            let in_order = panel.in_order.is_some_and(|at| now <= at + self.inter_character + ONLINE_FOR);
+            let in_order = panel.in_order.is_some_and(|at| now <= at + self.unfinished + ONLINE_FOR);
             assert!(
                 panel.state != PanelState::Online || in_order,
                 "{now:?}: {} is online, its last POLL answered in order at {:?}",

@@ -82,7 +82,7 @@ proptest! {
         };
         prop_assume!(!(0..noise.len()).any(is_frame));
         let end = receive(&mut line, timing, sent, &bytes, chunk);
-        line.advance(end + timing.inter_character);
+        line.advance(end + timing.unfinished);
         prop_assert_eq!(line.stats().exchanges, 1);
     }
 
@@ -94,7 +94,7 @@ proptest! {
         line.advance(begin);
         let mut now = receive(&mut line, timing, begin, &noise, chunk);
         // The time for an answer, the limit, and the pause between probes.
-        let limit = now.max(sent + Duration::from_millis(200)) + timing.inter_character + Duration::from_millis(251);
+        let limit = now.max(sent + Duration::from_millis(200)) + timing.unfinished + Duration::from_millis(251);
         let mut turns = 0;
         while !line.poll_transmit(now, &mut Vec::new()) {
             now = now.max(line.next_time());
@@ -114,12 +114,30 @@ fn idle_marks_are_no_noise() {
     let (mut line, sent) = line(timing);
     let bytes = [&[0xFF, 0xFF][..], &answer(), &[0xFF]].concat();
     let end = receive(&mut line, timing, sent, &bytes, 3);
-    line.advance(end + timing.inter_character);
+    line.advance(end + timing.unfinished);
     let stats = line.stats();
     assert_eq!((stats.exchanges, stats.noise), (1, 0));
-    line.receive(end + timing.inter_character, &[0xFF, 0x00]);
+    line.receive(end + timing.unfinished, &[0xFF, 0x00]);
     assert_eq!(line.stats().noise, 1);
     assert_eq!(line.exchanges(0), Exchanges { answered: 1, lost: 0 });
+}
+
+/// A kernel whose cores are taken hands the end of an answer over late; without it the turn would be lost, and the card
+/// with it for 200 ms.
+#[test]
+fn the_end_of_an_answer_may_come_late() {
+    let timing = Timing::new(9600, 10, false);
+    let answer = answer();
+    for begun in 1..answer.len() {
+        let (mut line, sent) = line(timing);
+        let end = receive(&mut line, timing, sent, &answer[..begun], 8);
+        let late = end + Duration::from_millis(45);
+        while line.next_time() < late {
+            line.advance(line.next_time());
+        }
+        line.receive(late, &answer[begun..]);
+        assert_eq!(line.exchanges(0), Exchanges { answered: 1, lost: 0 }, "{begun} bytes before");
+    }
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl World {
         let peers: Vec<Peer> = doors.into_iter().map(peer).collect();
         let timing = Timing::new(baud, 10, buffered);
         let checks = Checks::new(&peers, timing);
-        let invariants = Invariants::new(&peers, timing.inter_character);
+        let invariants = Invariants::new(&peers, timing.unfinished);
         let core = new_core(timing, &peers, &mut chance, &directory, Mono::ZERO);
         Self {
             now: Mono::ZERO,
@@ -400,7 +400,7 @@ impl World {
             self.faults.strays() || self.stray_until.is_some_and(|until| self.now <= until + OFFLINE_AFTER);
         let is_lenient = is_attacked || were_strays;
         // An answer behind a broken one is seen when that one has stood still for this long.
-        let slack = self.timing.inter_character;
+        let slack = self.timing.unfinished;
         let is_expected = expected.iter().any(|at| (*at..=*at + slack).contains(&self.now));
         let is_right = is_expected || (is_lenient && self.now <= expected[0]);
         assert!(is_right, "{name} is offline too early or too late");
