@@ -13,7 +13,7 @@ const HANDED_OVER_WITHIN: Duration = Duration::from_millis(50);
 pub struct Timing {
     /// Time of one character, start and stop bits included.
     pub character: Duration,
-    /// Silence within a reply after which the reply is over: 20 ms, 150 ms through USB or TCP (OSDP 2.2, 5.7).
+    /// Silence after which a broken reply is over: 20 ms, 150 ms through USB or TCP (OSDP 2.2, 5.7).
     pub inter_character: Duration,
     /// Silence after which the rest of a frame is not waited for any more. A busy kernel hands characters over late: on two
     /// cores that are both taken, 14 ms were seen, and the end of a card's answer was lost with them.
