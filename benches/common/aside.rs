@@ -1,10 +1,15 @@
 //! Work that another machine does in life: a process of its own, behind everything else (nice 19).
 //!
 //! It is this program in another role. It ends when its standard input does.
+//!
+//! A process of a session of its own, for Linux first shares the processor out among sessions (`sched_autogroup_enabled`,
+//! sched(7)) and looks at nice values only within one: in the bench's own session nice 19 would be behind the bench, but
+//! beside the kernel's threads, which carry the characters of a pseudo-terminal.
 
 use std::{
     ffi::OsStr,
-    io::{BufRead, BufReader, Read, Write},
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
@@ -19,7 +24,7 @@ pub struct Aside {
 }
 
 impl Aside {
-    /// Starts this program with `role` as its arguments.
+    /// Starts this program with `role` as its arguments; there it begins with [`step_behind`].
     ///
     /// # Errors
     /// There is no `nice` (coreutils).
@@ -83,8 +88,21 @@ impl Drop for Aside {
     }
 }
 
+/// Leaves the bench's session and ranks the new one, with all that this process starts, behind everything else.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn step_behind() -> anyhow::Result<()> {
+    nix::unistd::setsid().context("cannot leave the session")?;
+    match fs::write("/proc/self/autogroup", "19") {
+        // A kernel without automatic groups: nice holds among all processes.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.context("cannot rank a session (/proc/self/autogroup)"),
+    }
+}
+
 /// Blocks until the bench lets this role end.
 pub fn until_told_to_end() -> anyhow::Result<()> {
-    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())
 }

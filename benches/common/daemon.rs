@@ -39,7 +39,8 @@ impl Daemon {
         let log = folder.join("log");
         command.arg("--config").arg(config).arg("run");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
-        Ok(Self { child: command.spawn()?, log })
+        let child = command.spawn().context("the daemon cannot be started")?;
+        Ok(Self { child, log })
     }
 
     /// Starts it and waits until it takes commands; its state is in `folder/state`.
@@ -123,6 +124,14 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The command that starts it in a session of its own, as systemd does: then it shares the processor with others as a
+/// service does (see [`super::aside`]). It needs `setsid` (util-linux), which becomes the daemon.
+pub fn in_a_session() -> Command {
+    let mut command = Command::new("setsid");
+    command.arg(DAEMON);
+    command
 }
 
 /// Runs a command of the binary to its end; gives what it printed.

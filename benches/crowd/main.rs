@@ -28,6 +28,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use self::{
     clients::{Crowd, Size},
     common::{
+        aside,
         daemon::{self, CARDS, Daemon, FIRST_CARD},
         figures::{Samples, Table},
         premises::{Line, Premises},
@@ -80,6 +81,7 @@ enum Role {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if let Some(Role::BeTheCrowd { slow, fast, address, token }) = arguments.role {
+        aside::step_behind()?;
         return clients::be_the_crowd(Size { slow, fast }, address, &token);
     }
     if !arguments.bench {
@@ -88,7 +90,7 @@ fn main() -> anyhow::Result<()> {
     }
     let lines = LINES.map(|(name, baud, panels, _)| Line { spin: SPIN, ..Line::new(name, baud, panels) });
     let premises = Premises::start(&lines, "listen = \"127.0.0.1:0\"\ntls = \"off\"")?;
-    let daemon = Daemon::start(premises.folder(), &premises.config)?;
+    let daemon = Daemon::start_by(&mut daemon::in_a_session(), premises.folder(), &premises.config)?;
     let document = daemon::write_document(premises.folder())?;
     daemon::command(
         &premises.config,

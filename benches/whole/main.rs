@@ -5,8 +5,8 @@
 //!
 //! `cargo bench --bench whole` takes about a quarter of an hour, `-- --quick` a minute, which shows that all works and
 //! measures little; `-- --for 1h` looks at the memory an hour after import and snapshot, with 2,000 swipes a day. It
-//! needs mosquitto, cc, coreutils and util-linux. Broker, cloud and all clients are processes at nice 19: in life they
-//! are other machines.
+//! needs mosquitto, cc, coreutils and util-linux. Broker, cloud and all clients are processes behind everything else: in
+//! life they are other machines.
 
 mod broker;
 #[allow(dead_code, reason = "it shares a part of the example")]
@@ -34,7 +34,7 @@ use clap::Parser;
 use jiff::SignedDuration;
 
 use self::{
-    common::{machine, verdicts::Verdicts},
+    common::{aside, machine, verdicts::Verdicts},
     doors::Extent,
     needs::Times,
     rig::Rig,
@@ -82,6 +82,8 @@ enum Part {
 enum Role {
     /// What the bench starts
     #[command(hide = true)]
+    BeTheBroker,
+    #[command(hide = true)]
     BeTheCloud {
         #[arg(long)]
         dir: PathBuf,
@@ -104,7 +106,11 @@ enum Role {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if arguments.role.is_some() {
+        aside::step_behind()?;
+    }
     match arguments.role {
+        Some(Role::BeTheBroker) => return broker::be_the_broker(),
         Some(Role::BeTheCloud { dir, port }) => return cloud::be_the_cloud(dir, port),
         Some(Role::BeHostile { address, certificate }) => return hostile::be_hostile(address, certificate),
         Some(Role::ReadSlowly { socket }) => return slow_reader::read_slowly(socket),

@@ -26,7 +26,7 @@ use super::{
     broker::Broker,
     cloud::Cloud,
     common::{
-        daemon::{self, CARDS, DAEMON, Daemon, FIRST_CARD},
+        daemon::{self, CARDS, Daemon, FIRST_CARD},
         figures::Samples,
         history,
         premises::{Line, Premises},
@@ -85,7 +85,7 @@ impl Rig {
     pub fn daemon(&mut self, connected: impl FnOnce(&Self) -> anyhow::Result<()>) -> anyhow::Result<Daemon> {
         while self.premises.sightings.try_recv().is_ok() {}
         let folder = self.premises.folder();
-        let mut command = Command::new(DAEMON);
+        let mut command = daemon::in_a_session();
         let daemon =
             Daemon::start_by(command.env("LD_PRELOAD", &self.ordinary), folder, &self.premises.config)?;
         self.cloud.in_force()?;
