@@ -16,7 +16,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::{interval, timeout},
+    time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -39,6 +39,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often it is asked whether a certificate of our own is to be renewed: it costs no look at the disk.
 const RENEWAL: Duration = Duration::from_secs(1);
+/// How often the loop turns that has nothing to do.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// Why the endpoint cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +182,6 @@ impl Bound {
             shutdown: shutdown.clone(),
             connections: JoinSet::new(),
         };
-        let mut tick = interval(Duration::from_secs(1));
         let mut renewal = pin!(renew_for_ever(certificate, limits.reload_every));
         let mut told = pin!(shutdown.wait_for(|told| *told));
         loop {
@@ -190,7 +191,7 @@ impl Bound {
                 _ = &mut told => break,
                 accepted = accept(&listener) => gate.admit(accepted),
                 Some(ended) = gate.connections.join_next() => noted(ended),
-                _ = tick.tick() => {}
+                () = sleep(clock::until_next(BEAT)) => {}
                 never = &mut renewal => match never {},
             }
         }
@@ -209,7 +210,7 @@ impl Bound {
 async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let accepted = listener.accept().await;
     if accepted.is_err() {
-        tokio::time::sleep(ACCEPT_PAUSE).await;
+        sleep(ACCEPT_PAUSE).await;
     }
     accepted
 }
@@ -238,7 +239,7 @@ async fn renew_for_ever(certificate: Option<Certificate>, files_every: Duration)
     let Some(mut certificate) = certificate else { return std::future::pending().await };
     let every = if certificate.served.is_of_files() { files_every } else { files_every.min(RENEWAL) };
     loop {
-        tokio::time::sleep(every).await;
+        sleep(clock::until_next(every)).await;
         if !certificate.served.is_due(certificate.clock.known()) {
             continue;
         }

@@ -27,6 +27,13 @@ pub fn mono() -> Mono {
     Mono::from_nanos(nanos(ClockId::CLOCK_MONOTONIC))
 }
 
+/// Returns the time until CLOCK_MONOTONIC is at a multiple of `period`, which is not zero: more than nothing, at most
+/// `period`. What looks around now and then does so at these moments, so that the processor wakes once for all of it.
+pub fn until_next(period: Duration) -> Duration {
+    let nanos = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX).max(1);
+    Duration::from_nanos(nanos - mono().as_nanos() % nanos)
+}
+
 /// Where the machine's time comes from; tests put their own in its place.
 pub trait TimeSource: Send + Sync {
     /// The wall clock.
@@ -213,6 +220,19 @@ fn nanos(clock: ClockId) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_turns_at_different_moments_turns_together_next() {
+        let period = Duration::from_millis(250);
+        for _ in 0..3 {
+            let before = mono();
+            let wait = until_next(period);
+            assert!(wait > Duration::ZERO && wait <= period, "{wait:?}");
+            let (earliest, latest) = ((before + wait).as_nanos(), (mono() + wait).as_nanos());
+            assert!(latest / 250_000_000 > (earliest - 1) / 250_000_000, "{earliest} … {latest}");
+            std::thread::sleep(Duration::from_millis(7));
+        }
+    }
 
     #[derive(Clone)]
     struct Fake(Arc<Mutex<(i64, u64, bool, &'static str)>>);

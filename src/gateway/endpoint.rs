@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use tokio::{sync::watch, time::interval};
+use tokio::{sync::watch, time::sleep};
 
 use super::units::Beat;
 use crate::{
     api::{self, BindError, Handles, Settings},
+    clock,
     config::{self, Config, SecretError},
     domain::{HealthCode, Reason},
 };
@@ -70,7 +71,6 @@ async fn serve_by(
     beat: Beat,
     stop: watch::Receiver<bool>,
 ) {
-    let mut beats = interval(BEAT);
     while !*stop.borrow() {
         match api::bind(&settings, &handles.clock).await {
             Ok(bound) => {
@@ -87,7 +87,7 @@ async fn serve_by(
                             let message = certificate.borrow_and_update().clone();
                             trouble.send_replace(message.map(|message| Reason::new(HealthCode::Certificate, message)));
                         }
-                        _ = beats.tick() => beat.follow(&turned),
+                        () = sleep(clock::until_next(BEAT)) => beat.follow(&turned),
                     }
                 }
             }
@@ -109,10 +109,9 @@ async fn serve_by(
 
 /// Waits for `time`, or for the end alone; `beat` turns meanwhile.
 async fn wait(time: Option<Duration>, beat: &Beat, mut stop: watch::Receiver<bool>) {
-    let mut beats = interval(BEAT);
     let over = async {
         match time {
-            Some(time) => tokio::time::sleep(time).await,
+            Some(time) => sleep(time).await,
             None => std::future::pending().await,
         }
     };
@@ -122,7 +121,7 @@ async fn wait(time: Option<Duration>, beat: &Beat, mut stop: watch::Receiver<boo
             // An error: nobody is left who could stop us.
             _ = stop.wait_for(|stop| *stop) => return,
             () = &mut over => return,
-            _ = beats.tick() => beat.stamp(),
+            () = sleep(clock::until_next(BEAT)) => beat.stamp(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::sync::watch;
 
 use super::{
     certificates,
@@ -48,21 +48,19 @@ pub struct Watched {
 
 /// Looks around once a second, and when the store has something to tell, for the life of the daemon.
 pub async fn watch_health(health: watch::Sender<Health>, watched: Watched, beat: Beat) {
-    let mut ticks = tokio::time::interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut store = watched.journal.health();
     loop {
+        let (dead, reasons) = watched.look(clock::mono());
+        let wall = watched.clock.wall();
+        health.send_if_modified(|shown| turn(shown, dead, reasons, wall));
         let news = async {
             tokio::select! {
-                _ = ticks.tick() => {}
-                // Where the store has ended, the ticks go on.
+                () = tokio::time::sleep(clock::until_next(PERIOD)) => {}
+                // Where the store has ended, the looks go on.
                 Ok(()) = store.changed() => {}
             }
         };
         beat.wait(news).await;
-        let (dead, reasons) = watched.look(clock::mono());
-        let wall = watched.clock.wall();
-        health.send_if_modified(|shown| turn(shown, dead, reasons, wall));
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{reports, units::Beat};
 use crate::{
-    clock::Clock,
+    clock::{self, Clock},
     domain::{EventBody, Occurrence, event::ClockStepped},
     store::{Journal, JournalReader},
     sys,
@@ -53,13 +53,11 @@ impl StepDetector {
 
 /// Runs for the life of the daemon.
 pub async fn keep_time(clock: Arc<Clock>, journal: Journal, beat: Beat) {
-    let mut ticks = tokio::time::interval(PERIOD);
     let mut detector = StepDetector::new(clock.offset_ms(), clock.is_synchronized());
     let mut count = 0_u32;
     let mut noted = false;
     let mut restored = false;
     loop {
-        beat.wait(ticks.tick()).await;
         // It may not have been readable before it was repaired.
         if !restored && journal.position().borrow().is_open() {
             restored = true;
@@ -78,6 +76,7 @@ pub async fn keep_time(clock: Arc<Clock>, journal: Journal, beat: Beat) {
             journal.set_time_floor(floor);
         }
         count = count.wrapping_add(1);
+        beat.wait(tokio::time::sleep(clock::until_next(PERIOD))).await;
     }
 }
 

@@ -319,7 +319,7 @@ impl Uplink {
             .min(syncing)
             .min(self.drop_at)
             .since(now)
-            .min(TURN)
+            .min(clock::until_next(TURN))
     }
 
     fn look_at_journal(&mut self) {

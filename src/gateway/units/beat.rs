@@ -58,7 +58,7 @@ impl Beat {
                 // What is there already is taken.
                 biased;
                 done = &mut what => return done,
-                () = tokio::time::sleep(TURN) => {}
+                () = tokio::time::sleep(clock::until_next(TURN)) => {}
             }
         }
     }

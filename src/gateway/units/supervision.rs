@@ -80,7 +80,7 @@ pub async fn supervise(
                         Err(_) => Err(Failure::new("the thread of the signals has ended")),
                     };
                 }
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(clock::until_next(LOOK)) => {}
             }
         }
     };
