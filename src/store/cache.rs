@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -394,8 +395,11 @@ impl Cache {
 
 fn checkpoint(location: &Location) -> rusqlite::Result<()> {
     let connection = connect::cache_writer(location)?;
-    // The passive one does the work without a lock that the writer needs; the other then only cuts the file.
+    // The passive one does the work without a lock that the writer needs; the other then only cuts the file. Where somebody
+    // still reads what is behind it, an export perhaps, the file stays until after the next change: to wait for the reader
+    // would keep the next change waiting as well.
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    connection.busy_timeout(Duration::ZERO)?;
     connect::copy_back(&connection).map(|_| ())
 }
 
