@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use intercom_gateway::{
     domain::ClockQuality,
-    store::{Begun, Store, UnfinishedCommand},
+    store::{Begun, Store, StoreOptions, UnfinishedCommand},
 };
 use jiff::{SignedDuration, Timestamp};
 use tempfile::tempdir;
@@ -134,8 +134,33 @@ async fn where_there_is_no_room_ids_go_whose_time_is_over_and_no_others() {
     assert_eq!(store.journal().begin_command(id(3000), "unlock", valid).await.unwrap(), Begun::Full);
 }
 
-fn options_again(dir: &std::path::Path) -> intercom_gateway::store::StoreOptions {
-    intercom_gateway::store::StoreOptions { max_journal_bytes: Some(4 << 20), ..options(dir) }
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_no_room_either_a_clock_that_goes_back_lets_no_command_be_obeyed_twice() {
+    let dir = tempdir().unwrap();
+    let clock = TestClock::new();
+    let options = StoreOptions { max_journal_bytes: Some(4 << 20), ..options_at(dir.path(), &clock) };
+    let (store, _) = Store::open(options).unwrap();
+    let journal = store.journal();
+    let sure = ClockQuality::Synchronized;
+    let expires_at = at("2026-11-23T22:01:00Z");
+    for number in 0..1024 {
+        assert_eq!(journal.begin_command(id(number), "unlock", expires_at).await.unwrap(), Begun::New);
+        journal.end_command(id(number), "{}".into()).await.unwrap();
+    }
+    clock.run_for(Duration::from_secs(59));
+    clock.set("2026-12-01T22:00:00Z", sure);
+    let later = at("2026-12-01T22:01:00Z");
+    assert_eq!(journal.begin_command(id(2000), "unlock", later).await.unwrap(), Begun::Full);
+    clock.set("2026-11-23T22:00:59Z", sure);
+    let known = Begun::Known(Some("{}".into()));
+    assert_eq!(journal.begin_command(id(0), "unlock", expires_at).await.unwrap(), known);
+    clock.run_for(Duration::from_secs(2));
+    clock.set("2026-11-23T22:01:01Z", sure);
+    assert_eq!(journal.begin_command(id(2000), "unlock", later).await.unwrap(), Begun::New);
+}
+
+fn options_again(dir: &std::path::Path) -> StoreOptions {
+    StoreOptions { max_journal_bytes: Some(4 << 20), ..options(dir) }
 }
 
 #[tokio::test(flavor = "multi_thread")]

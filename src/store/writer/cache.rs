@@ -320,6 +320,8 @@ impl CacheFile {
         let state = cache::state(connection)?;
         self.takes_writes()?;
         connection.execute_batch("COMMIT")?;
+        // It may have become read-only meanwhile.
+        self.takes_writes()?;
         Ok(Changed { state, written: change.written, removed: change.removed })
     }
 

@@ -27,6 +27,9 @@ const LONGEST_RESULT: usize = 8192;
 /// Ids that one deletion looks at: more than come between two.
 const STEP: u32 = 64;
 
+/// The longest that a command can be valid (contract §4): that long is an id kept whose clock nobody vouched for.
+const LONGEST_VALID: SignedDuration = SignedDuration::from_hours(24);
+
 /// How long ids have been here by running time, which no wrong clock can put forward. What was here when the journal was
 /// opened counts from then: a process that ends sooner keeps ids longer.
 pub(super) struct Ages {
@@ -46,6 +49,13 @@ impl Ages {
 
     fn came(&mut self, row: i64, uptime_ms: u64) {
         self.since.push_back((row, uptime_ms));
+    }
+
+    /// Returns for how long an id has been here, milliseconds of running time.
+    fn time_here(&self, row: i64, uptime_ms: u64) -> u64 {
+        let came = self.since.binary_search_by_key(&row, |(row, _)| *row).ok();
+        let since = came.and_then(|at| self.since.get(at)).map_or(self.opened_ms, |(_, since)| *since);
+        uptime_ms.saturating_sub(since)
     }
 
     /// Returns the last row that has been here for [`KEPT`]; 0: none has.
@@ -85,7 +95,7 @@ impl JournalFile {
         if synchronized {
             count -= forget_old(&transaction, now.time, self.ages.old_through(now.uptime_ms))?;
             if count >= most {
-                count -= forget_expired(&transaction, now.time)?;
+                count -= forget_expired(&transaction, now, &self.ages)?;
             }
         }
         if count >= most {
@@ -133,15 +143,24 @@ fn forget_old(connection: &Connection, now: Timestamp, through: i64) -> rusqlite
     Ok(deleted as u64)
 }
 
-/// Deletes some of the oldest ids whose time is over: a repetition of theirs is `expired`.
-fn forget_expired(connection: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
-    let deleted = connection
-        .prepare_cached(
-            "DELETE FROM commands WHERE n IN (
-                 SELECT n FROM commands WHERE result IS NOT NULL AND expires_ms < ?1 ORDER BY n LIMIT ?2)",
-        )?
-        .execute(params![now.as_millisecond(), STEP])?;
-    Ok(deleted as u64)
+/// Deletes some of the oldest ids whose time is over: a repetition of theirs is `expired`. It is over where it is by the
+/// clock, and they have been here for as long as they were valid: a clock that is ahead may go back.
+fn forget_expired(connection: &Connection, now: &Stamp, ages: &Ages) -> rusqlite::Result<u64> {
+    let mut over = connection.prepare_cached(
+        "SELECT n, CASE WHEN synchronized THEN expires_ms - seen_ms ELSE ?2 END
+         FROM commands WHERE result IS NOT NULL AND expires_ms < ?1 ORDER BY n",
+    )?;
+    let rows = over.query_map(
+        params![now.time.as_millisecond(), i64::try_from(LONGEST_VALID.as_millis()).unwrap_or(i64::MAX)],
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+    )?;
+    let is_over = |row: &rusqlite::Result<(i64, i64)>| match row {
+        Ok((n, valid_ms)) => ages.time_here(*n, now.uptime_ms) >= unsigned(*valid_ms),
+        Err(_) => true,
+    };
+    let rows = rows.filter(is_over).take(STEP as usize).collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut delete = connection.prepare_cached("DELETE FROM commands WHERE n = ?1")?;
+    rows.iter().try_fold(0, |deleted, (n, _)| Ok(deleted + delete.execute([n])? as u64))
 }
 
 fn without_data(result: &str) -> Option<String> {

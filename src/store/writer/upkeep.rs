@@ -42,7 +42,9 @@ impl JournalWriter {
         let now = (self.options.now)();
         let mut tries = 0;
         let written = loop {
-            match self.takes_writes().and_then(|()| write(&mut self.journal, &now)) {
+            let written = self.takes_writes().and_then(|()| write(&mut self.journal, &now));
+            // As for events: what was committed while the file system became read-only is on no disk.
+            match written.and_then(|written| self.takes_writes().map(|()| written)) {
                 Err(error) if connect::is_full(&error) && tries < ROOM_TRIES => {
                     tries += 1;
                     match self.make_room(&now) {
