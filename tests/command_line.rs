@@ -3,6 +3,9 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use std::{fs::File, os::unix::fs::FileExt};
+
+use serde_json::Value;
 use support::{
     Site,
     flats::flat,
@@ -218,4 +221,28 @@ fn an_import_without_a_daemon_makes_a_directory_that_is_its_owners_alone() {
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(site.state_dir()).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o700);
+}
+
+/// Contract §1 and §2: what a command finds broken it says, and `clock = "trusted"` holds for it as for the daemon.
+#[test]
+fn an_import_without_a_daemon_says_what_became_of_a_damaged_journal_and_trusts_the_clock_as_told() {
+    let site = Site::new(ENTRANCE);
+    site.import(57, &[flat(1, 11, 7, &[])]).ok();
+    // It counts free pages that there are not (SQLite's file format, 1.3.7).
+    let journal = File::options().write(true).open(site.state_dir().join("journal.db")).unwrap();
+    journal.write_all_at(&77_777_u32.to_be_bytes(), 36).unwrap();
+    let told = site.import(58, &[flat(1, 11, 7, &[])]);
+    assert_eq!(told.status, Some(0), "{}", told.stderr);
+    assert!(
+        told.stderr.contains("the journal was damaged") && told.stderr.contains("moved to"),
+        "{}",
+        told.stderr
+    );
+    let events = site.run(["journal", "--json"]).ok();
+    let pruned: Value = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .find(|event| event["type"] == "gateway.journal.pruned")
+        .expect("the new journal says what it is");
+    assert_eq!(pruned["data"]["clock"], "synchronized");
 }

@@ -122,6 +122,10 @@ fn of_store(store: &StoreHealth, reports_lost: u64) -> Vec<Reason> {
         let message = "the journal is being opened and checked: doors open, and events wait for it";
         reasons.push(Reason::new(HealthCode::JournalOpening, message));
     }
+    if store.cache_opening {
+        let message = "the flats are being opened and checked: until that is done no key is known";
+        reasons.push(Reason::new(HealthCode::Storage, message));
+    }
     let without = store.journal_without.iter().chain(&store.cache_without).chain(&store.without);
     reasons.extend(without.map(|without| Reason::new(HealthCode::Storage, without.to_string())));
     if let Some(error) = &store.journal_failing {
@@ -268,6 +272,12 @@ mod tests {
                 of_store(&StoreHealth { journal_failing, disk_full, ..StoreHealth::default() }, lost);
             reasons.iter().map(|reason| reason.code).collect::<Vec<_>>()
         };
+        let opening = of_store(
+            &StoreHealth { cache_opening: true, journal_opening: true, ..StoreHealth::default() },
+            0,
+        );
+        let codes: Vec<HealthCode> = opening.iter().map(|reason| reason.code).collect();
+        assert_eq!(codes, [HealthCode::JournalOpening, HealthCode::Storage]);
         assert_eq!(of(None, false, 0), []);
         assert_eq!(of(Some("why"), false, 0), [HealthCode::Storage]);
         assert_eq!(of(None, true, 3), [HealthCode::Storage, HealthCode::EventsLost]);

@@ -15,6 +15,8 @@ use super::{CacheState, Position, Without, window::Window};
 pub struct StoreHealth {
     /// The journal is being opened and checked; events wait.
     pub journal_opening: bool,
+    /// The cache is being opened and checked; no key is known.
+    pub cache_opening: bool,
     /// Why events are kept in memory, and what becomes of them.
     pub journal_without: Option<Without>,
     /// Why the cache is not the one on the disk, and what is done instead.
@@ -80,7 +82,10 @@ impl Shared {
     /// The cache can be read, and this is in force.
     pub(super) fn cache_is_open(&self, state: CacheState, without: Option<&Without>) {
         self.cache.send_replace(state);
-        self.health.send_modify(|health| health.cache_without = without.cloned());
+        self.health.send_modify(|health| {
+            health.cache_opening = false;
+            health.cache_without = without.cloned();
+        });
         self.is_cache_open.send_replace(true);
     }
 

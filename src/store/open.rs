@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc},
+    thread,
     time::Duration,
 };
 
@@ -24,6 +25,7 @@ use super::{
     schema,
     writer::{self, Ballast, CacheWriter, JournalParts, JournalWriter},
 };
+use crate::domain::Stamp;
 
 /// Events that wait for the writer: at a building's worst some tens a second, so minutes of a stalled disk, or of a
 /// journal that is being checked.
@@ -107,6 +109,9 @@ pub(super) enum Policy {
 /// How long the check of the journal leaves the disk to the keys, which the doors wait for as long (contract §5).
 const KEYS_FIRST: Duration = Duration::from_secs(2);
 
+/// How long the start waits for the last known time.
+const FLOOR_FIRST: Duration = Duration::from_secs(1);
+
 /// What one thread made of its database.
 pub(super) type Reported = Result<OpenReport, StoreError>;
 
@@ -177,10 +182,13 @@ pub(super) fn start(options: StoreOptions, policy: Policy) -> Result<Store, Stor
         }
         lock => Some(lock?),
     };
-    // By this time keys expire, and the doors do not wait for the check of the journal.
-    let time_floor =
-        connect::bystander(&paths.journal).and_then(|journal| events::time_floor(&journal)).ok().flatten();
-    let health = StoreHealth { journal_opening: true, without: without.clone(), ..StoreHealth::default() };
+    let time_floor = early_time_floor(&paths.journal);
+    let health = StoreHealth {
+        journal_opening: true,
+        cache_opening: true,
+        without: without.clone(),
+        ..StoreHealth::default()
+    };
     let shared = Arc::new(Shared::new(health));
     let journal_readers = Arc::new(Readers::unopened(paths.journal.clone(), JOURNAL_READERS));
     let cache_readers = Arc::new(Readers::unopened(paths.cache.clone(), CACHE_READERS));
@@ -243,6 +251,20 @@ pub(super) fn start(options: StoreOptions, policy: Policy) -> Result<Store, Stor
         writers,
         _lock: lock,
     })
+}
+
+/// Reads the time by which keys expire until the wall clock is known: the doors do not wait for the check of the journal.
+/// Nor do they wait for a disk that hangs: it is read again once the journal is open.
+fn early_time_floor(journal: &Path) -> Option<Stamp> {
+    let (read, floor) = std_mpsc::sync_channel(1);
+    let journal = journal.to_path_buf();
+    let reading = move || {
+        let found = connect::bystander(&journal).and_then(|journal| events::time_floor(&journal));
+        // Nobody waits any more where it took too long.
+        let _ = read.send(found.ok().flatten());
+    };
+    thread::Builder::new().name("time floor".into()).spawn(reading).ok()?;
+    floor.recv_timeout(FLOOR_FIRST).ok().flatten()
 }
 
 pub(super) fn open_read_only(dir: &Path) -> Result<ReadOnlyStore, StoreError> {

@@ -20,7 +20,7 @@ use super::{
 const BYTES_PER_EVENT: u64 = 1024;
 const MIN_BYTES: u64 = 16 << 20;
 
-/// A database is damaged where it could not be read through at so many looks.
+/// A database is damaged where it could not be read through at this many looks in a row.
 const UNREAD_LOOKS: u32 = 4;
 
 /// Bytes read at once.
@@ -44,7 +44,7 @@ pub(super) struct Opener {
     shared: Arc<Shared>,
     /// A check is not cut short by the end of the store.
     pub(super) is_last_chance: bool,
-    /// Looks at a database that could not be read through.
+    /// Looks in a row at a database that could not be read through.
     unread: Cell<u32>,
 }
 
@@ -169,13 +169,15 @@ impl Opener {
         open: impl Fn() -> rusqlite::Result<Connection>,
         mut prepare: impl FnMut(&Connection) -> Result<(), MigrateError>,
     ) -> Result<Checked, StoreError> {
-        match self.look(path, &open, &mut prepare)? {
-            Checked::Damaged(_) => {
-                self.read_through(path)?;
-                self.look(path, &open, &mut prepare)
-            }
-            sound => Ok(sound),
+        let mut checked = self.look(path, &open, &mut prepare)?;
+        if matches!(checked, Checked::Damaged(_)) {
+            self.read_through(path)?;
+            checked = self.look(path, &open, &mut prepare)?;
         }
+        if matches!(checked, Checked::Sound(_)) {
+            self.unread.set(0);
+        }
+        Ok(checked)
     }
 
     fn look(

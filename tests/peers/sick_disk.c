@@ -3,8 +3,9 @@
  *
  *   SICK_DIR     the directory, absolute
  *   SICK_PLAN    faults, each "calls errno skip most from until file", separated by ';':
- *                  calls  which ones, the sum of the numbers below       errno  what they fail with
- *                  skip   let so many through first                      most   then fail so many (0: all)
+ *                  calls  which ones, the sum of the numbers below       errno  what they fail with; -1: they hang until the
+ *                                                                               disk is healed, and then succeed
+ *                  skip   let this many through first                      most   then fail this many (0: all)
  *                  from, until  milliseconds after the start of the process (until 0: for ever)
  *                  file   what the path must contain, '*' for anything
  *   SICK_HEALED  once this file exists nothing fails any more
@@ -89,6 +90,11 @@ static int error_of(int call, const char *name, const char *at) {
     }
     if (error && access(healed, F_OK) == 0) { is_healed = 1; error = 0; }
     pthread_mutex_unlock(&lock);
+    if (error < 0) {
+        dprintf(out, "%ld ms: %s %s hangs\n", ms, name, at + dir_len);
+        while (access(healed, F_OK) != 0) usleep(10000);
+        return 0;
+    }
     if (error) dprintf(out, "%ld ms: %s %s: %s\n", ms, name, at + dir_len, strerror(error));
     return error;
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! file:      durable content │ changes since its last sync: each sector of each may survive or not
-//! directory: durable names   │ changes since its last sync: the first so many survive, for file systems keep the order
+//! directory: durable names   │ changes since its last sync: the first this many survive, for file systems keep the order
 //!                            │ of names, but not to the contents behind them
 //! ```
 

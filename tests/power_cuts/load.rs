@@ -1,10 +1,11 @@
 //! What is on its way when the power goes: events in shared commits, the cursor, deletions at the cap, checkpoints, a new
-//! journal, a damaged one, a restart, commands, imports, tokens, a small file, a spool. Whatever the load is told goes into
+//! journal, a damaged one, a restart, commands, imports, tokens, a small file, a certificate, a spool. What the load is told goes into
 //! a file that is recorded in order with everything else; so does, before it begins, what may be undone or half done.
 
 use std::{
     fs::{File, OpenOptions},
     io::{Seek, SeekFrom, Write},
+    net::Ipv4Addr,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -14,10 +15,12 @@ use futures_util::future::join_all;
 use intercom_gateway::{
     api::Tokens,
     clock::{Clock, Trust},
-    domain::{EventBody, Occurrence, event::SyncApplied},
+    domain::{EventBody, KnownTime, Occurrence, event::SyncApplied},
     store::{Begun, Cache, Store, StoreOptions},
     sys::files,
+    tls::{SelfSigned, Served, Source},
 };
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -102,6 +105,12 @@ async fn run(dir: &Path, told: &mut Told) -> u64 {
             8 => rename_tokens(&tokens, round, told),
             3 => files::nameless(&dir.join(SPOOL)).unwrap().write_all(note(round).as_bytes()).unwrap(),
             5 => import(&store, round, told).await,
+            4 => {
+                // Long enough after the last one for another certificate.
+                let time = "2026-11-23T22:00:00Z".parse::<Timestamp>().unwrap()
+                    + SignedDuration::from_hours(24 * 90 * i64::try_from(round).unwrap());
+                told.tell(format_args!("certified {}", key_fingerprint(dir, KnownTime::Synchronized(time))));
+            }
             0 => {
                 told.tell(format_args!("noting {round}"));
                 files::write_private(&dir.join(NOTE), note(round).as_bytes()).unwrap();
@@ -130,6 +139,13 @@ async fn run(dir: &Path, told: &mut Told) -> u64 {
     }
     tokio::task::spawn_blocking(move || store.shutdown()).await.unwrap();
     ROUNDS * BATCH
+}
+
+/// The fingerprint of the key of the certificate that the gateway signs itself, which is renewed where it is time.
+pub fn key_fingerprint(dir: &Path, now: KnownTime) -> String {
+    let gateway = "building-7".parse().unwrap();
+    let own = SelfSigned { dir: dir.join("tls"), gateway, address: Ipv4Addr::LOCALHOST.into() };
+    Served::open(Source::SelfSigned(own), now).unwrap().in_force().key_fingerprint.clone()
 }
 
 /// Damages a journal so that it must be salvaged, and no event is lost: it counts free pages that there are not.

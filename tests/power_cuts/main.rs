@@ -65,7 +65,7 @@ fn assert_whole(record: &[Op], dir: &Path) {
     assert!(left.contains_key(Path::new("journal.db")) && left.contains_key(Path::new(load::NOTE)));
 }
 
-/// Contents by their paths. The index of a WAL is a mapping, and no part of the state: it is made anew at an opening.
+/// Contents by their paths. The index of a WAL is a mapping, and no part of the state: it is made again at each opening.
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut directories = vec![dir.to_path_buf()];
@@ -83,7 +83,7 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// Cuts, each behind so many things of the record, in order. Half of them anywhere; half of them around what is not the
+/// Cuts, each behind this many things of the record, in order. Half of them anywhere; half of them around what is not the
 /// daily bread of a WAL: the small files, checkpoints, names.
 fn cuts(record: &[Op], images: u64, random: &mut StdRng) -> Vec<usize> {
     let rare: Vec<usize> =

@@ -8,7 +8,7 @@ use std::{
 
 use intercom_gateway::{
     api::Tokens,
-    domain::StoredEvent,
+    domain::{KnownTime, StoredEvent},
     store::{Cache, Journal, Store},
     sys::files,
 };
@@ -48,6 +48,8 @@ pub struct Told {
     /// What the small file holds, or is about to hold.
     noted: Option<u64>,
     noting: Option<u64>,
+    /// The fingerprint of the certificate's key.
+    certified: Option<String>,
 }
 
 /// A hash of the cache's content by its revision, from the whole record.
@@ -87,6 +89,7 @@ impl Told {
             ["revoked", name] => self.decide(name, false),
             ["noting", round] => self.noting = Some(round.parse().unwrap()),
             ["noted", _] => self.noted = self.noting.take(),
+            ["certified", key] => self.certified = Some(key.to_owned()),
             _ => panic!("the load and this file disagree about {line:?}"),
         }
     }
@@ -118,6 +121,13 @@ impl Told {
         self.check_tokens(&Tokens::open(&dir.join("tokens.json")).unwrap());
         self.check_note(&dir.join(NOTE));
         check_spool(&dir.join(SPOOL));
+        if let Some(key) = &self.certified {
+            assert_eq!(
+                load::key_fingerprint(dir, KnownTime::Never),
+                *key,
+                "clients trust the certificate's key"
+            );
+        }
     }
 
     fn check_journal(&self, journal: &Journal, runtime: &Runtime) {

@@ -9,6 +9,7 @@
 //! ```
 //! `SICK_DISK_SEEDS=500 cargo test --test sick_disk` runs more of them, `SICK_DISK_SEED=7` one.
 
+mod hang;
 mod plan;
 mod run;
 mod store;

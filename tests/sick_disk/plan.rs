@@ -138,17 +138,17 @@ fn fault(random: &mut StdRng) -> Fault {
 }
 
 impl Fault {
-    /// One call of any kind, behind so many others.
+    /// One call of any kind, behind this many others.
     pub fn once(skip: u32) -> Self {
         Self { most: 1, ..Self::from_then_on(skip) }
     }
 
-    /// Every call behind so many.
+    /// Every call behind this many.
     pub fn from_then_on(skip: u32) -> Self {
         Self { calls: ALL, errno: libc::EIO, skip, most: 0, from: 0, until: 0, file: "*" }
     }
 
-    /// There is no room any more behind so many calls that take some.
+    /// There is no room any more behind this many calls that take some.
     pub fn full_from_then_on(skip: u32) -> Self {
         Self { calls: GROWS, errno: libc::ENOSPC, ..Self::from_then_on(skip) }
     }

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::BufRead,
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
     time::Duration,
 };
@@ -27,7 +28,7 @@ use crate::{
     },
 };
 
-const PANEL: &str = "entrance-1";
+pub const PANEL: &str = "entrance-1";
 
 /// A card that comes with an import while the disk is sick.
 const NEW: &str = "0BADCAFE";
@@ -37,7 +38,7 @@ const IMPORTED: u64 = 60;
 /// How long the disk stays sick, at least: longer than the store waits before it goes on in memory.
 const SICK: Duration = Duration::from_secs(5);
 /// The first cards of a link are stale, and a busy machine is slow.
-const OPENS: Duration = Duration::from_secs(45);
+pub const OPENS: Duration = Duration::from_secs(45);
 /// Within this time after healing events are written to the disk again: it is looked at 5 s, 15 s and 35 s after it was
 /// given up.
 const HEALS: Duration = Duration::from_secs(45);
@@ -71,6 +72,11 @@ impl Templates {
         Self { place, token, told }
     }
 
+    /// A token of the endpoint.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Lays one down; what had been told of it.
     pub fn lay(&self, before: Before, state: &Path) -> Told {
         match before {
@@ -95,12 +101,12 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn site() -> Site {
+pub fn site() -> Site {
     Site::new(&format!("{ENTRANCE}lock = {{ output = 0 }}\nsecure_channel = \"off\"\n"))
 }
 
 /// Swipes the known card until the door opens.
-fn opens(panels: &Panels, within: Duration) -> Result<(), String> {
+pub fn opens(panels: &Panels, within: Duration) -> Result<(), String> {
     opens_for(panels, KNOWN, within)
 }
 
@@ -121,7 +127,7 @@ pub struct Told(BTreeMap<(String, u64), String>);
 
 impl Told {
     /// Asks the daemon for its events, by its control socket; returns them.
-    fn listen(&mut self, site: &Site) -> impl Iterator<Item = Value> {
+    pub fn listen(&mut self, site: &Site) -> impl Iterator<Item = Value> {
         let answer = match Client::connect(&site.config().gateway.control_socket()) {
             Ok(Some(client)) => client.ask(&Request::Journal { from: 1, follow: false }).ok(),
             _ => None,
@@ -181,21 +187,26 @@ struct Run<'a> {
     started: Mono,
 }
 
+/// The daemon on a disk that is sick as `plan` says, until there is a file `healed` beside its state directory.
+pub fn sick(site: &Site, shim: &Path, plan: &str) -> Command {
+    let mut command = site.command(["run"]);
+    command
+        .env("LD_PRELOAD", shim)
+        .env("SICK_DIR", site.state_dir())
+        .env("SICK_PLAN", plan)
+        .env("SICK_HEALED", site.path("healed"))
+        .env("SICK_LOG", site.path("failures"));
+    command
+}
+
 /// Runs a plan; panics where something does not hold.
 pub fn run(plan: &Plan, templates: &Templates, shim: &Path) -> Outcome {
     let site = site();
     let told = templates.lay(plan.before, &site.state_dir());
     let panels = Panels::start(&site, true);
     let (healed, failures) = (site.path("healed"), site.path("failures"));
-    let mut command = site.command(["run"]);
-    command
-        .env("LD_PRELOAD", shim)
-        .env("SICK_DIR", site.state_dir())
-        .env("SICK_PLAN", plan.to_string())
-        .env("SICK_HEALED", &healed)
-        .env("SICK_LOG", &failures);
     let started = clock::mono();
-    let daemon = Daemon::spawn(&mut command);
+    let daemon = Daemon::spawn(&mut sick(&site, shim, &plan.to_string()));
     let mut run = Run { plan, site, panels, daemon, token: &templates.token, told, started };
 
     let without_keys = run.expect_the_door();
