@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("bus", &["access", "clock", "domain", "faults", "lines", "panel", "sys", "wire"]),
     ("cli", EVERYTHING),
     ("clock", &["domain", "sys"]),
-    ("cloud", &["clock", "domain", "faults", "flats", "store", "sys", "tls"]),
+    ("cloud", &["clock", "domain", "doors", "faults", "flats", "store", "sys", "tls"]),
     ("config", &["domain", "tls"]),
     ("domain", &[]),
     ("doors", &["bus", "domain", "store"]),

@@ -15,6 +15,7 @@ use super::{Confirm, Secrets, command::Performer, message::Building};
 use crate::{
     clock::{self, Clock},
     domain::{Health, LineStatus, Name, PanelStatus, SyncStatus, UplinkStatus},
+    doors::Flats,
     store::{Cache, Journal},
 };
 
@@ -78,8 +79,8 @@ pub struct Handles {
     pub building: watch::Receiver<Building>,
     /// Performs the commands that only the gateway can.
     pub perform: Performer,
-    /// Brings what `cache` holds into force at the doors, and ends when it is. Blocks; an error is a sentence.
-    pub in_force: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// The way of what the cloud sends into the cache and into force.
+    pub flats: Flats,
     /// Tells the time and how far to believe it.
     pub clock: Arc<Clock>,
     /// How the uplink is, for `/healthz`.

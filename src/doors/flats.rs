@@ -3,7 +3,7 @@
 use std::{io::Read, sync::Arc};
 
 use super::Refusal;
-use crate::store::{Cache, CacheError, CacheState, ImportError, StoreError};
+use crate::store::{Cache, CacheError, CacheState, Delta, ImportError, Snapshot, StoreError};
 
 /// Brings what the cache holds into force; blocks until the next swipe is decided by it.
 pub type Load = dyn Fn() -> Result<(), StoreError> + Send + Sync;
@@ -34,12 +34,52 @@ impl Flats {
         Ok(report.state)
     }
 
+    /// Replaces all flats by those that `flats` hands over as text, one by one: all of them, or none. Returns what the
+    /// cache holds then, which [`Flats::bring_into_force`] is for. Blocks.
+    ///
+    /// # Errors
+    /// What `flats` says; [`Refusal::Document`], [`Refusal::NotWritten`]. Nothing has changed.
+    pub fn apply_snapshot<E: From<Refusal>>(
+        &self,
+        snapshot: Snapshot,
+        flats: impl FnOnce(&mut dyn FnMut(&str) -> Result<(), Refusal>) -> Result<(), E>,
+    ) -> Result<CacheState, E> {
+        let all = |put: &mut dyn FnMut(&str) -> Result<(), CacheError>| {
+            flats(&mut |json| put(json).map_err(|error| refusal(error.into()))).map_err(Ended::Caller)
+        };
+        self.cache.apply_snapshot(snapshot, &self.intercoms, all).map_err(|ended| match ended {
+            Ended::Caller(error) => error,
+            Ended::Cache(error) => refusal(error.into()).into(),
+        })
+    }
+
+    /// Changes what a delta says: all of it, or nothing. Returns what the cache holds then, which
+    /// [`Flats::bring_into_force`] is for. Blocks.
+    ///
+    /// # Errors
+    /// [`Refusal::Document`], [`Refusal::NotWritten`]: nothing has changed.
+    pub fn apply_delta(&self, delta: Delta) -> Result<CacheState, Refusal> {
+        self.cache.apply_delta(delta).map_err(|error| refusal(error.into()))
+    }
+
     /// Brings what the cache holds into force. Blocks until the next swipe is decided by it.
     ///
     /// # Errors
     /// [`Refusal::NotInForce`]: doors are decided by what was loaded before.
     pub fn bring_into_force(&self) -> Result<(), Refusal> {
         (self.load)().map_err(Refusal::NotInForce)
+    }
+}
+
+/// Why a snapshot came to no end.
+enum Ended<E> {
+    Cache(CacheError),
+    Caller(E),
+}
+
+impl<E> From<CacheError> for Ended<E> {
+    fn from(error: CacheError) -> Self {
+        Self::Cache(error)
     }
 }
 

@@ -6,7 +6,7 @@
 //!  unlock, measure_line (MQTT) ──┼─► Doors ─► a bus, ≤ 3 s
 //!  panel pair (control socket) ──┘
 //!  import (control socket) ──────┬─► Flats ─► cache ─► directory of the doors
-//!  sync/flats (MQTT), its end ───┘
+//!  sync/flats (MQTT) ────────────┘
 //!                                ◄── Refusal: a code for programs, a sentence for people
 //! ```
 //! Invariants:

@@ -53,7 +53,7 @@ pub fn start(units: &Units, config: &Config, parts: Parts<'_>, stop: watch::Rece
     let handles = Handles {
         journal: parts.store.journal(),
         cache: parts.store.cache(),
-        in_force: Arc::new(move || parts.flats.bring_into_force().map_err(|refusal| refusal.to_string())),
+        flats: parts.flats,
         panels,
         lines,
         // The configuration does not change while the daemon runs; the receiver keeps the value.

@@ -19,6 +19,7 @@ use intercom_gateway::{
         UplinkStatus,
         event::{KeypadEntered, PanelAt},
     },
+    doors::Flats,
     store::{Cache, Journal, Store, StoreOptions},
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -107,7 +108,7 @@ impl Uplink {
         let handles = Handles {
             journal: store.journal(),
             cache: store.cache(),
-            in_force: Arc::new(|| Ok(())),
+            flats: Flats::new(store.cache(), &[1], Arc::new(|| Ok(()))),
             panels: panels_seen,
             lines: lines_seen,
             building: building_seen,

@@ -33,7 +33,7 @@ const ACKNOWLEDGE: Duration = Duration::from_secs(60);
 /// Sent events are stamped by groups of this length, for the cloud's confirmation comes by ranges too.
 const STAMP: Duration = Duration::from_secs(1);
 
-/// Most groups; a cloud that does not confirm for longer than so many seconds of traffic is no reason for more memory.
+/// Most groups; a cloud that does not confirm for longer than this many seconds of traffic is no reason for more memory.
 const STAMPS: usize = 1024;
 
 /// Least time between two rounds of resending while the cloud confirms something, but not all of it.

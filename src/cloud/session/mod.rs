@@ -13,7 +13,7 @@
 //! - Whatever is lost, the journal's cursor never passes an event that was not delivered.
 //! - Where a retained `status` or `events/committed` that came before we were online knows a later sequence of our
 //!   journal than we do, an old copy of the disk is running: a new journal is begun, once a day at most, and the
-//!   connection made anew, so that the will names it too. Anything else that is ahead of us is its sender's mistake: it is
+//!   connection begun again, so that the will names it too. Anything else that is ahead of us is its sender's mistake: it is
 //!   reported, and changes nothing.
 
 mod backoff;
@@ -52,7 +52,7 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(500), Duration::f
 const EASED: u32 = 2;
 const GOOD: Duration = Duration::from_secs(60);
 
-/// So many of our own past sessions are told from those of another client that uses our id.
+/// This many of our own past sessions are told from those of another client that uses our id.
 const REMEMBERED: usize = 16;
 
 /// Another session's `status` is answered at most so often.

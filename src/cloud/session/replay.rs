@@ -27,7 +27,7 @@ pub struct ReplayId(u64);
 pub enum ReplayEnd {
     /// The broker has taken all that was there.
     Sent {
-        /// So many events.
+        /// This many events.
         events: u64,
     },
     /// A new journal was begun.

@@ -9,25 +9,21 @@ use super::{
 };
 use crate::{
     domain::{SyncCode, SyncError},
+    doors::{Flats, Refusal},
     flats::FlatProblem,
-    store::{Cache, CacheError, CacheState, Delta, Snapshot},
+    store::{CacheError, CacheState, Delta, ImportError, Snapshot},
 };
 
-/// Replaces everything by the flats that `spool` keeps, of these intercoms. Blocks for as long as the disk needs.
+/// Replaces everything by the flats that `spool` keeps. Blocks for as long as the disk needs.
 ///
 /// # Errors
 /// Nothing has changed then.
-pub fn apply_snapshot(
-    cache: &Cache,
-    spool: &mut Spool,
-    intercoms: &[u64],
-    target: Target,
-) -> Result<CacheState, SyncError> {
+pub fn apply_snapshot(flats: &Flats, spool: &mut Spool, target: Target) -> Result<CacheState, SyncError> {
     let Target { revision, digest, empty } = target;
     let snapshot = Snapshot { revision, digest, may_empty: empty };
-    cache
-        .apply_snapshot(snapshot, intercoms, |put| spool.each(|json| put(json).map_err(Why::Cache)))
-        .map_err(Why::told)
+    flats
+        .apply_snapshot(snapshot, |put| spool.each(|json| put(json).map_err(Why::Refused)))
+        .map_err(Why::in_words)
 }
 
 /// Applies what a delta changes. Blocks for as long as the disk needs.
@@ -35,7 +31,7 @@ pub fn apply_snapshot(
 /// # Errors
 /// Nothing has changed then.
 pub fn apply_delta(
-    cache: &Cache,
+    flats: &Flats,
     base: u64,
     content: Content,
     target: Target,
@@ -45,7 +41,7 @@ pub fn apply_delta(
     };
     let Target { revision, digest, empty } = target;
     let delta = Delta { base, revision, digest, upsert, remove, may_empty: empty };
-    cache.apply_delta(delta).map_err(|error| Why::Cache(error).told())
+    flats.apply_delta(delta).map_err(|refusal| Why::Refused(refusal).in_words())
 }
 
 /// The parts cannot be kept.
@@ -54,13 +50,13 @@ pub fn not_kept(error: &io::Error) -> SyncError {
 }
 
 enum Why {
-    Cache(CacheError),
+    Refused(Refusal),
     Spool(io::Error),
 }
 
-impl From<CacheError> for Why {
-    fn from(error: CacheError) -> Self {
-        Self::Cache(error)
+impl From<Refusal> for Why {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 
@@ -71,10 +67,12 @@ impl From<io::Error> for Why {
 }
 
 impl Why {
-    fn told(self) -> SyncError {
+    /// Returns the error in the contract's words.
+    fn in_words(self) -> SyncError {
         let error = match self {
             Self::Spool(error) => return not_kept(&error),
-            Self::Cache(error) => error,
+            Self::Refused(Refusal::Document(ImportError::Cache(error)) | Refusal::NotWritten(error)) => error,
+            Self::Refused(refusal) => return SyncError::new(SyncCode::Storage, refusal.to_string()),
         };
         let message = error.to_string();
         let flat = |intercom, id, field: &str| SyncError {
@@ -133,7 +131,8 @@ mod tests {
         let mut spool = Spool::new(dir.path().join("parts"));
         parts.iter().for_each(|flats| spool.keep(flats, false).unwrap());
         let target = Target { revision: 1, digest: "0".repeat(64), empty: false };
-        apply_snapshot(&store.cache(), &mut spool, intercoms, target)
+        let flats = Flats::new(store.cache(), intercoms, Arc::new(|| Ok(())));
+        apply_snapshot(&flats, &mut spool, target)
     }
 
     fn part(flats: &[String]) -> Vec<u8> {

@@ -47,7 +47,7 @@ pub(super) const MAX_BYTES: u64 = 256 << 20;
 /// Requests of ours that may wait for an answer at once: one is asked again before its answer came.
 const ASKED: usize = 8;
 
-/// Refusals that are recorded as events: so many at once, and one more each time that this has passed. The others are
+/// Refusals that are recorded as events: this many at once, and one more each time that this has passed. The others are
 /// counted; the journal is for what happens at the doors.
 const EVENTS: (u32, Duration) = (60, Duration::from_secs(10));
 
@@ -406,7 +406,7 @@ impl Sync {
         }
     }
 
-    /// Whether an unrequested revision is news. Another content under our own number is none, but a reason to ask.
+    /// Whether an unrequested revision is news. Another content under our own number is no news, but a reason to ask.
     fn is_above_ours(&mut self, head: &Head, now: Mono) -> bool {
         if self.ours.revision == Some(head.revision) {
             self.want(Reason::Digest, now);

@@ -133,7 +133,7 @@ impl World {
         world.some(0..3, || Action::Resync);
         world.some(0..2, || Action::Import);
         world.some(0..3, || Action::GoBack);
-        // Whoever has gone back, or had a disk exchanged, sees to it that it is known.
+        // A gateway that has gone back, or had its disk exchanged, sees to it that this is known.
         world.at(CALM, Action::Connect);
         world.at(CALM + Duration::from_secs(1), Action::Resync);
         world

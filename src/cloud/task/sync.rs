@@ -16,6 +16,7 @@ use crate::{
         topic::Topic,
     },
     domain::{EventBody, Mono, Occurrence, SyncCode, SyncError, SyncStatus},
+    doors::Flats,
     store::CacheState,
 };
 
@@ -180,8 +181,8 @@ impl Uplink {
         }
         let state = self.handles.cache.state().borrow().clone();
         if state != self.syncing.state {
-            let in_force = Arc::clone(&self.handles.in_force);
-            self.sync_job(move || SyncDone::InForce(brought_into_force(state, &*in_force)));
+            let flats = self.handles.flats.clone();
+            self.sync_job(move || SyncDone::InForce(brought_into_force(state, &flats)));
         } else if let Some(payload) = self.syncing.waiting.pop_front() {
             self.syncing.held -= payload.len();
             let (signatures, intercoms) = (self.signatures.clone(), self.intercoms());
@@ -204,11 +205,11 @@ impl Uplink {
                 });
             }
             (Verdict::Apply { base, target }, content) => {
-                let (cache, in_force) = (self.handles.cache.clone(), Arc::clone(&self.handles.in_force));
+                let flats = self.handles.flats.clone();
                 self.syncing.applying = true;
                 self.sync_job(move || {
-                    let applied = sync::apply_delta(&cache, base, content, target);
-                    SyncDone::Applied(applied.map(|state| brought_into_force(state, &*in_force)))
+                    let applied = sync::apply_delta(&flats, base, content, target);
+                    SyncDone::Applied(applied.map(|state| brought_into_force(state, &flats)))
                 });
             }
             (Verdict::Keep { .. } | Verdict::Drop, _) => {}
@@ -235,12 +236,12 @@ impl Uplink {
                 self.publish(message, Came::Asked);
             }
             Effect::ApplySnapshot(target) => {
-                let (cache, in_force) = (self.handles.cache.clone(), Arc::clone(&self.handles.in_force));
-                let (spool, intercoms) = (Arc::clone(&self.syncing.spool), self.intercoms());
+                let flats = self.handles.flats.clone();
+                let spool = Arc::clone(&self.syncing.spool);
                 self.syncing.applying = true;
                 self.sync_job(move || {
-                    let applied = sync::apply_snapshot(&cache, &mut lock(&spool), &intercoms, target);
-                    let applied = applied.map(|state| brought_into_force(state, &*in_force));
+                    let applied = sync::apply_snapshot(&flats, &mut lock(&spool), target);
+                    let applied = applied.map(|state| brought_into_force(state, &flats));
                     SyncDone::Applied(applied)
                 });
             }
@@ -289,12 +290,9 @@ fn ours(state: &CacheState) -> Ours {
 }
 
 /// The next swipe is decided by `state` from here on; where that fails, by what was loaded before.
-fn brought_into_force(
-    state: CacheState,
-    in_force: &(dyn Fn() -> Result<(), String> + Send + std::marker::Sync),
-) -> CacheState {
-    if let Err(error) = in_force() {
-        tracing::error!(error, "new keys could not be loaded; the old ones stay in force");
+fn brought_into_force(state: CacheState, flats: &Flats) -> CacheState {
+    if let Err(error) = flats.bring_into_force() {
+        tracing::error!(%error, "new keys could not be loaded; the old ones stay in force");
     }
     state
 }
