@@ -33,7 +33,7 @@ use common::{
 
 /// Events in the journal before anything is measured: a week of the day below, so that its tree has its depth.
 const HISTORY: u64 = 84_000;
-/// Swipes that are measured; the day is so many times as much.
+/// Swipes that are measured; the day is this many times as much.
 const SWIPES: u64 = 200;
 /// Longer than the least distance of two commits: each event is a commit of its own, which is the most that they write. In
 /// life those of one report of a panel share one.

@@ -313,7 +313,7 @@ async fn an_old_copy_of_the_disk_begins_a_new_journal_before_it_says_anything() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_claims_more_than_there_is_deletes_no_history() {
+async fn a_claim_of_more_than_there_is_deletes_no_history() {
     let broker = Mosquitto::open();
     let cloud = Consumer::start("cloud", broker.port, ROOT, true);
     eventually("the consumer is there", || cloud.lock().subscribed > 0).await;

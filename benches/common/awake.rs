@@ -10,7 +10,7 @@ use std::{
 /// Spinning processes, one a core. Dropping it ends them.
 pub struct Awake(Vec<Child>);
 
-/// Lets every core spin while it has nothing else to do (SCHED_IDLE: whoever else wants it, has it).
+/// Lets every core spin while it has nothing else to do (SCHED_IDLE: anything else that wants it has it).
 pub fn keep_cores_awake() -> Awake {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let spinner = || {

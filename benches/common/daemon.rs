@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 /// The binary of the profile that is measured.
 pub const DAEMON: &str = env!("CARGO_BIN_EXE_intercom-gateway");
-/// Codes of the cards that open: this and so many after it, a building's worth.
+/// Codes of the cards that open: this and this many after it, a building's worth.
 pub const FIRST_CARD: u32 = 0x3042_0000;
 pub const CARDS: u32 = 100_000;
 const KEYS_A_FLAT: u32 = 10;

@@ -54,7 +54,7 @@ struct Arguments {
     /// Without the peers
     #[arg(long)]
     alone: bool,
-    /// Only with so many panels dead
+    /// Only with this many panels dead
     #[arg(long, value_delimiter = ',', default_values_t = DEAD)]
     dead: Vec<u8>,
     /// Given by cargo

@@ -15,7 +15,7 @@ use super::{
 const SHARE: f64 = 0.95;
 /// (dead panels, polls a second of each healthy one).
 const POLLS: [(u8, f64); 2] = [(1, 5.5), (3, 5.0)];
-/// A change is told within so many periods, 95 % of them.
+/// A change is told within this many periods, 95 % of them.
 const PERIODS: f64 = 1.5;
 
 /// A row for each client and setting.

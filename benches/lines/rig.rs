@@ -51,7 +51,7 @@ const TRAFFIC: usize = 1 << 15;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
     pub kind: Kind,
-    /// So many of the panels, spread among the others, are dead from the start.
+    /// This many of the panels, spread among the others, are dead from the start.
     pub dead: u8,
 }
 
@@ -101,7 +101,7 @@ struct Change {
     at: Mono,
 }
 
-/// Measures one client with so many panels dead.
+/// Measures one client with this many panels dead.
 pub fn measure(setting: Setting, times: Times) -> anyhow::Result<Measured> {
     let rig = Rig::start(setting)?;
     thread::sleep(times.settling);

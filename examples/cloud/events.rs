@@ -63,7 +63,7 @@ impl Consumer {
     /// An event of `gateway` came.
     ///
     /// # Errors
-    /// It is none.
+    /// It is no event of a journal.
     pub fn take(&mut self, gateway: &str, event: &Value) -> anyhow::Result<Taken> {
         let id = event["id"].as_str().context("an event without id")?;
         // The id names the journal that the event is in; `data.journal` of a pruned one is another's.

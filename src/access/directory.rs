@@ -124,7 +124,7 @@ impl DirectoryBuilder {
         Self::with_capacity(zone, 0, 0)
     }
 
-    /// As [`DirectoryBuilder::new`], for so many flats and keys.
+    /// As [`DirectoryBuilder::new`], for this many flats and keys.
     pub fn with_capacity(zone: TimeZone, flats: usize, keys: usize) -> Self {
         Self {
             zone,

@@ -161,7 +161,7 @@ mod tests {
 
     proptest! {
         /// Whatever comes, shows tokens, loses them again and leaves: the limits hold, nobody with a good token is
-        /// displaced, and whoever is was the oldest that could be.
+        /// displaced, and each that is was the oldest that could be.
         #[test]
         fn the_limits_hold_and_the_oldest_goes(
             steps in prop::collection::vec((0_u8..4, 0_u8..4, 0_usize..12), 1..200)

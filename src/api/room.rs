@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_has_lost_the_place_is_told_and_can_neither_show_a_token_nor_free_it() {
+    fn a_connection_that_has_lost_its_place_is_told_and_can_neither_show_a_token_nor_free_it() {
         let dir = tempfile::tempdir().unwrap();
         let tokens = Tokens::open(&dir.path().join("tokens.json")).unwrap();
         let token = tokens.add("a", false, jiff::Timestamp::UNIX_EPOCH).unwrap();

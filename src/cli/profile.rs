@@ -66,7 +66,7 @@ fn told(profile: &Content) -> Vec<String> {
     match profile.lock {
         Some(LockProfile::Pulse { address, unit }) => {
             let register = place(Register { kind: RegisterKind::Holding, address }, 1);
-            told.push(format!("a lock that opens for so many times {unit:?} as is written to {register}"));
+            told.push(format!("a lock that opens for as many times {unit:?} as is written to {register}"));
         }
         Some(LockProfile::Coil(address)) => {
             let coil = place(Register { kind: RegisterKind::Coil, address }, 1);

@@ -165,7 +165,7 @@ fn print(line: &Value) -> io::Result<()> {
 }
 
 fn read_input() -> io::Result<mpsc::Receiver<io::Result<String>>> {
-    // Full: the thread waits, and with it whoever writes to standard input.
+    // Full: the thread waits, and with it the writer of standard input.
     let (sender, lines) = mpsc::channel(INPUT);
     std::thread::Builder::new().name("stdin".into()).spawn(move || {
         for line in io::stdin().lock().lines() {

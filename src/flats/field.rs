@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for CloudDate {
                 if exists(text) {
                     Ok(CloudDate(text.to_owned()))
                 } else {
-                    Err(E::custom(format_args!("must be {EXPECTED}, this text is none")))
+                    Err(E::custom(format_args!("must be {EXPECTED}, which this text is not")))
                 }
             }
         }

@@ -32,7 +32,7 @@ impl LogFilter {
     /// Logs by `filter` for `time`, and then as at the start. A later call takes the place of an earlier one.
     ///
     /// # Errors
-    /// A sentence, where `filter` is none: the one before stays.
+    /// A sentence, where `filter` cannot be parsed: the one before stays.
     pub(super) fn set_for(&self, filter: &str, time: Duration) -> Result<(), String> {
         (self.set)(Some(filter))?;
         tracing::info!(filter, seconds = time.as_secs_f64(), "the cloud changes what is logged, for a while");

@@ -18,7 +18,7 @@ pub enum Action {
         card: Card,
     },
     /// A card of 64 bits whose number is CLOCK_MONOTONIC in nanoseconds at the moment that the panel has it:
-    /// whoever receives it knows its own latency.
+    /// its receiver knows its own latency.
     TimedCard,
     /// Keys are pressed: `0`–`9`, `*`, `#`.
     Keys(Keys),

@@ -32,7 +32,7 @@ use super::{
 use crate::domain::{Mono, Name};
 
 /// Sightings that nobody has taken yet; about half a minute of a busy building. When it is full the newest are
-/// dropped and counted ([`LineReport::unseen`]): the lines never wait for whoever looks on.
+/// dropped and counted ([`LineReport::unseen`]): the lines never wait for an onlooker.
 const SIGHTINGS: usize = 16_384;
 
 /// A panel and its place.

@@ -63,7 +63,7 @@ impl Pty {
     /// What the client has written since the last call; 0 when nothing.
     ///
     /// # Errors
-    /// As reported by the system; nothing to read is none.
+    /// As reported by the system; nothing to read is no error.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.master.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
@@ -75,7 +75,7 @@ impl Pty {
     /// (4 KiB) cannot hold, as at a real port.
     ///
     /// # Errors
-    /// As reported by the system; a full buffer is none.
+    /// As reported by the system; a full buffer is no error.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.master.write(bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),

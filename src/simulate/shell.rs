@@ -346,7 +346,7 @@ impl Shell {
                 Ok(Instruction::Act { panel, action, done }) => {
                     let now = monotonic();
                     let result = self.bank.act(&panel, action, now, &mut self.seen);
-                    // Whoever asked may have gone.
+                    // The caller may have gone.
                     let _ = done.try_send(result.map(|()| now));
                 }
                 Ok(Instruction::Disturb { disturbance, done }) => {

@@ -76,7 +76,7 @@ fn remove(path: &Path) -> io::Result<()> {
 /// would go with its name. Blocks on the disk.
 ///
 /// # Errors
-/// As the system says; that there is one is none.
+/// As the system says; that there is one already is no error.
 pub fn private_dir(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),

@@ -35,7 +35,7 @@ pub enum PemProblem {
     /// No certificate.
     #[error("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)")]
     NoCertificate,
-    /// A certificate that is none.
+    /// What stands for a certificate cannot be read as one.
     #[error("holds a damaged certificate, or one of an unknown form")]
     DamagedCertificate,
     /// No private key.

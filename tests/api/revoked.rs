@@ -48,7 +48,7 @@ async fn nothing_is_done_for_a_token_that_is_revoked_while_the_body_comes() {
     }
 }
 
-/// A token that was made anew under the old name is another.
+/// A token that was made again under the old name is another.
 #[tokio::test]
 async fn a_new_token_of_the_same_name_does_not_vouch_for_the_old_one() {
     let site = start().await;

@@ -89,7 +89,7 @@ fn swipe(panels: &mut Panels, events: &mut Events, times: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_happens_at_panels_of_others_reaches_the_cloud_whoever_is_away_meanwhile() {
+async fn all_that_happens_at_panels_of_others_reaches_the_cloud_although_some_are_away() {
     let mut broker = Mosquitto::open();
     let site = site(&broker);
     let consumer = Consumer::with(options(&broker), ROOT, true);

@@ -51,7 +51,7 @@ async fn a_panel_that_goes_is_told_to_the_cloud_as_to_those_with_a_token() {
     let again = cloud.until("all is well again", latest("ok")).await;
     assert!(again["since"].as_str() > degraded["since"].as_str(), "{again} after {degraded}");
     let broker = |health: &Value| health["reasons"].to_string().contains("broker");
-    assert!(!told(&cloud).iter().any(broker), "whoever reads this is connected: {:?}", told(&cloud));
+    assert!(!told(&cloud).iter().any(broker), "the reader of this is connected: {:?}", told(&cloud));
     daemon.stop();
 }
 

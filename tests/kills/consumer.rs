@@ -96,7 +96,7 @@ pub fn be_the_consumer(arguments: &[String]) -> anyhow::Result<()> {
 async fn consume(port: u16, mut ledger: Ledger, confirm: bool) -> anyhow::Result<()> {
     let mut options = MqttOptions::new("consumer", ("127.0.0.1", port));
     options
-        // Whoever confirms needs nothing kept: the gateway sends again what is not confirmed. Else the broker keeps what
+        // A consumer that confirms needs nothing kept: the gateway sends again what is not confirmed. Else the broker keeps what
         // is not acknowledged.
         .set_clean_start(confirm)
         .set_session_expiry_interval(Some(if confirm { 0 } else { 3600 }))

@@ -48,7 +48,7 @@ impl Load {
         Self { accepted, stop, thread }
     }
 
-    /// Waits until so many more cards are accepted.
+    /// Waits until this many more cards are accepted.
     pub fn go_on(&self, more: usize) {
         let accepted = || self.accepted.lock().unwrap().len();
         let enough = accepted() + more;

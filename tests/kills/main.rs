@@ -185,7 +185,7 @@ impl Stage {
         Verdict::of(&seen, &journal, &self.file)
     }
 
-    /// Waits until so many more events have come to the consumer: the way to it is open.
+    /// Waits until this many more events have come to the consumer: the way to it is open.
     fn arrive(&self, more: usize) {
         let enough = consumer::count(&self.file) + more;
         wait_until("the consumer gets on", || consumer::count(&self.file) >= enough);

@@ -10,7 +10,7 @@ use crate::support::Daemon;
 /// scheduler's share up to the next bound of the histogram.
 const HOLD: Duration = Duration::from_millis(25);
 
-/// So many of a hundred at least; the others may have met busy processors, or another write of the journal. Two cores
+/// This many of a hundred at least; the others may have met busy processors, or another write of the journal. Two cores
 /// with eight runnable threads held 94.
 const HELD_NO_LONGER: u64 = 80;
 

@@ -63,7 +63,7 @@ fn lines_that_come_while_a_change_of_flats_is_under_way_survive_its_end_either_w
             struct Tell<'a>(&'a mut std::io::PipeReader, std::sync::mpsc::SyncSender<()>);
             impl std::io::Read for Tell<'_> {
                 fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-                    // It reads only when the change is open; whoever no longer listens has heard it.
+                    // It reads only when the change is open; one that no longer listens has heard it.
                     let _ = self.1.try_send(());
                     self.0.read(buffer)
                 }

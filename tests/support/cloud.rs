@@ -93,7 +93,7 @@ impl Cloud {
     }
 }
 
-/// A command that expires in so many seconds.
+/// A command that expires in this many seconds.
 pub fn message(id: Uuid, command: &str, args: Value, session: &str, seconds: i64) -> Value {
     #[allow(clippy::disallowed_methods, reason = "the cloud's own clock")]
     let expires_at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);

@@ -85,7 +85,7 @@ enum Moved {
 }
 
 #[test]
-fn every_opening_is_told_once_with_whoever_unlocked() {
+fn every_opening_is_told_once_with_who_unlocked() {
     let counts = run_all("every_opening", 200, day);
     println!("{counts:?}");
     let telling =

@@ -23,7 +23,7 @@ const LINES_PERIOD: Duration = Duration::from_secs(1);
 /// Default of `keys.period` and `door.period`: a swipe or an opening is noticed at once.
 const FAST_PERIOD: Duration = Duration::from_millis(100);
 const PERIODS: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(3600);
-/// Without `lines.range`, values above so many times the highest threshold are no measurements.
+/// Without `lines.range`, values above this many times the highest threshold are no measurements.
 const PLAUSIBLE: f64 = 100.0;
 /// What the pulse register's `unit` may be.
 const PULSE_UNITS: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);

@@ -34,7 +34,7 @@ late PANEL N MS                  reply later, the next N times
 shorten|lengthen|misaddress PANEL N  the next N replies have a register too few | too many | another's address
 restart PANEL                    the panel loses its power for a moment
 echo BUS on|off                  whether who sends on the line hears himself, as with some adapters
-noise BUS PERCENT                of all characters on the line, so many arrive with a wrong bit
+noise BUS PERCENT                of all characters on the line, this many arrive with a wrong bit
 status                           which panels are polled, which of them securely
 quit";
 

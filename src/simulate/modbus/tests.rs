@@ -160,7 +160,7 @@ fn a_pulse_opens_for_its_time_and_a_coil_until_it_is_off() {
     let mut held = panel(shipped("relay-input"));
     ask(&mut held, 0, write(0, true));
     held.handle_timeout(at(60_000));
-    assert!(held.is_open(), "whoever switched it on has to switch it off");
+    assert!(held.is_open(), "it stays on until it is switched off");
     ask(&mut held, 60_001, write(0, false));
     assert_eq!(switched(&mut held), [state(true), state(false)]);
     ask(&mut held, 60_002, write(0, true));

@@ -64,7 +64,7 @@ fn words(bytes: &[u8]) -> impl Iterator<Item = u16> {
     bytes.chunks_exact(2).map(|pair| pair.iter().fold(0, |word, byte| word << 8 | u16::from(*byte)))
 }
 
-/// Bytes that so many bits take.
+/// Bytes that this many bits take.
 fn bytes_of_bits(count: usize) -> usize {
     count.div_ceil(8)
 }

@@ -8,9 +8,9 @@ use super::{
 /// What a device answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The bits that were asked for, exactly so many.
+    /// The bits that were asked for, exactly this many.
     Bits(Vec<bool>),
-    /// The words that were asked for, exactly so many.
+    /// The words that were asked for, exactly this many.
     Words(Vec<u16>),
     /// The write was carried out.
     Written,
@@ -23,16 +23,16 @@ pub enum Answer {
 pub enum Parsed {
     /// Nothing can be said before more bytes come, or the line falls silent.
     Incomplete,
-    /// So many leading bytes are the answer.
+    /// This many leading bytes are the answer.
     Answer(Answer, usize),
-    /// So many leading bytes are exactly what was sent, come back through the adapter.
+    /// This many leading bytes are exactly what was sent, come back through the adapter.
     Echo(usize),
-    /// So many leading bytes are a sound frame, but not this answer: somebody else's, a late one, one of another
+    /// This many leading bytes are a sound frame, but not this answer: somebody else's, a late one, one of another
     /// length.
     Foreign(usize),
-    /// So many leading bytes look like the answer and are damaged.
+    /// This many leading bytes look like the answer and are damaged.
     Broken(usize),
-    /// So many leading bytes are no frame.
+    /// This many leading bytes are no frame.
     Noise(usize),
 }
 

@@ -10,9 +10,9 @@ use super::{
 pub enum ParsedRequest {
     /// More bytes are needed.
     Incomplete,
-    /// So many leading bytes are no request of a function that is known here.
+    /// This many leading bytes are no request of a function that is known here.
     Noise(usize),
-    /// A sound request to the device `unit`, so many bytes long; `Err`: the exception that answers it.
+    /// A sound request to the device `unit`, this many bytes long; `Err`: the exception that answers it.
     Frame {
         /// To whom; [`super::BROADCAST`]: to all, and nobody answers.
         unit: u8,

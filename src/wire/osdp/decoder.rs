@@ -96,9 +96,9 @@ pub enum Unopened {
 pub enum Item {
     /// A frame, good or broken.
     Frame(Box<Record>),
-    /// So many bytes that belong to no frame; marks do not count.
+    /// This many bytes that belong to no frame; marks do not count.
     Noise(usize),
-    /// The beginning of a frame: so many bytes are there, and at least so many are missing.
+    /// The beginning of a frame: this many bytes are there, and at least this many are missing.
     Unfinished {
         /// Bytes that are there.
         bytes: usize,

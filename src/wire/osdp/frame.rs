@@ -163,14 +163,14 @@ pub enum Fault {
 pub enum Parsed<'a> {
     /// The beginning of a frame, or nothing.
     Incomplete {
-        /// At least so many more bytes are needed; never 0.
+        /// At least this many more bytes are needed; never 0.
         missing: usize,
     },
-    /// Marks and noise: drop so many leading bytes; never 0.
+    /// Marks and noise: drop this many leading bytes; never 0.
     Noise(usize),
     /// A whole frame that is not to be believed. Its address may be what is wrong with it.
     Broken {
-        /// Drop so many leading bytes; never 0. The rest of the buffer may hold a good frame.
+        /// Drop this many leading bytes; never 0. The rest of the buffer may hold a good frame.
         drop: usize,
         /// The length that it claims, in bytes.
         length: usize,
@@ -181,7 +181,7 @@ pub enum Parsed<'a> {
         /// What is wrong.
         fault: Fault,
     },
-    /// A frame, and its length in bytes: drop so many.
+    /// A frame, and its length in bytes: drop this many.
     Frame(Frame<'a>, usize),
 }
 

@@ -273,7 +273,7 @@ impl Rig {
         assert_eq!(self.state(), PanelState::Online);
     }
 
-    /// Answers so many commands by what a quiet device says.
+    /// Answers this many commands by what a quiet device says.
     fn polls(&mut self, count: usize) -> Vec<&'static str> {
         let mut names = Vec::new();
         for _ in 0..count {
