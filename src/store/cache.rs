@@ -125,7 +125,7 @@ impl CacheReader {
         mut flat: impl FnMut(FlatRow),
         mut key: impl FnMut(KeyRow<'_>),
     ) -> Result<CacheState, StoreError> {
-        self.readers.walk(|connection| {
+        self.readers.walk_all_the_same(|connection| {
             let mut flats = connection.prepare(
                 "SELECT intercom, id, flat, analog_line, own_thresholds, answer_resistance, quiescent_resistance
                  FROM flats ORDER BY intercom, id",

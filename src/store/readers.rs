@@ -91,12 +91,24 @@ impl Readers {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let open = self.open.load_full().ok_or_else(|| self.unopened_yet())?;
-        let walk = || {
-            let connection = connect::reader(&open.location, self.held.cache_kib)?;
-            connection.execute_batch("BEGIN")?;
-            read(&connection)
+        let connection = connect::reader(&open.location, self.held.cache_kib);
+        connection
+            .and_then(|connection| in_one_moment(&connection, read))
+            .map_err(|source| self.failed(source))
+    }
+
+    /// Takes a walk whose end is near, as [`Readers::walk`]; on a held connection where no other can be opened. Look-ups
+    /// may wait for it then.
+    pub(super) fn walk_all_the_same<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let open = self.open.load_full().ok_or_else(|| self.unopened_yet())?;
+        let walked = match connect::reader(&open.location, self.held.cache_kib) {
+            Ok(connection) => in_one_moment(&connection, read),
+            Err(_) => in_one_moment(&open.free(), read),
         };
-        walk().map_err(|source| self.failed(source))
+        walked.map_err(|source| self.failed(source))
     }
 
     fn unopened_yet(&self) -> StoreError {
@@ -106,6 +118,15 @@ impl Readers {
     fn failed(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Read { file: self.file.clone(), source }
     }
+}
+
+/// Reads in one transaction.
+fn in_one_moment<T>(
+    connection: &Connection,
+    read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let transaction = connection.unchecked_transaction()?;
+    read(&transaction)
 }
 
 impl Connections {
@@ -120,5 +141,28 @@ impl Connections {
             }
         }
         self.held[usual].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_can_be_read_where_nothing_else_can_be_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("cache.db");
+        let writer = connect::cache_writer(&Location::File(file.clone())).unwrap();
+        writer.execute_batch("CREATE TABLE t (n); INSERT INTO t VALUES (7)").unwrap();
+        let readers = Readers::unopened(file.clone(), Held { count: 1, cache_kib: 64 });
+        readers.open(&Location::File(file.clone())).unwrap();
+        std::fs::rename(&file, dir.path().join("away")).unwrap();
+        let read =
+            |connection: &Connection| connection.query_row("SELECT n FROM t", [], |row| row.get::<_, u32>(0));
+        assert!(readers.walk(read).is_err());
+        for _ in 0..2 {
+            assert_eq!(readers.walk_all_the_same(read).unwrap(), 7);
+        }
+        assert_eq!(readers.look_up(read).unwrap(), 7, "nothing is left begun");
     }
 }

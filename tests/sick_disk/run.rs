@@ -270,6 +270,7 @@ impl Run<'_> {
         let unread = |run: &Self| {
             run.plan.before == Before::Nothing
                 || run.daemon.log.count("no key is known until the cloud sends the flats") > 0
+                || run.daemon.log.count("the keys cannot be loaded, so none opens until they can") > 0
         };
         let end = self.started + OPENS;
         while clock::mono() < end {
