@@ -73,18 +73,6 @@ impl Component {
     }
 }
 
-impl Topic {
-    /// Whether the broker keeps the last message (contract §4).
-    pub fn is_retained(&self) -> bool {
-        match self {
-            Self::Status | Self::Info | Self::Health | Self::Panel(_) | Self::Line { .. } => true,
-            Self::SyncState | Self::Discovery(_) => true,
-            Self::Events | Self::Committed | Self::SyncRequest | Self::SyncFlats => false,
-            Self::Commands | Self::Results => false,
-        }
-    }
-}
-
 /// The first level of Home Assistant's discovery topics, its default.
 const DISCOVERY: &str = "homeassistant";
 

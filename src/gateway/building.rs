@@ -1,28 +1,41 @@
 //! From the configuration to running buses.
 
-use std::{num::NonZeroU16, time::Duration};
+use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use tokio::sync::watch;
 
-use super::records::{Recalled, Records};
+use super::{base::Base, records::Recalled, reports::Outlet};
 use crate::{
     access::KeyOrder,
     bus::{
-        self, BusSettings, Buses, DoorSettings, DoorwaySettings, LockSettings, ModbusSettings, PanelSettings,
-        PortAddress, PortSettings, Protocol, Shared,
+        self, BusSettings, Buses, DoorSettings, DoorwaySettings, KeptLines, LockSettings, ModbusSettings,
+        PanelSettings, PortAddress, PortSettings, Protocol, Shared,
     },
-    config::{self, Config},
+    config,
     domain::Name,
     lines::CommutatorSettings,
     panel::osdp,
 };
 
-/// Starts a thread for every configured bus.
+/// Starts a thread for every configured bus, which reports to `outlet` and polls no panel before the keys are `recalled`.
 ///
 /// # Errors
 /// A thread cannot be started. Ports that cannot be opened are no error, a bus tries until it can; nor are keys that
 /// cannot be read: the panel is insecure, and all others work.
-pub fn start_buses(config: &Config, records: &Records, shared: &Shared) -> anyhow::Result<Buses> {
+pub fn start_buses(
+    base: &Base,
+    outlet: Outlet,
+    recalled: &watch::Receiver<Option<Arc<KeptLines>>>,
+) -> anyhow::Result<Buses> {
+    let Base { config, records, .. } = base;
+    let shared = Shared {
+        in_force: base.keys.in_force(),
+        clock: base.clock.clone(),
+        reports: outlet.reports,
+        lost: outlet.lost,
+        recalled: recalled.clone(),
+    };
     let configured: Vec<&Name> = config.panels.iter().map(|panel| &panel.name).collect();
     let strays = records.strays(&configured);
     let mut buses = Vec::new();

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use super::{doctor::check, units::Beat};
+use super::{
+    doctor::check,
+    units::{Beat, Part, Units},
+};
 use crate::{
     config::{self, Config, Mqtt, SecretError, SecretFile},
     domain::{Check, HealthCode, KnownTime, Reason, Verdict},
@@ -14,8 +17,15 @@ use crate::{
 /// How often the files are read: what is judged are days.
 const PERIOD: Duration = Duration::from_secs(60);
 
+/// Starts to follow the files of the uplink, where the configuration has one.
+pub fn start(units: &Units, config: &Config, expiries: Expiries) {
+    if let Some(mqtt) = config.mqtt.clone() {
+        units.spawn(Part::Certificates, |beat| follow_files(mqtt, expiries, beat));
+    }
+}
+
 /// Keeps `expiries` as the files are, for the life of the daemon.
-pub async fn follow_files(mqtt: Mqtt, expiries: Expiries, beat: Beat) {
+async fn follow_files(mqtt: Mqtt, expiries: Expiries, beat: Beat) {
     loop {
         let mqtt = mqtt.clone();
         let reading = tokio::task::spawn_blocking(move || of_uplink(&mqtt));

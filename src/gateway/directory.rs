@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     lines::{self, Flats},
-    units::Beat,
+    units::{Beat, Part, Units},
 };
 use crate::{
     access::{DirectoryBuilder, DirectoryEntry},
@@ -41,6 +41,12 @@ enum News {
     Over,
 }
 
+/// Starts the recall of the keys, which the buses wait for, and what follows their changes.
+pub fn start(units: &Units, keys: &Keys, recalled: watch::Sender<Option<Arc<KeptLines>>>) {
+    units.spawn(Part::Recall, |beat| keys.clone().recall(recalled, beat));
+    units.spawn(Part::Directory, |beat| keys.clone().follow(beat));
+}
+
 /// The directory in force and where it comes from; cheap to clone.
 #[derive(Clone)]
 pub struct Keys {
@@ -62,7 +68,7 @@ impl Keys {
 
     /// Reads the keys and the states of lines as they were left, and tells the buses, which poll nothing before; where that
     /// takes long, they begin without. What cannot be read is tried again by [`Keys::follow`].
-    pub async fn recall(self, recalled: watch::Sender<Option<Arc<KeptLines>>>, beat: Beat) {
+    async fn recall(self, recalled: watch::Sender<Option<Arc<KeptLines>>>, beat: Beat) {
         beat.turn().await;
         let cache = self.cache.clone();
         let read = async {
@@ -148,7 +154,7 @@ impl Keys {
     }
 
     /// Follows the cache until the store ends, or loading has panicked: a key that was taken back must not stay in force.
-    pub async fn follow(self, beat: Beat) {
+    async fn follow(self, beat: Beat) {
         let mut state = self.cache.state();
         // After what [`Keys::recall`] loads.
         let mut settling = true;

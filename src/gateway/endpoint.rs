@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::sleep};
 
-use super::units::Beat;
+use super::units::{Beat, Part, Units};
 use crate::{
     api::{self, BindError, Handles, Settings},
     clock,
@@ -39,9 +39,21 @@ fn settings(config: &Config) -> Result<Settings, SecretError> {
     })
 }
 
+/// Starts to serve.
+pub fn start(
+    units: &Units,
+    config: &Config,
+    handles: Handles,
+    trouble: watch::Sender<Option<Reason>>,
+    stop: watch::Receiver<bool>,
+) {
+    let config = config.clone();
+    units.spawn(Part::Endpoint, |beat| serve(config, handles, trouble, beat, stop));
+}
+
 /// Serves until `stop`; `trouble` tells `/healthz` why it is not served, or not as it should be. `beat` turns with the
 /// loop that takes connections, and while there is none with the attempts to serve.
-pub async fn serve(
+async fn serve(
     config: Config,
     handles: Handles,
     trouble: watch::Sender<Option<Reason>>,

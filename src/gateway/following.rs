@@ -3,13 +3,13 @@
 use futures_util::future::select_all;
 use tokio::sync::watch;
 
-use super::units::{Kind, Units};
+use super::units::{Part, Units};
 use crate::bus::{BusHandle, Buses};
 
 /// Collects anew whenever what `of` picks at any bus has changed. Returns the value; the task ends with the last bus.
 pub fn follow<T, U>(
     units: &Units,
-    kind: Kind,
+    part: Part,
     buses: &Buses,
     of: impl Fn(&BusHandle) -> watch::Receiver<U>,
     collect: impl Fn(&Buses) -> T + Send + Sync + 'static,
@@ -21,8 +21,7 @@ where
     let (sender, receiver) = watch::channel(collect(buses));
     let mut said: Vec<_> = buses.handles().iter().map(of).collect();
     let buses = buses.clone();
-    // Where there is no bus, there is nothing to follow.
-    units.spawn(kind.may_end(said.is_empty()), |beat| async move {
+    units.spawn(part, |beat| async move {
         while !said.is_empty() {
             let changes = said.iter_mut().map(|said| Box::pin(said.changed()));
             let (changed, bus, _) = beat.wait(select_all(changes)).await;

@@ -13,7 +13,8 @@ use tokio::sync::watch;
 
 use super::{
     certificates,
-    units::{Beat, Units},
+    statuses::Views,
+    units::{Beat, Part, Units},
 };
 use crate::{
     bus::{self, BusStatus, Buses},
@@ -31,12 +32,7 @@ pub struct Watched {
     /// Reports of the buses that never came to the journal, since the start.
     pub reports_lost: Arc<AtomicU64>,
     pub buses: Buses,
-    pub uplink: watch::Receiver<UplinkStatus>,
-    pub sync: watch::Receiver<SyncStatus>,
-    /// Why the endpoint does not serve, or not as it should.
-    pub endpoint: watch::Receiver<Option<Reason>>,
-    /// Why the commands of an installer are not served.
-    pub control: watch::Receiver<Option<String>>,
+    pub views: Views,
     /// Why no API token is known.
     pub tokens: Option<String>,
     /// Which certificates are in use.
@@ -47,7 +43,7 @@ pub struct Watched {
 }
 
 /// Looks around once a second, and when the store has something to tell, for the life of the daemon.
-pub async fn watch_health(health: watch::Sender<Health>, watched: Watched, beat: Beat) {
+async fn watch_health(health: watch::Sender<Health>, watched: Watched, beat: Beat) {
     let mut store = watched.journal.health();
     loop {
         let (dead, reasons) = watched.look(clock::mono());
@@ -87,6 +83,11 @@ fn turn(shown: &mut Health, dead: bool, reasons: Vec<Reason>, wall: Timestamp) -
 }
 
 impl Watched {
+    /// Starts to look.
+    pub fn start(self, units: &Units, health: watch::Sender<Health>) {
+        units.spawn(Part::Health, |beat| watch_health(health, self, beat));
+    }
+
     /// Whether a vital loop is dead, and everything that is not as it should be.
     fn look(&self, now: Mono) -> (bool, Vec<Reason>) {
         let reports_lost = self.reports_lost.load(Ordering::Relaxed);
@@ -97,18 +98,18 @@ impl Watched {
             reasons.push(Reason::new(HealthCode::NoBus, message));
         }
         reasons.extend(buses.iter().flat_map(|(name, bus)| of_bus(name, bus)));
-        reasons.extend(of_uplink(&self.uplink.borrow()));
-        let ignored = self.uplink.borrow().ignored.clone();
+        reasons.extend(of_uplink(&self.views.uplink.borrow()));
+        let ignored = self.views.uplink.borrow().ignored.clone();
         reasons.extend(ignored.map(|sentence| Reason::new(HealthCode::Committed, sentence)));
-        reasons.extend(of_sync(&self.sync.borrow()));
+        reasons.extend(of_sync(&self.views.sync.borrow()));
         if !self.clock.is_synchronized() {
             let message = "the clock is not synchronised: expiry dates are judged by the last known time";
             reasons.push(Reason::new(HealthCode::Clock, message));
         }
-        reasons.extend(self.endpoint.borrow().clone());
+        reasons.extend(self.views.endpoint.borrow().clone());
         reasons.extend(certificates::reasons(&self.certificates, self.clock.known()));
         reasons.extend(self.tokens.as_ref().map(|trouble| Reason::new(HealthCode::Endpoint, trouble)));
-        let control = self.control.borrow().clone();
+        let control = self.views.control.borrow().clone();
         reasons.extend(control.map(|trouble| Reason::new(HealthCode::Storage, trouble)));
         let (dead, troubles) = self.units.troubles(now);
         reasons.extend(troubles);

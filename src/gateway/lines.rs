@@ -7,9 +7,13 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::units::Beat;
+use super::{
+    base::Base,
+    following::follow,
+    units::{Beat, Part, Units},
+};
 use crate::{
-    bus::{KeptLines, KnownLine},
+    bus::{Buses, KeptLines, KnownLine},
     config::Config,
     lines::KeptLine,
     store::{Cache, LineChanges, LineRecord},
@@ -43,9 +47,16 @@ pub fn recall(cache: &Cache) -> KeptLines {
     records.iter().map(kept).collect()
 }
 
+/// Starts to remember the lines of the buses. `recalled`: what is remembered already.
+pub fn start(units: &Units, base: &Base, buses: &Buses, recalled: watch::Receiver<Option<Arc<KeptLines>>>) {
+    let lines = follow(units, Part::LinesView, buses, |bus| bus.lines.clone(), Buses::lines);
+    let (cache, configured) = (base.store.cache(), configured(&base.config));
+    units.spawn(Part::LinesMemory, |beat| remember(cache, lines, recalled, configured, beat));
+}
+
 /// Writes down what changes of `lines`, until the buses have ended. `recalled`: what is written down already; `configured`: what
 /// else is there may go.
-pub async fn remember(
+async fn remember(
     cache: Cache,
     mut lines: watch::Receiver<Vec<KnownLine>>,
     mut recalled: watch::Receiver<Option<Arc<KeptLines>>>,

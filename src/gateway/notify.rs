@@ -15,14 +15,11 @@ use std::{
 
 use sd_notify::NotifyState;
 
-use super::units::{Beat, Kind, Stage, Units};
-use crate::{bus::Buses, clock, domain::HealthCode, faults};
+use super::units::{Beat, Kind, Part, Units};
+use crate::{bus::Buses, clock, faults};
 
 /// How often the status line is looked at where there is no watchdog.
 const PERIOD: Duration = Duration::from_secs(5);
-
-/// What the thread that feeds the watchdog is called in the table.
-const NAME: &str = "the feeder of the watchdog";
 
 /// The thread that talks to systemd.
 pub struct Notifier {
@@ -38,7 +35,9 @@ impl Notifier {
     pub fn start(units: &Units, buses: Buses) -> std::io::Result<Self> {
         tell(&[NotifyState::Ready]);
         let stop = Arc::new(AtomicBool::new(false));
-        let beat = Beat::new(NAME);
+        let kind = Kind::from(Part::Feeder);
+        let name = kind.name();
+        let beat = Beat::new(name.clone());
         let (stopped, watched, turns) = (stop.clone(), units.clone(), beat.clone());
         let run = move || {
             let period = sd_notify::watchdog_enabled().map_or(PERIOD, |interval| (interval / 3).min(PERIOD));
@@ -46,7 +45,7 @@ impl Notifier {
             let mut complained = false;
             while !stopped.load(Ordering::Relaxed) {
                 turns.stamp();
-                faults::point(NAME);
+                faults::point(&name);
                 match watched.stuck(clock::mono()) {
                     None => tell(&[NotifyState::Watchdog]),
                     Some(part) if !complained => {
@@ -65,7 +64,7 @@ impl Notifier {
         };
         let running = thread::Builder::new().name("watchdog".into()).spawn(run)?;
         let thread = running.thread().clone();
-        units.add(Kind::new(NAME, HealthCode::Endpoint, Stage::Last), beat, move || running.is_finished());
+        units.add(kind, beat, move || running.is_finished());
         Ok(Self { stop, thread })
     }
 

@@ -7,36 +7,68 @@ use std::sync::{
 
 use tokio::sync::mpsc;
 
-use super::units::Beat;
+use super::{
+    base::Base,
+    units::{Beat, Part, Units},
+};
 use crate::{
     clock::Clock,
     domain::{EventBody, Name, Occurrence, event::JournalPruned},
     store::Journal,
 };
 
-/// Takes reports until all buses have ended. `lost`: reports that the buses had no place for since the last look;
-/// `lost_in_all`: those since the start, for `/healthz`.
-pub async fn pump(
-    mut reports: mpsc::Receiver<Occurrence>,
-    journal: Journal,
-    clock: Arc<Clock>,
+/// Reports that may wait for the journal: a building's worst is some tens a second. When it is full, the bus counts and
+/// goes on.
+const WAITING: usize = 4096;
+
+/// The buses' end: where reports go, and where those are counted that found no place.
+pub struct Outlet {
+    pub reports: mpsc::Sender<Occurrence>,
+    pub lost: Arc<AtomicU64>,
+}
+
+/// The journal's end.
+pub struct Inlet {
+    reports: mpsc::Receiver<Occurrence>,
+    /// Those that the buses had no place for since the last look.
     lost: Arc<AtomicU64>,
     lost_in_all: Arc<AtomicU64>,
-    beat: Beat,
-) {
-    while let Some(occurrence) = beat.wait(reports.recv()).await {
-        append(&journal, occurrence);
-        let count = lost.swap(0, Ordering::Relaxed);
-        if count > 0 {
-            lost_in_all.fetch_add(count, Ordering::Relaxed);
-            tracing::error!(
-                count,
-                "reports of the buses were lost: they came faster than they could be taken"
-            );
-            let cause = format!("{count} events were lost: they came faster than they could be taken");
-            let pruned =
-                JournalPruned { journal: journal.identity().to_string(), from: None, to: None, cause };
-            append(&journal, Occurrence { stamp: clock.stamp(), body: EventBody::JournalPruned(pruned) });
+}
+
+/// Opens the way from the buses to the journal.
+pub fn channel() -> (Outlet, Inlet) {
+    let (sender, reports) = mpsc::channel(WAITING);
+    let lost = Arc::<AtomicU64>::default();
+    (Outlet { reports: sender, lost: lost.clone() }, Inlet { reports, lost, lost_in_all: Arc::default() })
+}
+
+impl Inlet {
+    /// Returns the count of reports that were lost since the start, for `/healthz`.
+    pub fn lost_in_all(&self) -> Arc<AtomicU64> {
+        self.lost_in_all.clone()
+    }
+
+    /// Starts to take reports, until all buses have ended.
+    pub fn start(self, units: &Units, base: &Base) {
+        let (journal, clock) = (base.store.journal(), base.clock.clone());
+        units.spawn(Part::Inlet, |beat| self.pump(journal, clock, beat));
+    }
+
+    async fn pump(mut self, journal: Journal, clock: Arc<Clock>, beat: Beat) {
+        while let Some(occurrence) = beat.wait(self.reports.recv()).await {
+            append(&journal, occurrence);
+            let count = self.lost.swap(0, Ordering::Relaxed);
+            if count > 0 {
+                self.lost_in_all.fetch_add(count, Ordering::Relaxed);
+                tracing::error!(
+                    count,
+                    "reports of the buses were lost: they came faster than they could be taken"
+                );
+                let cause = format!("{count} events were lost: they came faster than they could be taken");
+                let pruned =
+                    JournalPruned { journal: journal.identity().to_string(), from: None, to: None, cause };
+                append(&journal, Occurrence { stamp: clock.stamp(), body: EventBody::JournalPruned(pruned) });
+            }
         }
     }
 }

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{reports, units::Beat};
+use super::{
+    base::Base,
+    reports,
+    units::{Beat, Part, Units},
+};
 use crate::{
     clock::{self, Clock},
     domain::{EventBody, Occurrence, event::ClockStepped},
@@ -51,8 +55,14 @@ impl StepDetector {
     }
 }
 
+/// Starts to watch it.
+pub fn start(units: &Units, base: &Base) {
+    let (clock, journal) = (base.clock.clone(), base.store.journal());
+    units.spawn(Part::Timekeeping, |beat| keep_time(clock, journal, beat));
+}
+
 /// Runs for the life of the daemon.
-pub async fn keep_time(clock: Arc<Clock>, journal: Journal, beat: Beat) {
+async fn keep_time(clock: Arc<Clock>, journal: Journal, beat: Beat) {
     let mut detector = StepDetector::new(clock.offset_ms(), clock.is_synchronized());
     let mut count = 0_u32;
     let mut noted = false;

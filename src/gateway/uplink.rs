@@ -6,12 +6,12 @@ use tokio::sync::watch;
 
 use super::{
     VERSION,
+    base::Base,
     following::follow,
-    units::{Beat, Kind, Stage, Units},
+    units::{Beat, Kind, Part, Units},
 };
 use crate::{
     bus::Buses,
-    clock::Clock,
     cloud::{
         self, Confirm, Handles, Secrets, Settings,
         command::Performer,
@@ -19,9 +19,8 @@ use crate::{
         signature::Signatures,
     },
     config::{self, Config, Mqtt, SecretFile},
-    domain::{Health, HealthCode, LineStatus, Name, SyncStatus, UplinkStatus},
+    domain::{Health, LineStatus, Name, SyncStatus, UplinkStatus},
     doors::Flats,
-    store::Store,
     tls::{self, Pem},
 };
 
@@ -33,26 +32,30 @@ const PARTS: &str = "sync.parts";
 
 /// What the uplink shares with the rest.
 pub struct Parts<'a> {
-    pub store: &'a Store,
+    pub base: &'a Base,
     pub buses: &'a Buses,
-    pub clock: &'a Arc<Clock>,
     pub flats: Flats,
     pub health: watch::Receiver<Health>,
-    pub uplink: watch::Sender<UplinkStatus>,
-    pub sync: watch::Sender<SyncStatus>,
     pub perform: Performer,
 }
 
 /// Starts the uplink where the configuration has one, and what shows it the building; it ends after `stop`.
-pub fn start(units: &Units, config: &Config, parts: Parts<'_>, stop: watch::Receiver<bool>) {
+pub fn start(
+    units: &Units,
+    parts: Parts<'_>,
+    uplink: watch::Sender<UplinkStatus>,
+    sync: watch::Sender<SyncStatus>,
+    stop: watch::Receiver<bool>,
+) {
+    let Base { config, clock, store, .. } = parts.base;
     let Some(mqtt) = config.mqtt.as_ref() else { return };
-    let view = |of| Kind::new(format!("the uplink's view of the {of}"), HealthCode::Broker, Stage::Handover);
-    let panels = follow(units, view("panels"), parts.buses, |bus| bus.status.clone(), Buses::panels);
-    let lines = follow(units, view("lines"), parts.buses, |bus| bus.lines.clone(), line_statuses);
-    let worker = Beat::new("the thread of the sync");
+    let panels = follow(units, Part::UplinkPanels, parts.buses, |bus| bus.status.clone(), Buses::panels);
+    let lines = follow(units, Part::UplinkLines, parts.buses, |bus| bus.lines.clone(), line_statuses);
+    let kind = Kind::from(Part::SyncThread);
+    let worker = Beat::new(kind.name());
     let handles = Handles {
-        journal: parts.store.journal(),
-        cache: parts.store.cache(),
+        journal: store.journal(),
+        cache: store.cache(),
         flats: parts.flats,
         panels,
         lines,
@@ -60,15 +63,15 @@ pub fn start(units: &Units, config: &Config, parts: Parts<'_>, stop: watch::Rece
         building: watch::channel(building(config)).1,
         health: parts.health,
         perform: parts.perform,
-        clock: parts.clock.clone(),
-        uplink: parts.uplink,
-        sync: parts.sync,
+        clock: clock.clone(),
+        uplink,
+        sync,
         // Replaced by that of the unit.
         beat: Arc::default(),
         worker_beat: worker.cell(),
     };
     let settings = settings(config, mqtt);
-    units.spawn(Kind::new("the uplink", HealthCode::Broker, Stage::Farewell), |beat| async move {
+    units.spawn(Part::Uplink, |beat| async move {
         if let Err(error) = cloud::run(settings, Handles { beat: beat.cell(), ..handles }, stop).await {
             tracing::error!("the uplink ended badly: {error:#}");
         }
@@ -76,7 +79,7 @@ pub fn start(units: &Units, config: &Config, parts: Parts<'_>, stop: watch::Rece
     // A panic of it is the end of the uplink. The cell is theirs and the table's: at last it is the table's alone.
     let cell = Arc::downgrade(&worker.cell());
     let has_ended = move || cell.strong_count() <= 1;
-    units.add(Kind::new("the thread of the sync", HealthCode::Sync, Stage::Farewell), worker, has_ended);
+    units.add(kind, worker, has_ended);
 }
 
 fn settings(config: &Config, mqtt: &Mqtt) -> Settings {

@@ -171,35 +171,6 @@ impl CacheReader {
         })
     }
 
-    /// Looks one code up, for a swipe before the directory is loaded: every record of it, in order of (intercom, record
-    /// id of the flat). Returns what is in force.
-    pub fn records_of(
-        &self,
-        code: KeyCode,
-        mut record: impl FnMut(KeyRow<'_>),
-    ) -> Result<CacheState, StoreError> {
-        self.readers.look_up(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT k.intercom, k.flat_id, f.flat, k.key_id, k.user_id, k.expired_at
-                 FROM keys k JOIN flats f ON f.intercom = k.intercom AND f.id = k.flat_id
-                 WHERE k.code = ?1 ORDER BY k.intercom, k.flat_id, k.position",
-            )?;
-            let mut rows = statement.query([sql(code.as_u64())])?;
-            while let Some(row) = rows.next()? {
-                record(KeyRow {
-                    intercom: unsigned(row.get(0)?),
-                    flat_id: unsigned(row.get(1)?),
-                    flat: unsigned(row.get(2)?),
-                    key_id: unsigned(row.get(3)?),
-                    code,
-                    user_id: row.get::<_, Option<i64>>(4)?.map(unsigned),
-                    expired_at: row.get_ref(5)?.as_str_or_null()?,
-                });
-            }
-            state(connection)
-        })
-    }
-
     /// Writes the whole cache as one JSON document, `{"revision":57,"flats":[{"intercom":1,…}]}`, a flat a line,
     /// as of one moment. Needs the memory of one flat.
     pub fn export(&self, out: &mut dyn Write) -> Result<CacheState, ExportError> {

@@ -23,7 +23,10 @@ use crate::{
     clock::Clock,
     domain::{EventBody, Name, Occurrence, event::SyncApplied},
     doors::{Doors, Flats},
-    gateway::{reports, units::Beat},
+    gateway::{
+        reports,
+        units::{Beat, Part, Units},
+    },
     store::{Cache, Journal, Position, StoreError},
     sys::files::nameless,
 };
@@ -64,9 +67,15 @@ pub struct Control {
 }
 
 impl Control {
-    /// Serves callers at `path` for the life of the daemon; `trouble` tells why they are not served. `made` is the first
-    /// attempt to make the socket there; one that failed is repeated.
-    pub async fn serve(
+    /// Makes the socket at `path`, and serves callers there for the life of the daemon; `trouble` tells why they are not
+    /// served. It is there on return, so that a command may follow the announcement of the start at once.
+    pub fn start(self, units: &Units, path: PathBuf, trouble: watch::Sender<Option<String>>) {
+        let made = listen(&path);
+        units.spawn(Part::ControlSocket, |beat| async move { self.serve(&path, made, trouble, &beat).await });
+    }
+
+    /// `made` is the first attempt to make the socket; one that failed is repeated.
+    async fn serve(
         self,
         path: &Path,
         mut made: anyhow::Result<UnixListener>,

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use super::{RecordFile, Records};
 use crate::{
     bus::{Buses, NewestRecord},
-    domain::{HealthCode, Name},
-    gateway::units::{Beat, Kind, Stage, Units},
+    domain::Name,
+    gateway::units::{Beat, Kind, Part, Units},
     panel::osdp::{CurrentKey, KeyRecord},
     sys,
 };
@@ -20,11 +20,7 @@ const RETRY: Duration = Duration::from_secs(10);
 pub fn start(units: &Units, records: &Records, buses: &Buses) {
     for bus in buses.handles() {
         for (panel, newest) in bus.panels.iter().zip(&bus.records) {
-            let kind = Kind::new(
-                format!("the writer of the keys of panel {panel}"),
-                HealthCode::Storage,
-                Stage::Handover,
-            );
+            let kind = Kind::named(Part::KeyWriter, format!("the writer of the keys of panel {panel}"));
             let (records, buses, panel, newest) =
                 (records.clone(), buses.clone(), panel.clone(), newest.clone());
             units.spawn(kind, |beat| async move {

@@ -1,192 +1,147 @@
-//! What the daemon consists of, as a table: threads and tasks with a name, a beat, and a place in the end.
+//! What the daemon consists of: threads and tasks, started and ended as the rows of the table say ([`table::TABLE`]).
 //!
 //! Invariants:
 //! - A unit that ends although nobody told it to has panicked, or has lost what it stood on. The daemon does not go on
 //!   without it: the process ends in order, and systemd starts it again. Units that may end say so; a panic they may not.
 //! - A vital unit that stands still is the end of the process as well; any other is told in health.
+//! - No task starts before the time of its row. A unit that starts too late, or after another that needs it, fails every
+//!   test that starts a daemon.
 //! - Whatever hangs, the process has ended within ten seconds of the wish.
 
 mod beat;
 mod stop;
 mod supervision;
+mod table;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 use std::{
+    mem,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use tokio::task::AbortHandle;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 pub use beat::Beat;
 pub use stop::{Ending, Stage, exit_at_the_latest};
 pub use supervision::{Failure, supervise};
+pub use table::{Part, Start};
+pub use unit::Kind;
 
+use self::{
+    table::{Ends, Runs},
+    unit::{Count, Unit},
+};
 use crate::{
     bus::{BusHandle, Buses},
-    domain::{HealthCode, Mono, Name, Reason},
+    domain::{Mono, Reason},
     store::Store,
 };
 
-/// What is known of a unit before it runs.
-pub struct Kind {
-    name: Arc<str>,
-    code: HealthCode,
-    bus: Option<Name>,
-    stage: Stage,
-    is_vital: bool,
-    may_end: bool,
-}
-
-impl Kind {
-    /// A vital unit that goes on until it is told to end, in `stage`. `code`: what health says where it fails.
-    pub fn new(name: impl Into<Arc<str>>, code: HealthCode, stage: Stage) -> Self {
-        Self { name: name.into(), code, bus: None, stage, is_vital: true, may_end: false }
-    }
-
-    /// The same, of this bus.
-    pub fn of_bus(self, bus: &Name) -> Self {
-        Self { bus: Some(bus.clone()), ..self }
-    }
-
-    /// The same, but its standstill is told in health, and no reason to leave the doors alone for a restart.
-    pub fn not_vital(self) -> Self {
-        Self { is_vital: false, ..self }
-    }
-
-    /// The same, where it is so: it ends by itself when its work is done.
-    pub fn may_end(self, may_end: bool) -> Self {
-        Self { may_end, ..self }
-    }
-}
-
-type Count = Box<dyn Fn() -> u64 + Send + Sync>;
-
-/// A running thread or task.
-pub struct Unit {
-    kind: Kind,
-    beat: Beat,
-    has_ended: Box<dyn Fn() -> bool + Send + Sync>,
-    /// Of a task that ended by itself; a panic does not.
-    is_done: Arc<AtomicBool>,
-    /// Counts the turns of a loop that has no clock: the count, and the last one seen.
-    turns: Option<(Count, Mutex<u64>)>,
-    task: Option<AbortHandle>,
-}
-
-impl Unit {
-    fn name(&self) -> &str {
-        &self.kind.name
-    }
-
-    fn has_ended(&self) -> bool {
-        (self.has_ended)()
-    }
-
-    fn has_failed(&self) -> bool {
-        self.has_ended() && !(self.kind.may_end && self.is_done.load(Ordering::Relaxed))
-    }
-
-    fn hangs(&self, now: Mono) -> bool {
-        self.stands_still(beat::STALE, now)
-    }
-
-    fn stands_still(&self, time: Duration, now: Mono) -> bool {
-        !self.has_ended() && !self.beat.has_turned_within(time, now)
-    }
-
-    /// Stamps the beat for a loop that only counts. Before its first turn it may take its time.
-    fn follow_turns(&self) {
-        if let Some((count, seen)) = &self.turns {
-            let (count, mut seen) = (count(), seen.lock().unwrap_or_else(PoisonError::into_inner));
-            if count == 0 || count != *seen {
-                self.beat.stamp();
-            }
-            *seen = count;
-        }
-    }
-
-    fn reason(&self, sentence: String) -> Reason {
-        let reason = Reason::new(self.kind.code, sentence);
-        match &self.kind.bus {
-            Some(bus) => reason.of_bus(bus),
-            None => reason,
-        }
-    }
-}
-
-/// The table; cheap to clone.
+/// The units; cheap to clone.
 #[derive(Clone, Default)]
 pub struct Units {
-    table: Arc<Mutex<Vec<Arc<Unit>>>>,
+    units: Arc<Mutex<Known>>,
     /// Why the process is about to end.
     fatal: Arc<OnceLock<Reason>>,
 }
 
+#[derive(Default)]
+struct Known {
+    running: Vec<Arc<Unit>>,
+    /// Tasks whose time has not come.
+    waiting: Vec<Waiting>,
+    /// How far the start has come.
+    reached: Start,
+}
+
+struct Waiting {
+    kind: Kind,
+    beat: Beat,
+    task: BoxFuture<'static, ()>,
+}
+
+/// The loop that supervises, as a unit: it has ended when this is dropped.
+pub struct Runtime {
+    /// To be stamped by the loop.
+    pub beat: Beat,
+    _supervising: watch::Sender<()>,
+}
+
 impl Units {
-    /// Starts a task, which stamps the beat that it is given.
-    pub fn spawn<F>(&self, kind: Kind, run: impl FnOnce(Beat) -> F)
+    /// Goes on with the start: tasks whose time has come begin, in the order of the table.
+    pub fn begin(&self, start: Start) {
+        let mut known = self.known();
+        debug_assert!(start > known.reached, "{start:?} comes after {:?}", known.reached);
+        known.reached = start;
+        let (mut due, later): (Vec<_>, _) =
+            mem::take(&mut known.waiting).into_iter().partition(|waiting| waiting.kind.row.start <= start);
+        known.waiting = later;
+        drop(known);
+        due.sort_by_key(|waiting| waiting.kind.row.part as usize);
+        due.into_iter().for_each(|task| self.run(task));
+    }
+
+    /// Starts a task at the time of its row, now or later. It stamps the beat that it is given.
+    pub fn spawn<F>(&self, kind: impl Into<Kind>, run: impl FnOnce(Beat) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let beat = Beat::new(kind.name.clone());
-        let running = run(beat.clone());
-        let is_done = Arc::new(AtomicBool::new(false));
-        let done = is_done.clone();
-        let task = tokio::spawn(async move {
-            running.await;
-            done.store(true, Ordering::Relaxed);
-        })
-        .abort_handle();
-        let alive = task.clone();
-        self.push(Unit {
-            kind,
-            beat,
-            has_ended: Box::new(move || alive.is_finished()),
-            is_done,
-            turns: None,
-            task: Some(task),
-        });
+        let kind = kind.into();
+        let beat = Beat::new(kind.name());
+        let task = Box::pin(run(beat.clone()));
+        let waiting = Waiting { kind, beat, task };
+        let mut known = self.known();
+        let (row, reached) = (waiting.kind.row, known.reached);
+        debug_assert_eq!(row.runs, Runs::Task, "{}", waiting.kind.name());
+        debug_assert!(row.start >= reached, "{} comes too late: {reached:?}", waiting.kind.name());
+        if row.start > reached {
+            known.waiting.push(waiting);
+        } else {
+            drop(known);
+            self.run(waiting);
+        }
     }
 
-    /// Takes a thread, or a loop that somebody else runs.
-    pub fn add(&self, kind: Kind, beat: Beat, has_ended: impl Fn() -> bool + Send + Sync + 'static) {
-        let has_ended = Box::new(has_ended);
-        self.push(Unit { kind, beat, has_ended, is_done: Arc::default(), turns: None, task: None });
-    }
-
-    /// Takes a thread whose loop counts its turns.
-    pub fn add_counting(
+    /// Takes a thread that runs from now on, or a loop that somebody else runs.
+    pub fn add(
         &self,
-        kind: Kind,
-        turns: impl Fn() -> u64 + Send + Sync + 'static,
+        kind: impl Into<Kind>,
+        beat: Beat,
         has_ended: impl Fn() -> bool + Send + Sync + 'static,
     ) {
-        let beat = Beat::new(kind.name.clone());
-        let turns: (Count, _) = (Box::new(turns), Mutex::new(0));
-        let has_ended = Box::new(has_ended);
-        self.push(Unit { kind, beat, has_ended, is_done: Arc::default(), turns: Some(turns), task: None });
+        self.take(kind.into(), beat, None, Box::new(has_ended));
+    }
+
+    /// Takes the loop that is about to supervise.
+    pub fn add_runtime(&self) -> Runtime {
+        let (supervising, supervised) = watch::channel(());
+        let kind = Kind::from(Part::Runtime);
+        let beat = Beat::new(kind.name());
+        self.add(kind, beat.clone(), move || supervised.has_changed().is_err());
+        Runtime { beat, _supervising: supervising }
     }
 
     /// Takes the threads of the buses.
     pub fn add_buses(&self, buses: &Buses) {
         for (at, bus) in buses.handles().iter().enumerate() {
-            let name: Arc<str> = format!("bus {}", bus.name).into();
-            let beat = Beat::of(name.clone(), bus.beat.clone());
-            let kind = Kind::new(name, HealthCode::Bus, Stage::Buses).of_bus(&bus.name);
+            let kind = Kind::named(Part::Bus, format!("bus {}", bus.name)).of_bus(&bus.name);
+            let beat = Beat::of(kind.name(), bus.beat.clone());
             let buses = buses.clone();
             self.add(kind, beat, move || buses.handles().get(at).is_none_or(BusHandle::is_finished));
         }
     }
 
-    /// Takes the threads of the store. A disk that takes a minute for a sync is no reason to leave the doors alone.
+    /// Takes the threads of the store, whose loops count their turns.
     pub fn add_writers(&self, store: &Store) {
         for writer in store.writers() {
-            let kind = Kind::new(writer.to_string(), HealthCode::Storage, Stage::Last).not_vital();
+            let kind = Kind::named(Part::StoreWriter, writer.to_string());
             let alive = writer.clone();
             self.add_counting(kind, move || writer.turns(), move || alive.has_ended());
         }
@@ -198,7 +153,7 @@ impl Units {
         let mut dead = self.fatal.get().is_some();
         let mut reasons: Vec<_> = self.fatal.get().cloned().into_iter().collect();
         for unit in self.all().iter().filter(|unit| unit.hangs(now)) {
-            let (name, vital) = (unit.name(), unit.kind.is_vital);
+            let (name, vital) = (unit.name(), unit.row().is_vital);
             let then =
                 if vital { "the daemon is about to be restarted" } else { "what it does waits for it" };
             dead |= vital;
@@ -213,7 +168,7 @@ impl Units {
     /// Returns the name of a vital unit that stands still.
     pub fn stuck(&self, now: Mono) -> Option<String> {
         let units = self.all();
-        let stuck = units.iter().find(|unit| unit.kind.is_vital && unit.hangs(now));
+        let stuck = units.iter().find(|unit| unit.row().is_vital && unit.hangs(now));
         stuck.map(|unit| unit.name().to_owned())
     }
 
@@ -226,7 +181,7 @@ impl Units {
     #[cfg(feature = "faults")]
     pub fn lines(&self) -> Vec<String> {
         let line = |unit: &Arc<Unit>| {
-            let what = match (unit.kind.may_end, unit.kind.is_vital) {
+            let what = match (unit.may_end, unit.row().is_vital) {
                 (true, _) => "ends",
                 (false, true) => "vital",
                 (false, false) => "told",
@@ -236,12 +191,65 @@ impl Units {
         self.all().iter().map(line).collect()
     }
 
+    fn add_counting(
+        &self,
+        kind: Kind,
+        turns: impl Fn() -> u64 + Send + Sync + 'static,
+        has_ended: impl Fn() -> bool + Send + Sync + 'static,
+    ) {
+        let beat = Beat::new(kind.name());
+        self.take(kind, beat, Some((Box::new(turns), Mutex::new(0))), Box::new(has_ended));
+    }
+
+    fn take(
+        &self,
+        kind: Kind,
+        beat: Beat,
+        turns: Option<(Count, Mutex<u64>)>,
+        has_ended: Box<dyn Fn() -> bool + Send + Sync>,
+    ) {
+        let reached = self.known().reached;
+        debug_assert_eq!(kind.row.runs, Runs::Thread, "{}", kind.name());
+        debug_assert_eq!(kind.row.start, reached, "{} starts at another time", kind.name());
+        let may_end = self.may_end(&kind);
+        self.push(Unit { kind, beat, has_ended, may_end, is_done: Arc::default(), turns, task: None });
+    }
+
+    fn run(&self, Waiting { kind, beat, task }: Waiting) {
+        let is_done = Arc::new(AtomicBool::new(false));
+        let done = is_done.clone();
+        let running = tokio::spawn(async move {
+            task.await;
+            done.store(true, Ordering::Relaxed);
+        })
+        .abort_handle();
+        let alive = running.clone();
+        let (has_ended, may_end) = (Box::new(move || alive.is_finished()), self.may_end(&kind));
+        self.push(Unit { kind, beat, has_ended, may_end, is_done, turns: None, task: Some(running) });
+    }
+
+    fn may_end(&self, kind: &Kind) -> bool {
+        match kind.row.ends {
+            Ends::Never => false,
+            Ends::WhenDone => true,
+            Ends::WithoutBuses => !self.known().running.iter().any(|unit| unit.row().part == Part::Bus),
+        }
+    }
+
     fn push(&self, unit: Unit) {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(unit));
+        let running = &mut self.known().running;
+        if let Some(early) = running.iter().find(|other| other.row().needs.contains(&unit.row().part)) {
+            debug_assert!(false, "{} starts after {}, which needs it", unit.name(), early.name());
+        }
+        running.push(Arc::new(unit));
     }
 
     fn all(&self) -> Vec<Arc<Unit>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known().running.clone()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.units.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the failure of the first unit that has ended.
@@ -253,7 +261,7 @@ impl Units {
 
     /// Returns the failure of the first vital unit that has stood still for [`LOST`].
     fn lost(&self, now: Mono) -> Option<Failure> {
-        let is_lost = |unit: &&Arc<Unit>| unit.kind.is_vital && unit.stands_still(LOST, now);
+        let is_lost = |unit: &&Arc<Unit>| unit.row().is_vital && unit.stands_still(LOST, now);
         self.all().iter().find(is_lost).map(Failure::hangs)
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{process, thread, time::Duration};
 
-use super::Units;
+use futures_util::future::{join, join_all};
+use tokio::time::{sleep, timeout};
+
+use super::{Units, table::TABLE, unit::Unit};
 use crate::{clock, domain::Mono};
 
 /// How long the end may take in all, whatever hangs: systemd waits for 15 s.
@@ -12,7 +15,7 @@ const EXIT: Duration = Duration::from_millis(200);
 /// How often it is looked whether the units of a stage have ended.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// When a unit ends: all of a stage at once, one stage after the other.
+/// When a unit ends: all of a stage at once, one stage after the other. How long each may take stands in its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// The buses finish what is on the wire, and shut the locks that they time.
@@ -36,17 +39,10 @@ impl Stage {
         if has_failed { Self::AFTER_FAILURE } else { Self::ORDER }
     }
 
-    /// The time of the stage; the last one has what the others have left of [`END`].
+    /// Returns the time of the stage: that of the unit which may take longest.
     fn within(self) -> Duration {
-        Duration::from_millis(match self {
-            // A bus takes 3 s at most.
-            Self::Buses => 3500,
-            // The endpoint gives its requests two seconds, from the wish on.
-            Self::Handover => 2500,
-            // The session of the uplink takes 2 s at most.
-            Self::Farewell => 2200,
-            Self::Last => 1600,
-        })
+        let rows = TABLE.iter().filter(|row| row.stage == self);
+        rows.map(|row| row.within).max().unwrap_or_default()
     }
 }
 
@@ -62,29 +58,31 @@ impl<'a> Ending<'a> {
         Self { units, since: clock::mono() }
     }
 
-    /// Asks the units of a stage to end by `ask`, and waits until they have. Those that do not in their time are named in
-    /// the log, and left as they are. Tasks of the last stage are not asked.
+    /// Asks the units of a stage to end by `ask`, and waits for each as long as its row says. Those that have not ended by
+    /// then are named in the log, and left as they are. Tasks of the last stage are not asked.
     pub async fn stage(&self, stage: Stage, ask: impl Future<Output = ()>) {
-        let units: Vec<_> = self.units.all().into_iter().filter(|unit| unit.kind.stage == stage).collect();
+        let units: Vec<_> = self.units.all().into_iter().filter(|unit| unit.row().stage == stage).collect();
         if stage == Stage::Last {
             units.iter().filter_map(|unit| unit.task.as_ref()).for_each(tokio::task::AbortHandle::abort);
         }
-        let all = async {
-            ask.await;
-            while units.iter().any(|unit| !unit.has_ended()) {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
         let left = (self.since + (END - EXIT)).since(clock::mono());
-        let within = if stage == Stage::Last { left } else { stage.within() };
-        if tokio::time::timeout(within, all).await.is_err() {
-            for unit in units.iter().filter(|unit| !unit.has_ended()) {
-                tracing::error!(
-                    part = unit.name(),
-                    "does not end in time: it is left as it is, and what it has not done is lost or done at the next start"
-                );
-            }
+        // The last stage has what the others have left.
+        let time = |within| if stage == Stage::Last { left } else { within };
+        let ends = units.iter().map(|unit| timeout(time(unit.row().within), ended(unit)));
+        // An error: what it asked for is missed in a unit, which is told.
+        _ = join(timeout(time(stage.within()), ask), join_all(ends)).await;
+        for unit in units.iter().filter(|unit| !unit.has_ended()) {
+            tracing::error!(
+                part = unit.name(),
+                "does not end in time: it is left as it is, and what it has not done is lost or done at the next start"
+            );
         }
+    }
+}
+
+async fn ended(unit: &Unit) {
+    while !unit.has_ended() {
+        sleep(LOOK).await;
     }
 }
 

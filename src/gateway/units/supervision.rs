@@ -5,7 +5,7 @@ use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
 use futures_util::FutureExt;
 use tokio::sync::watch;
 
-use super::{Beat, LOOK, LOST, Unit, Units};
+use super::{Beat, LOOK, LOST, Units, unit::Unit};
 use crate::{
     clock,
     domain::{HealthCode, Mono, Reason},

@@ -3,10 +3,25 @@ use std::{future::pending, sync::atomic::AtomicU64};
 use tokio::sync::watch;
 
 use super::*;
-use crate::clock;
+use crate::{
+    clock,
+    domain::{HealthCode, Name},
+};
 
+/// A daemon that is about to start its services.
+fn units() -> Units {
+    let units = Units::default();
+    units.begin(Start::Services);
+    units
+}
+
+/// A vital unit that goes on until the last stage.
 fn kind(name: &str) -> Kind {
-    Kind::new(name, HealthCode::Storage, Stage::Last)
+    Kind::named(Part::Directory, name)
+}
+
+fn kind_of_bus(name: &Name) -> Kind {
+    Kind::named(Part::Bus, format!("bus {name}")).of_bus(name)
 }
 
 /// A beat that stood still long ago.
@@ -25,12 +40,66 @@ async fn failure(units: &Units) -> String {
 }
 
 #[tokio::test]
+async fn a_task_starts_at_the_time_of_its_row_wherever_it_is_written() {
+    let units = Units::default();
+    for part in [Part::Timekeeping, Part::Recall, Part::Directory] {
+        units.spawn(part, |_| pending());
+    }
+    let running = || units.all().iter().map(|unit| unit.row().part).collect::<Vec<_>>();
+    assert_eq!(running(), []);
+    units.begin(Start::Doors);
+    assert_eq!(running(), [Part::Recall]);
+    units.begin(Start::Services);
+    assert_eq!(running(), [Part::Recall, Part::Directory, Part::Timekeeping]);
+    units.spawn(Part::Health, |_| pending());
+    assert_eq!(running().last(), Some(&Part::Health));
+}
+
+#[tokio::test]
+#[should_panic(expected = "the recall of the keys comes too late")]
+async fn a_task_that_is_written_after_its_time_is_seen() {
+    units().spawn(Part::Recall, |_| pending());
+}
+
+#[tokio::test]
+#[should_panic(expected = "the view of the lines starts after the memory of lines, which needs it")]
+async fn a_task_that_starts_after_what_needs_it_is_seen() {
+    let units = units();
+    units.spawn(Part::LinesMemory, |_| pending());
+    units.spawn(Part::LinesView, |_| pending());
+}
+
+#[test]
+#[should_panic(expected = "bus street starts at another time")]
+fn a_thread_that_is_started_before_its_time_is_seen() {
+    let street = Name::new("street").unwrap();
+    Units::default().add(kind_of_bus(&street), Beat::new("bus street"), || false);
+}
+
+#[tokio::test]
+async fn what_takes_over_from_buses_ends_by_itself_where_there_is_none() {
+    for has_bus in [false, true] {
+        let units = Units::default();
+        units.begin(Start::Doors);
+        if has_bus {
+            let street = Name::new("street").unwrap();
+            units.add(kind_of_bus(&street), Beat::new("bus street"), || false);
+        }
+        units.begin(Start::Services);
+        units.spawn(Part::Inlet, |_| async {});
+        tokio::time::sleep(LOOK).await;
+        assert_eq!(units.ended().is_some(), has_bus);
+    }
+}
+
+#[tokio::test]
 async fn a_task_that_panics_is_the_end_whether_it_may_end_or_not() {
-    for may_end in [false, true] {
+    for part in [Part::Directory, Part::Recall] {
         let units = Units::default();
         units.spawn(kind("the living"), |_| pending());
         let (end, wish) = tokio::sync::oneshot::channel::<()>();
-        units.spawn(kind("the panicking").may_end(may_end), |_| async move { wish.await.unwrap() });
+        units.spawn(Kind::named(part, "the panicking"), |_| async move { wish.await.unwrap() });
+        units.begin(Start::Services);
         assert!(units.ended().is_none());
         drop(end);
         assert_eq!(failure(&units).await, "the panicking has ended");
@@ -40,7 +109,8 @@ async fn a_task_that_panics_is_the_end_whether_it_may_end_or_not() {
 #[tokio::test]
 async fn only_one_that_may_ends_by_itself() {
     let units = Units::default();
-    units.spawn(kind("the recall").may_end(true), |_| async {});
+    units.spawn(Kind::named(Part::Recall, "the recall"), |_| async {});
+    units.begin(Start::Services);
     tokio::time::sleep(LOOK).await;
     assert!(units.ended().is_none());
     units.spawn(kind("the inlet"), |_| async {});
@@ -50,26 +120,26 @@ async fn only_one_that_may_ends_by_itself() {
 #[tokio::test]
 async fn a_vital_unit_that_stands_still_is_the_end_and_any_other_is_told() {
     let units = Units::default();
-    units.add(kind("the writer").not_vital(), stale("the writer"), || false);
+    units.add(Kind::named(Part::StoreWriter, "the writer"), stale("the writer"), || false);
     let told = Reason::new(HealthCode::Storage, "the writer hangs: what it does waits for it");
     assert_eq!(units.troubles(later()), (false, vec![told.clone()]));
     assert!(units.stuck(later()).is_none() && units.lost(later()).is_none());
     let street = Name::new("street").unwrap();
-    let bus = Kind::new("bus street", HealthCode::Bus, Stage::Buses).of_bus(&street);
-    units.add(bus, stale("bus street"), || false);
+    units.begin(Start::Doors);
+    units.add(kind_of_bus(&street), stale("bus street"), || false);
     let dead = Reason::new(HealthCode::Bus, "bus street hangs: the daemon is about to be restarted");
     let dead = dead.of_bus(&street);
     assert_eq!(units.troubles(later()), (true, vec![told.clone(), dead.clone()]));
     assert_eq!(units.stuck(later()).as_deref(), Some("bus street"));
     assert_eq!(units.lost(later()).unwrap().to_string(), "bus street hangs");
     let units = Units::default();
-    units.add(kind("the ended"), stale("the ended"), || true);
+    units.add(Kind::named(Part::Runtime, "the ended"), stale("the ended"), || true);
     assert_eq!(units.troubles(later()), (false, Vec::new()), "it does not stand still");
 }
 
 #[tokio::test]
 async fn a_failure_is_told_until_the_end() {
-    let units = Units::default();
+    let units = units();
     units.spawn(kind("the inlet"), |_| async {});
     tokio::time::sleep(LOOK).await;
     let reason = units.fail(&units.ended().unwrap());
@@ -82,7 +152,11 @@ fn a_loop_that_counts_is_followed_from_its_first_turn_on() {
     let units = Units::default();
     let count = Arc::new(AtomicU64::new(0));
     let turns = count.clone();
-    units.add_counting(kind("the writer"), move || turns.load(Ordering::Relaxed), || false);
+    units.add_counting(
+        Kind::named(Part::StoreWriter, "the writer"),
+        move || turns.load(Ordering::Relaxed),
+        || false,
+    );
     let unit = &units.all()[0];
     let stands_still = || {
         unit.beat.follow(&AtomicU64::new(0));
@@ -107,11 +181,11 @@ async fn nobody_who_could_wish_is_a_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stage_ends_all_of_its_units_and_does_not_wait_for_ever() {
-    let units = Units::default();
+    let units = units();
     let (stop, stopped) = watch::channel(false);
     for number in 0..3 {
         let mut stopped = stopped.clone();
-        units.spawn(Kind::new(format!("unit {number}"), HealthCode::Bus, Stage::Buses), |_| async move {
+        units.spawn(Kind::named(Part::KeyWriter, format!("unit {number}")), |_| async move {
             let _ = stopped.wait_for(|stop| *stop).await;
             tokio::time::sleep(Duration::from_secs(2)).await;
         });
@@ -119,13 +193,13 @@ async fn a_stage_ends_all_of_its_units_and_does_not_wait_for_ever() {
     units.spawn(kind("aborted"), |_| pending());
     let ending = Ending::of(&units);
     let began = tokio::time::Instant::now();
-    ending.stage(Stage::Buses, async { _ = stop.send_replace(true) }).await;
+    ending.stage(Stage::Handover, async { _ = stop.send_replace(true) }).await;
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(3), "at once: {took:?}");
     ending.stage(Stage::Last, async {}).await;
     assert!(units.all().iter().all(|unit| unit.has_ended()));
 
-    units.spawn(Kind::new("hanging", HealthCode::Broker, Stage::Farewell), |_| pending());
+    units.spawn(Kind::named(Part::Uplink, "hanging"), |_| pending());
     let began = tokio::time::Instant::now();
     ending.stage(Stage::Farewell, pending()).await;
     assert!(began.elapsed() < Duration::from_secs(3));

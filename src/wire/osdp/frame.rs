@@ -18,8 +18,6 @@ pub const SOM: u8 = 0x53;
 pub const MARK: u8 = 0xff;
 /// The longest frame there may be, in bytes, the mark not counted.
 pub const MAX_FRAME: usize = 1440;
-/// What every panel has to be able to receive, in bytes, unless its PDCAP says more.
-pub const MIN_RECEIVE: usize = 128;
 /// The address that every panel obeys; for buses with a single panel only, which answers as `FF`.
 pub const BROADCAST: u8 = 0x7f;
 

@@ -1,0 +1,99 @@
+//! What those outside reach of the daemon: the handles of the endpoint, the control socket and the uplink, on the same
+//! doors, flats and tokens.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{
+    LogFilter, base::Base, commands::Commands, control::Control, doctor::Doctor, statuses::Views, uplink,
+};
+use crate::{
+    api::{Handles, Tokens},
+    bus::Buses,
+    cloud::command::Performer,
+    doors::{Doors, Flats},
+    tls::Expiries,
+};
+
+/// What the handles are made of.
+pub struct Outside<'a> {
+    base: &'a Base,
+    buses: &'a Buses,
+    views: &'a Views,
+    doors: Doors,
+    flats: Flats,
+    tokens: Tokens,
+    certificates: Expiries,
+}
+
+impl<'a> Outside<'a> {
+    /// Takes what outsiders share. `certificates`: which are in use.
+    pub fn new(
+        base: &'a Base,
+        buses: &'a Buses,
+        views: &'a Views,
+        tokens: Tokens,
+        certificates: Expiries,
+    ) -> Self {
+        let intercoms: Vec<u64> = base.config.intercoms.iter().map(|intercom| intercom.id).collect();
+        let keys = base.keys.clone();
+        let flats = Flats::new(base.store.cache(), &intercoms, Arc::new(move || keys.refresh()));
+        Self { base, buses, views, doors: Doors::new(buses.clone()), flats, tokens, certificates }
+    }
+
+    /// Returns the handles of the endpoint.
+    pub fn of_endpoint(&self) -> Handles {
+        Handles {
+            cache: self.base.store.cache(),
+            journal: self.base.store.journal(),
+            buses: self.buses.clone(),
+            doors: self.doors.clone(),
+            health: self.views.health.clone(),
+            uplink: self.views.uplink.clone(),
+            sync: self.views.sync.clone(),
+            clock: self.base.clock.clone(),
+            tokens: self.tokens.clone(),
+            certificates: self.certificates.clone(),
+        }
+    }
+
+    /// Returns what serves the control socket. `stop` becomes true when the daemon ends.
+    pub fn of_control(&self, stop: watch::Receiver<bool>) -> Control {
+        Control {
+            gateway: self.base.config.gateway.id.clone(),
+            state_dir: self.base.config.gateway.state_dir.clone(),
+            journal: self.base.store.journal(),
+            cache: self.base.store.cache(),
+            flats: self.flats.clone(),
+            clock: self.base.clock.clone(),
+            doors: self.doors.clone(),
+            tokens: self.tokens.clone(),
+            stop,
+        }
+    }
+
+    /// Returns what the uplink shows the cloud, and lets it do. `log`: what a command may change for a while.
+    pub fn of_uplink(&self, log: LogFilter) -> uplink::Parts<'a> {
+        uplink::Parts {
+            base: self.base,
+            buses: self.buses,
+            flats: self.flats.clone(),
+            health: self.views.health.clone(),
+            perform: self.performer(log),
+        }
+    }
+
+    fn performer(&self, log: LogFilter) -> Performer {
+        let doctor = Arc::new(Doctor {
+            config: self.base.config.clone(),
+            buses: self.buses.clone(),
+            clock: self.base.clock.clone(),
+            journal: self.base.store.journal(),
+            cache: self.base.store.cache(),
+            uplink: self.views.uplink.clone(),
+            certificates: self.certificates.clone(),
+        });
+        Commands { doors: self.doors.clone(), doctor, log }.performer()
+    }
+}
