@@ -5,7 +5,7 @@ use std::{num::NonZeroU16, path::Path, sync::Arc, time::Duration};
 use intercom_gateway::{
     access::{Directory, DirectoryBuilder, DirectoryEntry, KeyOrder},
     bus::{
-        DoorSettings, DoorwaySettings, LockSettings, Timing, UnlockRefused,
+        DoorSettings, DoorwaySettings, LockSettings, Timing, UnknownPanel, UnlockRefused,
         core::{Core, Output},
     },
     config::load_profile,
@@ -233,6 +233,21 @@ fn a_remote_unlock_ends_in_one_event_and_one_answer() {
     let expected = [unlock_failed(by_command(), ErrorCode::Refused), ended(8, Err(Failure::Refused))];
     assert_eq!(world.run(Duration::from_secs(1)), expected);
     assert_eq!(world.unlock(&Name::new("other").unwrap(), 9), Err(UnlockRefused::UnknownPanel));
+    assert_eq!(world.run(Duration::from_secs(5)), []);
+}
+
+#[test]
+fn a_panel_without_light_and_sound_cannot_be_found_by_them() {
+    let mut world = World::online();
+    let mut identify = |panel: &Name, request| {
+        let tenths = NonZeroU16::new(100).unwrap();
+        let now = moment(world.now, &world.directory);
+        let asked = world.core.identify(&now, panel, tenths, request, world.now);
+        (asked, world.core.poll_output())
+    };
+    let refused = Output::Identified { request: 7, result: Err(Failure::Refused) };
+    assert_eq!(identify(&name(), 7), (Ok(()), Some(refused)));
+    assert_eq!(identify(&Name::new("other").unwrap(), 8), (Err(UnknownPanel), None));
     assert_eq!(world.run(Duration::from_secs(5)), []);
 }
 

@@ -122,7 +122,10 @@ impl World {
                 Output::Measured { request, result } => {
                     self.measured.push((request, result.map(|status| *status)));
                 }
-                Output::Changed | Output::Keep { .. } | Output::Unlocked { .. } => {}
+                Output::Changed
+                | Output::Keep { .. }
+                | Output::Unlocked { .. }
+                | Output::Identified { .. } => {}
             }
         }
     }

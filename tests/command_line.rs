@@ -13,7 +13,7 @@ use support::{
 };
 
 /// Every command, with what it needs to be well used.
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &["run"],
     &["check"],
     &["flat", "1", "1"],
@@ -23,6 +23,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["decode", "capture.osdpcap"],
     &["panel"],
     &["panel", "pair", "entrance-1"],
+    &["panel", "identify", "entrance-1"],
     &["token"],
     &["token", "add", "installer"],
     &["token", "list"],
@@ -47,9 +48,9 @@ fn help_is_on_everything() {
     let help = Ran::of(binary().arg("--help")).ok();
     for words in COMMANDS {
         assert!(help.contains(&format!("\n  {}", words[0])), "{}: {help}", words[0]);
-        let names = words
-            .iter()
-            .take_while(|word| ["panel", "pair", "token", "add", "list", "revoke"].contains(word));
+        let names = words.iter().take_while(|word| {
+            ["panel", "pair", "identify", "token", "add", "list", "revoke"].contains(word)
+        });
         let names: Vec<&str> =
             if ["panel", "token"].contains(&words[0]) { names.copied().collect() } else { vec![words[0]] };
         let text = Ran::of(binary().args(&names).arg("--help")).ok();
@@ -79,6 +80,8 @@ fn wrong_usage_is_status_2() {
             &["decode"],
             &["decode", "capture.osdpcap", "--key", "00112233445566778899aabbccddee"],
             &["panel", "pair", "Entrance 1"],
+            &["panel", "identify", "entrance-1", "--for", "10"],
+            &["panel", "identify", "entrance-1", "--for", "2m"],
             &["token", "add", "Big Boss"],
         ]
     ));
@@ -112,6 +115,7 @@ fn what_fails_is_status_1_and_says_what_would_help() {
             &["journal"],
             &["journal", "--follow"],
             &["panel", "pair", "entrance-1"],
+            &["panel", "identify", "entrance-1"],
         ],
     );
     insta::assert_snapshot!("before_anything_ran", nothing_yet);
@@ -128,6 +132,7 @@ fn what_fails_is_status_1_and_says_what_would_help() {
             &["decode", "nowhere.osdpcap"],
             &["decode", "gateway.toml"],
             &["panel", "pair", "entrance-2"],
+            &["panel", "identify", "entrance-2"],
             &["token", "revoke", "nobody"],
             &["journal", "--from", "1000"],
         ]

@@ -1,6 +1,7 @@
 //! `doors` on buses with simulated panels: what opens, what is measured, what is refused and in which case.
 
 use std::{
+    num::NonZeroU16,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -95,6 +96,9 @@ address = 12
 profile = "commutator-100"
 lines = { first_flat = 1, count = 100 }
 "#;
+
+/// How long a panel is to blink, in units of 100 ms.
+const TENTHS: NonZeroU16 = NonZeroU16::new(30).unwrap();
 
 struct House {
     doors: Doors,
@@ -268,6 +272,8 @@ async fn a_panel_that_is_away_and_a_bus_that_ends_are_told_apart() {
     assert_eq!(refused.code(), ErrorCode::PanelOffline);
     let refused = house.doors.measure(1, 7).await.unwrap_err();
     assert!(matches!(refused, Refusal::Busy(Aim::Line { intercom: 1, flat: 7 })), "{refused:?}");
+    let refused = house.doors.identify("yard-1", TENTHS).await.unwrap_err();
+    assert!(matches!(&refused, Refusal::Busy(Aim::Signal(panel)) if *panel == name("yard-1")), "{refused:?}");
     let refused = house.doors.pair(&name("yard-1"), Duration::from_secs(1)).await.unwrap_err();
     assert!(matches!(refused, Refusal::Busy(_)), "a panel that is configured is not unknown: {refused:?}");
 }
@@ -286,6 +292,29 @@ async fn a_line_is_measured_by_the_number_on_the_door() {
     let refused = house.doors.measure(1, 7).await.unwrap_err();
     assert!(matches!(refused, Refusal::Unconfirmed(_) | Refusal::Offline(_)), "{refused:?}");
     house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_panel_that_is_meant_blinks_and_no_other() {
+    let house = House::online().await;
+    let identify = async |panel: &str| house.doors.identify(panel, TENTHS).await;
+    for panel in ["yard-2", "cellar"] {
+        assert_eq!(identify(panel).await.unwrap(), name(panel));
+    }
+    for unknown in ["nowhere", "No Name"] {
+        let refused = identify(unknown).await.unwrap_err();
+        assert!(matches!(&refused, Refusal::NoPanel { panel } if panel == unknown), "{refused:?}");
+    }
+    let refused = identify("risers").await.unwrap_err();
+    assert!(matches!(&refused, Refusal::Refused(Aim::Signal(panel)) if *panel == name("risers")));
+    house.panels.fault("yard-1", Fault::Gone(true));
+    let refused = identify("yard-1").await.unwrap_err();
+    assert!(matches!(refused, Refusal::Unconfirmed(_) | Refusal::Offline(_)), "{refused:?}");
+    house.stop().await;
+    let seen = house.panels.seen();
+    let lit = seen.iter().filter(|sighting| matches!(sighting.what, Observation::Led(_)));
+    let lit: Vec<&str> = lit.map(|sighting| sighting.panel.as_str()).collect();
+    assert_eq!(lit, ["yard-2", "cellar"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

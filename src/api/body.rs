@@ -9,10 +9,11 @@ use axum::{
     http::{Response, StatusCode},
 };
 use futures_util::StreamExt;
+use serde_json::{Map, Value};
 
 use super::{
     Limits, TokenInfo,
-    error::{problem, too_large, unauthenticated},
+    error::{Invalid, problem, too_large, unauthenticated},
     state::Api,
 };
 
@@ -47,6 +48,22 @@ impl FromRequest<Arc<Api>> for Order {
         }
         let body = read(request, &token, api).await?;
         Ok(Self { token, body })
+    }
+}
+
+/// Returns the members of a body that may be missing. No body asks for nothing in particular; nor does `[]`, which is
+/// how PHP writes an empty object, and how the published page's samples do. `example` is a body that would be right.
+pub(super) fn members(body: &[u8], example: &str) -> Result<Map<String, Value>, Invalid> {
+    if body.trim_ascii().is_empty() {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(Value::Array(empty)) if empty.is_empty() => Ok(Map::new()),
+        _ => {
+            let wrong = format!("The body must be empty, or a JSON object like {example}.");
+            Err(Invalid::field("body", wrong))
+        }
     }
 }
 

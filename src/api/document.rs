@@ -52,6 +52,16 @@ struct OpenDoor {
     panel: Option<String>,
 }
 
+// As above.
+/// How to identify.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "it is a shape")]
+struct Identify {
+    /// Seconds, in steps of 0.1.
+    #[schemars(rename = "for", range(min = 0.1, max = 60), extend("default" = 10))]
+    time: Option<f64>,
+}
+
 #[test]
 fn the_published_documents_end_with_the_schemas_of_the_types() {
     let mut schemas = Schemas::of_draft_2020_12();
@@ -60,6 +70,7 @@ fn the_published_documents_end_with_the_schemas_of_the_types() {
         .written_as::<Listed<'_, FlatRow>>("FlatPage", |_| ())
         .written_as::<Listed<'_, KeyRow>>("KeyPage", |_| ())
         .read::<OpenDoor>()
+        .read::<Identify>()
         .written::<Panels>()
         .written::<Lines>()
         .written::<Events<'_>>()
@@ -81,6 +92,10 @@ fn the_published_documents_end_with_the_schemas_of_the_types() {
                 Refused,
                 Interrupted,
             ]),
+        )
+        .written_as::<InvalidBody<'_>>(
+            "NotIdentified",
+            with_codes(&[UnknownPanel, PanelOffline, Insecure, Unconfirmed, Refused, Interrupted]),
         )
         .written_as::<InvalidBody<'_>>(
             "NotMeasured",

@@ -26,6 +26,13 @@ pub(super) fn ok(value: &impl Serialize) -> Response<Body> {
     json_response(StatusCode::OK, serde_json::to_string(value).expect("only JSON types"))
 }
 
+/// 204: it is done, and there is nothing to tell.
+pub(super) fn done() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 /// What went wrong.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! accept ─► place? ─► TLS ─► hyper ─► token? ─► router ─► handler ─► cache.db, journal.db (read), watches
-//!             │                │        └ 401, 429, then closed    └► a bus (open-door and measure, ≤ 3 s)
+//!             │                │        └ 401, 429, then closed    └► a bus (open-door, measure, identify, ≤ 3 s)
 //!             │                └ its own 4xx, without a body, for what it cannot read as a request
 //!             └ the oldest without a good token goes, else the new one (`places`)
 //! ```
@@ -11,7 +11,8 @@
 //!   `/healthz` is open.
 //! - A connection that has shown a good token is displaced by none.
 //! - Every error that answers an HTTP/1.1 request has a JSON body. Nothing is answered with 500: what cannot be read just now is a 503.
-//! - No request waits for a bus (but `open-door` and `measure`), for the broker, or for a writer of the databases.
+//! - No request waits for a bus (but `open-door`, `measure` and `identify`), for the broker, or for a writer of the
+//!   databases.
 //! - A client holds a connection only while it gets on: headers, bodies and answers have deadlines.
 
 mod address;
@@ -25,6 +26,7 @@ mod error;
 mod flat;
 mod front;
 mod guard;
+mod identify;
 mod lines;
 mod lists;
 mod local;

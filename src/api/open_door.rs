@@ -5,20 +5,20 @@ use std::{num::NonZeroU16, sync::Arc};
 use axum::{
     body::Body,
     extract::State,
-    http::{Response, StatusCode, Uri},
+    http::{Response, Uri},
 };
 use serde_json::Value;
 
 use super::{
-    body::Order,
-    error::Invalid,
+    body::{Order, members},
+    error::{Invalid, done},
     query::{INTERCOM, ids},
     refusal::refused,
     state::Api,
 };
 use crate::{
     clock,
-    domain::unlock_tenths,
+    domain::asked_tenths,
     doors::{Asker, Opening, Refusal},
 };
 
@@ -43,9 +43,7 @@ pub(super) async fn post(
     match api.handles.doors.open(opening).await {
         Ok(panel) => {
             tracing::info!(intercom, %panel, token = %token.name, "open-door");
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            response
+            done()
         }
         Err(refusal) => {
             // A flood of requests must not flood the log.
@@ -66,22 +64,8 @@ struct Asked {
 }
 
 impl Asked {
-    /// No body asks for nothing in particular; nor does `[]`, which is how PHP writes an empty object, and how the
-    /// published page's samples do.
     fn parse(body: &[u8]) -> Result<Self, Invalid> {
-        if body.trim_ascii().is_empty() {
-            return Ok(Self::default());
-        }
-        let members = match serde_json::from_slice(body) {
-            Ok(Value::Object(members)) => members,
-            Ok(Value::Array(empty)) if empty.is_empty() => return Ok(Self::default()),
-            _ => {
-                return Err(Invalid::field(
-                    "body",
-                    "The body must be empty, or a JSON object like {\"duration\":3}.",
-                ));
-            }
-        };
+        let members = members(body, r#"{"duration":3}"#)?;
         let mut invalid = Invalid::default();
         let panel = match members.get("panel") {
             None | Some(Value::Null) => None,
@@ -96,7 +80,7 @@ impl Asked {
             Some(value) => {
                 // The platform's page writes numbers as texts.
                 let seconds = value.as_f64().or_else(|| value.as_str()?.parse().ok());
-                let tenths = seconds.and_then(unlock_tenths);
+                let tenths = seconds.and_then(asked_tenths);
                 if tenths.is_none() {
                     invalid.add("duration", "duration must be a number of seconds from 0.1 to 60.");
                 }

@@ -22,6 +22,12 @@ pub(super) const INTERCOM: (&str, usize) = ("intercom", 4);
 /// As [`INTERCOM`].
 pub(super) const FLAT: (&str, usize) = ("flat", 6);
 
+/// Returns what a path like `/api/local/v1/panels/{panel}/identify` has as the panel, as it was sent: whatever is
+/// escaped in it is no part of a name.
+pub(super) fn panel(uri: &Uri) -> &str {
+    uri.path().split('/').nth(5).unwrap_or_default()
+}
+
 /// Segments of the path as ids, taken as they were sent: whatever is escaped in them is no digit.
 pub(super) fn ids<const N: usize>(uri: &Uri, names: [(&str, usize); N]) -> Result<[u64; N], Invalid> {
     let mut invalid = Invalid::default();

@@ -13,7 +13,7 @@ use axum::{
 
 use super::{
     error::{json_response, not_found, problem},
-    flat, lines, lists, local, metrics, open_door,
+    flat, identify, lines, lists, local, metrics, open_door,
     state::Api,
 };
 
@@ -36,6 +36,7 @@ pub fn routes() -> Vec<Route> {
         Route::new("/api/admin/v1/intercoms/{intercom}/keys").get(lists::keys),
         Route::new("/api/admin/v1/intercoms/{intercom}/open-door").post(open_door::post),
         Route::new("/api/local/v1/panels").get(local::panels),
+        Route::new("/api/local/v1/panels/{panel}/identify").post(identify::post),
         Route::new("/api/local/v1/lines").get(lines::list),
         Route::new("/api/local/v1/intercoms/{intercom}/lines/{flat}/measure").post(lines::measure),
         Route::new("/api/local/v1/events").get(local::events),

@@ -3,8 +3,8 @@
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use super::{
-    BusHandle, BusStatus, KnownLine, MeasureError, PairError, PairRefused, UnlockError, UnlockRefused,
-    core::UnknownFlat,
+    BusHandle, BusStatus, IdentifyError, KnownLine, MeasureError, PairError, PairRefused, UnknownPanel,
+    UnlockError, UnlockRefused, core::UnknownFlat,
 };
 use crate::domain::{LineStatus, Mono, Name, PanelStatus, event::UnlockedBy};
 
@@ -76,6 +76,14 @@ impl Buses {
     ) -> Result<(), UnlockError> {
         let bus = self.bus_of(panel).ok_or(UnlockError::Refused(UnlockRefused::UnknownPanel))?;
         bus.unlock(panel, tenths, by, caused).await
+    }
+
+    /// Has a panel blink and beep for `tenths` of 100 ms, and waits until it has taken that, at most 2 s.
+    ///
+    /// # Errors
+    /// [`IdentifyError`]: it does not, or nobody knows.
+    pub async fn identify(&self, panel: &Name, tenths: NonZeroU16) -> Result<(), IdentifyError> {
+        self.bus_of(panel).ok_or(UnknownPanel)?.identify(panel, tenths).await
     }
 
     /// Lets a swapped panel in by the default key for `time`.

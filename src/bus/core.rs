@@ -10,7 +10,7 @@
 //!                      what is on the wire is finished ──► quiet
 //! ```
 //! Invariants: what a reply leads to is done before the next turn is chosen, so an unlock waits for nobody's poll. Each
-//! unlock and each measurement ends exactly once, whatever happens.
+//! unlock, each measurement and each panel that is to blink ends exactly once, whatever happens.
 
 use std::{collections::BTreeMap, num::NonZeroU16, time::Duration};
 
@@ -31,6 +31,8 @@ use crate::{
 pub const UNLOCK_EXPIRES: Duration = Duration::from_secs(2);
 /// A measurement that its panel has not made within this time of being asked for is withdrawn.
 pub const MEASURE_EXPIRES: Duration = Duration::from_secs(2);
+/// A panel that has not begun to blink within this time of being asked to is asked no more.
+const IDENTIFY_EXPIRES: Duration = Duration::from_secs(2);
 
 /// Why a remote unlock was not even tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +44,11 @@ pub enum UnlockRefused {
     #[error("the panel has no lock: add `lock = {{ output = 0 }}` to its [[panel]]")]
     NoLock,
 }
+
+/// No panel of that name on this bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such panel on this bus")]
+pub struct UnknownPanel;
 
 /// Why no panel was let in by the default key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,8 +137,8 @@ impl Core {
         self.settle(moment);
     }
 
-    /// Begins an orderly end: from now on unlocks and measurements are refused with [`Failure::Stopping`], those that wait
-    /// end so, locks that the gateway times are shut, and what is on the wire is finished. Time and bytes are to be given
+    /// Begins an orderly end: from now on what is asked of panels is refused with [`Failure::Stopping`], what waits ends
+    /// so, locks that the gateway times are shut, and what is on the wire is finished. Time and bytes are to be given
     /// until [`Core::is_quiet`], which is within two seconds and a turn of the line, unless a lock does not answer.
     pub fn stop(&mut self, moment: &Moment<'_>) {
         self.schedule.stop(moment.mono);
@@ -198,6 +205,26 @@ impl Core {
         let until = caused + MEASURE_EXPIRES;
         self.commutators.measure(request, number, line, until);
         self.effects.ask(number, Request::Measure { line }, until, Some(Purpose::Measure(request)));
+        self.settle(moment);
+        Ok(())
+    }
+
+    /// Has a panel blink and beep for `tenths` of 100 ms; ends in [`Output::Identified`] with `request`. `caused`: when
+    /// it was asked for, which its two seconds count from.
+    ///
+    /// # Errors
+    /// There is no such panel here.
+    pub fn identify(
+        &mut self,
+        moment: &Moment<'_>,
+        panel: &Name,
+        tenths: NonZeroU16,
+        request: u64,
+        caused: Mono,
+    ) -> Result<(), UnknownPanel> {
+        let number = self.number_of(panel).ok_or(UnknownPanel)?;
+        let purpose = Some(Purpose::Identify(request));
+        self.effects.ask(number, Request::Identify { tenths }, caused + IDENTIFY_EXPIRES, purpose);
         self.settle(moment);
         Ok(())
     }
@@ -353,6 +380,9 @@ impl Core {
             }
             Some((_, Purpose::Measure(request))) => {
                 self.commutators.measured(request, result, &mut self.effects);
+            }
+            Some((_, Purpose::Identify(request))) => {
+                self.effects.push(Output::Identified { request, result });
             }
             None => {}
         }

@@ -54,6 +54,13 @@ pub enum Output {
     Changed,
     /// A line's status is no longer what was shown, nor what is kept of it.
     LinesChanged,
+    /// A panel has been asked to blink and beep.
+    Identified {
+        /// The caller's number of the request.
+        request: u64,
+        /// What became of it.
+        result: Result<(), Failure>,
+    },
     /// A measurement is over.
     Measured {
         /// The caller's number of the request.
@@ -79,6 +86,8 @@ pub(super) enum Purpose {
     Unlock(Unlock),
     /// The commutators, by the caller's number of the request.
     Measure(u64),
+    /// Those who look for the panel, by the caller's number of the request.
+    Identify(u64),
 }
 
 /// An unlock that was asked of a panel.

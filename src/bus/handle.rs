@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     commutators::KnownLine,
-    core::{PairRefused, UnknownFlat, UnlockRefused},
+    core::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     doorway::DoorwaySettings,
     port::PortSettings,
     schedule::{Exchanges, LineStats},
@@ -153,6 +153,20 @@ pub enum MeasureError {
     Busy,
 }
 
+/// Why a panel does not blink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentifyError {
+    /// Nobody has such a panel.
+    #[error(transparent)]
+    UnknownPanel(#[from] UnknownPanel),
+    /// The panel did not do it.
+    #[error("the panel does not blink: {}", .0.code())]
+    Failed(Failure),
+    /// The bus has too much to do, or is ending.
+    #[error("the bus takes no commands just now")]
+    Busy,
+}
+
 /// Why no panel was let in by the default key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PairError {
@@ -177,6 +191,12 @@ pub(super) enum Command {
         flat: u64,
         caused: Mono,
         done: oneshot::Sender<Result<LineStatus, MeasureError>>,
+    },
+    Identify {
+        panel: Name,
+        tenths: NonZeroU16,
+        caused: Mono,
+        done: oneshot::Sender<Result<(), IdentifyError>>,
     },
     Pair {
         panel: Name,
@@ -242,6 +262,17 @@ impl BusHandle {
         let measure = Command::Measure { intercom, flat, caused: clock::mono(), done };
         self.commands.try_send(measure).map_err(|_| MeasureError::Busy)?;
         result.await.map_err(|_| MeasureError::Busy)?
+    }
+
+    /// Has a panel blink and beep for `tenths` of 100 ms, and waits until it has taken that: at most 2 s.
+    ///
+    /// # Errors
+    /// [`IdentifyError`]: it does not, or nobody knows.
+    pub async fn identify(&self, panel: &Name, tenths: NonZeroU16) -> Result<(), IdentifyError> {
+        let (done, result) = oneshot::channel();
+        let identify = Command::Identify { panel: panel.clone(), tenths, caused: clock::mono(), done };
+        self.commands.try_send(identify).map_err(|_| IdentifyError::Busy)?;
+        result.await.map_err(|_| IdentifyError::Busy)?
     }
 
     /// Lets a swapped panel in by the default key for a time.

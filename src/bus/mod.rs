@@ -30,12 +30,12 @@ mod timing;
 pub use self::{
     buses::Buses,
     commutators::KnownLine,
-    core::{MEASURE_EXPIRES, PairRefused, UNLOCK_EXPIRES, UnlockRefused},
+    core::{MEASURE_EXPIRES, PairRefused, UNLOCK_EXPIRES, UnknownPanel, UnlockRefused},
     door::DoorSettings,
     doorway::{DoorwaySettings, LockSettings},
     handle::{
-        BusHandle, BusSettings, BusStatus, InForce, KeptLines, MeasureError, ModbusSettings, NewestRecord,
-        PairError, PanelSettings, Protocol, Shared, UnlockError,
+        BusHandle, BusSettings, BusStatus, IdentifyError, InForce, KeptLines, MeasureError, ModbusSettings,
+        NewestRecord, PairError, PanelSettings, Protocol, Shared, UnlockError,
     },
     port::{Parity, PortAddress, PortSettings, in_the_way},
     schedule::{Exchanges, LineStats, Timing},

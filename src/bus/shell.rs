@@ -15,7 +15,7 @@ use super::{
     complaints::Complaints,
     core::Core,
     effects::{Moment, Output},
-    handle::{BusStatus, Command, MeasureError, NewestRecord, Shared, UnlockError},
+    handle::{BusStatus, Command, IdentifyError, MeasureError, NewestRecord, Shared, UnlockError},
     losses::Losses,
     port::{self, PortSettings},
 };
@@ -36,8 +36,8 @@ pub(super) const SILENT: Duration = Duration::from_secs(10);
 /// Between looks for other programs that have the port open.
 const LOOK_FOR_RIVALS: Duration = Duration::from_secs(60);
 
-type PendingUnlock = (u64, oneshot::Sender<Result<(), UnlockError>>);
-type PendingMeasurement = (u64, oneshot::Sender<Result<LineStatus, MeasureError>>);
+/// Those who wait for the end of something, by the number of their request.
+pub(super) struct Callers<T, E>(Vec<(u64, oneshot::Sender<Result<T, E>>)>);
 
 pub(super) struct Shell {
     pub(super) name: Name,
@@ -52,8 +52,9 @@ pub(super) struct Shell {
     /// The flats that the core knows of.
     pub(super) flats: Arc<FlatLines>,
     pub(super) beat: Arc<AtomicU64>,
-    pub(super) pending: Vec<PendingUnlock>,
-    pub(super) measuring: Vec<PendingMeasurement>,
+    pub(super) unlocking: Callers<(), UnlockError>,
+    pub(super) measuring: Callers<LineStatus, MeasureError>,
+    pub(super) identifying: Callers<(), IdentifyError>,
     pub(super) next_request: u64,
     pub(super) told_at: Mono,
     pub(super) changed: bool,
@@ -78,21 +79,19 @@ impl Shell {
                 }
             }
             Some(Command::Unlock { panel, tenths, by, caused, done }) => {
-                let request = self.next_request;
-                self.next_request += 1;
-                match self.at_moment(|moment| core.unlock(moment, &panel, tenths, by, request, caused)) {
-                    Ok(()) => self.pending.push((request, done)),
-                    // A caller who went away needs no answer; so below.
-                    Err(refused) => drop(done.send(Err(refused.into()))),
-                }
+                let request = self.number();
+                let begun = self.at_moment(|moment| core.unlock(moment, &panel, tenths, by, request, caused));
+                self.unlocking.note(request, begun, done);
             }
             Some(Command::Measure { intercom, flat, caused, done }) => {
-                let request = self.next_request;
-                self.next_request += 1;
-                match self.at_moment(|moment| core.measure(moment, (intercom, flat), request, caused)) {
-                    Ok(()) => self.measuring.push((request, done)),
-                    Err(unknown) => drop(done.send(Err(unknown.into()))),
-                }
+                let request = self.number();
+                let begun = self.at_moment(|moment| core.measure(moment, (intercom, flat), request, caused));
+                self.measuring.note(request, begun, done);
+            }
+            Some(Command::Identify { panel, tenths, caused, done }) => {
+                let request = self.number();
+                let begun = self.at_moment(|moment| core.identify(moment, &panel, tenths, request, caused));
+                self.identifying.note(request, begun, done);
             }
             Some(Command::Pair { panel, until, done }) => {
                 let armed = self.at_moment(|moment| core.arm_pairing(moment, &panel, until));
@@ -124,16 +123,14 @@ impl Shell {
                     }
                 }
                 Output::Unlocked { request, result } => {
-                    if let Some(position) = self.pending.iter().position(|(number, _)| *number == request) {
-                        let (_, done) = self.pending.swap_remove(position);
-                        let _ = done.send(result.map_err(UnlockError::Failed));
-                    }
+                    self.unlocking.answer(request, result.map_err(UnlockError::Failed));
                 }
                 Output::Measured { request, result } => {
-                    if let Some(position) = self.measuring.iter().position(|(number, _)| *number == request) {
-                        let (_, done) = self.measuring.swap_remove(position);
-                        let _ = done.send(result.map(|status| *status).map_err(MeasureError::Failed));
-                    }
+                    let result = result.map(|status| *status).map_err(MeasureError::Failed);
+                    self.measuring.answer(request, result);
+                }
+                Output::Identified { request, result } => {
+                    self.identifying.answer(request, result.map_err(IdentifyError::Failed));
                 }
                 Output::Changed => self.changed = true,
                 Output::LinesChanged => self.lines_changed = true,
@@ -226,12 +223,16 @@ impl Shell {
 
     /// Answers those who still wait for something when the bus ends.
     pub(super) fn give_up(&mut self) {
-        for (_, done) in self.pending.drain(..) {
-            let _ = done.send(Err(UnlockError::Failed(Failure::Stopping)));
-        }
-        for (_, done) in self.measuring.drain(..) {
-            let _ = done.send(Err(MeasureError::Failed(Failure::Stopping)));
-        }
+        self.unlocking.answer_all(UnlockError::Failed(Failure::Stopping));
+        self.measuring.answer_all(MeasureError::Failed(Failure::Stopping));
+        self.identifying.answer_all(IdentifyError::Failed(Failure::Stopping));
+    }
+
+    /// Returns the number of a new request.
+    fn number(&mut self) -> u64 {
+        let number = self.next_request;
+        self.next_request += 1;
+        number
     }
 
     pub(super) fn tell_port(&mut self, error: Option<String>) {
@@ -249,5 +250,35 @@ impl Shell {
             now: self.shared.clock.trusted_seconds().map_or(Now::Unknown, Now::At),
             directory: &in_force.directory,
         })
+    }
+}
+
+impl<T, E: Copy> Callers<T, E> {
+    pub(super) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Has a caller wait where what it asked for has begun, and answers it where it has not. One that went away needs
+    /// no answer; so below.
+    fn note(&mut self, request: u64, begun: Result<(), impl Into<E>>, caller: oneshot::Sender<Result<T, E>>) {
+        match begun {
+            Ok(()) => self.0.push((request, caller)),
+            Err(refused) => drop(caller.send(Err(refused.into()))),
+        }
+    }
+
+    /// Answers the caller of a request.
+    fn answer(&mut self, request: u64, result: Result<T, E>) {
+        if let Some(position) = self.0.iter().position(|(number, _)| *number == request) {
+            let (_, caller) = self.0.swap_remove(position);
+            drop(caller.send(result));
+        }
+    }
+
+    /// Answers all that still wait.
+    fn answer_all(&mut self, error: E) {
+        for (_, caller) in self.0.drain(..) {
+            drop(caller.send(Err(error)));
+        }
     }
 }

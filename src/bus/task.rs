@@ -23,7 +23,7 @@ use super::{
     losses::Losses,
     panels,
     port::Port,
-    shell::{HEARTBEAT, SILENT, Shell},
+    shell::{Callers, HEARTBEAT, SILENT, Shell},
 };
 use crate::{
     clock,
@@ -71,8 +71,9 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         records: records_senders,
         flats: Arc::default(),
         beat: beat.clone(),
-        pending: Vec::new(),
-        measuring: Vec::new(),
+        unlocking: Callers::new(),
+        measuring: Callers::new(),
+        identifying: Callers::new(),
         next_request: 0,
         told_at: Mono::ZERO,
         changed: true,

@@ -1,12 +1,17 @@
-//! `panel pair`: lets a swapped panel in.
+//! `panel pair` and `panel identify`: lets a swapped panel in, finds the one that is meant.
 
 use std::{
     io::{self, Write},
+    num::NonZeroU16,
     path::Path,
 };
 
 use super::offline::{self, Access};
-use crate::{config::Config, domain::Name, gateway::control::Request};
+use crate::{
+    config::Config,
+    domain::{Name, asked_tenths},
+    gateway::control::{Client, Request},
+};
 
 /// Deals with one panel.
 #[derive(Debug, clap::Subcommand)]
@@ -16,27 +21,73 @@ pub enum Panel {
         /// The panel's name
         name: Name,
     },
+    /// Has a panel blink and beep: which one is it?
+    Identify {
+        /// The panel's name
+        name: Name,
+        /// How long, from 0.1 to 60 seconds, with its unit
+        #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = tenths)]
+        tenths: NonZeroU16,
+    },
 }
 
 impl Panel {
     /// # Errors
-    /// The configuration is invalid, no daemon is running, or the panel has no secure channel.
+    /// The configuration is invalid, no daemon is running, the panel has no secure channel, or it does not blink.
     pub fn run(&self, config: &Path) -> anyhow::Result<()> {
         let config = Config::load(config)?;
-        let Self::Pair { name } = self;
+        let (name, what_for) = match self {
+            Self::Pair { name } => (name, "pair"),
+            Self::Identify { name, .. } => (name, "identify"),
+        };
         if config.panel(name).is_none() {
             let known: Vec<&str> = config.panels.iter().map(|panel| panel.name.as_str()).collect();
             anyhow::bail!("there is no panel {name} in the configuration; there are: {}", known.join(", "));
         }
-        let Access::Daemon(client) = offline::reach(&config)? else {
-            anyhow::bail!("no daemon is running with this configuration: start it, then pair the panel");
+        let Access::Daemon(daemon) = offline::reach(&config)? else {
+            anyhow::bail!(
+                "no daemon is running with this configuration: start it, then {what_for} the panel"
+            );
         };
-        let seconds = client.ask(&Request::Pair { panel: name.clone() })?.value.as_u64().unwrap_or_default();
-        Ok(writeln!(
-            io::stdout(),
-            "for {} minutes panel {name} may come with the default key and gets a new one; \
-             `journal --follow` tells when it is secured",
-            seconds / 60
-        )?)
+        match self {
+            Self::Pair { name } => pair(daemon, name),
+            Self::Identify { name, tenths } => identify(daemon, name, *tenths),
+        }
+    }
+}
+
+fn pair(daemon: Client, panel: &Name) -> anyhow::Result<()> {
+    let seconds = daemon.ask(&Request::Pair { panel: panel.clone() })?.value.as_u64().unwrap_or_default();
+    Ok(writeln!(
+        io::stdout(),
+        "for {} minutes panel {panel} may come with the default key and gets a new one; \
+         `journal --follow` tells when it is secured",
+        seconds / 60
+    )?)
+}
+
+fn identify(daemon: Client, panel: &Name, tenths: NonZeroU16) -> anyhow::Result<()> {
+    daemon.ask(&Request::Identify { panel: panel.clone(), tenths })?;
+    let seconds = f64::from(tenths.get()) / 10.0;
+    Ok(writeln!(io::stdout(), "panel {panel} blinks and beeps for {seconds} s")?)
+}
+
+/// Reads a time with its unit, as the configuration writes it; in units of 100 ms.
+fn tenths(text: &str) -> Result<NonZeroU16, String> {
+    let starts_with_digit = text.starts_with(|first: char| first.is_ascii_digit());
+    let time = text.parse::<jiff::SignedDuration>().ok().filter(|_| starts_with_digit);
+    let tenths = time.and_then(|time| asked_tenths(time.as_secs_f64()));
+    tenths.ok_or_else(|| "write a number and a unit from 100ms to 60s, like 10s".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_with_its_unit() {
+        let read = |text| tenths(text).ok().map(NonZeroU16::get);
+        assert_eq!(["10s", "100ms", "2.5s", "1m"].map(read), [100, 1, 25, 600].map(Some));
+        assert_eq!(["10", "", "s", "-1s", "0s", "99ms", "61s", "2h", "soon"].map(read), [None; 9]);
     }
 }

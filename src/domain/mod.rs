@@ -9,6 +9,7 @@ pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// The largest integer that every reader of JSON holds exactly, 2^53 − 1: no id or count is above it.
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 
+pub mod asked;
 pub mod bucket;
 pub mod check;
 pub mod error_code;
@@ -26,8 +27,8 @@ pub mod sync;
 pub mod tally;
 pub mod time;
 pub mod trouble;
-pub mod unlock;
 
+pub use asked::asked_tenths;
 pub use bucket::Bucket;
 pub use check::{Check, Verdict};
 pub use error_code::ErrorCode;
@@ -43,4 +44,3 @@ pub use sync::{Silence, SyncCode, SyncError, SyncStatus};
 pub use tally::Tally;
 pub use time::{ClockQuality, KnownTime, Mono, Stamp};
 pub use trouble::{KeyFault, Trouble};
-pub use unlock::unlock_tenths;

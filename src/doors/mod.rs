@@ -1,13 +1,13 @@
-//! The use cases of the doors: open one, measure a line, pair a panel, bring flats into force. HTTP, MQTT and the control
-//! socket read a question and write an answer; what happens in between is here, once.
+//! The use cases of the doors: open one, measure a line, identify or pair a panel, bring flats into force. HTTP, MQTT
+//! and the control socket read a question and write an answer; what happens in between is here, once.
 //!
 //! ```text
-//!  open-door, measure (HTTP) ────┐
-//!  unlock, measure_line (MQTT) ──┼─► Doors ─► a bus, ≤ 3 s
-//!  panel pair (control socket) ──┘
-//!  import (control socket) ──────┬─► Flats ─► cache ─► directory of the doors
-//!  sync/flats (MQTT) ────────────┘
-//!                                ◄── Refusal: a code for programs, a sentence for people
+//!  open-door, measure, identify (HTTP) ────┐
+//!  unlock, measure_line (MQTT) ────────────┼─► Doors ─► a bus, ≤ 3 s
+//!  panel pair, identify (control socket) ──┘
+//!  import (control socket) ────────────────┬─► Flats ─► cache ─► directory of the doors
+//!  sync/flats (MQTT) ──────────────────────┘
+//!                                          ◄── Refusal: a code for programs, a sentence for people
 //! ```
 //! Invariants:
 //! - Why something was refused is a case of [`Refusal`]: nobody compares texts to learn it.
@@ -31,7 +31,7 @@ pub use self::{
     refusal::{Aim, Refusal},
 };
 use crate::{
-    bus::{Buses, Failure, MeasureError, PairError, PairRefused, UnlockError},
+    bus::{Buses, Failure, IdentifyError, MeasureError, PairError, PairRefused, UnlockError},
     domain::{
         LineStatus, Mono, Name,
         event::{UnlockId, UnlockKind, UnlockedBy},
@@ -115,6 +115,22 @@ impl Doors {
         }
     }
 
+    /// Has a panel blink and beep for `tenths` of 100 ms, and waits until it has taken that. Returns the panel.
+    ///
+    /// # Errors
+    /// [`Refusal`]: it does neither, or, where it is `unconfirmed`, nobody knows.
+    pub async fn identify(&self, panel: &str, tenths: NonZeroU16) -> Result<Name, Refusal> {
+        let unknown = || Refusal::NoPanel { panel: panel.to_owned() };
+        let panel = Name::new(panel).map_err(|_| unknown())?;
+        match timeout(BUS_HANGS, self.buses.identify(&panel, tenths)).await {
+            Ok(Ok(())) => Ok(panel),
+            Ok(Err(IdentifyError::UnknownPanel(_))) => Err(unknown()),
+            Ok(Err(IdentifyError::Busy)) => Err(Refusal::Busy(Aim::Signal(panel))),
+            Ok(Err(IdentifyError::Failed(failure))) => Err(of_panel(failure, Aim::Signal(panel))),
+            Err(_) => Err(Refusal::Hangs(Aim::Signal(panel))),
+        }
+    }
+
     /// Lets a swapped panel in by the default key for `time`.
     ///
     /// # Errors
@@ -123,7 +139,7 @@ impl Doors {
         match timeout(BUS_HANGS, self.buses.pair(panel, time)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(PairError::Refused(PairRefused::UnknownPanel))) => {
-                Err(Refusal::NoPanel { panel: panel.clone() })
+                Err(Refusal::NoPanel { panel: panel.to_string() })
             }
             Ok(Err(PairError::Refused(PairRefused::NoSecureChannel))) => {
                 Err(Refusal::NoSecureChannel { panel: panel.clone() })
@@ -164,7 +180,8 @@ mod tests {
     #[test]
     fn a_failure_keeps_its_code_whatever_was_aimed_at() {
         let line = Aim::Line { intercom: 1, flat: 7 };
-        for aim in [Aim::Lock(Name::new("entrance-1").unwrap()), line] {
+        let panel = Name::new("entrance-1").unwrap();
+        for aim in [Aim::Lock(panel.clone()), Aim::Signal(panel), line] {
             for failure in [
                 Failure::Offline,
                 Failure::Insecure,

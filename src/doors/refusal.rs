@@ -35,8 +35,8 @@ pub enum Refusal {
     /// There is no such panel.
     #[error("there is no panel {panel} in the configuration of the running daemon")]
     NoPanel {
-        /// The name that it does not know.
-        panel: Name,
+        /// The name that it does not know, and which may be no name at all.
+        panel: String,
     },
     /// The panel has no key that could be exchanged.
     #[error(
@@ -70,6 +70,7 @@ pub enum Refusal {
     /// The bus does not say what became of it.
     #[error("{}", match .0 {
         Aim::Lock(panel) => format!("nobody knows whether panel {panel} opened: its bus does not answer"),
+        Aim::Signal(panel) => format!("nobody knows whether panel {panel} blinks: its bus does not answer"),
         line @ Aim::Line { .. } => format!("{} was not measured: its bus does not answer", line.named()),
     })]
     Hangs(Aim),
@@ -82,6 +83,7 @@ pub enum Refusal {
     /// The panel did not say in time whether it did it.
     #[error("{}", match .0 {
         Aim::Lock(panel) => format!("panel {panel} did not confirm in time; nobody knows whether it opened"),
+        Aim::Signal(panel) => format!("panel {panel} did not confirm in time; nobody knows whether it blinks"),
         line @ Aim::Line { .. } => format!("{} did not answer in time", line.panel()),
     })]
     Unconfirmed(Aim),
@@ -90,12 +92,14 @@ pub enum Refusal {
         Aim::Lock(panel) => {
             format!("panel {panel} refused to open: check its `lock` against the outputs that it has")
         }
+        Aim::Signal(panel) => format!("panel {panel} has neither light nor sound, or refused both"),
         line @ Aim::Line { .. } => format!("{} has no register for it, or refused to read it", line.panel()),
     })]
     Refused(Aim),
     /// The gateway stops, and it was not begun.
     #[error("the gateway is stopping; {}", match .0 {
         Aim::Lock(panel) => format!("panel {panel} was not asked to open"),
+        Aim::Signal(panel) => format!("panel {panel} was not asked to blink"),
         line @ Aim::Line { .. } => format!("{} was not measured", line.named()),
     })]
     Interrupted(Aim),
@@ -115,6 +119,8 @@ pub enum Refusal {
 pub enum Aim {
     /// This panel's lock was to be opened.
     Lock(Name),
+    /// This panel was to blink and beep.
+    Signal(Name),
     /// A line was to be measured.
     Line {
         /// The intercom.
@@ -154,7 +160,7 @@ impl Aim {
     /// Returns what was aimed at.
     fn named(&self) -> String {
         match self {
-            Self::Lock(panel) => format!("panel {panel}"),
+            Self::Lock(panel) | Self::Signal(panel) => format!("panel {panel}"),
             Self::Line { intercom, flat } => format!("the line of flat {flat} of intercom {intercom}"),
         }
     }
@@ -162,7 +168,7 @@ impl Aim {
     /// Returns the panel that had to do it.
     fn panel(&self) -> String {
         match self {
-            Self::Lock(_) => self.named(),
+            Self::Lock(_) | Self::Signal(_) => self.named(),
             Self::Line { .. } => format!("the panel of {}", self.named()),
         }
     }
@@ -171,7 +177,7 @@ impl Aim {
     fn stays_locked(&self) -> &'static str {
         match self {
             Self::Lock(_) => "; the door stays locked",
-            Self::Line { .. } => "",
+            Self::Signal(_) | Self::Line { .. } => "",
         }
     }
 }
@@ -184,35 +190,43 @@ fn list(locks: &[Name]) -> String {
     locks.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns one of each case, and both aims, in the order of the cases.
+/// Returns one of each case, and all aims, in the order of the cases.
 #[cfg(test)]
 pub(crate) fn samples() -> Vec<Refusal> {
     let lock = || Aim::Lock(Name::new("yard-1").unwrap());
     let line = || Aim::Line { intercom: 1, flat: 7 };
+    let signal = || Aim::Signal(Name::new("yard-1").unwrap());
     let locks = || ["yard-1", "yard-2"].map(|name| Name::new(name).unwrap()).to_vec();
     let problem = "expected value".to_owned();
     vec![
         Refusal::NoLock { intercom: Some(1) },
         Refusal::UnknownPanel { intercom: Some(2), locks: locks() },
         Refusal::AmbiguousPanel { intercom: Some(2), locks: locks() },
-        Refusal::NoPanel { panel: Name::new("gate").unwrap() },
+        Refusal::NoPanel { panel: "gate".to_owned() },
         Refusal::NoSecureChannel { panel: Name::new("gate").unwrap() },
         Refusal::UnknownFlat { intercom: 1, flat: 7 },
         Refusal::RateLimited { wait: Duration::from_millis(1400) },
         Refusal::Busy(lock()),
         Refusal::Busy(line()),
+        Refusal::Busy(signal()),
         Refusal::Hangs(lock()),
         Refusal::Hangs(line()),
+        Refusal::Hangs(signal()),
         Refusal::Offline(lock()),
         Refusal::Offline(line()),
+        Refusal::Offline(signal()),
         Refusal::Insecure(lock()),
         Refusal::Insecure(line()),
+        Refusal::Insecure(signal()),
         Refusal::Unconfirmed(lock()),
         Refusal::Unconfirmed(line()),
+        Refusal::Unconfirmed(signal()),
         Refusal::Refused(lock()),
         Refusal::Refused(line()),
+        Refusal::Refused(signal()),
         Refusal::Interrupted(lock()),
         Refusal::Interrupted(line()),
+        Refusal::Interrupted(signal()),
         Refusal::Document(ImportError::Document { line: 3, column: 4, problem }),
         Refusal::NotWritten(CacheError::Stopped),
         Refusal::NotInForce(StoreError::Stopped),

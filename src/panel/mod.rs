@@ -76,6 +76,11 @@ pub enum Request {
         /// How long the light shows, in units of 100 ms.
         tenths: NonZeroU16,
     },
+    /// Light and sound by which somebody finds the panel: it blinks and beeps.
+    Identify {
+        /// How long, in units of 100 ms.
+        tenths: NonZeroU16,
+    },
     /// Measures one line now; what comes is an [`Event::Lines`] before its [`Event::Done`].
     Measure {
         /// The number of the line, from 1.

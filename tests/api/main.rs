@@ -4,6 +4,7 @@
 mod asyncapi;
 mod client;
 mod documented;
+mod identify;
 mod limits;
 mod lists;
 mod local;

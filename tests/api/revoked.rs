@@ -12,9 +12,10 @@ use crate::{
 };
 
 /// Every path that takes a body.
-const POSTS: [&str; 3] = [
+const POSTS: [&str; 4] = [
     "/api/admin/v1/intercoms/1/open-door",
     "/api/local/v1/intercoms/1/lines/1/measure",
+    "/api/local/v1/panels/entrance-1/identify",
     "/api/admin/v1/intercoms/1/flats/1",
 ];
 

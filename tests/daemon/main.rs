@@ -13,6 +13,7 @@ mod ending;
 mod golden;
 mod health;
 mod home_assistant;
+mod identify;
 mod journal;
 mod key_files;
 mod libosdp_panels;

@@ -14,6 +14,7 @@ mod fairness;
 mod faults;
 mod forgery;
 mod half_living;
+mod identify;
 mod invariants;
 mod noise;
 mod pairing;

@@ -2,12 +2,12 @@
 
 mod on_the_line;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU16, time::Duration};
 
 use intercom_gateway::{
     access::{Directory, Now},
     bus::{
-        Timing,
+        Timing, UnknownPanel,
         core::{Core, Moment, Output},
     },
     domain::{EventBody, Mono, Name, PanelState, PanelStatus, event::UnlockedBy},
@@ -62,6 +62,11 @@ pub enum Planned {
         by: UnlockedBy,
         request: u64,
     },
+    Identify {
+        panel: usize,
+        tenths: NonZeroU16,
+        request: u64,
+    },
     Noise(Vec<u8>),
     /// A write of a panel's record ends.
     Stored {
@@ -92,6 +97,10 @@ pub struct DiskManners {
 pub enum Told {
     Event(EventBody),
     Unlocked {
+        request: u64,
+        result: Result<(), Failure>,
+    },
+    Identified {
         request: u64,
         result: Result<(), Failure>,
     },
@@ -253,6 +262,10 @@ impl World {
         self.core.stop(&moment(self.now, &self.directory));
     }
 
+    pub fn identify(&mut self, panel: &Name, tenths: NonZeroU16, request: u64) -> Result<(), UnknownPanel> {
+        self.core.identify(&moment(self.now, &self.directory), panel, tenths, request, self.now)
+    }
+
     pub fn arm_pairing(&mut self, panel: usize, time: Duration) {
         self.note("panel pair");
         self.checks.pairing_armed(panel, self.now + time);
@@ -367,6 +380,9 @@ impl World {
                 Output::Unlocked { request, result } => {
                     self.told.push((self.now, Told::Unlocked { request, result }));
                 }
+                Output::Identified { request, result } => {
+                    self.told.push((self.now, Told::Identified { request, result }));
+                }
                 Output::Keep { panel, record, version } => {
                     self.checks.key_proven(panel, record.current.is_some());
                     self.peers[panel].latest = Some((*record, version));
@@ -440,6 +456,10 @@ impl World {
                 self.checks.unlock_asked(panel, self.now);
                 self.unlocks_asked.push((request, panel, self.now));
                 self.core.unlock(&moment, &name, None, by, request, self.now).unwrap();
+            }
+            Planned::Identify { panel, tenths, request } => {
+                let name = self.peers[panel].door.name();
+                self.identify(&name, tenths, request).unwrap();
             }
             Planned::Noise(bytes) => self.line.transmit(self.noise, &bytes, self.now),
             Planned::Stored { panel, stored, record, version } => {

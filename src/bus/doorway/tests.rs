@@ -137,7 +137,7 @@ impl Rig {
             assert!(expires > self.now);
             match purpose {
                 Some(Purpose::Unlock(unlock)) => self.asked.push((token, unlock)),
-                Some(Purpose::Measure(_)) => panic!("a doorway measures nothing"),
+                Some(other) => panic!("a doorway asks for no such thing: {other:?}"),
                 None => {}
             }
             effects.push(Effect::Ask(request));

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Failure;
 #[cfg(test)]
 use crate::domain::schema;
-use crate::domain::{ErrorCode, unlock_tenths};
+use crate::domain::{ErrorCode, asked_tenths};
 
 /// Names of the commands (contract §4), as `info` lists them.
 pub const KINDS: &[&str] = &["unlock", "measure_line", "resync", "replay", "report", "log_level"];
@@ -264,7 +264,7 @@ fn unlock(args: UnlockArgs) -> Result<Command, String> {
     }
     let tenths = duration
         .map(|seconds| {
-            unlock_tenths(seconds).ok_or("args.duration must be a number of seconds from 0.1 to 60")
+            asked_tenths(seconds).ok_or("args.duration must be a number of seconds from 0.1 to 60")
         })
         .transpose()?;
     Ok(Command::Unlock(Unlock { panel, intercom, tenths }))

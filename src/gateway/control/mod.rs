@@ -9,6 +9,7 @@ mod serve;
 
 use std::{
     fs, io,
+    num::NonZeroU16,
     os::unix::{fs::PermissionsExt, net::UnixStream as StdUnixStream},
     path::Path,
 };
@@ -56,6 +57,13 @@ pub enum Request {
     Pair {
         /// The panel.
         panel: Name,
+    },
+    /// Has a panel blink and beep.
+    Identify {
+        /// The panel.
+        panel: Name,
+        /// How long, in units of 100 ms.
+        tenths: NonZeroU16,
     },
     /// Makes an API token; the answer is the token.
     TokenAdd {

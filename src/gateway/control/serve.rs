@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Read, Seek},
     net::Shutdown,
+    num::NonZeroU16,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -155,6 +156,10 @@ impl Control {
                 let answer = self.pair(&panel).await;
                 reply(&mut stream, &answer).await
             }
+            Request::Identify { panel, tenths } => {
+                let answer = self.identify(&panel, tenths).await;
+                reply(&mut stream, &answer).await
+            }
             Request::TokenAdd { .. } | Request::TokenList | Request::TokenRevoke { .. } => {
                 // Two syncs of a small file.
                 let answer = tokio::task::spawn_blocking(move || self.token(&request));
@@ -302,6 +307,13 @@ impl Control {
     async fn pair(&self, panel: &Name) -> Reply {
         match self.doors.pair(panel, PAIRING_TIME).await {
             Ok(()) => Reply::Ok(PAIRING_TIME.as_secs().into()),
+            Err(refusal) => Reply::Error(refusal.to_string()),
+        }
+    }
+
+    async fn identify(&self, panel: &Name, tenths: NonZeroU16) -> Reply {
+        match self.doors.identify(panel.as_str(), tenths).await {
+            Ok(_) => Reply::Ok(serde_json::Value::Null),
             Err(refusal) => Reply::Error(refusal.to_string()),
         }
     }

@@ -231,6 +231,8 @@ impl Panel {
     pub fn request(&mut self, now: Mono, token: Token, request: &Request, expires: Mono) {
         let refusal = match request {
             _ if self.stopping => Some(Failure::Stopping),
+            // No profile has a light or a sound, whether the panel is there or not.
+            Request::Identify { .. } => Some(Failure::Refused),
             _ if self.state == PanelState::Offline => Some(Failure::Offline),
             _ if expires <= now => Some(Failure::Unconfirmed),
             Request::Unlock { tenths, .. } => self.lock.unlock(token, *tenths, expires).err(),
@@ -241,7 +243,7 @@ impl Panel {
                 self.measurements.push_back(Measurement { token, line: *line, asked: now, expires });
                 None
             }
-            // No profile has a light.
+            // As above, and a person at the door expects none.
             Request::Feedback { .. } => return self.done(token, Ok(())),
         };
         if let Some(failure) = refusal {

@@ -15,6 +15,7 @@
 //!   and inputs moreover only encrypted.
 //! - `online` is a POLL answered in order within 8 s. Every unlock and light ends once.
 
+mod feedback;
 mod keyring;
 mod link;
 mod presence;
@@ -33,12 +34,13 @@ pub use presence::OFFLINE_AFTER;
 pub use record::{CurrentKey, KeyRecord, PanelKey};
 
 use self::{
+    feedback::{End, Feedback, Feedbacks, Show},
     keyring::{Candidate, Keyring},
     link::{Answer, Link, Over, Phase, Received},
     presence::{Absence, Presence},
     turns::Pacing,
     unlocks::{Unlock, Unlocks},
-    work::{Feedback, Status, Work},
+    work::{Status, Work},
 };
 use super::{Entropy, Event, Failure, Heard, Identity, Request, Token};
 use crate::{
@@ -46,8 +48,6 @@ use crate::{
     wire::osdp::{NakCode, Parsed, Reply, parse, reply::Capability},
 };
 
-/// Lights that may wait for one panel; further ones are refused as unconfirmed. A door needs one at a time.
-const FEEDBACKS: usize = 16;
 /// Sessions that end in the clear, as the restart of a panel or an attacker ends them: this many at once, and one more
 /// in this time, are not suspect.
 const ENDINGS: (u32, Duration) = (2, Duration::from_secs(30));
@@ -98,7 +98,7 @@ pub struct Panel {
     endings: Bucket,
 
     unlocks: Unlocks,
-    feedbacks: VecDeque<Feedback>,
+    feedbacks: Feedbacks,
     status: VecDeque<Status>,
     poll_next: bool,
     /// An OUT was sent since the last POLL.
@@ -125,7 +125,7 @@ impl Panel {
             demands_security: false,
             endings: Bucket::new(ENDINGS.0, ENDINGS.1),
             unlocks: Unlocks::default(),
-            feedbacks: VecDeque::new(),
+            feedbacks: Feedbacks::default(),
             status: VecDeque::new(),
             poll_next: true,
             owes_poll: false,
@@ -186,13 +186,13 @@ impl Panel {
                 let unlock = Unlock { token, output, active, tenths, expires };
                 (!self.unlocks.push(unlock)).then_some(Failure::Unconfirmed)
             }
-            (PanelState::Online, Request::Feedback { .. }) if self.feedbacks.len() >= FEEDBACKS => {
-                Some(Failure::Unconfirmed)
+            (PanelState::Online, &Request::Feedback { reader, granted, tenths }) => {
+                let feedback = Feedback::new(token, Show::Answer { reader, granted, tenths }, expires);
+                (!self.feedbacks.push(feedback)).then_some(Failure::Unconfirmed)
             }
-            (PanelState::Online, Request::Feedback { .. }) => {
-                let request = request.clone();
-                self.feedbacks.push_back(Feedback { token, request, expires, sounded: false });
-                None
+            (PanelState::Online, &Request::Identify { tenths }) => {
+                let feedback = Feedback::new(token, Show::Search { tenths }, expires);
+                (!self.feedbacks.push(feedback)).then_some(Failure::Unconfirmed)
             }
         };
         if let Some(failure) = refusal {
@@ -221,8 +221,7 @@ impl Panel {
     /// See [`super::Driver::stop`].
     pub fn stop(&mut self, _now: Mono) {
         self.stopping = true;
-        let waiting = self.give_up_waiting();
-        self.done(waiting, Err(Failure::Stopping));
+        self.give_up_waiting(Failure::Stopping);
     }
 
     /// See [`super::Driver::reopened`]: nothing is lost that a resend does not bring again.
@@ -238,19 +237,26 @@ impl Panel {
         self.presence.watch(now);
         let expired = self.unlocks.expired(now);
         self.done(expired, Err(Failure::Unconfirmed));
-        while let Some(at) = self.feedbacks.iter().position(|feedback| feedback.expires <= now) {
-            if let Some(feedback) = self.feedbacks.remove(at) {
-                self.done([feedback.token], Err(Failure::Unconfirmed));
+        let expired = self.feedbacks.expired(now);
+        self.ended(expired);
+        match self.link.work_mut() {
+            Some((Work::Out(out), false)) => {
+                let expired = out.expired(now);
+                let nobody_waits = out.unlocks.is_empty();
+                self.done(expired, Err(Failure::Unconfirmed));
+                // Whether the panel has seen the number of what is withdrawn is unknown, so the link begins anew.
+                if nobody_waits {
+                    self.end_link(now);
+                }
             }
-        }
-        if let Some((Work::Out(out), false)) = self.link.work_mut() {
-            let expired = out.expired(now);
-            let nobody_waits = out.unlocks.is_empty();
-            self.done(expired, Err(Failure::Unconfirmed));
-            // Whether the panel has seen the number of what is withdrawn is unknown, so the link begins anew.
-            if nobody_waits {
-                self.end_link(now);
+            // Its bytes stay what is repeated: a light does no harm, and an unlock would have to wait for a new link.
+            Some((Work::Feedback(feedback), false))
+                if self.stopping || feedback.deadline().is_some_and(|deadline| deadline <= now) =>
+            {
+                let end = feedback.end(Failure::Unconfirmed);
+                self.ended(end);
             }
+            _ => {}
         }
         self.tell_standing(now);
     }
@@ -259,10 +265,13 @@ impl Panel {
     pub fn next_time(&self) -> Mono {
         let in_flight = match self.link.work() {
             Some(Work::Out(out)) if !self.link.is_awaited() => out.deadline(),
+            Some(Work::Feedback(feedback)) if !self.link.is_awaited() => {
+                let at_once = self.stopping.then_some(Mono::ZERO);
+                feedback.deadline().map(|deadline| at_once.unwrap_or(deadline))
+            }
             _ => None,
         };
-        let lights = self.feedbacks.iter().map(|feedback| feedback.expires).min();
-        let requests = [in_flight, self.unlocks.deadline(), lights].into_iter().flatten();
+        let requests = [in_flight, self.unlocks.deadline(), self.feedbacks.deadline()].into_iter().flatten();
         requests.fold(self.presence.next_change(self.pacing.looked_at()), Mono::min)
     }
 
@@ -367,14 +376,7 @@ impl Panel {
                 self.done(out.tokens(), Ok(()));
             }
             (Work::Out(out), _) => self.done(out.tokens(), Err(Failure::Refused)),
-            (Work::Feedback(mut feedback), Some(Reply::Ack)) if !feedback.sounded => {
-                feedback.sounded = true;
-                self.feedbacks.push_front(feedback);
-            }
-            (Work::Feedback(feedback), reply) => {
-                let taken = reply == Some(Reply::Ack);
-                self.done([feedback.token], if taken { Ok(()) } else { Err(Failure::Refused) });
-            }
+            (Work::Feedback(feedback), reply) => self.shown(feedback, reply == Some(Reply::Ack)),
         }
     }
 
@@ -428,7 +430,10 @@ impl Panel {
                 // It was on the wire: whether the panel has taken it is not known.
                 self.done(over, Err(Failure::Unconfirmed));
             }
-            Some(Work::Feedback(feedback)) => self.done([feedback.token], Err(Failure::Unconfirmed)),
+            Some(Work::Feedback(mut feedback)) => {
+                let end = feedback.end(Failure::Unconfirmed);
+                self.ended(end);
+            }
             _ => {}
         }
     }
@@ -444,22 +449,23 @@ impl Panel {
         if state != PanelState::Online {
             self.secured_told = false;
             let failure = if state == PanelState::Insecure { Failure::Insecure } else { Failure::Offline };
-            let mut waiting = self.give_up_waiting();
+            self.give_up_waiting(failure);
             if let Some((Work::Out(out), _)) = self.link.work_mut() {
-                waiting.extend(out.tokens());
+                let waiting = out.tokens();
                 out.unlocks.clear();
+                self.done(waiting, Err(failure));
             }
-            self.done(waiting, Err(failure));
         }
         self.told = standing;
         self.events.push_back(Event::State { state, trouble });
     }
 
-    /// Takes back all that waits for a turn.
-    fn give_up_waiting(&mut self) -> Vec<Token> {
-        let mut waiting = self.unlocks.give_up();
-        waiting.extend(self.feedbacks.drain(..).map(|feedback| feedback.token));
-        waiting
+    /// Gives up all that waits for a turn.
+    fn give_up_waiting(&mut self, failure: Failure) {
+        let unlocks = self.unlocks.give_up();
+        self.done(unlocks, Err(failure));
+        let feedbacks = self.feedbacks.give_up(failure);
+        self.ended(feedbacks);
     }
 
     /// Has the record written where it has changed.
@@ -476,6 +482,10 @@ impl Panel {
     }
 
     fn done(&mut self, tokens: impl IntoIterator<Item = Token>, result: Result<(), Failure>) {
-        self.events.extend(tokens.into_iter().map(|token| Event::Done { token, result }));
+        self.ended(tokens.into_iter().map(|token| (token, result)));
+    }
+
+    fn ended(&mut self, ends: impl IntoIterator<Item = End>) {
+        self.events.extend(ends.into_iter().map(|(token, result)| Event::Done { token, result }));
     }
 }

@@ -1,12 +1,12 @@
 //! What a panel reports, asked or unasked, and what it says it has.
 
-use super::{Panel, Security, Status, work::Feedback};
+use super::{Panel, Security, Status, feedback::Feedback};
 use crate::{
     domain::{
         Mono,
         event::{InputState, SuspectCause},
     },
-    panel::{Event, Request},
+    panel::Event,
     wire::osdp::{Reply, reply::Capability},
 };
 
@@ -78,11 +78,15 @@ impl Panel {
         self.has(CHECK_CHARACTER) == Some(true)
     }
 
-    /// Whether the panel has the light (or, after it, the sound) of a feedback, as far as it told.
+    /// Whether the panel has the light (or, after it, the sound) of a feedback, as far as it told. A search
+    /// tries what the panel does not mention: nothing at the door depends on it.
     pub(super) fn can_show(&self, feedback: &Feedback) -> bool {
-        let is_feedback = matches!(feedback.request, Request::Feedback { .. });
-        let function = if feedback.sounded { AUDIBLE_OUTPUT } else { LED_CONTROL };
-        is_feedback && self.has(function) != Some(false)
+        let function = if feedback.sounds() { AUDIBLE_OUTPUT } else { LED_CONTROL };
+        if feedback.is_search() {
+            self.find(function).flatten().is_none_or(|capability| capability.level > 0)
+        } else {
+            self.has(function) != Some(false)
+        }
     }
 
     /// How many of a function the panel has; `None` where it did not tell its capabilities.

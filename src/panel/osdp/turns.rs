@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    Panel, Security,
-    link::Phase,
-    work::{Feedback, Work},
-};
+use super::{Panel, Security, link::Phase, work::Work};
 use crate::{
     domain::{Bucket, Mono, PanelState},
     panel::{Failure, Turn, TurnKind},
@@ -244,17 +240,5 @@ impl Panel {
         }
         (self.poll_next, self.owes_poll) = (false, false);
         Some(Work::Poll)
-    }
-
-    /// The next light or sound that the panel has.
-    fn next_feedback(&mut self) -> Option<Feedback> {
-        while let Some(mut feedback) = self.feedbacks.pop_front() {
-            feedback.sounded |= !self.can_show(&feedback);
-            if self.can_show(&feedback) {
-                return Some(feedback);
-            }
-            self.done([feedback.token], Ok(()));
-        }
-        None
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::arithmetic_side_effects, reason = "a test may panic")]
 
 mod commands;
+mod identify;
 mod keyring;
 mod link;
 mod security;
