@@ -56,6 +56,8 @@ pub struct Keys {
     /// Those that have a line here.
     with_line: Arc<Flats>,
     loaded: Arc<Mutex<Option<CacheState>>>,
+    /// Why what the cache holds could not be loaded.
+    trouble: watch::Sender<Option<String>>,
 }
 
 impl Keys {
@@ -63,7 +65,14 @@ impl Keys {
     /// line here.
     pub fn new(cache: Cache, zone: TimeZone, with_line: Flats) -> Self {
         let with_line = Arc::new(with_line);
-        Self { in_force: Arc::default(), cache, zone, with_line, loaded: Arc::default() }
+        Self {
+            in_force: Arc::default(),
+            cache,
+            zone,
+            with_line,
+            loaded: Arc::default(),
+            trouble: watch::Sender::new(None),
+        }
     }
 
     /// Reads the keys and the states of lines as they were left, and tells the buses, which poll nothing before; where that
@@ -107,6 +116,17 @@ impl Keys {
     /// Brings what the cache holds into force, unless it is so already. Blocks for as long as the keys take to
     /// load; swipes go on being decided by the old ones until the swap.
     pub fn refresh(&self) -> Result<(), StoreError> {
+        let refreshed = self.load();
+        self.trouble.send_replace(refreshed.as_ref().err().map(ToString::to_string));
+        refreshed
+    }
+
+    /// Returns why the keys in force are not what the cache holds, and a notice of every change of that.
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.subscribe()
+    }
+
+    fn load(&self) -> Result<(), StoreError> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.cache.state().borrow().clone();
         if loaded.as_ref() == Some(&current) {

@@ -29,6 +29,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// What is looked at.
 pub struct Watched {
     pub journal: Journal,
+    /// Why the keys in force are not what the cache holds.
+    pub keys: watch::Receiver<Option<String>>,
     /// Reports of the buses that never came to the journal, since the start.
     pub reports_lost: Arc<AtomicU64>,
     pub buses: Buses,
@@ -92,6 +94,13 @@ impl Watched {
     fn look(&self, now: Mono) -> (bool, Vec<Reason>) {
         let reports_lost = self.reports_lost.load(Ordering::Relaxed);
         let mut reasons = of_store(&self.journal.health().borrow(), reports_lost);
+        let keys = self.keys.borrow().clone();
+        reasons.extend(keys.map(|trouble| {
+            let message = format!(
+                "the keys cannot be loaded ({trouble}): doors open for those that were loaded before, and it is tried again every 10 s"
+            );
+            Reason::new(HealthCode::Storage, message)
+        }));
         let buses = self.buses.statuses();
         if buses.is_empty() {
             let message = "there is no [[bus]] in the configuration: no panel is polled and no door opens";

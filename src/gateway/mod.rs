@@ -122,6 +122,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     let outside = Outside::new(&base, &buses, &views, tokens, certificates.clone());
     let watched = Watched {
         journal: base.store.journal(),
+        keys: base.keys.trouble(),
         reports_lost: inlet.lost_in_all(),
         buses: buses.clone(),
         views: views.clone(),

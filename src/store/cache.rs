@@ -399,3 +399,46 @@ pub(super) fn flat_ids(connection: &Connection) -> rusqlite::Result<impl Iterato
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(ids.into_iter())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, thread};
+
+    use super::*;
+
+    /// An export may be read for hours; a change, a revocation perhaps, waits for none.
+    #[test]
+    fn the_wal_is_cut_without_waiting_for_a_reader() {
+        let dir = tempfile::tempdir().unwrap();
+        let location = Location::File(dir.path().join("cache.db"));
+        let writer = connect::cache_writer(&location).unwrap();
+        writer.execute_batch("CREATE TABLE t (n); INSERT INTO t VALUES (1)").unwrap();
+        let reader = connect::reader(&location, 64).unwrap();
+        let transaction = reader.unchecked_transaction().unwrap();
+        let read = |connection: &Connection| {
+            connection.query_row("SELECT max(n) FROM t", [], |row| row.get::<_, u32>(0))
+        };
+        assert_eq!(read(&transaction).unwrap(), 1);
+        writer.execute_batch("INSERT INTO t VALUES (2)").unwrap();
+
+        // As long as SQLite may wait for it: the connection's own time is 5 s.
+        let cutting = thread::spawn({
+            let location = location.clone();
+            move || checkpoint(&location).unwrap()
+        });
+        let mut looks = 0;
+        while !cutting.is_finished() {
+            looks += 1;
+            assert!(looks < 3000, "the reader is waited for");
+            thread::sleep(Duration::from_millis(1));
+        }
+        cutting.join().unwrap();
+        assert_eq!(read(&transaction).unwrap(), 1);
+        let wal = dir.path().join("cache.db-wal");
+        assert!(fs::metadata(&wal).unwrap().len() > 0);
+        drop(transaction);
+        checkpoint(&location).unwrap();
+        assert_eq!(fs::metadata(&wal).unwrap().len(), 0);
+        assert_eq!(read(&reader).unwrap(), 2);
+    }
+}

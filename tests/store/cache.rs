@@ -1,10 +1,6 @@
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use intercom_gateway::{
-    clock,
     domain::KeyCode,
     flats::{
         DigestBuilder, FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord, canonical_hash,
@@ -256,54 +252,6 @@ fn readers_see_one_revision_whole_while_another_comes() {
         done.store(true, Ordering::Relaxed);
         reading.join().unwrap();
     });
-}
-
-/// A caller who takes the beginning of an export and no more, until it is let go.
-struct StalledCaller<'a>(&'a AtomicBool);
-
-impl std::io::Write for StalledCaller<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        while !self.0.load(Ordering::Acquire) {
-            std::thread::yield_now();
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn no_change_waits_for_an_export_that_stalls() {
-    let dir = tempdir().unwrap();
-    let store = open(dir.path());
-    let cache = store.cache();
-    // Some megabytes: the WAL is copied back after each.
-    let revision =
-        |number: u64| -> Vec<FlatRecord> { (1..=2000).map(|id| flat(1, id, id, 10 + number)).collect() };
-    cache.import(document("1", &revision(1)).as_bytes(), &[1]).unwrap();
-    let documents = [2, 3].map(|number| document(&number.to_string(), &revision(number)));
-    let let_go = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let export = scope.spawn(|| cache.export(&mut StalledCaller(&let_go)).unwrap());
-        let begun = clock::mono();
-        for document in &documents {
-            cache.import(document.as_bytes(), &[1]).unwrap();
-        }
-        let taken = clock::mono().since(begun);
-        assert!(!export.is_finished());
-        let_go.store(true, Ordering::Release);
-        assert_eq!(export.join().unwrap().revision, Some(1));
-        // SQLite would wait for 5 s after each.
-        assert!(taken < Duration::from_secs(10), "the changes waited for a reader: {taken:?}");
-    });
-    let wal = dir.path().join("cache.db-wal");
-    let grown = std::fs::metadata(&wal).unwrap().len();
-    assert!(grown > 4 << 20, "the WAL would not have been copied back anyway: {grown}");
-    cache.import(documents[0].as_bytes(), &[1]).unwrap();
-    assert!(std::fs::metadata(&wal).unwrap().len() <= 4 << 20, "nobody reads any more, and the file is cut");
 }
 
 fn user() -> impl Strategy<Value = UserRecord> {
