@@ -44,7 +44,6 @@ impl Notifier {
             let mut last = String::new();
             let mut complained = false;
             while !stopped.load(Ordering::Relaxed) {
-                turns.stamp();
                 faults::point(&name);
                 match watched.stuck(clock::mono()) {
                     None => tell(&[NotifyState::Watchdog]),
@@ -59,6 +58,9 @@ impl Notifier {
                     tell(&[NotifyState::Status(&status)]);
                     last = status;
                 }
+                // After the meal: should this thread hang, as much of the watchdog's time is left for an orderly end as
+                // for any other unit's.
+                turns.stamp();
                 thread::park_timeout(period);
             }
         };
