@@ -112,6 +112,7 @@ fn main() -> anyhow::Result<()> {
         thread::sleep(CALM);
         let done = crowd.map(Crowd::stop).transpose()?.unwrap_or_default();
         ensure!(size.slow == 0 || done.dribbled > 0, "the slow clients have not come");
+        ensure!(size.fast == 0 || done.answers > 0, "the fast clients got no answer");
         let answers = done.answers as f64 / clock::mono().since(begun).as_secs_f64();
         let opened = premises.sightings.try_iter();
         let opened = opened.filter(|sighting| matches!(sighting.what, Observation::Output(_)));
