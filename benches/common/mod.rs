@@ -9,5 +9,6 @@ pub mod daemon;
 pub mod figures;
 pub mod history;
 pub mod machine;
+pub mod neighbours;
 pub mod premises;
 pub mod verdicts;

@@ -4,8 +4,7 @@
 
 use std::{
     fmt::Write as _,
-    io,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,18 +13,19 @@ use std::{
 };
 
 use anyhow::Context;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::common::aside::{self, Aside};
+use super::common::{
+    aside::{self, Aside},
+    neighbours::connect,
+};
 
 /// Between two bytes of a slow client.
 const DRIBBLE: Duration = Duration::from_millis(100);
 const FLATS: u64 = 10_000;
-/// Where the slow ones come from; the fast ones are one neighbour.
-const ADDRESSES: u64 = 16;
+/// The slow ones are these neighbours, from 0 on; the fast ones are another.
+const SLOW_NEIGHBOURS: u64 = 16;
+const FAST_NEIGHBOUR: u8 = 16;
 
 /// Who is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ async fn slow(address: SocketAddr, number: u64, counts: Arc<Counts>) {
     let head = "POST /api/admin/v1/intercoms/1/flats/1 HTTP/1.1\r\nhost: localhost\r\n";
     let at_once = if number.is_multiple_of(2) { "" } else { "content-length: 65536\r\n\r\n" };
     loop {
-        let Ok(mut stream) = connect(address, 1 + number % ADDRESSES).await else {
+        let Ok(mut stream) = connect(address, (number % SLOW_NEIGHBOURS) as u8).await else {
             tokio::time::sleep(DRIBBLE).await;
             continue;
         };
@@ -107,20 +107,12 @@ async fn slow(address: SocketAddr, number: u64, counts: Arc<Counts>) {
     }
 }
 
-/// Connects from one of the loopback's addresses: each may have 32 connections.
-async fn connect(address: SocketAddr, from: u64) -> io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    let from = u32::try_from(from).unwrap_or(u32::MAX);
-    socket.bind((Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 0, 1, 1)).saturating_add(from)), 0).into())?;
-    socket.connect(address).await
-}
-
 async fn fast(address: SocketAddr, number: u64, token: String, counts: Arc<Counts>) {
     let mut flat = number * 613;
     let mut request = String::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let Ok(mut stream) = connect(address, 0).await else { continue };
+        let Ok(mut stream) = connect(address, FAST_NEIGHBOUR).await else { continue };
         // Nagle would hold the request back.
         let _ = stream.set_nodelay(true);
         loop {

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -16,13 +16,16 @@ use anyhow::{Context, ensure};
 use intercom_gateway::tls::{Pem, client_config};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
+    net::TcpStream,
     sync::mpsc,
 };
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-use super::common::aside::{self, Aside};
+use super::common::{
+    aside::{self, Aside},
+    neighbours::connect,
+};
 
 pub const CLIENTS: u32 = 256;
 /// An address may have 32 connections.
@@ -78,9 +81,8 @@ async fn knock(
     arrived: mpsc::Sender<()>,
 ) {
     let mut arrived = Some(arrived);
-    let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 0, 1, 1)) + number % ADDRESSES);
     loop {
-        let Ok(stream) = connect(address, from).await else {
+        let Ok(stream) = connect(address, (number % ADDRESSES) as u8).await else {
             tokio::time::sleep(DRIBBLE).await;
             continue;
         };
@@ -97,12 +99,6 @@ async fn knock(
             _ => dribble_headers(stream, &tls).await,
         };
     }
-}
-
-async fn connect(address: SocketAddr, from: Ipv4Addr) -> std::io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((from, 0).into())?;
-    socket.connect(address).await
 }
 
 /// The beginning of a handshake that never comes to its end.

@@ -8,24 +8,12 @@ use serde_json::{Value, json};
 
 use crate::{
     libosdp_panels,
-    support::{Daemon, Site, libosdp, simulated::Panels},
+    support::{Daemon, Site, libosdp, simulated::Panels, site::ENTRANCE},
 };
 
-/// A door panel in a secure channel, one in plaintext, and a cabinet, which has neither light nor sound.
-const BUILDING: &str = r#"
-[[intercom]]
-id = 1
-
-[[bus]]
-name = "street"
-port = "{dir}/street"
-protocol = "osdp"
-
-[[panel]]
-name = "entrance-1"
-intercom = 1
-bus = "street"
-address = 0
+/// Behind [`ENTRANCE`], whose panel is in a secure channel: one in plaintext, and a cabinet, which has neither light nor
+/// sound.
+const REST: &str = r#"
 secure_key_file = "{dir}/key"
 feedback = false
 
@@ -58,7 +46,7 @@ struct House {
 
 impl House {
     fn online() -> Self {
-        let site = Site::new(BUILDING);
+        let site = Site::new(&format!("{ENTRANCE}{REST}"));
         site.write("key", "d459f02f6602e5651f3b553bc283d43e");
         let panels = Panels::start(&site, false);
         let mut daemon = Daemon::start(&site);

@@ -7,17 +7,10 @@ use intercom_gateway::{clock, domain::HealthCode};
 use serde_json::Value;
 
 use crate::{
-    plan::Before,
+    plan::{Before, Fault},
     run::{OPENS, PANEL, Templates, Told, opens, sick, site},
     support::{Daemon, Site, flats::KNOWN, shim, simulated::Panels},
 };
-
-/// Reading a file whose path contains this does not return.
-fn hanging(file: &str) -> String {
-    const READ: u32 = 4;
-    const HANGS: i32 = -1;
-    format!("{READ} {HANGS} 0 0 0 0 {file}")
-}
 
 struct Place {
     site: Site,
@@ -28,14 +21,14 @@ struct Place {
 }
 
 impl Place {
-    fn start(file: &str) -> Self {
+    fn start(file: &'static str) -> Self {
         let shims = tempfile::tempdir().unwrap();
         let shim = shim::compile("sick_disk.c", shims.path());
         let templates = Templates::make();
         let site = site();
         templates.lay(Before::Ended, &site.state_dir());
         let panels = Panels::start(&site, true);
-        let daemon = Daemon::spawn(&mut sick(&site, &shim, &hanging(file)));
+        let daemon = Daemon::spawn(&mut sick(&site, &shim, &Fault::hangs(file).to_string()));
         Self { site, panels, daemon, token: templates.token().to_owned(), _shim: shims }
     }
 

@@ -15,6 +15,8 @@ const RENAME: u32 = 64;
 const UNLINK: u32 = 128;
 const MKDIR: u32 = 256;
 const MAP: u32 = 512;
+/// In place of an error.
+const HANGS: i32 = -1;
 
 /// What a disk without room refuses, and one that became read-only.
 const GROWS: u32 = MAKE | WRITE | SIZE | RENAME | MKDIR | MAP;
@@ -146,6 +148,11 @@ impl Fault {
     /// Every call behind this many.
     pub fn from_then_on(skip: u32) -> Self {
         Self { calls: ALL, errno: libc::EIO, skip, most: 0, from: 0, until: 0, file: "*" }
+    }
+
+    /// Reading a file whose path contains `file` does not return.
+    pub fn hangs(file: &'static str) -> Self {
+        Self { calls: READ, errno: HANGS, file, ..Self::from_then_on(0) }
     }
 
     /// There is no room any more behind this many calls that take some.
