@@ -127,15 +127,14 @@ async fn wait(time: Option<Duration>, beat: &Beat, mut stop: watch::Receiver<boo
             None => std::future::pending().await,
         }
     };
-    tokio::pin!(over);
-    loop {
+    let waited = async {
         tokio::select! {
             // An error: nobody is left who could stop us.
-            _ = stop.wait_for(|stop| *stop) => return,
-            () = &mut over => return,
-            () = sleep(clock::until_next(BEAT)) => beat.stamp(),
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = over => {}
         }
-    }
+    };
+    beat.wait(waited).await;
 }
 
 #[cfg(test)]
