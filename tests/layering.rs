@@ -53,6 +53,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_serial", &["bus"]),
     ("toml", &["config"]),
     ("toml_edit", &["config"]),
+    ("toml_writer", &["config"]),
     ("x509_parser", &["tls"]),
 ];
 

@@ -23,8 +23,10 @@ mod profile;
 mod read;
 mod secret;
 mod service;
+mod settings;
 mod types;
 mod unbuilt;
+mod written;
 
 use std::path::Path;
 
@@ -36,8 +38,9 @@ pub use place::{ConfigErrors, Place, Problem};
 pub use profile::{SHIPPED as SHIPPED_PROFILES, load_profile};
 pub use secret::{SecretError, SecretFile};
 pub use types::*;
+pub use written::{Change, Difference, Part, Plan, SettingPath, Wait, Written, plan};
 
-use place::{Places, Problems};
+use place::Places;
 use read::Reader;
 
 /// Where the configuration is looked for unless `--config` names another (contract §1).
@@ -57,13 +60,7 @@ impl Config {
     /// # Errors
     /// All problems that were found, in the order of the files.
     pub fn load_with(path: &Path, environment: &Environment) -> Result<Self, ConfigErrors> {
-        let mut problems = Problems::default();
-        let (root, places) = layers::merge(path, environment, &mut problems);
-        problems.into_result()?;
-        let reader = Reader::new(&places, environment.credentials_directory());
-        let config = read_all(&root, &reader, &places, environment);
-        reader.into_problems().into_result()?;
-        Ok(config)
+        Written::load(path, environment).map(Written::into_config)
     }
 }
 

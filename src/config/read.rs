@@ -6,6 +6,7 @@
 
 use std::{
     cell::RefCell,
+    fmt::Debug,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
@@ -16,19 +17,27 @@ use config::{Map, Value, ValueKind};
 use super::{
     SecretFile,
     place::{ConfigErrors, Place, Places, Problem, Problems},
+    settings::{Origin, Setting, Settings},
 };
 
 /// What all sections share while a configuration is read.
 pub(super) struct Reader<'a> {
     places: &'a Places,
     problems: RefCell<Problems>,
+    settings: RefCell<Settings>,
     credentials: Option<PathBuf>,
     empty: Map<String, Value>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(places: &'a Places, credentials: Option<PathBuf>) -> Self {
-        Self { places, problems: RefCell::default(), credentials, empty: Map::new() }
+        Self {
+            places,
+            problems: RefCell::default(),
+            settings: RefCell::default(),
+            credentials,
+            empty: Map::new(),
+        }
     }
 
     /// Notes that the setting at `path` is wrong.
@@ -52,17 +61,33 @@ impl<'a> Reader<'a> {
                 (&self.empty, false)
             }
         };
-        Section { reader: self, path: path.to_owned(), table, is_table, known: Vec::new() }
+        Section { reader: self, path: path.to_owned(), table, is_table, is_implied: false, known: Vec::new() }
     }
 
     /// The top of a file, as a section: keys there have no prefix.
     pub fn top(&'a self, table: &'a Map<String, Value>) -> Section<'a> {
-        Section { reader: self, path: String::new(), table, is_table: true, known: Vec::new() }
+        Section {
+            reader: self,
+            path: String::new(),
+            table,
+            is_table: true,
+            is_implied: false,
+            known: Vec::new(),
+        }
     }
 
-    /// Everything that was noted.
+    /// Returns everything that is wrong.
     pub fn into_problems(self) -> Problems {
         self.problems.into_inner()
+    }
+
+    /// Returns every setting that was read, in the order of reading.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn into_settings(self) -> Result<Settings, ConfigErrors> {
+        self.problems.into_inner().into_result()?;
+        Ok(self.settings.into_inner())
     }
 
     /// All elements of the list `name` of the root, each as a section.
@@ -88,6 +113,22 @@ pub(super) struct Input<'a> {
     variable: bool,
     base: &'a dyn Fn() -> PathBuf,
     credentials: Option<&'a Path>,
+    /// The value as it may stand in any file, where that is not as it was written here.
+    shown: RefCell<Option<ValueKind>>,
+}
+
+impl Input<'_> {
+    fn show(&self, kind: ValueKind) {
+        self.shown.replace(Some(kind));
+    }
+
+    /// Shows a path in full: a relative one means another file in another directory.
+    fn show_path(&self, path: &Path) {
+        let full = std::path::absolute(path);
+        if let Some(text) = full.as_deref().unwrap_or(path).to_str() {
+            self.show(text.into());
+        }
+    }
 }
 
 /// One table of the configuration, read key by key.
@@ -97,6 +138,8 @@ pub(super) struct Section<'a> {
     table: &'a Map<String, Value>,
     /// Where it is no table, that is the problem, and not the keys that it lacks.
     is_table: bool,
+    /// It is not there, and what it would say follows from another setting.
+    is_implied: bool,
     known: Vec<&'static str>,
 }
 
@@ -112,35 +155,71 @@ impl<'a> Section<'a> {
     }
 
     /// The setting `key`, `None` where it is absent or wrong; what is wrong is noted.
-    pub fn get<T>(
+    pub fn get<T: Debug>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&Input<'_>) -> Result<T, String>,
+        read: impl Fn(&Input<'_>) -> Result<T, String>,
     ) -> Option<T> {
         self.known.push(key);
         let value = self.table.get(key).filter(|value| value.kind != ValueKind::Nil)?;
-        let path = self.key(key);
-        let input = Input {
-            kind: &value.kind,
-            variable: self.reader.places.is_variable(&path),
-            base: &|| self.reader.places.base(&path),
-            credentials: self.reader.credentials.as_deref(),
-        };
-        match read(&input) {
+        match self.read(key, &value.kind, Origin::Set, read) {
             Ok(value) => Some(value),
             Err(message) => {
-                self.reader.problem(&path, message);
+                self.problem(key, message);
                 None
             }
         }
     }
 
+    /// Like [`Section::get`]; where the key is absent or wrong, `default` is read, which is written as in a file.
+    pub fn get_or<T: Debug>(
+        &mut self,
+        key: &'static str,
+        default: impl Into<ValueKind>,
+        read: impl Fn(&Input<'_>) -> Result<T, String>,
+    ) -> T {
+        self.get(key, &read).unwrap_or_else(|| {
+            let origin = if self.is_implied { Origin::Implied } else { Origin::Default };
+            let default = self.read(key, &default.into(), origin, read);
+            default.unwrap_or_else(|message| panic!("the default of {}: {message}", self.key(key)))
+        })
+    }
+
+    fn read<T: Debug>(
+        &self,
+        key: &str,
+        kind: &ValueKind,
+        origin: Origin,
+        read: impl Fn(&Input<'_>) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let path = self.key(key);
+        let input = Input {
+            kind,
+            variable: origin == Origin::Set && self.reader.places.is_variable(&path),
+            base: &|| self.reader.places.base(&path),
+            credentials: self.reader.credentials.as_deref(),
+            shown: RefCell::default(),
+        };
+        let value = read(&input)?;
+        let shown = input.shown.into_inner().unwrap_or_else(|| kind.clone());
+        let setting = Setting { meaning: format!("{value:?}"), shown, origin };
+        self.reader.settings.borrow_mut().set(path, setting);
+        Ok(value)
+    }
+
+    /// Notes a setting that is not read by [`Section::get`], or that means more than its value says: `meaning` is
+    /// compared, `shown` is printed.
+    pub fn note(&self, key: &str, shown: ValueKind, meaning: &impl Debug) {
+        let setting = Setting { meaning: format!("{meaning:?}"), shown, origin: Origin::Set };
+        self.reader.settings.borrow_mut().set(self.key(key), setting);
+    }
+
     /// Like [`Section::get`]; that the key is absent is noted too, with `example` as what could be written.
-    pub fn require<T>(
+    pub fn require<T: Debug>(
         &mut self,
         key: &'static str,
         example: &str,
-        read: impl FnOnce(&Input<'_>) -> Result<T, String>,
+        read: impl Fn(&Input<'_>) -> Result<T, String>,
     ) -> Option<T> {
         if self.is_table && !self.has(key) {
             self.problem(key, format!("is missing; write for example {key} = {example}"));
@@ -168,9 +247,9 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A table `key` below this one with nothing in it, for defaults.
-    pub fn empty(&self, key: &str) -> Section<'a> {
-        self.reader.section(&self.key(key), None)
+    /// A table `key` below this one that is not there, while another setting implies it: it has its defaults.
+    pub fn implied(&self, key: &str) -> Section<'a> {
+        Section { is_implied: true, ..self.reader.section(&self.key(key), None) }
     }
 
     /// The directory from which a relative path at the key is meant.
@@ -225,19 +304,21 @@ pub(super) fn text(input: &Input<'_>) -> Result<String, String> {
 }
 
 pub(super) fn truth(input: &Input<'_>) -> Result<bool, String> {
-    match input.kind {
-        ValueKind::Boolean(truth) => Ok(*truth),
+    let truth = match input.kind {
+        ValueKind::Boolean(truth) => *truth,
         ValueKind::String(text) if input.variable => {
-            text.parse().map_err(|_| format!("must be true or false, found {text:?}"))
+            text.parse().map_err(|_| format!("must be true or false, found {text:?}"))?
         }
-        other => Err(format!("must be true or false, found {}", shown(other))),
-    }
+        other => return Err(format!("must be true or false, found {}", shown(other))),
+    };
+    input.show(ValueKind::Boolean(truth));
+    Ok(truth)
 }
 
 /// A whole number in `range`.
 pub(super) fn whole<N: TryFrom<i128> + Copy + Into<i128>>(
     range: RangeInclusive<N>,
-) -> impl FnOnce(&Input<'_>) -> Result<N, String> {
+) -> impl Fn(&Input<'_>) -> Result<N, String> {
     move |input| {
         let number = match input.kind {
             ValueKind::I64(number) => Some(i128::from(*number)),
@@ -246,18 +327,19 @@ pub(super) fn whole<N: TryFrom<i128> + Copy + Into<i128>>(
         };
         let quoted = !input.variable && matches!(input.kind, ValueKind::String(_));
         let (first, last): (i128, i128) = ((*range.start()).into(), (*range.end()).into());
-        number
-            .filter(|number| (first..=last).contains(number))
-            .and_then(|number| N::try_from(number).ok())
-            .ok_or_else(|| {
-                let quotes = if quoted { " without quotes" } else { "" };
-                format!("must be a whole number{quotes} from {first} to {last}, found {}", shown(input.kind))
-            })
+        let number = number.filter(|number| (first..=last).contains(number));
+        if let Some(number) = number.and_then(|number| i64::try_from(number).ok()) {
+            input.show(ValueKind::I64(number));
+        }
+        number.and_then(|number| N::try_from(number).ok()).ok_or_else(|| {
+            let quotes = if quoted { " without quotes" } else { "" };
+            format!("must be a whole number{quotes} from {first} to {last}, found {}", shown(input.kind))
+        })
     }
 }
 
 /// A finite number, whole or not, in `range`.
-pub(super) fn number(range: RangeInclusive<f64>) -> impl FnOnce(&Input<'_>) -> Result<f64, String> {
+pub(super) fn number(range: RangeInclusive<f64>) -> impl Fn(&Input<'_>) -> Result<f64, String> {
     move |input| {
         let number = match input.kind {
             // No integer that anybody writes here is too large for a float.
@@ -275,7 +357,7 @@ pub(super) fn number(range: RangeInclusive<f64>) -> impl FnOnce(&Input<'_>) -> R
 /// One of the words.
 pub(super) fn choice<T: Copy + 'static>(
     words: &'static [(&'static str, T)],
-) -> impl FnOnce(&Input<'_>) -> Result<T, String> {
+) -> impl Fn(&Input<'_>) -> Result<T, String> {
     move |input| {
         let found = match input.kind {
             ValueKind::String(text) => words.iter().find(|(word, _)| word == text),
@@ -289,9 +371,7 @@ pub(super) fn choice<T: Copy + 'static>(
 }
 
 /// A duration in `range`, written with its unit.
-pub(super) fn duration(
-    range: RangeInclusive<Duration>,
-) -> impl FnOnce(&Input<'_>) -> Result<Duration, String> {
+pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Input<'_>) -> Result<Duration, String> {
     move |input| {
         let form = r#"write a number and a unit in quotes, like "3s", "250ms" or "2m""#;
         let ValueKind::String(text) = input.kind else {
@@ -314,13 +394,23 @@ pub(super) fn duration(
 pub(super) fn path(input: &Input<'_>) -> Result<PathBuf, String> {
     match text(input)? {
         text if text.is_empty() => Err("is empty; write the path of a file".into()),
-        text => Ok((input.base)().join(text)),
+        text => {
+            let path = (input.base)().join(text);
+            input.show_path(&path);
+            Ok(path)
+        }
     }
 }
 
 /// A `*_file` of contract §2: a path, or `credential:NAME`.
 pub(super) fn secret_file(input: &Input<'_>) -> Result<SecretFile, String> {
-    SecretFile::new(&text(input)?, &(input.base)(), input.credentials)
+    let file = SecretFile::new(&text(input)?, &(input.base)(), input.credentials)?;
+    if !file.is_credential()
+        && let Ok(path) = file.path()
+    {
+        input.show_path(&path);
+    }
+    Ok(file)
 }
 
 /// A value as a message may show it. Tables and lists are only named.

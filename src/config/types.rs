@@ -85,10 +85,9 @@ impl Gateway {
 }
 
 /// When the wall clock is believed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockMode {
     /// While the kernel or timesyncd says that it is synchronised.
-    #[default]
     Auto,
     /// Always.
     Trusted,
@@ -182,10 +181,9 @@ impl fmt::Display for Broker {
 }
 
 /// When an event counts as delivered (contract §4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirm {
     /// When the broker has acknowledged it.
-    #[default]
     Broker,
     /// When the consumer's `events/committed` covers it.
     Cloud,
@@ -307,10 +305,9 @@ impl fmt::Display for Protocol {
 }
 
 /// The parity bit of a character.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parity {
     /// No such bit.
-    #[default]
     None,
     /// Even.
     Even,
@@ -319,10 +316,9 @@ pub enum Parity {
 }
 
 /// Who switches the line between sending and receiving.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// The adapter by itself.
-    #[default]
     Auto,
     /// The kernel by RTS (TIOCSRS485).
     Rts,
@@ -396,20 +392,18 @@ pub struct Door {
 }
 
 /// What an input is while the door stands open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenWhen {
     /// Active.
-    #[default]
     Active,
     /// Inactive.
     Inactive,
 }
 
 /// How securely a panel must be connected (contract §2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecureChannel {
     /// Without a key nothing opens.
-    #[default]
     Required,
     /// Pairs once, then as required.
     Install,
@@ -418,10 +412,9 @@ pub enum SecureChannel {
 }
 
 /// The byte order of what the reader sends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyOrder {
     /// Most significant byte first, as the cloud writes keys.
-    #[default]
     AsRead,
     /// Least significant byte first.
     Reversed,
