@@ -11,8 +11,9 @@ use super::{
     SecureChannel,
     address::host_and_port,
     commutator::{self, TakenFlats},
-    read::{Input, Section, choice, duration, path, secret_file, shown, text, truth, whole},
+    read::Section,
     service::name,
+    values::{Input, choice, duration, path, secret_file, shown, text, truth, whole},
 };
 use crate::domain::{Name, OutputActive};
 

@@ -8,7 +8,8 @@ use super::{
     Door, Lock, Modbus,
     building::{Doors, MAX_ID, OUTPUT_ACTIVE, Taken},
     profile,
-    read::{Section, choice, shown, text, whole},
+    read::Section,
+    values::{choice, shown, text, whole},
 };
 use crate::domain::{OutputActive, Profile, profile::DoorProfile};
 

@@ -4,11 +4,13 @@
 //! FILE ─┐
 //! FILE.d/*.toml ─┼─ layers (config-rs) ─→ merged values + places ─→ read (keys, types) ─→ validated Config
 //! environment ─┘                              (file:line of each)     service, building       │
-//!                                                                                         check: findings
+//!                                                     │                      │            check: findings
+//!                                                     └─────────→ Written ←──┘ settings as they were understood
+//!                                                  changes, hold back, plan, show
 //! ```
 //!
 //! Nothing here opens a port or reads a secret while loading; [`findings`] looks at the files that a
-//! configuration names. All problems of a configuration are reported together, one line each, as
+//! configuration names, and [`plan`] looks whether new credentials are there. All problems of a configuration are reported together, one line each, as
 //! `file:line: key: what is wrong and what would be right`.
 
 mod address;
@@ -26,6 +28,7 @@ mod service;
 mod settings;
 mod types;
 mod unbuilt;
+mod values;
 mod written;
 
 use std::path::Path;

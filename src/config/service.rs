@@ -7,7 +7,8 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use super::{
     Broker, CertificateFiles, ClockMode, Confirm, Gateway, Http, Journal, Mqtt, SecretFile, Tls,
     address::{host_and_port, is_loopback},
-    read::{Input, Section, choice, path, secret_file, text, truth, whole},
+    read::Section,
+    values::{Input, choice, path, secret_file, text, truth, whole},
 };
 use crate::domain::Name;
 
