@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand (contract §1).
 
 mod check;
+mod config;
 pub mod decode;
 mod export;
 mod flat;
@@ -39,6 +40,9 @@ struct Arguments {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    /// Deals with the configuration
+    #[command(subcommand)]
+    Config(config::Config),
     Flat(flat::Flat),
     Import(import::Import),
     Export(export::Export),
@@ -79,6 +83,7 @@ impl Command {
         match self {
             Self::Run(run) => run.run(config).map(done),
             Self::Check(check) => check.run(config),
+            Self::Config(command) => command.run(config).map(done),
             Self::Flat(flat) => flat.run(config).map(done),
             Self::Import(import) => import.run(config).map(done),
             Self::Export(export) => export.run(config).map(done),
