@@ -10,7 +10,7 @@ use config::{Map, Value, ValueKind};
 
 use super::{
     place::{ConfigErrors, Place, Places, Problem, Problems},
-    settings::{Origin, Setting, Settings},
+    settings::{Basis, Setting, Settings},
     values::{Input, shown},
 };
 
@@ -107,7 +107,7 @@ pub(super) struct Section<'a> {
     table: &'a Map<String, Value>,
     /// Where it is no table, that is the problem, and not the keys that it lacks.
     is_table: bool,
-    /// It is not there, and what it would say follows from another setting.
+    /// It is absent, and another setting gives its keys their defaults.
     is_implied: bool,
     known: Vec<&'static str>,
 }
@@ -131,7 +131,7 @@ impl<'a> Section<'a> {
     ) -> Option<T> {
         self.known.push(key);
         let value = self.table.get(key).filter(|value| value.kind != ValueKind::Nil)?;
-        match self.read(key, &value.kind, Origin::Set, read) {
+        match self.read(key, &value.kind, Basis::Set, read) {
             Ok(value) => Some(value),
             Err(message) => {
                 self.problem(key, message);
@@ -140,7 +140,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Like [`Section::get`]; where the key is absent or wrong, `default` is read, which is written as in a file.
+    /// Like [`Section::get`]; where the key is absent or wrong, reads `default`, a value as a file has it.
     pub fn get_or<T: Debug>(
         &mut self,
         key: &'static str,
@@ -148,8 +148,8 @@ impl<'a> Section<'a> {
         read: impl Fn(&Input<'_>) -> Result<T, String>,
     ) -> T {
         self.get(key, &read).unwrap_or_else(|| {
-            let origin = if self.is_implied { Origin::Implied } else { Origin::Default };
-            let default = self.read(key, &default.into(), origin, read);
+            let basis = if self.is_implied { Basis::Implied } else { Basis::Default };
+            let default = self.read(key, &default.into(), basis, read);
             default.unwrap_or_else(|message| panic!("the default of {}: {message}", self.key(key)))
         })
     }
@@ -158,28 +158,28 @@ impl<'a> Section<'a> {
         &self,
         key: &str,
         kind: &ValueKind,
-        origin: Origin,
+        basis: Basis,
         read: impl Fn(&Input<'_>) -> Result<T, String>,
     ) -> Result<T, String> {
         let path = self.key(key);
         let input = Input {
             kind,
-            variable: origin == Origin::Set && self.reader.places.is_variable(&path),
+            variable: basis == Basis::Set && self.reader.places.is_variable(&path),
             base: &|| self.reader.places.base(&path),
             credentials: self.reader.credentials.as_deref(),
             shown: RefCell::default(),
         };
         let value = read(&input)?;
         let shown = input.shown.into_inner().unwrap_or_else(|| kind.clone());
-        let setting = Setting { meaning: format!("{value:?}"), shown, origin };
+        let setting = Setting { meaning: format!("{value:?}"), shown, basis };
         self.reader.settings.borrow_mut().set(path, setting);
         Ok(value)
     }
 
-    /// Notes a setting that is not read by [`Section::get`], or that means more than its value says: `meaning` is
-    /// compared, `shown` is printed.
+    /// Notes a setting that [`Section::get`] does not read, or whose value does not say all that it means. `meaning` is
+    /// what is compared, `shown` what is printed.
     pub fn note(&self, key: &str, shown: ValueKind, meaning: &impl Debug) {
-        let setting = Setting { meaning: format!("{meaning:?}"), shown, origin: Origin::Set };
+        let setting = Setting { meaning: format!("{meaning:?}"), shown, basis: Basis::Set };
         self.reader.settings.borrow_mut().set(self.key(key), setting);
     }
 
@@ -216,7 +216,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A table `key` below this one that is not there, while another setting implies it: it has its defaults.
+    /// Returns the table `key` below this one where it is absent and another setting implies it: all defaults.
     pub fn implied(&self, key: &str) -> Section<'a> {
         Section { is_implied: true, ..self.reader.section(&self.key(key), None) }
     }

@@ -11,19 +11,19 @@ use config::ValueKind;
 pub(super) struct Setting {
     /// Equal where the value means the same: `"1s"` and `"1000ms"`, a default and the same value written down.
     pub meaning: String,
-    /// The value as it may stand in any file: a relative path in full, a number of the environment as a number.
+    /// The value as it can be written in any file: paths in full, numbers and truths of the environment as such.
     pub shown: ValueKind,
-    pub origin: Origin,
+    pub basis: Basis,
 }
 
 /// Why a setting has its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum Basis {
     /// It is set.
     Set,
     /// It is not set, and this is the default.
     Default,
-    /// The table that it would be set in is not there: another setting, like a profile, says that it has a value.
+    /// Its table is absent, and another setting, like `profile`, gives it its default.
     Implied,
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Input<'a> {
     pub variable: bool,
     pub base: &'a dyn Fn() -> PathBuf,
     pub credentials: Option<&'a Path>,
-    /// The value as it may stand in any file, where that is not as it was written here.
+    /// The value as it can be written in any file, where it differs from `kind`.
     pub shown: RefCell<Option<ValueKind>>,
 }
 
@@ -27,7 +27,7 @@ impl Input<'_> {
         self.shown.replace(Some(kind));
     }
 
-    /// Shows a path in full: a relative one means another file in another directory.
+    /// Shows a path in full: a relative one means another file elsewhere.
     fn show_path(&self, path: &Path) {
         let full = std::path::absolute(path);
         if let Some(text) = full.as_deref().unwrap_or(path).to_str() {

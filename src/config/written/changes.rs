@@ -8,28 +8,28 @@ use std::{
 use super::{Part, SettingPath, Written};
 use crate::config::{
     Panel, Place,
-    settings::{Origin, Setting, Toml},
+    settings::{Basis, Setting, Toml},
 };
 
-/// One thing that differs. An item, a `[mqtt]` or a table such as `lock` that came or went is one change, not one for
-/// each of its settings.
+/// One difference. An item, `[mqtt]` or a table such as `lock` that is new or removed is one change, not one for each
+/// of its settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// What differs.
     pub at: SettingPath,
     /// In which way.
     pub what: Difference,
-    /// Where it stands in the new configuration, where it went in the old one. For a setting that is a default now, the
-    /// place of what is around it.
+    /// Its place in the new configuration, or in the old one for what was removed. A default has the place of its section
+    /// or item.
     pub place: Place,
 }
 
 /// How something differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// It came.
+    /// The old configuration does not have it.
     New,
-    /// It went.
+    /// The new configuration does not have it.
     Removed,
     /// A setting has another value.
     Value {
@@ -43,7 +43,8 @@ pub enum Difference {
 }
 
 impl Change {
-    /// Whether it takes effect at a start of the daemon only. `[mqtt]` may change while it runs, but not come or go.
+    /// Whether only a start of the daemon applies it. Settings of `[mqtt]` can change while it runs; the section as a
+    /// whole cannot be added or removed.
     pub fn needs_restart(&self) -> bool {
         match &self.at.part {
             Part::Gateway => ["id", "state_dir", "clock"].contains(&self.at.key.as_str()),
@@ -96,7 +97,7 @@ impl Written {
         let is_modbus = |panel: &Panel| panel.modbus.is_some();
         for panel in &self.config.panels {
             let other = new.config.panel(&panel.name);
-            // What is implied in one protocol and written in the other is not the same thing.
+            // A table that is implied in one protocol does not stand for one that is written in the other.
             if other.is_some_and(|other| is_modbus(other) != is_modbus(panel)) {
                 let part = Part::Panel(panel.name.clone());
                 before.forget_implied(&part);
@@ -111,8 +112,8 @@ impl Written {
             let (from, to) = (before.settings.get(path), after.settings.get(path));
             let (at, what) = match (from, to) {
                 (Some(from), Some(to)) if from.meaning == to.meaning => continue,
-                // It came or went with the setting that implies it, which is a change of its own.
-                (None, Some(setting)) | (Some(setting), None) if setting.origin == Origin::Implied => {
+                // The setting that implies it is a change of its own.
+                (None, Some(setting)) | (Some(setting), None) if setting.basis == Basis::Implied => {
                     continue;
                 }
                 (None, Some(_)) if let Some(table) = after.first_without(path, &before) => {
@@ -121,13 +122,13 @@ impl Written {
                 (Some(_), None) if let Some(table) = before.first_without(path, &after) => {
                     (table, Difference::Removed)
                 }
-                // A default of the bus's protocol, say, and the protocol is a change of its own.
-                (None, Some(setting)) | (Some(setting), None) if setting.origin == Origin::Default => {
+                // Another change, of the bus's protocol say, brought or took the default.
+                (None, Some(setting)) | (Some(setting), None) if setting.basis == Basis::Default => {
                     continue;
                 }
                 (from, to) => {
                     let toml = |setting: &Setting| Toml(&setting.shown).to_string();
-                    let is_default = to.is_some_and(|setting| setting.origin != Origin::Set);
+                    let is_default = to.is_some_and(|setting| setting.basis != Basis::Set);
                     let what = Difference::Value {
                         from: from.copied().map(toml),
                         to: to.copied().map(toml),
@@ -157,14 +158,14 @@ impl<'a> Table<'a> {
     }
 
     fn forget_implied(&mut self, part: &Part) {
-        self.settings.retain(|path, setting| path.part != *part || setting.origin != Origin::Implied);
+        self.settings.retain(|path, setting| path.part != *part || setting.basis != Basis::Implied);
     }
 
     fn note_tables(&mut self) {
         self.tables = self.settings.keys().flat_map(SettingPath::around).collect();
     }
 
-    /// The outermost table around `path` that the other has not.
+    /// The outermost table around `path` that the other lacks.
     fn first_without(&self, path: &SettingPath, other: &Self) -> Option<SettingPath> {
         path.around().find(|table| self.tables.contains(table) && !other.tables.contains(table))
     }

@@ -1,4 +1,4 @@
-//! A new configuration in which something stays as it was.
+//! A new configuration with some of its settings as they were.
 
 use config::{Map, Value, ValueKind};
 
@@ -10,10 +10,10 @@ use crate::config::{
 
 impl Written {
     /// Returns this configuration with what is at `paths` as it is in `old`: removed where `old` has none, put back
-    /// where this one has none. A setting of an item that this one does not have stays away with it.
+    /// where this one has none. A setting is left out where this configuration lacks its item.
     ///
     /// # Errors
-    /// Where the two do not go together: a panel that is put back on a bus that went.
+    /// Where the result is not valid, as with a panel that is put back on a bus that was removed.
     pub fn hold_back(&self, old: &Self, paths: &[SettingPath]) -> Result<Self, ConfigErrors> {
         let mut mixed = Tree { root: self.root.clone(), places: self.config.places.clone() };
         for path in paths {
@@ -124,7 +124,7 @@ fn empty() -> Value {
     Value::new(None, ValueKind::Table(Map::new()))
 }
 
-/// The keys of a dotted key, none of an empty one.
+/// The parts of a dotted key; an empty key has none.
 fn keys(key: &str) -> impl Iterator<Item = &str> {
     key.split('.').filter(|key| !key.is_empty())
 }

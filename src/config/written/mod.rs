@@ -1,9 +1,8 @@
-//! The configuration as it is written: kept beside what it means, to be compared, held back in parts, and shown.
+//! The configuration as it is written, kept beside what it means: to compare, to hold back in parts, to show.
 //!
 //! - A [`Written`] is valid: it holds the [`Config`] that it means, so names are there and unique.
-//! - What is compared is what the readers understood when it was loaded, so a file that a setting names counts as it
-//!   was then. Another way to write the same value, a default written down, another order of keys or of items is no
-//!   change.
+//! - What the readers understood at loading is compared: a profile counts as it was then. The same value written in
+//!   another way, a default written down, and another order of keys or items are no change.
 //! - Settings are known by the name of their item, never by its number: [`SettingPath`].
 
 mod changes;

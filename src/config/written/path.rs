@@ -1,4 +1,4 @@
-//! Names of settings that stay when items come, go or change their order.
+//! Names of settings that hold whatever the order of items.
 
 use std::fmt;
 

@@ -1,30 +1,30 @@
-//! What of a new configuration a running daemon can apply, and what waits for its next start.
+//! Which part of a new configuration a running daemon can apply, and which waits for its next start.
 
 use std::{collections::BTreeMap, fmt};
 
 use super::{Change, Part, SettingPath, Written};
 use crate::config::{Config, SecretFile, Tls};
 
-/// What becomes of a new configuration. `effective` is valid, and differs from the old one by `applied` alone;
-/// [`crate::config::findings`] of its configuration judge it without what waits.
+/// What becomes of a new configuration. `effective` is valid and differs from the old one by `applied` alone, so
+/// [`crate::config::findings`] of it leave out what waits, like a credential that is not there yet.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The configuration to run on: the new one, in which what waits is as it was.
+    /// The configuration to run on: the new one, with what waits as it was.
     pub effective: Written,
-    /// What differs in it from the old one.
+    /// How it differs from the old one.
     pub applied: Vec<Change>,
-    /// What differs in the new one and waits, and why.
+    /// How the new one differs from it, and why each change waits.
     pub waiting: Vec<(Change, Wait)>,
 }
 
 /// Why a change waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// It takes effect at a start only.
+    /// Only a start applies it.
     Restart,
-    /// It names a credential, by this name, that systemd has not handed over: it does so at a start only.
+    /// It needs the credential of this name, which systemd has not handed over: it does so at a start only.
     Credential(String),
-    /// The configuration would not be valid with it and without another change that waits.
+    /// Without another change that waits, it would not be valid.
     Together,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for Wait {
     }
 }
 
-/// Plans the way from `old`, on which the daemon runs, to `new`. Looks for credentials, which blocks on the disk.
+/// Plans the way from `old`, on which the daemon runs, to `new`. Looks for new credentials, which blocks on the disk.
 pub fn plan(old: &Written, new: &Written) -> Plan {
     let changes = old.changes(new);
     let restarts = changes.iter().filter(|change| change.needs_restart());
@@ -51,8 +51,7 @@ pub fn plan(old: &Written, new: &Written) -> Plan {
         held.entry(path).or_insert(Wait::Credential(name));
     }
     let is_building = |part: &Part| matches!(part, Part::Intercom(_) | Part::Bus(_) | Part::Panel(_));
-    // Where the rest is not valid without what waits, what it hangs together with waits as well, in the end everything:
-    // the old configuration is valid.
+    // Where the rest is not valid alone, the whole building waits, and at last everything: the old one is valid.
     let mut effective = hold(old, new, &held);
     for also in [is_building as fn(&Part) -> bool, |_| true] {
         if effective.is_some() {
@@ -75,9 +74,8 @@ pub fn plan(old: &Written, new: &Written) -> Plan {
     Plan { effective: effective.unwrap_or_else(|| old.clone()), applied, waiting }
 }
 
-/// Returns the settings of `new` that name a credential which is not there and which `old` does not name in the same
-/// place, each with the name of the credential. The path is what waits for it as a whole: the panel, or the section.
-/// Looks for credentials, which blocks on the disk.
+/// Returns what has to wait for a credential, a panel or a section, with the credential's name: a setting of it names
+/// one that is not there, and does not in `old`. Blocks on the disk.
 fn new_credentials(old: &Written, new: &Written) -> Vec<(SettingPath, String)> {
     let known = credentials(&old.config);
     let is_new = |(path, key, file): &(SettingPath, &str, &SecretFile)| {

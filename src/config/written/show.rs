@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::Written;
-use crate::config::settings::{Origin, Toml};
+use crate::config::settings::{Basis, Toml};
 
 /// The sections and lists, in the order of the manual.
 const ORDER: [&str; 7] = ["gateway", "journal", "http", "mqtt", "intercom", "bus", "panel"];
@@ -35,7 +35,7 @@ impl Written {
                     writeln!(out, "{gap}{}{header}{}", brackets.0, brackets.1)?;
                     current = part;
                 }
-                let from = if setting.origin != Origin::Set {
+                let from = if setting.basis != Basis::Set {
                     "default".to_owned()
                 } else {
                     self.config.place(path).to_string()

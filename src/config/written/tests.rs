@@ -283,6 +283,11 @@ fn a_panel_waits_for_the_credential_that_systemd_has_not_handed_over() {
     let new = mqtt.replace("//a", "//b") + "password_file = \"credential:pw\"\nca_file = \"credential:ca\"\n";
     let (applied, waiting) = planned(&files, &mqtt, &new);
     assert_eq!((applied.len(), waiting.len()), (0, 3), "the new broker is not told the old password");
+    let tls = with(
+        "[http]\nlisten = \"127.0.0.1:1\"\ntls = \"files\"\ncert_file = \"c\"\nkey_file = \"credential:tls\"\n",
+    );
+    let (applied, waiting) = planned(&files, BUILDING, &tls);
+    assert_eq!((applied.len(), waiting.len()), (0, 4), "the endpoint does not move without its key");
 }
 
 #[test]
