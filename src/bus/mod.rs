@@ -20,6 +20,7 @@ mod order;
 mod paced;
 mod panels;
 mod port;
+mod refused;
 pub mod schedule;
 mod shell;
 mod standing;
@@ -28,16 +29,18 @@ mod task;
 mod timing;
 
 pub use self::{
-    buses::Buses,
+    buses::{BusSet, Buses},
     commutators::KnownLine,
-    core::{MEASURE_EXPIRES, PairRefused, UNLOCK_EXPIRES, UnknownPanel, UnlockRefused},
+    core::{MEASURE_EXPIRES, UNLOCK_EXPIRES},
     door::DoorSettings,
     doorway::{DoorwaySettings, LockSettings},
     handle::{
-        BusHandle, BusSettings, BusStatus, IdentifyError, InForce, KeptLines, MeasureError, ModbusSettings,
-        NewestRecord, PairError, PanelSettings, Protocol, Shared, UnlockError,
+        BusHandle, BusSettings, BusStatus, Ending, IdentifyError, InForce, KeptLines, MeasureError,
+        ModbusSettings, NewestRecord, PairError, PanelHandle, PanelSettings, Placing, Protocol, Shared,
+        UnlockError,
     },
     port::{Parity, PortAddress, PortSettings, in_the_way},
+    refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, LineStats, Timing},
     task::spawn,
 };

@@ -6,13 +6,11 @@ use std::{
     process::ExitCode,
 };
 
+use super::INVALID;
 use crate::{
     config::{Config, Severity, findings},
     gateway,
 };
-
-/// Exit status for an invalid configuration (contract §1).
-const INVALID: u8 = 2;
 
 /// Validates the configuration and what it names: files, keys, certificates. Opens no port.
 #[derive(Clone, Debug, clap::Args)]

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand (contract §1).
 
+mod apply;
 mod check;
 mod config;
 pub mod decode;
@@ -11,6 +12,7 @@ mod logging;
 mod offline;
 mod panel;
 mod profile;
+mod reload;
 mod run;
 mod simulate;
 mod token;
@@ -43,6 +45,8 @@ enum Command {
     /// Deals with the configuration
     #[command(subcommand)]
     Config(config::Config),
+    Reload(reload::Reload),
+    Apply(apply::Apply),
     Flat(flat::Flat),
     Import(import::Import),
     Export(export::Export),
@@ -84,6 +88,8 @@ impl Command {
             Self::Run(run) => run.run(config).map(done),
             Self::Check(check) => check.run(config),
             Self::Config(command) => command.run(config).map(done),
+            Self::Reload(reload) => reload.run(config),
+            Self::Apply(apply) => apply.run(config),
             Self::Flat(flat) => flat.run(config).map(done),
             Self::Import(import) => import.run(config).map(done),
             Self::Export(export) => export.run(config).map(done),

@@ -53,6 +53,11 @@ impl Config {
         self.panels.iter().filter(move |panel| panel.bus == *bus)
     }
 
+    /// The ids of all intercoms, in the order of the files.
+    pub fn intercom_ids(&self) -> Vec<u64> {
+        self.intercoms.iter().map(|intercom| intercom.id).collect()
+    }
+
     /// Whether `[[intercom]]` has this id.
     pub fn has_intercom(&self, id: u64) -> bool {
         self.intercoms.iter().any(|intercom| intercom.id == id)
@@ -103,7 +108,7 @@ pub struct Journal {
 }
 
 /// `[http]`: the endpoint and the installer's page.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Http {
     /// `listen`.
     pub listen: SocketAddr,
@@ -114,7 +119,7 @@ pub struct Http {
 }
 
 /// How the endpoint is encrypted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Tls {
     /// With a certificate that the gateway makes for itself at its first start.
     SelfSigned,
@@ -125,7 +130,7 @@ pub enum Tls {
 }
 
 /// A certificate chain and its private key, both PEM.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CertificateFiles {
     /// `cert_file`: the chain, own certificate first.
     pub cert_file: SecretFile,
@@ -134,7 +139,7 @@ pub struct CertificateFiles {
 }
 
 /// `[mqtt]`: the uplink.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mqtt {
     /// `url`.
     pub broker: Broker,
@@ -199,7 +204,7 @@ pub struct Intercom {
 }
 
 /// `[[bus]]`: one RS-485 line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Bus {
     /// `name`.
     pub name: Name,
@@ -325,7 +330,7 @@ pub enum Direction {
 }
 
 /// `[[panel]]`: one addressed device on a bus.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
     /// `name`.
     pub name: Name,
@@ -352,7 +357,7 @@ pub struct Panel {
 }
 
 /// What only a Modbus panel has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Modbus {
     /// `profile`.
     pub profile: Arc<Profile>,

@@ -3,8 +3,8 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
@@ -14,16 +14,41 @@ use std::{
 /// The old content is there as before; or, where only the directory could not be synced, a power cut may bring it
 /// back.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut making = path.as_os_str().to_owned();
-    making.push(".new");
-    let making = Path::new(&making);
-    // One that a power cut left behind may have any mode.
-    remove(making)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(making)?;
-    file.write_all(content)?;
-    file.sync_all()?;
+    let making = make_beside(path, content, |_| Ok(()))?;
     fs::rename(making, path)?;
     sync_parent(path)
+}
+
+/// Replaces the content of a file that is there, synced; its mode and owner stay. Blocks on the disk.
+///
+/// # Errors
+/// As [`write_private`]; there is no such file.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let before = fs::metadata(path)?;
+    let making = make_beside(path, content, |file| {
+        std::os::unix::fs::fchown(file, Some(before.uid()), Some(before.gid()))?;
+        file.set_permissions(before.permissions())
+    })?;
+    fs::rename(making, path)?;
+    sync_parent(path)
+}
+
+/// Makes a file of mode 0600 beside `path`, which `with` is told of before it has any content. Returns its path.
+fn make_beside(
+    path: &Path,
+    content: &[u8],
+    with: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<PathBuf> {
+    let mut making = path.as_os_str().to_owned();
+    making.push(".new");
+    let making = PathBuf::from(making);
+    // One that a power cut left behind may have any mode.
+    remove(&making)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&making)?;
+    with(&file)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    Ok(making)
 }
 
 /// Returns when this program's file was written: the time of its build, as package managers keep it.
@@ -101,6 +126,19 @@ mod tests {
         write_private(&file, b"two").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "two");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_whose_content_is_replaced_keeps_its_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("gateway.toml");
+        assert!(replace(&file, b"nobody asked for it").is_err(), "there is none");
+        fs::write(&file, "before").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        replace(&file, b"after").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "after");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod key_files;
 mod libosdp_panels;
 mod modbus_panels;
 mod ports;
+mod reload;
 mod revoked_token;
 mod rogue;
 mod roll_back;

@@ -11,7 +11,7 @@ use std::{
     fs, io,
     num::NonZeroU16,
     os::unix::{fs::PermissionsExt, net::UnixStream as StdUnixStream},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context;
@@ -65,6 +65,19 @@ pub enum Request {
         /// How long, in units of 100 ms.
         tenths: NonZeroU16,
     },
+    /// Applies the configuration of the file.
+    Reload,
+    /// Tries the configuration that follows.
+    Apply {
+        /// What the caller calls it.
+        name: PathBuf,
+        /// How long it is tried.
+        seconds: u64,
+    },
+    /// What is on trial: an [`OnTrial`], or null.
+    OnTrial,
+    /// Puts back what was in force before the trial.
+    Abort,
     /// Makes an API token; the answer is the token.
     TokenAdd {
         /// Its name.

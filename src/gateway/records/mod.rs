@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use writer::start as start_writers;
+pub use writer::Writers;
 
 use self::note::Note;
 use crate::{
@@ -82,8 +82,7 @@ impl Records {
     pub fn recall(&self, panel: &Panel, strays: &[Name]) -> Recalled {
         let name = &panel.name;
         let is_used = panel.secure_channel != SecureChannel::Off;
-        let file = panel.secure_key_file.as_ref().filter(|_| is_used);
-        let (from_config, mut fault) = match file.map(read_key) {
+        let (from_config, mut fault) = match key_file(panel).map(read_key) {
             None => (None, None),
             Some(Ok(key)) => (Some(key), None),
             Some(Err((fault, error))) => {
@@ -122,6 +121,11 @@ impl Records {
             Found::Nothing | Found::Unreadable(_) | Found::Damaged(_) => None,
         };
         Recalled { record, fault, strays: strays.iter().filter_map(stray).collect() }
+    }
+
+    /// Returns the key that the configuration has for a panel, where it can be read. Blocks on the disk.
+    pub fn configured_key(panel: &Panel) -> Option<PanelKey> {
+        key_file(panel).and_then(|file| read_key(file).ok())
     }
 
     /// Returns the names that have a file and are not `configured` any more: the panels may have other names now.
@@ -190,6 +194,11 @@ fn read(path: &Path) -> Found {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
         Err(error) => Found::Unreadable(error),
     }
+}
+
+/// Returns where the key of a panel is that has a secure channel.
+fn key_file(panel: &Panel) -> Option<&SecretFile> {
+    panel.secure_key_file.as_ref().filter(|_| panel.secure_channel != SecureChannel::Off)
 }
 
 /// Reads the key of a `secure_key_file`.

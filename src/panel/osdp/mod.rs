@@ -218,6 +218,11 @@ impl Panel {
         armed
     }
 
+    /// Sets how old the last POLL that was answered by ACK may be for a swipe to count.
+    pub fn set_stale_after(&mut self, stale_after: Duration) {
+        self.presence.set_stale_after(stale_after);
+    }
+
     /// See [`super::Driver::stop`].
     pub fn stop(&mut self, _now: Mono) {
         self.stopping = true;
