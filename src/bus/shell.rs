@@ -17,7 +17,8 @@ use super::{
     effects::{Moment, Output},
     handle::{BusStatus, Command, IdentifyError, MeasureError, NewestRecord, Shared, UnlockError},
     losses::Losses,
-    port::{self, PortSettings},
+    obstacles,
+    port::PortSettings,
 };
 use crate::{
     access::Now,
@@ -201,7 +202,7 @@ impl Shell {
         self.looked_at = Some(now);
         let (path, commands) = (path.to_owned(), self.own_commands.clone());
         tokio::spawn(async move {
-            let rivals = port::rivals(path).await;
+            let rivals = obstacles::rivals(path).await;
             if let Some(commands) = commands.upgrade() {
                 // The bus has ended: nobody wants to know.
                 let _ = commands.send(Command::Rivals(rivals)).await;
@@ -216,7 +217,7 @@ impl Shell {
         if rivals.is_empty() {
             tracing::info!(bus = %self.name, "nobody takes bytes from the port any more");
         } else {
-            tracing::warn!(bus = %self.name, "{}", port::in_the_way(&rivals));
+            tracing::warn!(bus = %self.name, "{}", obstacles::in_the_way(&rivals));
         }
         self.status.send_modify(|status| status.rivals = rivals);
     }

@@ -11,6 +11,13 @@ pub struct Holder {
     pub name: String,
 }
 
+impl Holder {
+    /// Returns whether it is another process of this program, by its name.
+    pub fn is_of_this_program(&self) -> bool {
+        self.name == named(std::process::id()).name
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (process {})", self.name, self.pid)
