@@ -11,6 +11,7 @@ mod holders;
 mod timer;
 
 use std::{
+    fs::Metadata,
     io, mem,
     ops::RangeInclusive,
     os::{fd::AsRawFd, unix::fs::MetadataExt},
@@ -66,9 +67,13 @@ pub fn lock(file: &impl AsRawFd) -> io::Result<()> {
 
 /// Returns whether a path leads to the side of a pseudo-terminal that programs open.
 pub fn is_pty(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| is_pty_number(&metadata))
+}
+
+fn is_pty_number(metadata: &Metadata) -> bool {
     /// Device numbers of UNIX 98 pseudo-terminals (Documentation/admin-guide/devices.txt).
     const MAJORS: RangeInclusive<u32> = 136..=143;
-    std::fs::metadata(path).is_ok_and(|metadata| MAJORS.contains(&libc::major(metadata.rdev())))
+    MAJORS.contains(&libc::major(metadata.rdev()))
 }
 
 /// Whether the kernel's clock is disciplined by a time server (adjtimex lacks STA_UNSYNC).
