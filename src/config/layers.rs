@@ -13,7 +13,10 @@ use std::{
 use config::{Map, Source, Value, ValueKind};
 use toml_edit::{Item, Table, TableLike};
 
-use super::place::{Place, Places, Problems};
+use super::{
+    place::{Place, Places, Problems},
+    secret::Credentials,
+};
 
 /// What surrounds the process, as far as the configuration depends on it. Tests make their own.
 #[derive(Clone, Debug)]
@@ -28,7 +31,9 @@ impl Environment {
     /// That of this process. Variables of others, which may hold their secrets, are not taken.
     pub fn of_process() -> Self {
         let ours = |name: &OsString| {
-            name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) || name == CREDENTIALS_DIRECTORY
+            name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+                || name == CREDENTIALS_DIRECTORY
+                || name == NOTIFY_SOCKET
         };
         let host_name = nix::unistd::gethostname().unwrap_or_default();
         let variables = std::env::vars_os().filter(|(name, _)| ours(name)).collect();
@@ -46,9 +51,16 @@ impl Environment {
         self
     }
 
-    pub(super) fn credentials_directory(&self) -> Option<PathBuf> {
-        let (_, value) = self.variables.iter().find(|(name, _)| name == CREDENTIALS_DIRECTORY)?;
-        (!value.is_empty()).then(|| PathBuf::from(value))
+    pub(super) fn credentials(&self) -> Credentials {
+        let of = |wanted: &str| {
+            let found = self.variables.iter().find(|(name, value)| name == wanted && !value.is_empty());
+            found.map(|(_, value)| PathBuf::from(value))
+        };
+        match of(CREDENTIALS_DIRECTORY) {
+            Some(directory) => Credentials::In(directory),
+            None if of(NOTIFY_SOCKET).is_some() => Credentials::Nothing,
+            None => Credentials::Outside,
+        }
     }
 }
 
@@ -59,6 +71,8 @@ const PREFIX: &str = "INTERCOM_GATEWAY";
 const MAX_BYTES: u64 = 1 << 20;
 /// Where systemd puts the files of LoadCredential=.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+/// What systemd gives to a service of Type=notify, and to nothing that is run by hand.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
 /// Merges all layers of the configuration at `main`. What cannot be read or parsed is added to `problems` and left
 /// out, so the result is only of use where there were none.
@@ -71,7 +85,7 @@ pub(super) fn merge(
     let mut builder = config::Config::builder();
     let mut lists = HashMap::new();
     for file in files(main, problems) {
-        if let Some(layer) = read_file(&file, &mut lists, &mut places, problems) {
+        if let Some(layer) = read_file(&file, MISSING_CONFIG, &mut lists, &mut places, problems) {
             builder = builder.add_source(layer);
         }
     }
@@ -94,7 +108,7 @@ pub(super) fn single(
     let mut places = Places::new(path.clone());
     let layer = match text {
         Some(text) => parse_file(&path, text, &mut HashMap::new(), &mut places, problems),
-        None => read_file(&path, &mut HashMap::new(), &mut places, problems),
+        None => read_file(&path, MISSING_PROFILE, &mut HashMap::new(), &mut places, problems),
     };
     (layer.map(|layer| layer.0).unwrap_or_default(), places)
 }
@@ -116,22 +130,27 @@ fn files(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
                             parts.push(path.into());
                         }
                     }
-                    Err(error) => unreadable(&directory, &error, problems),
+                    Err(error) => unreadable(&directory, &error, MISSING_CONFIG, problems),
                 }
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => unreadable(&directory, &error, problems),
+        Err(error) => unreadable(&directory, &error, MISSING_CONFIG, problems),
     }
     parts.sort();
     parts.insert(0, main.into());
     parts
 }
 
-fn unreadable(path: &Path, error: &io::Error, problems: &mut Problems) {
+/// What a file is not there for, and the next step.
+const MISSING_CONFIG: &str = "there is no such file; name another with --config FILE";
+const MISSING_PROFILE: &str =
+    "there is no such profile; name the file of one, as in /etc/intercom-gateway/profiles";
+
+fn unreadable(path: &Path, error: &io::Error, missing: &str, problems: &mut Problems) {
     let next = match error.kind() {
         io::ErrorKind::FileTooLarge => "is above 1 MiB: this is no configuration and no profile".to_owned(),
-        io::ErrorKind::NotFound => "there is no such file; name another with --config FILE".to_owned(),
+        io::ErrorKind::NotFound => missing.to_owned(),
         io::ErrorKind::PermissionDenied => {
             "may not be read by this user; run as root, or as a user who may".to_owned()
         }
@@ -158,6 +177,7 @@ impl Source for FileLayer {
 
 fn read_file(
     path: &Arc<Path>,
+    missing: &str,
     lists: &mut HashMap<String, Vec<Value>>,
     places: &mut Places,
     problems: &mut Problems,
@@ -165,7 +185,7 @@ fn read_file(
     let text = match read_text(path) {
         Ok(text) => text,
         Err(error) => {
-            unreadable(path, &error, problems);
+            unreadable(path, &error, missing, problems);
             return None;
         }
     };

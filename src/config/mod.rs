@@ -60,7 +60,7 @@ impl Config {
         let mut problems = Problems::default();
         let (root, places) = layers::merge(path, environment, &mut problems);
         problems.into_result()?;
-        let reader = Reader::new(&places, environment.credentials_directory());
+        let reader = Reader::new(&places, environment.credentials());
         let config = read_all(&root, &reader, &places, environment);
         reader.into_problems().into_result()?;
         Ok(config)

@@ -4,30 +4,26 @@
 //! wants all of them at once, each with its line and what would be right. A [`Section`] therefore hands out its
 //! keys one by one, notes what is wrong with each and goes on; what nobody asked for is unknown and refused.
 
-use std::{
-    cell::RefCell,
-    ops::RangeInclusive,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{cell::RefCell, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use config::{Map, Value, ValueKind};
 
 use super::{
     SecretFile,
     place::{ConfigErrors, Place, Places, Problem, Problems},
+    secret::Credentials,
 };
 
 /// What all sections share while a configuration is read.
 pub(super) struct Reader<'a> {
     places: &'a Places,
     problems: RefCell<Problems>,
-    credentials: Option<PathBuf>,
+    credentials: Credentials,
     empty: Map<String, Value>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(places: &'a Places, credentials: Option<PathBuf>) -> Self {
+    pub fn new(places: &'a Places, credentials: Credentials) -> Self {
         Self { places, problems: RefCell::default(), credentials, empty: Map::new() }
     }
 
@@ -87,7 +83,7 @@ pub(super) struct Input<'a> {
     /// Variables are all text, so numbers and truths may be written as such there.
     variable: bool,
     base: &'a dyn Fn() -> PathBuf,
-    credentials: Option<&'a Path>,
+    credentials: &'a Credentials,
 }
 
 /// One table of the configuration, read key by key.
@@ -124,7 +120,7 @@ impl<'a> Section<'a> {
             kind: &value.kind,
             variable: self.reader.places.is_variable(&path),
             base: &|| self.reader.places.base(&path),
-            credentials: self.reader.credentials.as_deref(),
+            credentials: &self.reader.credentials,
         };
         match read(&input) {
             Ok(value) => Some(value),
