@@ -28,7 +28,7 @@ pub(super) async fn refused(path: PathBuf, error: io::Error) -> io::Error {
         ([], io::ErrorKind::NotFound) => {
             format!("another program has the port: `fuser -v {}` as root names it{console}", path.display())
         }
-        ([], _) => return error,
+        ([], _) => format!("{error}: is `port` of this bus a serial port?"),
         (rivals, _) => format!("{error}: {}{console}", in_the_way(rivals)),
     };
     io::Error::new(kind, sentence)

@@ -52,7 +52,7 @@ use self::{
 use crate::{
     clock::{Clock, Trust},
     config::{ClockMode, Config},
-    domain::{EventBody, event::GatewayStarted},
+    domain::{EventBody, event::GatewayStarted, with_causes},
     tls::Expiries,
 };
 
@@ -68,7 +68,7 @@ pub fn run(config: Config, stop: watch::Receiver<bool>, log: LogFilter) -> anyho
     umask(Mode::from_bits_truncate(0o077));
     // What cannot be kept there is told by those who need it.
     if let Err(error) = make_state_dir(&config.gateway.state_dir) {
-        tracing::error!("{error:#}");
+        tracing::error!("{}", with_causes(error.as_ref()));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -143,7 +143,8 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     uplink::start(&units, outside.of_uplink(log), statuses.uplink, statuses.sync, end.of_uplink());
 
     units.begin(Start::Ready);
-    let notifier = Notifier::start(&units, buses.clone()).context("cannot start the watchdog's thread")?;
+    let notifier = Notifier::start(&units, buses.clone())
+        .context("cannot start the watchdog's thread")?;
     #[cfg(feature = "faults")]
     crate::faults::list(&units.lines());
     announce(&base.config);

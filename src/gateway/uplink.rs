@@ -19,7 +19,7 @@ use crate::{
         signature::Signatures,
     },
     config::{self, Config, Mqtt, SecretFile},
-    domain::{Health, LineStatus, Name, SyncStatus, UplinkStatus},
+    domain::{Health, LineStatus, Name, SyncStatus, UplinkStatus, with_causes},
     doors::Flats,
     tls::{self, Pem},
 };
@@ -73,7 +73,7 @@ pub fn start(
     let settings = settings(config, mqtt);
     units.spawn(Part::Uplink, |beat| async move {
         if let Err(error) = cloud::run(settings, Handles { beat: beat.cell(), ..handles }, stop).await {
-            tracing::error!("the uplink ended badly: {error:#}");
+            tracing::error!("the uplink ended badly: {}", with_causes(error.as_ref()));
         }
     });
     // A panic of it is the end of the uplink. The cell is theirs and the table's: at last it is the table's alone.
@@ -89,7 +89,9 @@ fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
         host: mqtt.broker.host.clone(),
         port: mqtt.broker.port,
         username: mqtt.username.clone(),
-        secrets: Arc::new(move || read_secrets(&secrets, &gateway).map_err(|error| format!("{error:#}"))),
+        secrets: Arc::new(move || {
+            read_secrets(&secrets, &gateway).map_err(|error| with_causes(error.as_ref()))
+        }),
         topic_prefix: mqtt.topic_prefix.clone(),
         confirm: match mqtt.confirm {
             config::Confirm::Broker => Confirm::Broker,
