@@ -15,6 +15,7 @@ mod commands;
 pub mod control;
 mod directory;
 pub mod doctor;
+mod door_log;
 mod end;
 mod endpoint;
 mod following;
@@ -26,6 +27,7 @@ mod outside;
 mod records;
 mod reports;
 mod statuses;
+mod summary;
 mod timekeeping;
 mod tokens;
 mod units;
@@ -143,7 +145,7 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     uplink::start(&units, outside.of_uplink(log), statuses.uplink, statuses.sync, end.of_uplink());
 
     units.begin(Start::Ready);
-    let notifier = Notifier::start(&units, buses.clone())
+    let notifier = Notifier::start(&units, buses.clone(), views.health.clone())
         .context("cannot start the watchdog's thread")?;
     #[cfg(feature = "faults")]
     crate::faults::list(&units.lines());

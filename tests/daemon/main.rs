@@ -22,6 +22,7 @@ mod ports;
 mod revoked_token;
 mod rogue;
 mod roll_back;
+mod said;
 mod sick;
 mod sick_files;
 mod signed;
