@@ -90,6 +90,39 @@ fn crates_and_unsafe_stay_in_their_rooms() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// `{:#}` of an error says again what the error's own sentence has.
+#[test]
+fn causes_are_said_by_the_one_function_for_it() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let text = fs::read_to_string(&file.path).unwrap();
+        let lines = text.lines().enumerate().filter(|(_, line)| line.contains(":#}"));
+        wrong.extend(lines.map(|(index, line)| format!("{}:{}: {line}", file.path.display(), index + 1)));
+    }
+    assert!(wrong.is_empty(), "write domain::with_causes: {}", wrong.join("\n"));
+}
+
+/// A `?` in a tracing macro writes a value's Debug form, which is for us and not for installers.
+#[test]
+fn nothing_is_logged_by_its_debug_form() {
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let text = fs::read_to_string(&file.path).unwrap();
+        for (index, line) in text.lines().enumerate() {
+            // `= ?1` is SQL.
+            let is_value = |rest: &str| rest.starts_with(|first: char| first.is_ascii_lowercase());
+            let marks = ["= ?", "!(?", ", ?"];
+            let begins = line.trim_start().strip_prefix('?');
+            let by_debug =
+                marks.iter().filter_map(|mark| Some(line.split_once(mark)?.1)).chain(begins).any(is_value);
+            if by_debug {
+                wrong.push(format!("{}:{}: {line}", file.path.display(), index + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn the_table_and_the_folders_are_the_same() {
     let known: BTreeSet<String> = ROOMS.iter().map(|(name, _)| (*name).to_owned()).collect();

@@ -1,7 +1,7 @@
 //! One RS-485 line and its panels, on a thread of its own.
 //!
 //! `schedule` runs one transaction after the other, `order` says whose turn it is, `core` joins both with doorways and
-//! commutators, all without clock or port; `port` is a tty or a TCP connection, `task` the thread that gives them time and
+//! commutators, all without clock or port; `port` is a tty or a TCP connection, `obstacles` says why there is none, `task` the thread that gives them time and
 //! bytes, `shell` what that thread does for the core, `handle` the way to it.
 
 mod allowance;
@@ -16,6 +16,7 @@ mod handle;
 mod input;
 mod keypad;
 mod losses;
+mod obstacles;
 mod order;
 mod paced;
 mod panels;
@@ -39,7 +40,8 @@ pub use self::{
         ModbusSettings, NewestRecord, PairError, PanelHandle, PanelSettings, Placing, Protocol, Shared,
         UnlockError,
     },
-    port::{Parity, PortAddress, PortSettings, in_the_way},
+    obstacles::in_the_way,
+    port::{Parity, PortAddress, PortSettings},
     refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, LineStats, Timing},
     task::spawn,

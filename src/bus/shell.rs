@@ -20,8 +20,8 @@ use super::{
         Shared, UnlockError,
     },
     losses::Losses,
-    panels,
-    port::{self, PortSettings},
+    obstacles, panels,
+    port::PortSettings,
 };
 use crate::{
     access::Now,
@@ -271,7 +271,7 @@ impl Shell {
         self.looked_at = Some(now);
         let (path, commands) = (path.to_owned(), self.own_commands.clone());
         tokio::spawn(async move {
-            let rivals = port::rivals(path).await;
+            let rivals = obstacles::rivals(path).await;
             if let Some(commands) = commands.upgrade() {
                 // The bus has ended: nobody wants to know.
                 let _ = commands.send(Command::Rivals(rivals)).await;
@@ -286,7 +286,7 @@ impl Shell {
         if rivals.is_empty() {
             tracing::info!(bus = %self.name, "nobody takes bytes from the port any more");
         } else {
-            tracing::warn!(bus = %self.name, "{}", port::in_the_way(&rivals));
+            tracing::warn!(bus = %self.name, "{}", obstacles::in_the_way(&rivals));
         }
         self.status.send_modify(|status| status.rivals = rivals);
     }

@@ -199,7 +199,7 @@ impl Shell {
                 Err(error) => {
                     let text = error.to_string();
                     if self.status.borrow().error.as_deref() != Some(text.as_str()) {
-                        tracing::warn!(bus = %self.name, port = ?self.port.address, %error, "port cannot be opened; tried again until it can");
+                        tracing::warn!(bus = %self.name, port = %self.port.address, %error, "port cannot be opened; tried again until it can");
                     }
                     self.tell_port(Some(text));
                 }

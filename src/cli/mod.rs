@@ -25,7 +25,10 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{ConfigErrors, DEFAULT_PATH};
+use crate::{
+    config::{ConfigErrors, DEFAULT_PATH},
+    domain::with_causes,
+};
 
 /// Edge gateway for building intercoms: doors that open when the cloud is away.
 #[derive(Debug, Parser)]
@@ -75,7 +78,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nowhere is left to complain to where stderr is closed as well.
-            let _ = writeln!(io::stderr(), "{error:#}");
+            let _ = writeln!(io::stderr(), "{}", with_causes(error.as_ref()));
             if error.is::<ConfigErrors>() { ExitCode::from(INVALID) } else { ExitCode::FAILURE }
         }
     }

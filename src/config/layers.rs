@@ -13,7 +13,10 @@ use std::{
 use config::{Map, Source, Value, ValueKind};
 use toml_edit::{Item, Table, TableLike};
 
-use super::place::{Origin, Place, Places, Problems};
+use super::{
+    place::{Origin, Place, Places, Problems},
+    secret::Credentials,
+};
 
 /// What surrounds the process, as far as the configuration depends on it. Tests make their own.
 #[derive(Clone, Debug)]
@@ -28,7 +31,9 @@ impl Environment {
     /// That of this process. Variables of others, which may hold their secrets, are not taken.
     pub fn of_process() -> Self {
         let ours = |name: &OsString| {
-            name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) || name == CREDENTIALS_DIRECTORY
+            name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+                || name == CREDENTIALS_DIRECTORY
+                || name == NOTIFY_SOCKET
         };
         let host_name = nix::unistd::gethostname().unwrap_or_default();
         let variables = std::env::vars_os().filter(|(name, _)| ours(name)).collect();
@@ -46,9 +51,16 @@ impl Environment {
         self
     }
 
-    pub(super) fn credentials_directory(&self) -> Option<PathBuf> {
-        let (_, value) = self.variables.iter().find(|(name, _)| name == CREDENTIALS_DIRECTORY)?;
-        (!value.is_empty()).then(|| PathBuf::from(value))
+    pub(super) fn credentials(&self) -> Credentials {
+        let of = |wanted: &str| {
+            let found = self.variables.iter().find(|(name, value)| name == wanted && !value.is_empty());
+            found.map(|(_, value)| PathBuf::from(value))
+        };
+        match of(CREDENTIALS_DIRECTORY) {
+            Some(directory) => Credentials::In(directory),
+            None if of(NOTIFY_SOCKET).is_some() => Credentials::Nothing,
+            None => Credentials::Outside,
+        }
     }
 }
 
@@ -59,6 +71,8 @@ const PREFIX: &str = "INTERCOM_GATEWAY";
 const MAX_BYTES: u64 = 1 << 20;
 /// Where systemd puts the files of LoadCredential=.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+/// What systemd gives to a service of Type=notify, and to nothing that is run by hand.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
 /// A text that stands in place of the main file.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +99,7 @@ pub(super) fn merge(
     let mut read = |names: &Names, text: io::Result<String>, problems: &mut Problems| match text {
         Ok(text) => parse_file(names, &text, &mut lists, &mut places, problems),
         Err(error) => {
-            unreadable(&names.shown, &error, problems);
+            unreadable(&names.shown, &error, MISSING_CONFIG, problems);
             None
         }
     };
@@ -126,7 +140,7 @@ pub(super) fn single(
     let layer = match text {
         Ok(text) => parse_file(&names, &text, &mut HashMap::new(), &mut places, problems),
         Err(error) => {
-            unreadable(path, &error, problems);
+            unreadable(path, &error, MISSING_PROFILE, problems);
             None
         }
     };
@@ -150,21 +164,26 @@ fn parts(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
                             parts.push(path.into());
                         }
                     }
-                    Err(error) => unreadable(&directory, &error, problems),
+                    Err(error) => unreadable(&directory, &error, MISSING_CONFIG, problems),
                 }
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => unreadable(&directory, &error, problems),
+        Err(error) => unreadable(&directory, &error, MISSING_CONFIG, problems),
     }
     parts.sort();
     parts
 }
 
-fn unreadable(path: &Path, error: &io::Error, problems: &mut Problems) {
+/// What a file is not there for, and the next step.
+const MISSING_CONFIG: &str = "there is no such file; name another with --config FILE";
+const MISSING_PROFILE: &str =
+    "there is no such profile; name the file of one, as in /etc/intercom-gateway/profiles";
+
+fn unreadable(path: &Path, error: &io::Error, missing: &str, problems: &mut Problems) {
     let next = match error.kind() {
         io::ErrorKind::FileTooLarge => "is above 1 MiB: this is no configuration and no profile".to_owned(),
-        io::ErrorKind::NotFound => "there is no such file; name another with --config FILE".to_owned(),
+        io::ErrorKind::NotFound => missing.to_owned(),
         io::ErrorKind::PermissionDenied => {
             "may not be read by this user; run as root, or as a user who may".to_owned()
         }

@@ -10,6 +10,7 @@ use config::{Map, Value, ValueKind};
 
 use super::{
     place::{ConfigErrors, Place, Places, Problem, Problems},
+    secret::Credentials,
     settings::{Basis, Setting, Settings},
     values::{Input, shown},
 };
@@ -19,12 +20,12 @@ pub(super) struct Reader<'a> {
     places: &'a Places,
     problems: RefCell<Problems>,
     settings: RefCell<Settings>,
-    credentials: Option<PathBuf>,
+    credentials: Credentials,
     empty: Map<String, Value>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(places: &'a Places, credentials: Option<PathBuf>) -> Self {
+    pub fn new(places: &'a Places, credentials: Credentials) -> Self {
         Self {
             places,
             problems: RefCell::default(),
@@ -166,7 +167,7 @@ impl<'a> Section<'a> {
             kind,
             variable: basis == Basis::Set && self.reader.places.is_variable(&path),
             base: &|| self.reader.places.base(&path),
-            credentials: self.reader.credentials.as_deref(),
+            credentials: &self.reader.credentials,
             shown: RefCell::default(),
         };
         let value = read(&input)?;

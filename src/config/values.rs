@@ -9,7 +9,7 @@ use std::{
 
 use config::ValueKind;
 
-use super::SecretFile;
+use super::{SecretFile, secret::Credentials};
 
 /// A value with what its reading depends on.
 pub(super) struct Input<'a> {
@@ -17,7 +17,7 @@ pub(super) struct Input<'a> {
     /// Variables are all text, so numbers and truths may be written as such there.
     pub variable: bool,
     pub base: &'a dyn Fn() -> PathBuf,
-    pub credentials: Option<&'a Path>,
+    pub credentials: &'a Credentials,
     /// The value as it can be written in any file, where it differs from `kind`.
     pub shown: RefCell<Option<ValueKind>>,
 }

@@ -13,7 +13,7 @@ use crate::{
     api::{self, BindError, Handles, Settings},
     clock,
     config::{self, Config, SecretError},
-    domain::{HealthCode, Reason},
+    domain::{HealthCode, Reason, with_causes},
 };
 
 /// How long to wait before another attempt to serve.
@@ -108,7 +108,7 @@ async fn serve_as(
         Ok(settings) => serve_by(settings, handles, trouble, beat, stop).await,
         Err(error) => {
             let code = match &error {
-                SecretError::NoCredentials(_) => HealthCode::Endpoint,
+                SecretError::NoCredentials(_) | SecretError::NothingHandedOver(_) => HealthCode::Endpoint,
                 _ => HealthCode::Certificate,
             };
             let error = format!("the endpoint is not served: {error}");
@@ -151,7 +151,7 @@ async fn serve_by(
                     BindError::Certificate(_) => HealthCode::Certificate,
                     BindError::Listen { .. } => HealthCode::Endpoint,
                 };
-                let message = format!("the endpoint is not served: {:#}", anyhow::Error::from(error));
+                let message = format!("the endpoint is not served: {}", with_causes(&error));
                 let reason = Reason::new(code, message);
                 if trouble.send_replace(Some(reason.clone())).as_ref() != Some(&reason) {
                     tracing::error!("{}", reason.message);

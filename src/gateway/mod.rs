@@ -16,6 +16,7 @@ mod configured;
 pub mod control;
 mod directory;
 pub mod doctor;
+mod door_log;
 mod end;
 mod endpoint;
 mod following;
@@ -28,6 +29,7 @@ mod records;
 pub mod reload;
 mod reports;
 mod statuses;
+mod summary;
 mod timekeeping;
 mod tokens;
 mod units;
@@ -57,7 +59,7 @@ use self::{
 use crate::{
     clock::{Clock, Trust},
     config::{ClockMode, Config, ConfigErrors, Environment, Written},
-    domain::{EventBody, event::GatewayStarted},
+    domain::{EventBody, event::GatewayStarted, with_causes},
     tls::Expiries,
 };
 
@@ -108,7 +110,7 @@ pub fn run(origin: Origin, log: LogFilter, wishes: Wishes) -> anyhow::Result<()>
     umask(Mode::from_bits_truncate(0o077));
     // What cannot be kept there is told by those who need it.
     if let Err(error) = make_state_dir(&origin.written.config().gateway.state_dir) {
-        tracing::error!("{error:#}");
+        tracing::error!("{}", with_causes(error.as_ref()));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -197,7 +199,8 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
     outside.of_control(reload, end.begins()).start(&units, socket, statuses.control);
 
     units.begin(Start::Ready);
-    let notifier = Notifier::start(&units, buses.clone()).context("cannot start the watchdog's thread")?;
+    let notifier = Notifier::start(&units, buses.clone(), views.health.clone())
+        .context("cannot start the watchdog's thread")?;
     #[cfg(feature = "faults")]
     crate::faults::list(&units.lines());
     announce(&base.config.now());

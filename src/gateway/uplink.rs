@@ -20,7 +20,7 @@ use crate::{
         signature::Signatures,
     },
     config::{self, Config, Mqtt, SecretFile},
-    domain::{Health, LineStatus, Name, SyncStatus, UplinkStatus},
+    domain::{Health, LineStatus, Name, SyncStatus, UplinkStatus, with_causes},
     doors::Flats,
     tls::{self, Pem},
 };
@@ -115,7 +115,7 @@ async fn run(
             }
         };
         if let Err(error) = &ended {
-            tracing::error!("the uplink ended badly: {error:#}");
+            tracing::error!("the uplink ended badly: {}", with_causes(error.as_ref()));
         }
         let is_over = *stop.borrow() || stop.has_changed().is_err();
         if ended.is_err() || is_over || !*end.borrow() {
@@ -131,7 +131,9 @@ fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
         host: mqtt.broker.host.clone(),
         port: mqtt.broker.port,
         username: mqtt.username.clone(),
-        secrets: Arc::new(move || read_secrets(&secrets, &gateway).map_err(|error| format!("{error:#}"))),
+        secrets: Arc::new(move || {
+            read_secrets(&secrets, &gateway).map_err(|error| with_causes(error.as_ref()))
+        }),
         topic_prefix: mqtt.topic_prefix.clone(),
         confirm: match mqtt.confirm {
             config::Confirm::Broker => Confirm::Broker,

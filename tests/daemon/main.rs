@@ -23,6 +23,7 @@ mod reload;
 mod revoked_token;
 mod rogue;
 mod roll_back;
+mod said;
 mod sick;
 mod sick_files;
 mod signed;

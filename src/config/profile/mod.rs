@@ -11,6 +11,7 @@ use super::{
     layers,
     place::{ConfigErrors, Place, Problems},
     read::Reader,
+    secret::Credentials,
 };
 use crate::domain::Profile;
 
@@ -66,7 +67,7 @@ fn read(file: &Path, text: Option<&str>) -> Result<Profile, ConfigErrors> {
     let mut problems = Problems::default();
     let (root, places) = layers::single(file, text, &mut problems);
     problems.into_result()?;
-    let reader = Reader::new(&places, None);
+    let reader = Reader::new(&places, Credentials::Outside);
     let profile = sections::profile(&reader, &root);
     let mut problems = reader.into_problems();
     match profile {

@@ -90,7 +90,7 @@ impl Written {
         places: Places,
         environment: Environment,
     ) -> Result<Self, ConfigErrors> {
-        let reader = Reader::new(&places, environment.credentials_directory());
+        let reader = Reader::new(&places, environment.credentials());
         let config = read_all(&root, &reader, &places, &environment);
         let settings = reader.into_settings()?;
         Ok(Self { root, environment, settings, config })

@@ -22,7 +22,7 @@ use super::{LONGEST_REQUEST, ListedToken, Reply, Request, listen};
 use crate::{
     api::Tokens,
     clock::Clock,
-    domain::{EventBody, Name, Occurrence, event::SyncApplied},
+    domain::{EventBody, Name, Occurrence, event::SyncApplied, with_causes},
     doors::{Doors, Flats},
     gateway::{
         reload::{Reload, Wish},
@@ -94,7 +94,7 @@ impl Control {
                     return self.serve_at(listener, beat).await;
                 }
                 Err(error) => {
-                    let error = format!("{error:#}");
+                    let error = with_causes(error.as_ref());
                     if trouble.send_replace(Some(error.clone())).as_ref() != Some(&error) {
                         tracing::error!("{error}; tried again every {} s", RETRY.as_secs());
                     }

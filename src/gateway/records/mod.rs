@@ -206,9 +206,10 @@ fn read_key(file: &SecretFile) -> Result<PanelKey, (KeyFault, String)> {
     let key = file.read_key().map_err(|error| {
         let fault = match &error {
             SecretError::Form { .. } | SecretError::Pem(_) => KeyFault::Malformed,
-            SecretError::Read { .. } | SecretError::NoCredentials(_) | SecretError::Missing { .. } => {
-                KeyFault::Unreadable
-            }
+            SecretError::Read { .. }
+            | SecretError::NoCredentials(_)
+            | SecretError::NothingHandedOver(_)
+            | SecretError::Missing { .. } => KeyFault::Unreadable,
         };
         (fault, error.to_string())
     })?;

@@ -13,7 +13,7 @@ use super::steps::{BusChange, Steps};
 use crate::{
     bus::{BusHandle, Buses, KeptLines, PanelSettings, Placing},
     config::Config,
-    domain::Name,
+    domain::{Name, with_causes},
     doors::Flats,
     gateway::{
         building::Building, configured::Configured, directory::Keys, lines, records::Writers, units::Units,
@@ -184,7 +184,7 @@ impl Ground {
             });
             match starting.await {
                 Some(Ok(bus)) => started.push(Arc::new(bus)),
-                Some(Err(error)) => failures.push(format!("{error:#}")),
+                Some(Err(error)) => failures.push(with_causes(error.as_ref())),
                 None => {}
             }
         }
