@@ -1,0 +1,3 @@
+//! What a dead SD card would lose, in one sealed file.
+
+pub mod sealed;
