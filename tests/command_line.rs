@@ -13,12 +13,14 @@ use support::{
 };
 
 /// Every command, with what it needs to be well used.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 17] = [
     &["run"],
     &["check"],
     &["flat", "1", "1"],
     &["import", "flats.json"],
     &["export", "flats.json"],
+    &["backup", "building.backup"],
+    &["restore", "building.backup"],
     &["journal"],
     &["decode", "capture.osdpcap"],
     &["panel"],

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand (contract §1).
 
+mod backup;
 mod check;
 pub mod decode;
 mod export;
@@ -9,7 +10,9 @@ mod journal;
 mod logging;
 mod offline;
 mod panel;
+mod passphrase;
 mod profile;
+mod restore;
 mod run;
 mod simulate;
 mod token;
@@ -42,6 +45,8 @@ enum Command {
     Flat(flat::Flat),
     Import(import::Import),
     Export(export::Export),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Journal(journal::Journal),
     Decode(decode::Decode),
     /// Deals with one panel
@@ -82,6 +87,8 @@ impl Command {
             Self::Flat(flat) => flat.run(config).map(done),
             Self::Import(import) => import.run(config).map(done),
             Self::Export(export) => export.run(config).map(done),
+            Self::Backup(backup) => backup.run(config).map(done),
+            Self::Restore(restore) => restore.run(config).map(done),
             Self::Journal(journal) => journal.run(config).map(done),
             Self::Decode(decode) => decode.run().map(done),
             Self::Panel(panel) => panel.run(config).map(done),

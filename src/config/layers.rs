@@ -100,7 +100,7 @@ pub(super) fn single(
 }
 
 /// FILE and FILE.d/*.toml in name order. That there is no FILE.d is usual.
-fn files(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
+pub(super) fn files(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
     let mut directory = main.as_os_str().to_owned();
     directory.push(".d");
     let directory = PathBuf::from(directory);

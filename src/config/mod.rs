@@ -17,6 +17,7 @@ mod certificates;
 mod check;
 mod commutator;
 mod cycle;
+mod files;
 mod layers;
 mod place;
 mod profile;
@@ -31,6 +32,7 @@ use std::path::Path;
 use config::{Map, Value};
 
 pub use check::{Finding, Severity, findings};
+pub use files::layer_files;
 pub use layers::Environment;
 pub use place::{ConfigErrors, Place, Problem};
 pub use profile::{SHIPPED as SHIPPED_PROFILES, load_profile};

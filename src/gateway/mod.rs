@@ -39,6 +39,7 @@ use tokio::sync::watch;
 
 pub use building::tenths;
 pub use log_filter::LogFilter;
+pub use records::Records;
 pub use tokens::TOKENS;
 
 use self::{
@@ -50,6 +51,7 @@ use self::{
     units::{Start, Units},
 };
 use crate::{
+    backup::{self, Finished},
     clock::{Clock, Trust},
     config::{ClockMode, Config},
     domain::{EventBody, event::GatewayStarted},
@@ -70,6 +72,7 @@ pub fn run(config: Config, stop: watch::Receiver<bool>, log: LogFilter) -> anyho
     if let Err(error) = make_state_dir(&config.gateway.state_dir) {
         tracing::error!("{error:#}");
     }
+    finish_restore(&config.gateway.state_dir);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("gateway")
@@ -96,6 +99,21 @@ fn make_state_dir(dir: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(dir)
         .with_context(|| format!("cannot make the state directory {} (gateway.state_dir)", dir.display()))
+}
+
+/// Makes up for a restore that a power cut interrupted.
+fn finish_restore(state_dir: &Path) {
+    match backup::finish(state_dir) {
+        Ok(Finished::Nothing) => {}
+        Ok(Finished::Undone) => tracing::warn!(
+            "a restore was interrupted before it changed anything: stop the gateway and run `restore` again"
+        ),
+        Ok(Finished::Completed) => tracing::info!("a restore that was interrupted is complete now"),
+        Ok(Finished::ConfigurationIsLeft) => tracing::error!(
+            "a restore was interrupted, and files of the configuration are not in their places: stop the gateway and run `sudo intercom-gateway restore` again"
+        ),
+        Err(error) => tracing::error!("{error:#}"),
+    }
 }
 
 async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) -> anyhow::Result<()> {

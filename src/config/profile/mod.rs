@@ -36,18 +36,26 @@ pub fn load_profile(file: &Path) -> Result<Profile, ConfigErrors> {
 /// The profile that a `[[panel]]` names: by the path of a file, from the directory `base`; or by name, of a file in
 /// `base`/profiles, else of one that is shipped.
 pub(super) fn find(named: &str, base: &Path) -> Result<Result<Profile, ConfigErrors>, String> {
-    if named.contains('/') || named.ends_with(".toml") {
-        let file = base.join(named);
-        return if file.is_file() { Ok(load_profile(&file)) } else { Err(missing(named, &file)) };
-    }
-    let file = base.join(DIRECTORY).join(format!("{named}.toml"));
+    let file = place(named, base);
     if file.is_file() {
         return Ok(load_profile(&file));
+    }
+    if is_path(named) {
+        return Err(missing(named, &file));
     }
     match SHIPPED.iter().find(|(name, _)| *name == named) {
         Some((name, text)) => Ok(read(&PathBuf::from(format!("shipped profile {name}")), Some(text))),
         None => Err(missing(named, &file)),
     }
+}
+
+/// Where the file of a profile would be that is not shipped.
+pub(super) fn place(named: &str, base: &Path) -> PathBuf {
+    if is_path(named) { base.join(named) } else { base.join(DIRECTORY).join(format!("{named}.toml")) }
+}
+
+fn is_path(named: &str) -> bool {
+    named.contains('/') || named.ends_with(".toml")
 }
 
 fn missing(named: &str, file: &Path) -> String {
