@@ -13,7 +13,7 @@ use support::{
 };
 
 /// Every command, with what it needs to be well used.
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 19] = [
     &["run"],
     &["check"],
     &["config"],
@@ -21,6 +21,8 @@ const COMMANDS: [&[&str]; 17] = [
     &["flat", "1", "1"],
     &["import", "flats.json"],
     &["export", "flats.json"],
+    &["backup", "building.backup"],
+    &["restore", "building.backup"],
     &["journal"],
     &["decode", "capture.osdpcap"],
     &["panel"],

@@ -10,6 +10,7 @@ use std::{
 const ROOMS: &[(&str, &[&str])] = &[
     ("access", &["domain"]),
     ("api", &["bus", "clock", "domain", "doors", "faults", "flats", "store", "sys", "tls"]),
+    ("backup", &["domain", "store", "sys"]),
     ("bus", &["access", "clock", "domain", "faults", "lines", "panel", "sys", "wire"]),
     ("cli", EVERYTHING),
     ("clock", &["domain", "sys"]),
@@ -31,8 +32,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// What the two rooms that wire the others up may use; themselves nobody may, but the command line the gateway.
 const EVERYTHING: &[&str] = &[
-    "access", "api", "bus", "clock", "cloud", "config", "domain", "doors", "faults", "flats", "gateway",
-    "lines", "panel", "simulate", "store", "sys", "tls", "wire",
+    "access", "api", "backup", "bus", "clock", "cloud", "config", "domain", "doors", "faults", "flats",
+    "gateway", "lines", "panel", "simulate", "store", "sys", "tls", "wire",
 ];
 
 /// Crates that belong to some rooms alone.
@@ -48,6 +49,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["cloud", "tls"]),
     ("rustls_native_certs", &["tls"]),
     ("schemars", &["api", "cloud", "domain", "flats"]),
+    ("scrypt", &["backup"]),
+    ("tar", &["backup"]),
     ("tokio", &["api", "bus", "cli", "cloud", "doors", "gateway", "store", "sys"]),
     ("tokio_rustls", &["api"]),
     ("tokio_serial", &["bus"]),

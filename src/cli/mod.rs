@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand (contract §1).
 
 mod apply;
+mod backup;
 mod check;
 mod config;
 pub mod decode;
@@ -11,8 +12,10 @@ mod journal;
 mod logging;
 mod offline;
 mod panel;
+mod passphrase;
 mod profile;
 mod reload;
+mod restore;
 mod run;
 mod simulate;
 mod token;
@@ -53,6 +56,8 @@ enum Command {
     Flat(flat::Flat),
     Import(import::Import),
     Export(export::Export),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Journal(journal::Journal),
     Decode(decode::Decode),
     /// Deals with one panel
@@ -96,6 +101,8 @@ impl Command {
             Self::Flat(flat) => flat.run(config).map(done),
             Self::Import(import) => import.run(config).map(done),
             Self::Export(export) => export.run(config).map(done),
+            Self::Backup(backup) => backup.run(config).map(done),
+            Self::Restore(restore) => restore.run(config).map(done),
             Self::Journal(journal) => journal.run(config).map(done),
             Self::Decode(decode) => decode.run().map(done),
             Self::Panel(panel) => panel.run(config).map(done),

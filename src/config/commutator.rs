@@ -24,6 +24,7 @@ pub(super) fn modbus(
 ) -> Option<Modbus> {
     let base = section.base("profile");
     let named = section.require("profile", "\"commutator-100\"", text);
+    let file = named.as_ref().map(|named| profile::place(named, &base)).filter(|file| file.is_file());
     let found = named.and_then(|named| match profile::find(&named, &base) {
         Ok((file, Ok(profile))) => {
             // What the file says is compared too: it may change while its name stays.
@@ -52,7 +53,7 @@ pub(super) fn modbus(
             self::lines(lines, &profile.name, of_profile.count, intercom.unwrap_or_default(), flats)
         }
     };
-    Some(Modbus { profile: Arc::new(profile), lines })
+    Some(Modbus { profile: Arc::new(profile), profile_file: file, lines })
 }
 
 /// `lock` of a Modbus panel: the profile knows the register, so only the time is to be said, if anything.

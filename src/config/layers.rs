@@ -147,6 +147,13 @@ pub(super) fn single(
     (layer.map(|layer| layer.0).unwrap_or_default(), places)
 }
 
+/// FILE and FILE.d/*.toml in name order.
+pub(super) fn files(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
+    let mut files = vec![main.into()];
+    files.extend(parts(main, problems));
+    files
+}
+
 /// FILE.d/*.toml of FILE in name order. That there is no FILE.d is usual.
 fn parts(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
     let mut directory = main.as_os_str().to_owned();

@@ -19,6 +19,7 @@ mod certificates;
 mod check;
 mod commutator;
 mod cycle;
+mod files;
 mod layers;
 mod place;
 mod profile;
@@ -36,6 +37,7 @@ use std::path::Path;
 use config::{Map, Value};
 
 pub use check::{Finding, Severity, findings};
+pub use files::layer_files;
 pub use layers::Environment;
 pub use place::{ConfigErrors, Place, Problem};
 pub use profile::{SHIPPED as SHIPPED_PROFILES, load_profile};

@@ -140,6 +140,15 @@ impl SecretFile {
         }
     }
 
+    /// Returns where the secret lies for those who are not handed it over: a credential in the folder that the
+    /// shipped unit loads. Asks no disk.
+    pub fn source(&self) -> PathBuf {
+        match &self.0 {
+            Source::Path(path) => path.clone(),
+            Source::Credential { name, .. } => Path::new(FOLDER).join(name),
+        }
+    }
+
     /// Whether it is handed over by systemd.
     pub fn is_credential(&self) -> bool {
         matches!(self.0, Source::Credential { .. })

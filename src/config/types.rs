@@ -361,6 +361,8 @@ pub struct Panel {
 pub struct Modbus {
     /// `profile`.
     pub profile: Arc<Profile>,
+    /// The file that it was read from; `None`: it is shipped.
+    pub profile_file: Option<PathBuf>,
     /// `lines`: which line (from 1, as many as the profile has) is which flat's (its number on the door). No line
     /// twice, and no flat twice within its intercom.
     pub lines: Vec<(u16, u64)>,

@@ -43,6 +43,7 @@ use tokio::sync::{Notify, watch};
 
 pub use building::tenths;
 pub use log_filter::LogFilter;
+pub use records::Records;
 pub use tokens::TOKENS;
 
 use self::{
@@ -57,6 +58,7 @@ use self::{
     units::{Start, Units},
 };
 use crate::{
+    backup::{self, Finished},
     clock::{Clock, Trust},
     config::{ClockMode, Config, ConfigErrors, Environment, Written},
     domain::{EventBody, event::GatewayStarted, with_causes},
@@ -112,6 +114,7 @@ pub fn run(origin: Origin, log: LogFilter, wishes: Wishes) -> anyhow::Result<()>
     if let Err(error) = make_state_dir(&origin.written.config().gateway.state_dir) {
         tracing::error!("{}", with_causes(error.as_ref()));
     }
+    finish_restore(&origin.written.config().gateway.state_dir);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("gateway")
@@ -138,6 +141,21 @@ fn make_state_dir(dir: &Path) -> anyhow::Result<()> {
         .mode(0o700)
         .create(dir)
         .with_context(|| format!("cannot make the state directory {} (gateway.state_dir)", dir.display()))
+}
+
+/// Makes up for a restore that a power cut interrupted.
+fn finish_restore(state_dir: &Path) {
+    match backup::finish(state_dir) {
+        Ok(Finished::Nothing) => {}
+        Ok(Finished::Undone) => tracing::warn!(
+            "a restore was interrupted before it changed anything: stop the gateway and run `restore` again"
+        ),
+        Ok(Finished::Completed) => tracing::info!("a restore that was interrupted is complete now"),
+        Ok(Finished::ConfigurationIsLeft) => tracing::error!(
+            "a restore was interrupted, and files of the configuration are not in their places: stop the gateway and run `sudo intercom-gateway restore` again"
+        ),
+        Err(error) => tracing::error!("{}", with_causes(error.as_ref())),
+    }
 }
 
 async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Result<()> {

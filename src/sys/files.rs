@@ -14,9 +14,59 @@ use std::{
 /// The old content is there as before; or, where only the directory could not be synced, a power cut may bring it
 /// back.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let making = make_beside(path, content, |_| Ok(()))?;
-    fs::rename(making, path)?;
-    sync_parent(path)
+    let mut new = Replacement::begin(path)?;
+    new.file().write_all(content)?;
+    new.finish()
+}
+
+/// A file of mode 0600 that takes the place of `path` once all of it is there. Dropped before, it leaves nothing.
+pub struct Replacement {
+    path: PathBuf,
+    making: PathBuf,
+    file: File,
+    is_finished: bool,
+}
+
+impl Replacement {
+    /// Begins one, beside `path`. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        let mut making = path.as_os_str().to_owned();
+        making.push(".new");
+        let making = PathBuf::from(making);
+        // One that was left behind may have any mode.
+        remove(&making)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&making)?;
+        Ok(Self { path: path.to_owned(), making, file, is_finished: false })
+    }
+
+    /// Returns the file to write to.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Syncs it and puts it in its place. Blocks on the disk.
+    ///
+    /// # Errors
+    /// What was at its place is there as before; or, where only the directory could not be synced, a power cut may
+    /// bring it back.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.making, &self.path)?;
+        self.is_finished = true;
+        sync_parent(&self.path)
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // The reason for it is the error to tell.
+            let _ = remove(&self.making);
+        }
+    }
 }
 
 /// Replaces the content of a file that is there, synced; its mode and owner stay. Blocks on the disk.
@@ -25,30 +75,12 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 /// As [`write_private`]; there is no such file.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let before = fs::metadata(path)?;
-    let making = make_beside(path, content, |file| {
-        std::os::unix::fs::fchown(file, Some(before.uid()), Some(before.gid()))?;
-        file.set_permissions(before.permissions())
-    })?;
-    fs::rename(making, path)?;
-    sync_parent(path)
-}
-
-/// Makes a file of mode 0600 beside `path`, which `with` is told of before it has any content. Returns its path.
-fn make_beside(
-    path: &Path,
-    content: &[u8],
-    with: impl FnOnce(&File) -> io::Result<()>,
-) -> io::Result<PathBuf> {
-    let mut making = path.as_os_str().to_owned();
-    making.push(".new");
-    let making = PathBuf::from(making);
-    // One that a power cut left behind may have any mode.
-    remove(&making)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&making)?;
-    with(&file)?;
+    let mut new = Replacement::begin(path)?;
+    let file = new.file();
+    std::os::unix::fs::fchown(&*file, Some(before.uid()), Some(before.gid()))?;
+    file.set_permissions(before.permissions())?;
     file.write_all(content)?;
-    file.sync_all()?;
-    Ok(making)
+    new.finish()
 }
 
 /// Returns when this program's file was written: the time of its build, as package managers keep it.

@@ -44,18 +44,26 @@ pub(super) fn find(named: &str, base: &Path) -> Result<Found, String> {
         let profile = load_profile(&file);
         (Some(file), profile)
     };
-    if named.contains('/') || named.ends_with(".toml") {
-        let file = base.join(named);
-        return if file.is_file() { Ok(load(file)) } else { Err(missing(named, &file)) };
-    }
-    let file = base.join(DIRECTORY).join(format!("{named}.toml"));
+    let file = place(named, base);
     if file.is_file() {
         return Ok(load(file));
+    }
+    if is_path(named) {
+        return Err(missing(named, &file));
     }
     match SHIPPED.iter().find(|(name, _)| *name == named) {
         Some((name, text)) => Ok((None, read(&PathBuf::from(format!("shipped profile {name}")), Some(text)))),
         None => Err(missing(named, &file)),
     }
+}
+
+/// Where the file of a profile would be that is not shipped.
+pub(super) fn place(named: &str, base: &Path) -> PathBuf {
+    if is_path(named) { base.join(named) } else { base.join(DIRECTORY).join(format!("{named}.toml")) }
+}
+
+fn is_path(named: &str) -> bool {
+    named.contains('/') || named.ends_with(".toml")
 }
 
 fn missing(named: &str, file: &Path) -> String {

@@ -1,8 +1,8 @@
 //! The control socket: how commands reach a running daemon (contract §1).
 //!
 //! One request a connection: a line of JSON ([`Request`]), for `import` followed by the document to the end of the
-//! stream. The answer is a line of JSON, `{"ok":…}` or `{"error":"a sentence"}`, for `export` and `journal` followed
-//! by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything.
+//! stream. The answer is a line of JSON, `{"ok":…}` or `{"error":"a sentence"}`, for `export`, `backup` and `journal`
+//! followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything.
 
 mod client;
 mod serve;
@@ -46,6 +46,8 @@ pub enum Request {
     Import,
     /// The cache as a document.
     Export,
+    /// As `Export`, and behind it a line that says what the flats are together ([`crate::backup::FlatsSummary`]).
+    Backup,
     /// Events from a sequence on, one JSON object a line.
     Journal {
         /// First sequence.

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, Read, Seek},
+    io::{self, Read, Seek, Write},
     net::Shutdown,
     num::NonZeroU16,
     path::{Path, PathBuf},
@@ -21,6 +21,7 @@ use tokio::{
 use super::{LONGEST_REQUEST, ListedToken, Reply, Request, listen};
 use crate::{
     api::Tokens,
+    backup::FlatsSummary,
     clock::Clock,
     domain::{EventBody, Name, Occurrence, event::SyncApplied, with_causes},
     doors::{Doors, Flats},
@@ -144,7 +145,8 @@ impl Control {
                 reply(&mut stream, &answer).await
             }
             Request::Import => self.import(stream).await,
-            Request::Export => self.export(stream).await,
+            Request::Export => self.export(stream, false).await,
+            Request::Backup => self.export(stream, true).await,
             Request::Journal { from, follow: true } => {
                 drop(place);
                 match followers.try_acquire_owned() {
@@ -250,7 +252,8 @@ impl Control {
         reply(&mut UnixStream::from_std(stream)?, &answer).await
     }
 
-    async fn export(&self, mut stream: UnixStream) -> io::Result<()> {
+    /// Sends the cache; `with_summary`, and what it is together.
+    async fn export(&self, mut stream: UnixStream, with_summary: bool) -> io::Result<()> {
         if let Err(error) = in_time(self.cache.opened()).await {
             return reply(&mut stream, &Reply::Error(error)).await;
         }
@@ -259,10 +262,17 @@ impl Control {
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(STALLED))?;
         let cache = self.cache.reader();
-        let written = tokio::task::spawn_blocking(move || cache.export(&mut io::BufWriter::new(stream)));
+        let written = tokio::task::spawn_blocking(move || {
+            let mut out = io::BufWriter::new(stream);
+            let state = cache.export(&mut out).map_err(io::Error::other)?;
+            if with_summary {
+                serde_json::to_writer(&mut out, &FlatsSummary::from(&state))?;
+                out.write_all(b"\n")?;
+            }
+            out.flush()
+        });
         match written.await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(io::Error::other(error)),
+            Ok(written) => written,
             Err(error) => Err(io::Error::other(error)),
         }
     }

@@ -143,6 +143,32 @@ impl Records {
         names
     }
 
+    /// Whether a panel key lies in `state_dir/panels`, or a file that may hold one. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn hold_keys(state_dir: &Path) -> io::Result<bool> {
+        let entries = match fs::read_dir(state_dir.join(FOLDER)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            entries => entries?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let may_hold = match path.extension().and_then(OsStr::to_str) {
+                Some("json") => match read(&path) {
+                    Found::Note(note) => note.has_key(),
+                    Found::Nothing => false,
+                    Found::Unreadable(_) | Found::Damaged(_) => true,
+                },
+                extension => extension == Some("unread"),
+            };
+            if may_hold {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn file(&self, panel: &Name) -> RecordFile {
         let path = self.path(panel);
         let is_unread = matches!(read(&path), Found::Unreadable(_));
