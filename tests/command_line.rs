@@ -3,7 +3,10 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::{fs::File, os::unix::fs::FileExt};
+use std::{
+    fs::{self, File},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt, chown},
+};
 
 use serde_json::Value;
 use support::{
@@ -90,7 +93,7 @@ fn wrong_usage_is_status_2() {
 #[test]
 fn a_wrong_configuration_is_status_2_for_every_command() {
     let site = Site::new(ENTRANCE);
-    let text = std::fs::read_to_string(site.config_path()).unwrap();
+    let text = fs::read_to_string(site.config_path()).unwrap();
     site.write("gateway.toml", &text.replace("address = 0", "address = 127"));
     let expected = site.anonymous(&site.run(["check"]).failed(2));
     insta::assert_snapshot!(expected);
@@ -100,7 +103,7 @@ fn a_wrong_configuration_is_status_2_for_every_command() {
         }
     }
     assert!(!site.state_dir().exists(), "nothing was begun");
-    std::fs::remove_file(site.config_path()).unwrap();
+    fs::remove_file(site.config_path()).unwrap();
     insta::assert_snapshot!("no_configuration", site.anonymous(&site.run(["check"]).failed(2)));
 }
 
@@ -184,7 +187,7 @@ fn captures_are_decoded() {
         let table = Ran::of(binary().args(["decode", &path])).ok();
         assert_eq!(table.lines().count(), objects.len() + 1);
         let from_stdin =
-            binary().args(["decode", "-"]).stdin(std::fs::File::open(&path).unwrap()).output().unwrap();
+            binary().args(["decode", "-"]).stdin(fs::File::open(&path).unwrap()).output().unwrap();
         assert_eq!(String::from_utf8(from_stdin.stdout).unwrap(), table);
     }
 }
@@ -192,9 +195,9 @@ fn captures_are_decoded() {
 #[test]
 fn a_time_zone_that_the_system_has_dropped_is_known_all_the_same() {
     let site = Site::new(ENTRANCE);
-    let text = std::fs::read_to_string(site.config_path()).unwrap();
+    let text = fs::read_to_string(site.config_path()).unwrap();
     let text = text.replace("[gateway]\n", "[gateway]\ntimezone = \"Europe/Kiev\"\n");
-    std::fs::write(site.config_path(), text).unwrap();
+    fs::write(site.config_path(), text).unwrap();
     // As a system has it that never had that name.
     let zones = tempfile::tempdir().unwrap();
     let ran = Ran::of(site.command(["check"]).env("TZDIR", zones.path()));
@@ -223,9 +226,38 @@ fn tokens_that_are_made_at_once_are_all_there() {
 fn an_import_without_a_daemon_makes_a_directory_that_is_its_owners_alone() {
     let site = Site::new(ENTRANCE);
     site.import(57, &[flat(1, 11, 7, &[])]).ok();
-    let mode =
-        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(site.state_dir()).unwrap().permissions());
+    let mode = fs::metadata(site.state_dir()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
+}
+
+/// As under the shipped unit: the state directory is a system user's, and the folder that root works in is its own.
+#[test]
+fn what_root_does_without_a_daemon_leaves_the_state_its_owners_and_an_export_roots() {
+    const OWNER: u32 = 65_534;
+    if !nix::unistd::geteuid().is_root() {
+        return support::not_run("commands of root on a state directory of somebody else");
+    }
+    let site = Site::new(ENTRANCE);
+    fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(site.state_dir()).unwrap();
+    chown(site.state_dir(), Some(OWNER), Some(OWNER)).unwrap();
+    fs::DirBuilder::new().mode(0o700).create(site.path("roots")).unwrap();
+    let exported = site.path("roots/flats.json");
+    let exported = exported.to_str().unwrap();
+
+    site.import(57, &[flat(1, 11, 7, &[])]).ok();
+    site.run(["token", "add", "installer"]).ok();
+    for _ in 0..2 {
+        site.run(["export", exported]).ok();
+        site.run(["import", exported]).ok();
+    }
+    assert!(site.run(["flat", "1", "11"]).ok().contains("\"flat\":7"));
+    assert_eq!(fs::metadata(exported).unwrap().uid(), 0);
+    assert_eq!(fs::read_dir(site.path("roots")).unwrap().count(), 1);
+    for entry in fs::read_dir(site.state_dir()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().uid(), OWNER, "{:?}", entry.path());
+    }
 }
 
 /// Contract §1 and §2: what a command finds broken it says, and `clock = "trusted"` holds for it as for the daemon.
