@@ -16,7 +16,7 @@ use support::{
 };
 
 /// Every command, with what it needs to be well used.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 16] = [
     &["run"],
     &["check"],
     &["flat", "1", "1"],
@@ -32,6 +32,7 @@ const COMMANDS: [&[&str]; 15] = [
     &["token", "list"],
     &["token", "revoke", "installer"],
     &["simulate"],
+    &["completions", "bash"],
 ];
 
 /// Each command line with what came of it, as one snapshot.
@@ -98,7 +99,7 @@ fn a_wrong_configuration_is_status_2_for_every_command() {
     let expected = site.anonymous(&site.run(["check"]).failed(2));
     insta::assert_snapshot!(expected);
     for words in COMMANDS {
-        if !matches!(words, ["decode", ..] | ["panel"] | ["token"]) {
+        if !matches!(words, ["decode", ..] | ["panel"] | ["token"] | ["completions", ..]) {
             assert_eq!(site.anonymous(&site.run(words.iter().copied()).failed(2)), expected, "{words:?}");
         }
     }
@@ -257,6 +258,16 @@ fn what_root_does_without_a_daemon_leaves_the_state_its_owners_and_an_export_roo
     for entry in fs::read_dir(site.state_dir()).unwrap() {
         let entry = entry.unwrap();
         assert_eq!(entry.metadata().unwrap().uid(), OWNER, "{:?}", entry.path());
+    }
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "fish", "zsh"] {
+        let script = Ran::of(binary().args(["completions", shell])).ok();
+        for words in COMMANDS {
+            assert!(words.iter().take(1).all(|word| script.contains(word)), "{shell}: {words:?}");
+        }
     }
 }
 
