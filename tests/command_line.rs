@@ -3,7 +3,10 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::{fs::File, os::unix::fs::FileExt};
+use std::{
+    fs::{self, File},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt, chown},
+};
 
 use serde_json::Value;
 use support::{
@@ -13,9 +16,11 @@ use support::{
 };
 
 /// Every command, with what it needs to be well used.
-const COMMANDS: [&[&str]; 19] = [
+const COMMANDS: [&[&str]; 22] = [
     &["run"],
     &["check"],
+    &["reload"],
+    &["apply", "new.toml"],
     &["config"],
     &["config", "show"],
     &["flat", "1", "1"],
@@ -33,6 +38,7 @@ const COMMANDS: [&[&str]; 19] = [
     &["token", "list"],
     &["token", "revoke", "installer"],
     &["simulate"],
+    &["completions", "bash"],
 ];
 
 /// Each command line with what came of it, as one snapshot.
@@ -97,17 +103,17 @@ fn wrong_usage_is_status_2() {
 #[test]
 fn a_wrong_configuration_is_status_2_for_every_command() {
     let site = Site::new(ENTRANCE);
-    let text = std::fs::read_to_string(site.config_path()).unwrap();
+    let text = fs::read_to_string(site.config_path()).unwrap();
     site.write("gateway.toml", &text.replace("address = 0", "address = 127"));
     let expected = site.anonymous(&site.run(["check"]).failed(2));
     insta::assert_snapshot!(expected);
     for words in COMMANDS {
-        if !matches!(words, ["decode", ..] | ["config"] | ["panel"] | ["token"]) {
+        if !matches!(words, ["decode", ..] | ["config"] | ["panel"] | ["token"] | ["completions", ..]) {
             assert_eq!(site.anonymous(&site.run(words.iter().copied()).failed(2)), expected, "{words:?}");
         }
     }
     assert!(!site.state_dir().exists(), "nothing was begun");
-    std::fs::remove_file(site.config_path()).unwrap();
+    fs::remove_file(site.config_path()).unwrap();
     insta::assert_snapshot!("no_configuration", site.anonymous(&site.run(["check"]).failed(2)));
 }
 
@@ -191,7 +197,7 @@ fn captures_are_decoded() {
         let table = Ran::of(binary().args(["decode", &path])).ok();
         assert_eq!(table.lines().count(), objects.len() + 1);
         let from_stdin =
-            binary().args(["decode", "-"]).stdin(std::fs::File::open(&path).unwrap()).output().unwrap();
+            binary().args(["decode", "-"]).stdin(fs::File::open(&path).unwrap()).output().unwrap();
         assert_eq!(String::from_utf8(from_stdin.stdout).unwrap(), table);
     }
 }
@@ -235,9 +241,9 @@ fn the_configuration_is_shown_with_where_each_value_comes_from() {
 #[test]
 fn a_time_zone_that_the_system_has_dropped_is_known_all_the_same() {
     let site = Site::new(ENTRANCE);
-    let text = std::fs::read_to_string(site.config_path()).unwrap();
+    let text = fs::read_to_string(site.config_path()).unwrap();
     let text = text.replace("[gateway]\n", "[gateway]\ntimezone = \"Europe/Kiev\"\n");
-    std::fs::write(site.config_path(), text).unwrap();
+    fs::write(site.config_path(), text).unwrap();
     // As a system has it that never had that name.
     let zones = tempfile::tempdir().unwrap();
     let ran = Ran::of(site.command(["check"]).env("TZDIR", zones.path()));
@@ -266,9 +272,48 @@ fn tokens_that_are_made_at_once_are_all_there() {
 fn an_import_without_a_daemon_makes_a_directory_that_is_its_owners_alone() {
     let site = Site::new(ENTRANCE);
     site.import(57, &[flat(1, 11, 7, &[])]).ok();
-    let mode =
-        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(site.state_dir()).unwrap().permissions());
+    let mode = fs::metadata(site.state_dir()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
+}
+
+/// As under the shipped unit: the state directory is a system user's, and the folder that root works in is its own.
+#[test]
+fn what_root_does_without_a_daemon_leaves_the_state_its_owners_and_an_export_roots() {
+    const OWNER: u32 = 65_534;
+    if !nix::unistd::geteuid().is_root() {
+        return support::not_run("commands of root on a state directory of somebody else");
+    }
+    let site = Site::new(ENTRANCE);
+    fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(site.state_dir()).unwrap();
+    chown(site.state_dir(), Some(OWNER), Some(OWNER)).unwrap();
+    fs::DirBuilder::new().mode(0o700).create(site.path("roots")).unwrap();
+    let exported = site.path("roots/flats.json");
+    let exported = exported.to_str().unwrap();
+
+    site.import(57, &[flat(1, 11, 7, &[])]).ok();
+    site.run(["token", "add", "installer"]).ok();
+    for _ in 0..2 {
+        site.run(["export", exported]).ok();
+        site.run(["import", exported]).ok();
+    }
+    assert!(site.run(["flat", "1", "11"]).ok().contains("\"flat\":7"));
+    assert_eq!(fs::metadata(exported).unwrap().uid(), 0);
+    assert_eq!(fs::read_dir(site.path("roots")).unwrap().count(), 1);
+    for entry in fs::read_dir(site.state_dir()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().uid(), OWNER, "{:?}", entry.path());
+    }
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "fish", "zsh"] {
+        let script = Ran::of(binary().args(["completions", shell])).ok();
+        for words in COMMANDS {
+            assert!(words.iter().take(1).all(|word| script.contains(word)), "{shell}: {words:?}");
+        }
+    }
 }
 
 /// Contract §1 and §2: what a command finds broken it says, and `clock = "trusted"` holds for it as for the daemon.

@@ -149,10 +149,11 @@ fn every_place_is_known_in_whatever_file_it_stands() {
     assert_eq!(place("http.listen"), "gateway.toml");
 }
 
-/// Uncomments what `config/gateway.toml` only shows.
+/// Uncomments everything that `config/gateway.toml` shows.
 fn uncommented(text: &str) -> String {
     let setting = |line: &str| {
-        let rest = line.strip_prefix("# ")?;
+        let rest = line.strip_prefix('#')?;
+        let rest = rest.strip_prefix(' ').unwrap_or(rest);
         let key = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').count();
         let is_setting = rest.starts_with('[') || (key > 0 && rest[key..].starts_with(" = "));
         is_setting.then(|| rest.to_owned())
@@ -161,18 +162,36 @@ fn uncommented(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Uncomments what the head of `config/gateway.toml` asks for: lines with a # and no space behind it.
+fn first_door(text: &str) -> String {
+    let lines = text.lines().map(|line| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()) => rest,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 #[test]
-fn the_shipped_file_loads_as_it_is_and_with_everything_that_it_shows() {
+fn the_shipped_file_is_an_empty_building_and_loads_with_its_first_door_and_with_everything_that_it_shows() {
     let shipped = include_str!("../config/gateway.toml");
     let config = load(shipped).unwrap();
-    assert_eq!((config.buses.len(), config.panels.len(), config.mqtt.is_some()), (1, 1, false));
+    assert!(config.intercoms.is_empty() && config.buses.is_empty() && config.panels.is_empty());
+    assert_eq!((config.gateway.id.as_str(), config.mqtt.is_some()), ("pi-7", false));
+
+    let config = load(&first_door(shipped)).unwrap();
+    assert_eq!((config.intercoms.len(), config.buses.len(), config.panels.len()), (1, 1, 1));
     assert_eq!(config.panels[0].secure_channel, SecureChannel::Install);
+    assert_eq!(config.panels[0].lock.unwrap().open, Duration::from_secs(3));
+    assert!(config.panels[0].door.is_none() && config.mqtt.is_none());
 
     let all = uncommented(shipped);
-    assert!(all.lines().filter(|line| line.contains(" = ")).count() > 35, "{all}");
+    assert!(all.lines().filter(|line| line.contains(" = ")).count() > 50, "{all}");
     let config = load(&all.replace("tls = \"self-signed\"", "tls = \"files\"")).unwrap();
+    assert_eq!((config.intercoms.len(), config.buses.len(), config.panels.len()), (1, 2, 3));
     assert!(config.mqtt.unwrap().client_certificate.is_some());
     assert!(config.panels[0].door.unwrap().exit_input.is_some());
+    assert_eq!(config.panels[1].modbus.as_ref().unwrap().lines.len(), 100);
+    assert!(config.panels[2].lock.is_some() && config.panels[2].door.is_some());
 }
 
 /// Each text with what is said about it, as one snapshot.

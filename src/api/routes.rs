@@ -13,7 +13,7 @@ use axum::{
 
 use super::{
     error::{json_response, not_found, problem},
-    flat, identify, lines, lists, local, metrics, open_door,
+    flat, identify, lines, lists, local, metrics, open_door, security_txt,
     state::Api,
 };
 
@@ -43,6 +43,7 @@ pub fn routes() -> Vec<Route> {
         Route::new("/api/local/v1/outbox").get(local::outbox),
         Route::new("/api/local/v1/sync").get(local::sync),
         Route::new("/healthz").without_token().get(local::health),
+        Route::new("/.well-known/security.txt").without_token().get(security_txt::get),
         Route::new("/metrics").get(metrics::get),
         Route::new("/openapi.json").get(openapi),
     ]

@@ -36,7 +36,10 @@ impl Export {
             let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside);
             let file = open.with_context(|| format!("cannot write {}", beside.display()))?;
             let mut file = BufWriter::new(file);
-            write(&config, &mut file)?;
+            let written = write(&config, &mut file);
+            // The name is the caller's, in a folder that may be theirs alone.
+            offline::act_for_caller()?;
+            written?;
             let file = file.into_inner().with_context(|| format!("cannot write {name}"))?;
             file.sync_all().with_context(|| format!("cannot write {name}"))?;
             std::fs::rename(&beside, &self.file).with_context(|| format!("cannot write {name}"))

@@ -3,6 +3,7 @@
 mod apply;
 mod backup;
 mod check;
+mod completions;
 mod config;
 pub mod decode;
 mod export;
@@ -26,7 +27,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     config::{ConfigErrors, DEFAULT_PATH},
@@ -70,10 +71,16 @@ enum Command {
     #[command(subcommand)]
     Token(token::Token),
     Simulate(simulate::Simulate),
+    Completions(completions::Completions),
 }
 
 /// Exit status for wrong usage or an invalid configuration (contract §1).
 const INVALID: u8 = 2;
+
+/// Returns the description of the command line, for completions and manual pages.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
 
 /// Parses the command line, runs the command, prints what went wrong in a line or two.
 pub fn main() -> ExitCode {
@@ -109,6 +116,7 @@ impl Command {
             Self::Profile(profile) => profile.run().map(done),
             Self::Token(token) => token.run(config).map(done),
             Self::Simulate(simulate) => simulate.run(config).map(done),
+            Self::Completions(completions) => completions.run().map(done),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use nix::unistd::{Gid, Uid, geteuid, setegid, seteuid};
+use nix::unistd::{Gid, Uid, geteuid, getgid, getuid, setegid, seteuid};
 
 use crate::{
     backup,
@@ -123,6 +123,14 @@ pub fn as_owner<T>(dir: &Path, work: impl FnOnce() -> anyhow::Result<T>) -> anyh
         root.context("cannot act as root again")?;
     }
     done
+}
+
+/// Ends what acting for the owner of the state directory began, once the databases are closed.
+///
+/// # Errors
+/// The system refuses it.
+pub fn act_for_caller() -> anyhow::Result<()> {
+    seteuid(getuid()).and_then(|()| setegid(getgid())).context("cannot act for the caller again")
 }
 
 /// Root leaves no files behind that the daemon's own user could not open.

@@ -298,3 +298,16 @@ async fn the_described_flat_is_the_published_one() {
         assert_eq!(described, members, "{schema}");
     }
 }
+
+#[tokio::test]
+async fn who_finds_a_weakness_learns_without_a_token_where_to_turn() {
+    let answer = start().await.ask_with("GET", "/.well-known/security.txt", "", "").await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/plain; charset=utf-8")));
+    let fields: Vec<_> = answer.body.lines().filter_map(|line| line.split_once(": ")).collect();
+    let value = |name| fields.iter().find(|(known, _)| *known == name).unwrap().1;
+    assert!(value("Contact").contains("://"), "{}", answer.body);
+    let expires: jiff::Timestamp = value("Expires").parse().unwrap();
+    #[allow(clippy::disallowed_methods, reason = "the reader's own clock")]
+    let ahead = expires.duration_since(jiff::Timestamp::now());
+    assert!(ahead.as_hours() > 24 && ahead.as_hours() < 365 * 24, "{}", answer.body);
+}

@@ -79,6 +79,7 @@ async fn every_answer_says_that_it_is_what_its_type_says_and_is_not_to_be_kept()
         ("GET", flat, token.as_str(), ""),
         ("GET", flat, "", ""),
         ("GET", "/healthz", "", ""),
+        ("GET", "/.well-known/security.txt", "", ""),
         ("GET", "/metrics", &token, ""),
         ("GET", "/openapi.json", &token, ""),
         ("GET", "/api/admin/v1/intercoms/1/flats", &token, ""),
@@ -96,7 +97,7 @@ async fn every_answer_says_that_it_is_what_its_type_says_and_is_not_to_be_kept()
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
     }
     let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
-    assert_eq!(statuses, [200, 401, 200, 200, 200, 200, 404, 405, 413, 422, 431]);
+    assert_eq!(statuses, [200, 401, 200, 200, 200, 200, 200, 404, 405, 413, 422, 431]);
 }
 
 #[tokio::test]
