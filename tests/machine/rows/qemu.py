@@ -49,11 +49,13 @@ def _rows(judge, building, second):
         building.give_flats()
         building.opens(seconds=180)
         building.token = machine.must("intercom-gateway token add machine").split()[-1]
+    port = ""
     with judge.row("the FTDI adapter has a name by its number, and answers without delay", machine) as notes:
-        port = machine.must("ls /dev/serial/by-id/usb-FTDI_*").split()[0]
+        port = wait("its name", lambda: machine.run("ls /dev/serial/by-id/*").stdout.split(), 60)[0]
         notes.append(port)
         tty = machine.must(f"basename $(readlink -f {port})").strip()
         assert machine.must(f"cat /sys/bus/usb-serial/devices/{tty}/latency_timer").strip() == "1"
+        assert machine.must(f"readlink /sys/bus/usb-serial/devices/{tty}/driver").strip().endswith("ftdi_sio")
         assert machine.must(f"stat --dereference --format %G {port}").strip() == "dialout"
     with judge.row("the panel at the FTDI adapter is paired, and the card opens", machine):
         machine.must(f"cat >> {CONFIG}", stdin=ADAPTER.format(port=port))
