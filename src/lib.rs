@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod api;
+pub mod backup;
 pub mod bus;
 pub mod cli;
 pub mod clock;

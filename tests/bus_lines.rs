@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use intercom_gateway::{
     access::{Directory, KeyOrder},
     bus::{
-        DoorwaySettings, KnownLine, Timing,
-        core::{self, Core, Output, UnknownFlat},
+        DoorwaySettings, KnownLine, Timing, UnknownFlat,
+        core::{self, Core, Output},
     },
     config::load_profile,
     domain::{EventBody, LineState, LineStatus, Mono, Name, PanelState, Profile},

@@ -16,12 +16,18 @@ use support::{
 };
 
 /// Every command, with what it needs to be well used.
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 22] = [
     &["run"],
     &["check"],
+    &["reload"],
+    &["apply", "new.toml"],
+    &["config"],
+    &["config", "show"],
     &["flat", "1", "1"],
     &["import", "flats.json"],
     &["export", "flats.json"],
+    &["backup", "building.backup"],
+    &["restore", "building.backup"],
     &["journal"],
     &["decode", "capture.osdpcap"],
     &["panel"],
@@ -53,10 +59,13 @@ fn help_is_on_everything() {
     for words in COMMANDS {
         assert!(help.contains(&format!("\n  {}", words[0])), "{}: {help}", words[0]);
         let names = words.iter().take_while(|word| {
-            ["panel", "pair", "identify", "token", "add", "list", "revoke"].contains(word)
+            ["config", "show", "panel", "pair", "identify", "token", "add", "list", "revoke"].contains(word)
         });
-        let names: Vec<&str> =
-            if ["panel", "token"].contains(&words[0]) { names.copied().collect() } else { vec![words[0]] };
+        let names: Vec<&str> = if ["config", "panel", "token"].contains(&words[0]) {
+            names.copied().collect()
+        } else {
+            vec![words[0]]
+        };
         let text = Ran::of(binary().args(&names).arg("--help")).ok();
         assert!(text.contains(&format!("Usage: intercom-gateway {}", names.join(" "))), "{text}");
         assert!(text.contains("--config <FILE>"), "{text}");
@@ -99,7 +108,7 @@ fn a_wrong_configuration_is_status_2_for_every_command() {
     let expected = site.anonymous(&site.run(["check"]).failed(2));
     insta::assert_snapshot!(expected);
     for words in COMMANDS {
-        if !matches!(words, ["decode", ..] | ["panel"] | ["token"] | ["completions", ..]) {
+        if !matches!(words, ["decode", ..] | ["config"] | ["panel"] | ["token"] | ["completions", ..]) {
             assert_eq!(site.anonymous(&site.run(words.iter().copied()).failed(2)), expected, "{words:?}");
         }
     }
@@ -147,7 +156,7 @@ fn what_fails_is_status_1_and_says_what_would_help() {
 fn a_closed_output_is_no_failure() {
     let site = Site::new(ENTRANCE);
     site.import(7, &[flat(1, 11, 7, &[])]).ok();
-    for words in [["journal"].as_slice(), &["flat", "1", "11"], &["export", "-"]] {
+    for words in [["journal"].as_slice(), &["config", "show"], &["flat", "1", "11"], &["export", "-"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut command = site.command(words.iter().copied());
@@ -191,6 +200,42 @@ fn captures_are_decoded() {
             binary().args(["decode", "-"]).stdin(fs::File::open(&path).unwrap()).output().unwrap();
         assert_eq!(String::from_utf8(from_stdin.stdout).unwrap(), table);
     }
+}
+
+/// Contract §1, `config show`: all layers, each value with where it comes from; a secret's file is named and not read.
+#[test]
+fn the_configuration_is_shown_with_where_each_value_comes_from() {
+    let site = Site::new(&format!(
+        "{ENTRANCE}secure_key_file = \"key\"\nlock = {{ output = 0, open = \"2500ms\" }}\n"
+    ));
+    site.write("key", "00112233445566778899aabbccddeeff");
+    std::fs::create_dir(site.path("gateway.toml.d")).unwrap();
+    site.write(
+        "gateway.toml.d/uplink.toml",
+        "[mqtt]\nurl = \"mqtts://broker.example.org\"\nusername = \"building\"\npassword_file = \"credential:pw\"\n\
+         [http]\nlisten = \"127.0.0.1:1\"\n",
+    );
+    let mut command = site.command(["config", "show"]);
+    command
+        .env("INTERCOM_GATEWAY__JOURNAL__KEEP_DAYS", "9")
+        .env("INTERCOM_GATEWAY__MQTT__HOME_ASSISTANT", "true");
+    let shown = Ran::of(&mut command).ok();
+    let lines = |text: &str| -> Vec<(String, String)> {
+        let parts = text.lines().map(|line| line.split_once(" # ").unwrap_or((line, "")));
+        parts.map(|(value, place)| (value.trim_end().to_owned(), place.to_owned())).collect()
+    };
+    // Where the comments begin depends on the length of the directory's name.
+    let apart = lines(&shown)
+        .into_iter()
+        .map(|(value, place)| format!("{value} # {place}").trim_end_matches(" # ").to_owned());
+    insta::assert_snapshot!(site.anonymous(&apart.collect::<Vec<_>>().join("\n")));
+
+    let again = Site::new("");
+    std::fs::write(again.config_path(), &shown).unwrap();
+    let shown_again = again.run(["config", "show"]).ok();
+    let values = |text: &str| lines(text).into_iter().map(|(value, _)| value).collect::<Vec<_>>();
+    assert_eq!(values(&shown_again), values(&shown));
+    assert!(!shown_again.contains("# default"), "all of it is written down now: {shown_again}");
 }
 
 #[test]

@@ -124,11 +124,11 @@ impl House {
         let config = site.config();
         let start = |bus: &config::Bus| bus::spawn(settings(&config, bus), shared.clone()).unwrap();
         let buses = Buses::new(config.buses.iter().map(start).collect());
-        for bus in buses.handles() {
+        for bus in buses.handles().iter() {
             // Before the bus has looked at them it tells of none.
             let all_online = |status: &bus::BusStatus| {
                 let are_online = status.panels.iter().all(|panel| panel.state == PanelState::Online);
-                are_online && status.panels.len() == bus.panels.len()
+                are_online && status.panels.len() == bus.panels().len()
             };
             let mut status = bus.status.clone();
             let waited = tokio::time::timeout(Duration::from_secs(20), status.wait_for(all_online)).await;
@@ -143,7 +143,7 @@ impl House {
     }
 
     async fn stop(&self) {
-        for bus in self.buses.handles() {
+        for bus in self.buses.handles().iter() {
             bus.stop().await;
         }
         let buses = self.buses.clone();

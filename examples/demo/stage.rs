@@ -16,7 +16,7 @@ use intercom_gateway::{
     config::Config,
     domain::Name,
     gateway::{
-        self,
+        self, LogFilter, Origin, Wishes,
         control::{Client, Request},
     },
     simulate::{bank::Sighting, building::Building, plan::Plan},
@@ -68,15 +68,15 @@ impl Stage {
         let mut key = [0; 16];
         getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
         fs::write(dir.path().join("entrance-2.key"), hex::encode(key))?;
-        let config = Config::load(&config_file)?;
+        let origin = Origin::load(&config_file)?;
+        let config = origin.written.config().clone();
 
         let plan = Plan::of(&config, true, &Default::default())?;
         let (building, sightings) = Building::start(&plan.lines, plan.panels)?;
         let (stop, stopped) = watch::channel(false);
-        let for_daemon = config.clone();
         let daemon = std::thread::Builder::new()
             .name("daemon".into())
-            .spawn(move || gateway::run(for_daemon, stopped, gateway::LogFilter::fixed()))?;
+            .spawn(move || gateway::run(origin, LogFilter::fixed(), Wishes::to_stop(stopped)))?;
         let mut stage = Self {
             config,
             config_file,

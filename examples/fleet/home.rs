@@ -11,10 +11,9 @@ use std::{
 
 use anyhow::Context;
 use intercom_gateway::{
-    config::Config,
     domain::{Mono, Name},
     gateway::{
-        self,
+        self, LogFilter, Origin, Wishes,
         control::{Client, Request},
     },
     simulate::{
@@ -97,14 +96,15 @@ secure_channel = "install"
 "#
             ),
         )?;
-        let config = Config::load(&file)?;
+        let origin = Origin::load(&file)?;
+        let config = origin.written.config().clone();
         let plan = Plan::of(&config, true, &HashMap::new())?;
         let (building, sightings) = Building::start(&plan.lines, plan.panels)?;
         let (stop, stopped) = watch::channel(false);
         let (state_dir, socket) = (config.gateway.state_dir.clone(), config.gateway.control_socket());
         let daemon = std::thread::Builder::new()
             .name(name.clone())
-            .spawn(move || gateway::run(config, stopped, gateway::LogFilter::fixed()))?;
+            .spawn(move || gateway::run(origin, LogFilter::fixed(), Wishes::to_stop(stopped)))?;
         Ok(Self {
             name,
             state_dir,

@@ -54,7 +54,7 @@ pub enum BindError {
         source: io::Error,
     },
     /// There is no certificate.
-    #[error("cannot serve HTTPS: {0}")]
+    #[error(transparent)]
     Certificate(#[from] CertificateError),
 }
 

@@ -3,41 +3,64 @@
 use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use super::{
-    BusHandle, BusStatus, IdentifyError, KnownLine, MeasureError, PairError, PairRefused, UnknownPanel,
-    UnlockError, UnlockRefused, core::UnknownFlat,
+    BusHandle, BusStatus, IdentifyError, KnownLine, MeasureError, PairError, PairRefused, PanelHandle,
+    UnknownFlat, UnknownPanel, UnlockError, UnlockRefused,
 };
+use tokio::sync::watch;
+
 use crate::domain::{LineStatus, Mono, Name, PanelStatus, event::UnlockedBy};
 
-/// The running buses; cheap to clone.
+/// The running buses; cheap to clone. All clones see the same ones, whichever come and go.
 #[derive(Clone, Default)]
 pub struct Buses {
-    buses: Arc<[BusHandle]>,
+    set: Arc<watch::Sender<BusSet>>,
+}
+
+/// Which buses run.
+#[derive(Clone, Default)]
+pub struct BusSet {
+    /// In the order of the configuration.
+    pub buses: Arc<[Arc<BusHandle>]>,
+    /// No more will come: the daemon ends.
+    pub is_final: bool,
 }
 
 impl Buses {
     /// Takes the handles of all buses.
     pub fn new(buses: Vec<BusHandle>) -> Self {
-        Self { buses: buses.into() }
+        let running = Self::default();
+        running.replace(buses.into_iter().map(Arc::new).collect());
+        running
     }
 
-    /// The handles.
-    pub fn handles(&self) -> &[BusHandle] {
-        &self.buses
+    /// Puts these in the place of all.
+    pub fn replace(&self, buses: Vec<Arc<BusHandle>>) {
+        self.set.send_modify(|set| set.buses = buses.into());
+    }
+
+    /// Returns the handles.
+    pub fn handles(&self) -> Arc<[Arc<BusHandle>]> {
+        self.set.borrow().buses.clone()
+    }
+
+    /// Returns which buses run, and a notice of every change of that.
+    pub fn watch(&self) -> watch::Receiver<BusSet> {
+        self.set.subscribe()
     }
 
     /// How each bus is, by name.
     pub fn statuses(&self) -> Vec<(Name, BusStatus)> {
-        self.buses.iter().map(|bus| (bus.name.clone(), bus.status.borrow().clone())).collect()
+        self.handles().iter().map(|bus| (bus.name.clone(), bus.status.borrow().clone())).collect()
     }
 
     /// How each panel is, bus by bus in the order of the configuration.
     pub fn panels(&self) -> Vec<PanelStatus> {
-        self.buses.iter().flat_map(|bus| bus.status.borrow().panels.clone()).collect()
+        self.handles().iter().flat_map(|bus| bus.status.borrow().panels.clone()).collect()
     }
 
     /// How each line is, bus by bus and panel by panel in the order of the configuration.
     pub fn lines(&self) -> Vec<KnownLine> {
-        self.buses.iter().flat_map(|bus| bus.lines.borrow().to_vec()).collect()
+        self.handles().iter().flat_map(|bus| bus.lines.borrow().to_vec()).collect()
     }
 
     /// Measures the line of a flat, by its number on the door, and waits for what comes of it, at most 2 s.
@@ -46,20 +69,25 @@ impl Buses {
     /// [`MeasureError`]: nothing new is known of the line.
     pub async fn measure(&self, intercom: u64, flat: u64) -> Result<LineStatus, MeasureError> {
         let is_it = |line: &KnownLine| line.status.intercom == intercom && line.status.flat == flat;
-        let bus = self.buses.iter().find(|bus| bus.lines.borrow().iter().any(is_it));
+        let bus = self.handles().iter().find(|bus| bus.lines.borrow().iter().any(is_it)).cloned();
         bus.ok_or(UnknownFlat)?.measure(intercom, flat).await
     }
 
     /// Returns the panels of an intercom, or of all, that have a lock.
     pub fn locks(&self, intercom: Option<u64>) -> Vec<Name> {
-        let locks = self.buses.iter().flat_map(|bus| &bus.locks);
-        let meant = locks.filter(|(_, of)| intercom.is_none_or(|intercom| *of == intercom));
-        meant.map(|(panel, _)| panel.clone()).collect()
+        let has_lock = |panel: &&PanelHandle| {
+            panel.has_lock && intercom.is_none_or(|intercom| panel.intercom == intercom)
+        };
+        let of_bus = |bus: &Arc<BusHandle>| -> Vec<Name> {
+            bus.panels().iter().filter(has_lock).map(|panel| panel.name.clone()).collect()
+        };
+        self.handles().iter().flat_map(of_bus).collect()
     }
 
-    /// Asks all buses at once to end after the transactions on their wires.
+    /// Asks all buses at once to end after the transactions on their wires. No more will come.
     pub async fn stop(&self) {
-        futures_util::future::join_all(self.buses.iter().map(BusHandle::stop)).await;
+        self.set.send_modify(|set| set.is_final = true);
+        futures_util::future::join_all(self.handles().iter().map(|bus| bus.stop())).await;
     }
 
     /// Unlocks and waits until the panel has taken it, at most 2 s from `caused` on. `tenths`: units of 100 ms, by
@@ -95,14 +123,8 @@ impl Buses {
         bus.pair(panel, time).await
     }
 
-    /// Tells the panel's bus that a version of its record, or a later one, is on the disk, synced.
-    pub async fn record_stored(&self, panel: &Name, version: u64) {
-        if let Some(bus) = self.bus_of(panel) {
-            bus.record_stored(panel, version).await;
-        }
-    }
-
-    fn bus_of(&self, panel: &Name) -> Option<&BusHandle> {
-        self.buses.iter().find(|bus| bus.panels.contains(panel))
+    fn bus_of(&self, panel: &Name) -> Option<Arc<BusHandle>> {
+        let has_it = |bus: &&Arc<BusHandle>| bus.panels().iter().any(|known| known.name == *panel);
+        self.handles().iter().find(has_it).cloned()
     }
 }

@@ -57,6 +57,21 @@ impl Commutators {
         Self { commutators, measuring: Vec::new() }
     }
 
+    /// Takes the commutator of the panel with the next number, where it has one.
+    pub(super) fn add(&mut self, commutator: Option<Commutator>) {
+        self.commutators.push(commutator);
+    }
+
+    /// Takes the commutator of a panel away. Nothing is measured there any more.
+    pub(super) fn remove(&mut self, panel: usize, effects: &mut Effects) {
+        if let Some(commutator) = self.commutators.get_mut(panel) {
+            *commutator = None;
+        }
+        for one in self.measuring.extract_if(.., |one| one.panel == panel) {
+            effects.push(Output::Measured { request: one.request, result: Err(Failure::Stopping) });
+        }
+    }
+
     /// Takes samples of consecutive lines of a panel.
     pub(super) fn sampled(&mut self, moment: &Moment<'_>, panel: usize, first: u16, raws: &[u16]) {
         if let Some(commutator) = self.commutator(panel) {
@@ -111,16 +126,16 @@ impl Commutators {
         }
     }
 
-    /// Waits no longer to be sure: there will be no more samples.
-    pub(super) fn stop(&mut self, now: Mono) {
-        for one in self.measuring.iter_mut().filter(|one| one.sampled) {
+    /// Waits no longer to be sure: there will be no more samples of the panels `of`.
+    pub(super) fn stop(&mut self, now: Mono, of: impl Fn(usize) -> bool) {
+        for one in self.measuring.iter_mut().filter(|one| one.sampled && of(one.panel)) {
             one.until = now;
         }
     }
 
-    /// Whether somebody waits for a measurement.
-    pub(super) fn is_measuring(&self) -> bool {
-        !self.measuring.is_empty()
+    /// Whether somebody waits for a measurement at one of the panels `of`.
+    pub(super) fn is_measuring(&self, of: impl Fn(usize) -> bool) -> bool {
+        self.measuring.iter().any(|one| of(one.panel))
     }
 
     /// Lets time pass.
@@ -151,9 +166,10 @@ impl Commutators {
         while self.finish_measurement(now, effects) {}
     }
 
-    /// Returns all lines, panel by panel.
-    pub(super) fn lines(&self) -> impl Iterator<Item = KnownLine> + '_ {
-        self.commutators.iter().flatten().flat_map(|commutator| {
+    /// Returns the lines of these panels, one after the other.
+    pub(super) fn lines<'a>(&'a self, panels: &'a [usize]) -> impl Iterator<Item = KnownLine> + 'a {
+        let commutators = panels.iter().filter_map(|panel| self.commutators.get(*panel)?.as_ref());
+        commutators.flat_map(|commutator| {
             commutator.statuses().map(|status| {
                 let told = commutator.kept(status.line).map_or(status.state, |kept| kept.told);
                 KnownLine { status, told }

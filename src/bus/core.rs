@@ -9,6 +9,8 @@
 //!  Running ── stop ──► Stopping: what is asked for is refused, what waits fails, coils are shut,
 //!                      what is on the wire is finished ──► quiet
 //! ```
+//! A single panel goes the same way while the others run on: `retire`, `is_retired`, `remove`; another is taken by `add`.
+//!
 //! Invariants: what a reply leads to is done before the next turn is chosen, so an unlock waits for nobody's poll. Each
 //! unlock, each measurement and each panel that is to blink ends exactly once, whatever happens.
 
@@ -19,6 +21,7 @@ use super::{
     commutators::{Commutators, KnownLine},
     doorway::{Doorway, DoorwaySettings},
     effects::{Back, Effects, Purpose, Unlock},
+    refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, LineStats, Schedule, Timing},
 };
 use crate::{
@@ -33,38 +36,6 @@ pub const UNLOCK_EXPIRES: Duration = Duration::from_secs(2);
 pub const MEASURE_EXPIRES: Duration = Duration::from_secs(2);
 /// A panel that has not begun to blink within this time of being asked to is asked no more.
 const IDENTIFY_EXPIRES: Duration = Duration::from_secs(2);
-
-/// Why a remote unlock was not even tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnlockRefused {
-    /// No panel of that name on this bus.
-    #[error("there is no such panel on this bus")]
-    UnknownPanel,
-    /// The panel has no lock in the configuration.
-    #[error("the panel has no lock: add `lock = {{ output = 0 }}` to its [[panel]]")]
-    NoLock,
-}
-
-/// No panel of that name on this bus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no such panel on this bus")]
-pub struct UnknownPanel;
-
-/// Why no panel was let in by the default key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PairRefused {
-    /// No panel of that name on this bus.
-    #[error("there is no such panel on this bus")]
-    UnknownPanel,
-    /// The panel has no secure channel in the configuration, or none in its protocol.
-    #[error("the panel has no secure channel")]
-    NoSecureChannel,
-}
-
-/// No panel of this bus has a line of that flat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no panel on this bus has a line of that flat")]
-pub struct UnknownFlat;
 
 /// A panel of the line, with what hangs on it.
 pub struct Panel {
@@ -86,7 +57,10 @@ impl From<(DoorwaySettings, Driver)> for Panel {
 /// A bus without its port.
 pub struct Core {
     schedule: Schedule,
-    doorways: Vec<Doorway>,
+    /// By the panels' numbers; one that was taken away leaves its number to nobody.
+    doorways: Vec<Option<Doorway>>,
+    /// The numbers in the order in which the panels are shown.
+    shown: Vec<usize>,
     commutators: Commutators,
     effects: Effects,
     /// Requests whose end concerns somebody, with the panel's number.
@@ -96,18 +70,83 @@ pub struct Core {
 impl Core {
     /// Makes a bus whose panels have not been heard yet.
     pub fn new(timing: Timing, panels: Vec<impl Into<Panel>>, moment: &Moment<'_>) -> Self {
-        let (mut doorways, mut drivers, mut commutators) = (Vec::new(), Vec::new(), Vec::new());
-        for Panel { doorway, driver, commutator } in panels.into_iter().map(Into::into) {
-            doorways.push(Doorway::new(doorway, doorways.len(), moment.wall));
-            drivers.push(driver);
-            commutators.push(commutator);
-        }
-        Self {
-            schedule: Schedule::new(timing, drivers, moment.mono),
-            doorways,
-            commutators: Commutators::new(commutators),
+        let mut core = Self {
+            schedule: Schedule::new(timing, Vec::new(), moment.mono),
+            doorways: Vec::with_capacity(panels.len()),
+            shown: Vec::with_capacity(panels.len()),
+            commutators: Commutators::new(Vec::new()),
             effects: Effects::default(),
             pending: BTreeMap::new(),
+        };
+        for panel in panels {
+            core.add(moment, panel);
+        }
+        core
+    }
+
+    /// Takes a panel that has not been heard yet. Returns its number: they count up from 0, and none is used twice.
+    pub fn add(&mut self, moment: &Moment<'_>, panel: impl Into<Panel>) -> usize {
+        let Panel { doorway, driver, commutator } = panel.into();
+        let number = self.schedule.add(driver);
+        self.doorways.push(Some(Doorway::new(doorway, number, moment.wall)));
+        self.commutators.add(commutator);
+        self.shown.push(number);
+        self.effects.push(Output::Changed);
+        self.effects.push(Output::LinesChanged);
+        number
+    }
+
+    /// Begins the orderly end of one panel, as [`Core::stop`] does for all of them; the others run on. Time and bytes are to
+    /// be given until [`Core::is_retired`], which is within two seconds and a turn of the line, unless a lock does not
+    /// answer.
+    pub fn retire(&mut self, moment: &Moment<'_>, number: usize) {
+        self.schedule.retire(moment.mono, number);
+        self.commutators.stop(moment.mono, |panel| panel == number);
+        self.settle(moment);
+    }
+
+    /// Returns whether nothing is left to be done for a panel after [`Core::retire`].
+    pub fn is_retired(&self, number: usize) -> bool {
+        let is_it = |panel: usize| panel == number;
+        self.schedule.is_quiet_at(number)
+            && !self.pending.values().any(|(panel, _)| is_it(*panel))
+            && !self.commutators.is_measuring(is_it)
+    }
+
+    /// Takes a panel away; what is still asked of it fails with [`Failure::Stopping`].
+    pub fn remove(&mut self, moment: &Moment<'_>, number: usize) {
+        let asked = self.pending.iter().filter(|(_, (panel, _))| *panel == number);
+        let asked: Vec<Token> = asked.map(|(token, _)| *token).collect();
+        for token in asked {
+            self.request_done(moment.mono, token, Err(Failure::Stopping));
+        }
+        self.schedule.remove(moment.mono, number);
+        self.commutators.remove(number, &mut self.effects);
+        if let Some(doorway) = self.doorways.get_mut(number) {
+            *doorway = None;
+        }
+        self.shown.retain(|shown| *shown != number);
+        self.effects.push(Output::Changed);
+        self.effects.push(Output::LinesChanged);
+        self.settle(moment);
+    }
+
+    /// Shows panels in the order of these names from now on.
+    pub fn arrange(&mut self, names: &[Name]) {
+        let doorways = &self.doorways;
+        let place = |number: &usize| {
+            let doorway = doorways.get(*number).and_then(Option::as_ref);
+            doorway.and_then(|doorway| names.iter().position(|name| *name == doorway.settings.panel))
+        };
+        self.shown.sort_by_key(place);
+    }
+
+    /// Sets how old the last empty answer of an OSDP panel may be for a swipe to count: the line's cycle is another.
+    pub fn set_stale_after(&mut self, stale_after: Duration) {
+        for number in 0..self.doorways.len() {
+            if let Some(panel) = self.schedule.driver(number).and_then(Driver::osdp) {
+                panel.set_stale_after(stale_after);
+            }
         }
     }
 
@@ -130,7 +169,8 @@ impl Core {
     /// Lets time pass.
     pub fn advance(&mut self, moment: &Moment<'_>) {
         self.schedule.advance(moment.mono);
-        for doorway in self.doorways.iter_mut().filter(|doorway| doorway.next_time() <= moment.mono) {
+        let doorways = self.doorways.iter_mut().flatten();
+        for doorway in doorways.filter(|doorway| doorway.next_time() <= moment.mono) {
             doorway.advance(moment.mono, &mut self.effects);
         }
         self.commutators.advance(moment.mono);
@@ -142,18 +182,18 @@ impl Core {
     /// until [`Core::is_quiet`], which is within two seconds and a turn of the line, unless a lock does not answer.
     pub fn stop(&mut self, moment: &Moment<'_>) {
         self.schedule.stop(moment.mono);
-        self.commutators.stop(moment.mono);
+        self.commutators.stop(moment.mono, |_| true);
         self.settle(moment);
     }
 
     /// Whether nothing is left to be done after [`Core::stop`], but to perform its outputs.
     pub fn is_quiet(&self) -> bool {
-        self.pending.is_empty() && !self.commutators.is_measuring() && self.schedule.is_quiet()
+        self.pending.is_empty() && !self.commutators.is_measuring(|_| true) && self.schedule.is_quiet()
     }
 
     /// Returns when something is to be done next, if nothing is received before.
     pub fn next_time(&self) -> Mono {
-        let doorways = self.doorways.iter().map(Doorway::next_time).min().unwrap_or(Mono::NEVER);
+        let doorways = self.doorways.iter().flatten().map(Doorway::next_time).min().unwrap_or(Mono::NEVER);
         doorways.min(self.schedule.next_time()).min(self.commutators.next_time())
     }
 
@@ -177,7 +217,8 @@ impl Core {
         caused: Mono,
     ) -> Result<(), UnlockRefused> {
         let number = self.number_of(panel).ok_or(UnlockRefused::UnknownPanel)?;
-        let doorway = self.doorways.get_mut(number).ok_or(UnlockRefused::UnknownPanel)?;
+        let doorway = self.doorways.get_mut(number).and_then(Option::as_mut);
+        let doorway = doorway.ok_or(UnlockRefused::UnknownPanel)?;
         let lock = doorway.settings.lock.ok_or(UnlockRefused::NoLock)?;
         let tenths = tenths.unwrap_or(lock.open);
         let unlock = Unlock { by, tenths, reader: None, request: Some(request) };
@@ -198,9 +239,8 @@ impl Core {
         request: u64,
         caused: Mono,
     ) -> Result<(), UnknownFlat> {
-        let is_of = |number: usize| {
-            self.doorways.get(number).is_some_and(|doorway| doorway.settings.intercom == intercom)
-        };
+        let doorway = |number: usize| self.doorways.get(number)?.as_ref();
+        let is_of = |number| doorway(number).is_some_and(|doorway| doorway.settings.intercom == intercom);
         let (number, line) = self.commutators.find(flat, is_of).ok_or(UnknownFlat)?;
         let until = caused + MEASURE_EXPIRES;
         self.commutators.measure(request, number, line, until);
@@ -233,7 +273,7 @@ impl Core {
     /// thresholds would not ascend; the panel's stay in force there.
     pub fn set_flats(&mut self, moment: &Moment<'_>, flats: &FlatLines) -> Vec<(Name, u64)> {
         let mut unusable = Vec::new();
-        for (number, doorway) in self.doorways.iter().enumerate() {
+        for (number, doorway) in numbered(&self.shown, &self.doorways) {
             let DoorwaySettings { panel, intercom, .. } = &doorway.settings;
             let flats = self.commutators.set_flats(moment, number, *intercom, flats);
             unusable.extend(flats.into_iter().map(|flat| (panel.clone(), flat)));
@@ -286,13 +326,13 @@ impl Core {
         let of = |(number, doorway): (usize, &Doorway)| {
             (doorway.settings.panel.clone(), self.schedule.exchanges(number))
         };
-        self.doorways.iter().enumerate().map(of).collect()
+        numbered(&self.shown, &self.doorways).map(of).collect()
     }
 
     /// Returns the status of every panel.
     pub fn statuses(&mut self, moment: &Moment<'_>) -> Vec<PanelStatus> {
         let mut statuses = Vec::with_capacity(self.doorways.len());
-        for (number, doorway) in self.doorways.iter().enumerate() {
+        for (number, doorway) in numbered(&self.shown, &self.doorways) {
             let heard = self.schedule.driver(number).and_then(|driver| driver.last_heard());
             let last_seen = heard.and_then(|at| moment.wall.checked_sub(moment.mono.since(at)).ok());
             statuses.push(doorway.status(last_seen));
@@ -302,14 +342,14 @@ impl Core {
 
     /// Returns what is known of every line.
     pub fn lines(&self) -> Vec<KnownLine> {
-        self.commutators.lines().collect()
+        self.commutators.lines(&self.shown).collect()
     }
 
     /// Returns by how much the lines of each panel that has some are read less often than they should be: 1 is as they should.
     pub fn stretches(&mut self) -> Vec<(Name, f64)> {
         let mut stretches = Vec::new();
         for (number, doorway) in
-            self.doorways.iter().enumerate().filter(|(number, _)| self.commutators.has(*number))
+            numbered(&self.shown, &self.doorways).filter(|(number, _)| self.commutators.has(*number))
         {
             let stretch = self.schedule.driver(number).and_then(Driver::modbus).map(|panel| panel.stretch());
             stretches.extend(stretch.map(|stretch| (doorway.settings.panel.clone(), stretch)));
@@ -319,11 +359,13 @@ impl Core {
 
     /// Returns the name of a panel by its number.
     pub fn panel_name(&self, number: usize) -> Option<Name> {
-        self.doorways.get(number).map(|doorway| doorway.settings.panel.clone())
+        self.doorways.get(number)?.as_ref().map(|doorway| doorway.settings.panel.clone())
     }
 
-    fn number_of(&self, panel: &Name) -> Option<usize> {
-        self.doorways.iter().position(|doorway| doorway.settings.panel == *panel)
+    /// Returns the number of the panel of this name.
+    pub fn number_of(&self, panel: &Name) -> Option<usize> {
+        let is_it = |doorway: &Doorway| doorway.settings.panel == *panel;
+        self.doorways.iter().position(|doorway| doorway.as_ref().is_some_and(is_it))
     }
 
     /// Takes everything that the panels have to tell, and gives back what it leads to.
@@ -347,7 +389,7 @@ impl Core {
                 self.commutators.missing(moment, number, first, count);
             }
             event => {
-                if let Some(doorway) = self.doorways.get_mut(number) {
+                if let Some(doorway) = self.doorways.get_mut(number).and_then(Option::as_mut) {
                     doorway.handle(moment, event, &mut self.effects);
                 }
             }
@@ -374,7 +416,7 @@ impl Core {
     fn request_done(&mut self, now: Mono, token: Token, result: Result<(), Failure>) {
         match self.pending.remove(&token) {
             Some((number, Purpose::Unlock(unlock))) => {
-                if let Some(doorway) = self.doorways.get_mut(number) {
+                if let Some(doorway) = self.doorways.get_mut(number).and_then(Option::as_mut) {
                     doorway.unlock_done(now, token, unlock, result, &mut self.effects);
                 }
             }
@@ -387,4 +429,12 @@ impl Core {
             None => {}
         }
     }
+}
+
+/// The doorways in the order in which they are shown, with their numbers.
+fn numbered<'a>(
+    shown: &'a [usize],
+    doorways: &'a [Option<Doorway>],
+) -> impl Iterator<Item = (usize, &'a Doorway)> {
+    shown.iter().filter_map(|number| Some((*number, doorways.get(*number)?.as_ref()?)))
 }

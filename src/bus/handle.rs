@@ -14,9 +14,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     commutators::KnownLine,
-    core::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     doorway::DoorwaySettings,
     port::PortSettings,
+    refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, LineStats},
 };
 use crate::{
@@ -178,6 +178,22 @@ pub enum PairError {
     Busy,
 }
 
+/// What panels that come to a running bus find there.
+#[derive(Clone, Debug)]
+pub struct Placing {
+    /// The states of lines as they were left.
+    pub kept: Arc<KeptLines>,
+    /// All panels of the bus, in the order in which they are shown.
+    pub order: Vec<Name>,
+    /// How old the last empty answer of an OSDP panel may be for a swipe to count, on a line of this many panels.
+    pub stale_after: Duration,
+}
+
+/// The bus has ended, or is about to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bus is ending")]
+pub struct Ending;
+
 pub(super) enum Command {
     Unlock {
         panel: Name,
@@ -208,6 +224,16 @@ pub(super) enum Command {
         panel: usize,
         version: u64,
     },
+    /// Ends these panels in order; the others run on.
+    Retire {
+        panels: Vec<usize>,
+        done: oneshot::Sender<()>,
+    },
+    Adopt {
+        panels: Vec<PanelSettings>,
+        placing: Placing,
+        done: oneshot::Sender<Vec<PanelHandle>>,
+    },
     /// The keys are read: see [`Shared::recalled`].
     Recalled,
     /// Who else has the port open, as of now.
@@ -215,14 +241,24 @@ pub(super) enum Command {
     Stop,
 }
 
+/// A panel of a running bus.
+#[derive(Clone, Debug)]
+pub struct PanelHandle {
+    /// Its name.
+    pub name: Name,
+    /// Its intercom.
+    pub intercom: u64,
+    /// Whether it has a lock.
+    pub has_lock: bool,
+    /// The newest record of its keys; version 0 is what it was started with. Its end says that the panel has ended.
+    pub record: watch::Receiver<Arc<NewestRecord>>,
+    pub(super) number: usize,
+}
+
 /// The way to a running bus.
 pub struct BusHandle {
     /// Its name.
     pub name: Name,
-    /// Its panels.
-    pub panels: Vec<Name>,
-    /// Those of them that have a lock, with their intercoms.
-    pub locks: Vec<(Name, u64)>,
     /// How it is, as of the last change or second.
     pub status: watch::Receiver<BusStatus>,
     /// Its lines, panel by panel. A change of one of their states is a change; that they were measured again is not,
@@ -230,14 +266,49 @@ pub struct BusHandle {
     pub lines: watch::Receiver<Arc<[KnownLine]>>,
     /// When its loop last turned, on the monotonic clock, in nanoseconds.
     pub beat: Arc<AtomicU64>,
-    /// The newest record of each panel's keys, in the order of [`BusHandle::panels`]; version 0 is what it was started
-    /// with. Their ends say that the bus has ended.
-    pub records: Vec<watch::Receiver<Arc<NewestRecord>>>,
+    pub(super) panels: ArcSwap<Vec<PanelHandle>>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) thread: Mutex<Option<thread::JoinHandle<io::Result<()>>>>,
 }
 
 impl BusHandle {
+    /// Returns its panels.
+    pub fn panels(&self) -> Arc<Vec<PanelHandle>> {
+        self.panels.load_full()
+    }
+
+    /// Ends some panels in order, while the others run on: a lock that the gateway times is shut, what is asked of them
+    /// fails. Takes 3 s at most.
+    ///
+    /// # Errors
+    /// The bus ends itself.
+    pub async fn retire(&self, panels: &[Name]) -> Result<(), Ending> {
+        let (retired, stay): (Vec<_>, Vec<_>) =
+            self.panels().iter().cloned().partition(|panel| panels.contains(&panel.name));
+        let (done, result) = oneshot::channel();
+        let retire = Command::Retire { panels: retired.iter().map(|panel| panel.number).collect(), done };
+        self.commands.send(retire).await.map_err(|_| Ending)?;
+        // What is asked of them from now on is asked of nobody.
+        self.panels.store(Arc::new(stay));
+        result.await.map_err(|_| Ending)
+    }
+
+    /// Takes more panels, of the protocol that the bus speaks.
+    ///
+    /// # Errors
+    /// The bus ends.
+    pub async fn adopt(&self, panels: Vec<PanelSettings>, placing: Placing) -> Result<(), Ending> {
+        let order = placing.order.clone();
+        let (done, result) = oneshot::channel();
+        self.commands.send(Command::Adopt { panels, placing, done }).await.map_err(|_| Ending)?;
+        let adopted = result.await.map_err(|_| Ending)?;
+        let mut all = Vec::clone(&self.panels());
+        all.extend(adopted);
+        all.sort_by_key(|panel| order.iter().position(|name| *name == panel.name));
+        self.panels.store(Arc::new(all));
+        Ok(())
+    }
+
     /// Unlocks and waits until the panel has taken it, at most 2 s from `caused` on. `tenths`: units of 100 ms, by
     /// default as configured.
     pub async fn unlock(
@@ -286,11 +357,10 @@ impl BusHandle {
         result.await.map_err(|_| PairError::Busy)?
     }
 
-    /// Tells the bus that a version of a panel's record, or a later one, is on the disk, synced.
-    pub async fn record_stored(&self, panel: &Name, version: u64) {
-        let Some(panel) = self.panels.iter().position(|known| known == panel) else { return };
+    /// Tells the bus that a version of the record of one of its panels, or a later one, is on the disk, synced.
+    pub async fn record_stored(&self, panel: &PanelHandle, version: u64) {
         // A closed channel: it has ended, and nobody waits for it any more.
-        let _ = self.commands.send(Command::Stored { panel, version }).await;
+        let _ = self.commands.send(Command::Stored { panel: panel.number, version }).await;
     }
 
     /// Asks the bus to end after the transaction on the wire.

@@ -1,7 +1,7 @@
 //! One RS-485 line and its panels, on a thread of its own.
 //!
 //! `schedule` runs one transaction after the other, `order` says whose turn it is, `core` joins both with doorways and
-//! commutators, all without clock or port; `port` is a tty or a TCP connection, `task` the thread that gives them time and
+//! commutators, all without clock or port; `port` is a tty or a TCP connection, `obstacles` says why there is none, `task` the thread that gives them time and
 //! bytes, `shell` what that thread does for the core, `handle` the way to it.
 
 mod allowance;
@@ -16,10 +16,12 @@ mod handle;
 mod input;
 mod keypad;
 mod losses;
+mod obstacles;
 mod order;
 mod paced;
 mod panels;
 mod port;
+mod refused;
 pub mod schedule;
 mod shell;
 mod standing;
@@ -28,16 +30,19 @@ mod task;
 mod timing;
 
 pub use self::{
-    buses::Buses,
+    buses::{BusSet, Buses},
     commutators::KnownLine,
-    core::{MEASURE_EXPIRES, PairRefused, UNLOCK_EXPIRES, UnknownPanel, UnlockRefused},
+    core::{MEASURE_EXPIRES, UNLOCK_EXPIRES},
     door::DoorSettings,
     doorway::{DoorwaySettings, LockSettings},
     handle::{
-        BusHandle, BusSettings, BusStatus, IdentifyError, InForce, KeptLines, MeasureError, ModbusSettings,
-        NewestRecord, PairError, PanelSettings, Protocol, Shared, UnlockError,
+        BusHandle, BusSettings, BusStatus, Ending, IdentifyError, InForce, KeptLines, MeasureError,
+        ModbusSettings, NewestRecord, PairError, PanelHandle, PanelSettings, Placing, Protocol, Shared,
+        UnlockError,
     },
-    port::{Parity, PortAddress, PortSettings, in_the_way},
+    obstacles::in_the_way,
+    port::{Parity, PortAddress, PortSettings},
+    refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, LineStats, Timing},
     task::spawn,
 };

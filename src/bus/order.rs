@@ -57,7 +57,7 @@ impl Standing {
 }
 
 /// The order of turns on one line. See the module for its rules.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Order {
     panels: Vec<Standing>,
     /// The last turn was a set-up.
@@ -69,13 +69,9 @@ pub(super) struct Order {
 }
 
 impl Order {
-    pub(super) fn new(panels: usize) -> Self {
-        Self {
-            panels: vec![Standing::default(); panels],
-            was_set_up: false,
-            probes_from: Mono::ZERO,
-            probes_paid: Mono::ZERO,
-        }
+    /// Takes a panel, which has had nothing of the line yet; its number is the next one.
+    pub(super) fn add(&mut self) {
+        self.panels.push(Standing::default());
     }
 
     /// Returns the number of the panel whose turn it is now, where what each wants is at its number in `turns`.
@@ -176,6 +172,12 @@ mod tests {
     use super::*;
     use TurnKind::{Poll, Probe, Request, SetUp};
 
+    fn of(panels: usize) -> Order {
+        let mut order = Order::default();
+        (0..panels).for_each(|_| order.add());
+        order
+    }
+
     fn at(millis: u64) -> Mono {
         Mono::from_nanos(millis * 1_000_000)
     }
@@ -201,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_flood_at_one_panel_takes_every_second_turn_and_the_earliest_request_goes_first() {
-        let mut order = Order::new(4);
+        let mut order = of(4);
         let mut turns = [turn(Request, 2000), turn(Poll, 0), turn(Poll, 0), turn(Poll, 0)];
         assert_eq!(run(&mut order, &turns, 0, 8), [0, 1, 0, 2, 0, 3, 0, 1]);
         turns[2] = turn(Request, 2500);
@@ -212,7 +214,7 @@ mod tests {
         );
         turns = [turn(Request, 2000), None, None, None];
         assert_eq!(run(&mut order, &turns, 200, 3), [0, 0, 0], "nobody else wants the line");
-        let mut order = Order::new(2);
+        let mut order = of(2);
         assert_eq!(order.choose(at(0), &[turn(Request, 2000), turn(Request, 1900)]), Some(1));
         order.begins(at(0), 1, Request);
         assert_eq!(order.choose(at(0), &[turn(Request, 2000), turn(Request, 1900)]), Some(0));
@@ -220,7 +222,7 @@ mod tests {
 
     #[test]
     fn links_are_set_up_in_every_second_turn() {
-        let mut order = Order::new(3);
+        let mut order = of(3);
         let turns = [turn(SetUp, 0), turn(SetUp, 0), turn(Poll, 0)];
         assert_eq!(run(&mut order, &turns, 0, 6), [0, 2, 1, 2, 0, 2]);
         assert_eq!(run(&mut order, &turns[..2], 100, 4), [1, 0, 1, 0]);
@@ -228,7 +230,7 @@ mod tests {
 
     #[test]
     fn probes_take_a_quarter_answered_or_not_and_all_of_it_where_nobody_lives() {
-        let mut order = Order::new(3);
+        let mut order = of(3);
         let turns = [turn(Poll, 0), turn(Probe, 0), turn(Probe, 0)];
         let given = run(&mut order, &turns, 0, 400);
         assert_eq!(given.iter().filter(|number| **number != 0).count(), 100);
@@ -243,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_long_probe_does_not_keep_the_next_one_waiting_and_all_of_them_take_a_quarter() {
-        let mut order = Order::new(3);
+        let mut order = of(3);
         let (mut now, mut probes, mut ends) = (at(0), Duration::ZERO, Vec::new());
         while now < at(60_000) {
             let probe = Some(Turn { deadline: now, ..turn(Probe, 0).unwrap() });
@@ -266,7 +268,7 @@ mod tests {
             "the second did not wait for 600 ms"
         );
 
-        let mut order = Order::new(3);
+        let mut order = of(3);
         for step in 0..100 {
             let (began, took) = (at(step * 200), Duration::from_millis(200));
             order.begins(began, 1, Probe);
@@ -280,7 +282,7 @@ mod tests {
     #[test]
     fn a_panel_that_takes_its_time_takes_a_quarter_at_most() {
         for alternates in [false, true] {
-            let mut order = Order::new(4);
+            let mut order = of(4);
             let turns = [turn(Poll, 0); 4];
             let (mut now, mut slow) = (at(0), Duration::ZERO);
             let mut late = false;
@@ -301,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_slow_panel_cannot_make_up_for_it_by_requests() {
-        let mut order = Order::new(3);
+        let mut order = of(3);
         let (mut now, mut slow, mut asked) = (at(0), Duration::ZERO, 0);
         while now < at(60_000) {
             // Each poll of the slow panel brings a card that opens.

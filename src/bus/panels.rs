@@ -1,13 +1,15 @@
 //! From the settings of a bus to the panels on its line.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::{
     commutators::{Commutators, KnownLine},
     core::Panel,
-    handle::{KeptLines, ModbusSettings, PanelSettings, Protocol},
+    doorway::DoorwaySettings,
+    handle::{KeptLines, ModbusSettings, NewestRecord, PanelHandle, PanelSettings, Protocol},
     port::PortSettings,
     schedule::Timing,
 };
@@ -65,22 +67,35 @@ pub(super) fn panels(
 /// Returns the lines before anything is known of them.
 pub(super) fn lines(panels: &[PanelSettings], wall: Timestamp) -> Vec<KnownLine> {
     let commutators = panels.iter().map(|panel| Some(Commutator::new(panel.lines.clone()?, |_| None, wall)));
-    Commutators::new(commutators.collect()).lines().collect()
+    let all: Vec<usize> = (0..panels.len()).collect();
+    Commutators::new(commutators.collect()).lines(&all).collect()
 }
 
-/// Returns what is known of each panel's keys.
-pub(super) fn records(panels: &[PanelSettings]) -> Vec<KeyRecord> {
-    let record = |panel: &PanelSettings| match &panel.protocol {
+/// Returns what a panel that begins with this number is reached by, and where its records are told.
+pub(super) fn handle(
+    panel: &PanelSettings,
+    number: usize,
+) -> (PanelHandle, watch::Sender<Arc<NewestRecord>>) {
+    let record = match &panel.protocol {
         Protocol::Osdp(settings) => settings.record.clone(),
         Protocol::Modbus(_) => KeyRecord::default(),
     };
-    panels.iter().map(record).collect()
+    let (records, newest) = watch::channel(Arc::new(NewestRecord { record, version: 0 }));
+    let DoorwaySettings { panel: name, intercom, lock, .. } = &panel.doorway;
+    let handle = PanelHandle {
+        name: name.clone(),
+        intercom: *intercom,
+        has_lock: lock.is_some(),
+        record: newest,
+        number,
+    };
+    (handle, records)
 }
 
 /// Returns how often a panel's keys and contacts are to be looked at, where it has any.
 fn fastest_period(panel: &PanelSettings) -> Option<Duration> {
-    let Protocol::Modbus(ModbusSettings { profile, .. }) = &panel.protocol else { return None };
-    let keys = profile.keys.as_ref().map(|keys| keys.period);
-    let door = profile.door.map(|door| door.period);
-    [keys, door].into_iter().flatten().min()
+    match &panel.protocol {
+        Protocol::Osdp(_) => None,
+        Protocol::Modbus(settings) => settings.profile.fastest_period(),
+    }
 }

@@ -4,7 +4,7 @@
 //! a transmission. The end of a transmission is computed by the line.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
@@ -17,12 +17,8 @@ use tokio::{
 };
 use tokio_serial::{SerialPort, SerialPortBuilderExt, SerialStream};
 
-use super::allowance::Allowance;
-use crate::{
-    clock,
-    domain::Mono,
-    sys::{self, Holder, NoSuchHost},
-};
+use super::{allowance::Allowance, obstacles};
+use crate::{clock, domain::Mono, sys};
 
 /// How long a serial server may take to accept a connection, the look-up of its name and all of its addresses
 /// included.
@@ -50,6 +46,16 @@ impl PortAddress {
         match self {
             Self::Tty(path) => Some(path),
             Self::Tcp { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for PortAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tty(path) => path.display().fmt(f),
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
         }
     }
 }
@@ -103,11 +109,11 @@ impl PortSettings {
         match &self.address {
             PortAddress::Tty(path) => match self.open_tty(path) {
                 Ok(tty) => Ok(Port::Tty(tty)),
-                Err(error) => Err(refused(path.clone(), error).await),
+                Err(error) => Err(obstacles::refused(path.clone(), error).await),
             },
             PortAddress::Tcp { host, port } => {
                 let connected = sys::connect(host, *port, CONNECT_TIMEOUT).await;
-                let stream = connected.map_err(|error| unreachable(host, *port, error))?;
+                let stream = connected.map_err(|error| obstacles::unreachable(host, *port, error))?;
                 let allowance = Allowance::new(self.baud, self.character_bits(), clock::mono());
                 Ok(Port::Tcp(stream, allowance))
             }
@@ -122,10 +128,18 @@ impl PortSettings {
         };
         let stop_bits =
             if self.stop_bits == 2 { tokio_serial::StopBits::Two } else { tokio_serial::StopBits::One };
+        // TIOCEXCL and flock. A pseudo-terminal keeps TIOCEXCL until its other side closes: nobody but root could open it
+        // again after this process was killed. A lock by flock ends with the process.
+        let is_pty = sys::is_pty(path);
         let port = tokio_serial::new(path.to_string_lossy(), self.baud)
             .parity(parity)
             .stop_bits(stop_bits)
+            .exclusive(!is_pty)
             .open_native_async()?;
+        if is_pty {
+            sys::lock(&port)
+                .map_err(|_| io::Error::new(io::ErrorKind::NotFound, "locked by another program"))?;
+        }
         if self.rts_direction
             && let Err(error) = sys::set_rs485(&port)
         {
@@ -141,49 +155,6 @@ impl PortSettings {
         port.clear(tokio_serial::ClearBuffer::Input)?;
         Ok(port)
     }
-}
-
-/// Says why a tty cannot be opened, and who has it where that may be why.
-async fn refused(path: PathBuf, error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::NotFound && !path.exists() {
-        return io::Error::new(error.kind(), "there is no such device: is the adapter plugged in?");
-    }
-    match rivals(path).await.as_slice() {
-        [] => error,
-        rivals => io::Error::new(error.kind(), format!("{error}: {}", in_the_way(rivals))),
-    }
-}
-
-/// Says why a serial server cannot be reached, and what to check.
-fn unreachable(host: &str, port: u16, error: io::Error) -> io::Error {
-    let kind = error.kind();
-    let sentence = match kind {
-        _ if error.get_ref().is_some_and(|cause| cause.is::<NoSuchHost>()) => {
-            format!("the name {host:?} cannot be looked up ({error}): check `port` and this machine's DNS")
-        }
-        io::ErrorKind::ConnectionRefused => {
-            format!(
-                "nothing listens at port {port} of {host}: check `port`, and how the serial server is set up"
-            )
-        }
-        io::ErrorKind::TimedOut => {
-            format!("the serial server {host} does not answer: check its power, its address and the network")
-        }
-        _ => format!("the serial server {host} cannot be reached: {error}"),
-    };
-    io::Error::new(kind, sentence)
-}
-
-/// Returns the other processes that have a tty open.
-pub(super) async fn rivals(path: PathBuf) -> Vec<Holder> {
-    // A thread that fails has seen nothing.
-    tokio::task::spawn_blocking(move || sys::holders(&path)).await.unwrap_or_default()
-}
-
-/// Names those who take a port's bytes, and says what to do.
-pub fn in_the_way(rivals: &[Holder]) -> String {
-    let names: Vec<String> = rivals.iter().map(Holder::to_string).collect();
-    format!("{} has the port open and takes bytes from it; stop it", names.join(" and "))
 }
 
 /// An open port.
@@ -311,25 +282,11 @@ mod tests {
         assert!(error.to_string().contains("sends without end"), "{error}");
     }
 
-    #[tokio::test]
-    async fn what_is_in_the_way_of_a_port_is_said_with_the_next_step() {
-        let open = async |address| {
-            let settings = PortSettings {
-                address,
-                baud: 9600,
-                parity: Parity::None,
-                stop_bits: 1,
-                rts_direction: false,
-            };
-            settings.open().await.err().expect("it cannot be opened").to_string()
-        };
-        let dir = tempfile::tempdir().unwrap();
-        let nowhere = open(PortAddress::Tty(dir.path().join("none"))).await;
-        assert_eq!(nowhere, "there is no such device: is the adapter plugged in?");
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let refused = open(PortAddress::Tcp { host: "127.0.0.1".into(), port: free }).await;
-        assert!(refused.starts_with(&format!("nothing listens at port {free} of 127.0.0.1")), "{refused}");
-        let unknown = open(PortAddress::Tcp { host: "no.such.host.invalid".into(), port: 1 }).await;
-        assert!(unknown.contains("cannot be looked up") && unknown.contains("DNS"), "{unknown}");
+    #[test]
+    fn an_address_is_written_as_in_the_configuration() {
+        let tcp = |host: &str| PortAddress::Tcp { host: host.into(), port: 4001 }.to_string();
+        assert_eq!(PortAddress::Tty("/dev/serial0".into()).to_string(), "/dev/serial0");
+        assert_eq!(tcp("serial.example"), "tcp://serial.example:4001");
+        assert_eq!(tcp("fd00::1"), "tcp://[fd00::1]:4001");
     }
 }

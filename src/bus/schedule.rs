@@ -49,6 +49,8 @@ pub struct Exchanges {
 struct Polled {
     driver: Driver,
     exchanges: Exchanges,
+    /// Only what must be done before its end is asked for.
+    stopping: bool,
 }
 
 enum State {
@@ -59,7 +61,8 @@ enum State {
 /// One line with its panels.
 pub struct Schedule {
     timing: Timing,
-    panels: Vec<Polled>,
+    /// By number; a panel that was taken away leaves its number to nobody.
+    panels: Vec<Option<Polled>>,
     order: Order,
     state: State,
     received: Vec<u8>,
@@ -83,11 +86,10 @@ pub struct Schedule {
 impl Schedule {
     /// Returns a line whose panels, all silent until heard, are numbered as in `drivers`.
     pub fn new(timing: Timing, drivers: Vec<Driver>, now: Mono) -> Self {
-        let polled = |driver| Polled { driver, exchanges: Exchanges::default() };
-        Self {
+        let mut line = Self {
             timing,
-            order: Order::new(drivers.len()),
-            panels: drivers.into_iter().map(polled).collect(),
+            order: Order::default(),
+            panels: Vec::with_capacity(drivers.len()),
             state: State::Idle,
             received: Vec::new(),
             broken: false,
@@ -99,12 +101,54 @@ impl Schedule {
             stopping: false,
             polls_from: Mono::ZERO,
             stats: LineStats::default(),
+        };
+        for driver in drivers {
+            line.add(driver);
+        }
+        line
+    }
+
+    /// Takes a panel, silent until heard, and returns its number: they count up from 0, and none is used twice.
+    pub fn add(&mut self, driver: Driver) -> usize {
+        self.panels.push(Some(Polled { driver, exchanges: Exchanges::default(), stopping: false }));
+        self.order.add();
+        self.panels.len() - 1
+    }
+
+    /// Gives up what waits for a panel, and asks it for nothing but what must be done before its end. Until
+    /// [`Schedule::is_quiet_at`] it keeps its number, to be taken away by [`Schedule::remove`] then.
+    pub fn retire(&mut self, now: Mono, number: usize) {
+        self.seen = now;
+        if let Some(panel) = self.panel_mut(number) {
+            panel.stopping = true;
+            panel.driver.stop(now);
+        }
+    }
+
+    /// Returns whether a panel that was told to retire has nothing left to be done, and nothing of it is on the wire.
+    pub fn is_quiet_at(&self, number: usize) -> bool {
+        let is_in_flight = matches!(self.state, State::Awaiting { panel, .. } if panel == number);
+        !is_in_flight && self.panel(number).is_none_or(|panel| panel.driver.is_quiet())
+    }
+
+    /// Takes a panel away, whatever it is doing. An answer to what it was asked last is nobody's.
+    pub fn remove(&mut self, now: Mono, number: usize) {
+        self.seen = now;
+        if matches!(self.state, State::Awaiting { panel, .. } if panel == number) {
+            self.state = State::Idle;
+            self.received.clear();
+            self.broken = false;
+            self.stray = true;
+            (self.quiet_since, self.busy_since) = (self.quiet_since.max(now), now);
+        }
+        if let Some(slot) = self.panels.get_mut(number) {
+            *slot = None;
         }
     }
 
     /// Returns the panel with this number.
     pub fn driver(&mut self, number: usize) -> Option<&mut Driver> {
-        self.panels.get_mut(number).map(|panel| &mut panel.driver)
+        self.panel_mut(number).map(|panel| &mut panel.driver)
     }
 
     /// Returns the line's counters since the start.
@@ -114,7 +158,7 @@ impl Schedule {
 
     /// Returns the counters of the panel with this number.
     pub fn exchanges(&self, number: usize) -> Exchanges {
-        self.panels.get(number).map(|panel| panel.exchanges).unwrap_or_default()
+        self.panel(number).map(|panel| panel.exchanges).unwrap_or_default()
     }
 
     /// Returns when any panel last answered; at first, the start.
@@ -132,11 +176,11 @@ impl Schedule {
         self.timing = timing;
         self.seen = now;
         if let State::Awaiting { panel, .. } = std::mem::replace(&mut self.state, State::Idle)
-            && let Some(panel) = self.panels.get_mut(panel)
+            && let Some(panel) = self.panel_mut(panel)
         {
             panel.driver.handle_timeout(now);
         }
-        for panel in &mut self.panels {
+        for panel in self.panels.iter_mut().flatten() {
             panel.driver.reopened();
         }
         self.received.clear();
@@ -149,7 +193,7 @@ impl Schedule {
     pub fn stop(&mut self, now: Mono) {
         self.seen = now;
         self.stopping = true;
-        for panel in &mut self.panels {
+        for panel in self.panels.iter_mut().flatten() {
             panel.driver.stop(now);
         }
     }
@@ -157,7 +201,7 @@ impl Schedule {
     /// Returns whether it was told to stop, nothing is on the wire, and no panel has anything left to be done before the end.
     pub fn is_quiet(&self) -> bool {
         let is_idle = matches!(self.state, State::Idle);
-        self.stopping && is_idle && self.panels.iter().all(|panel| panel.driver.is_quiet())
+        self.stopping && is_idle && self.panels.iter().flatten().all(|panel| panel.driver.is_quiet())
     }
 
     /// Sends no poll before `until`; links are set up meanwhile.
@@ -175,7 +219,7 @@ impl Schedule {
         let turns = self.turns(now);
         let Some(number) = self.order.choose(now, &turns) else { return false };
         let Some(turn) = turns.get(number).copied().flatten() else { return false };
-        let Some(panel) = self.panels.get_mut(number) else { return false };
+        let Some(panel) = self.panels.get_mut(number).and_then(Option::as_mut) else { return false };
         if !panel.driver.poll_transmit(now, out) {
             // It has changed its mind, as time has passed for it: everybody is asked again, a gap later.
             self.quiet_since = now;
@@ -218,7 +262,7 @@ impl Schedule {
     /// Lets time pass: ends what has taken too long, and tells the panels.
     pub fn advance(&mut self, now: Mono) {
         self.seen = now;
-        for panel in &mut self.panels {
+        for panel in self.panels.iter_mut().flatten() {
             if panel.driver.next_time() <= now {
                 panel.driver.advance(now);
             }
@@ -239,7 +283,8 @@ impl Schedule {
 
     /// Returns when something is to be done next, if nothing is received before.
     pub fn next_time(&self) -> Mono {
-        let drivers = self.panels.iter().map(|panel| panel.driver.next_time()).min().unwrap_or(Mono::NEVER);
+        let drivers = self.panels.iter().flatten().map(|panel| panel.driver.next_time());
+        let drivers = drivers.min().unwrap_or(Mono::NEVER);
         let line = match self.state {
             State::Awaiting { deadline, .. } => self.silent_at(deadline),
             State::Idle => self.order.ready_at(&self.turns(self.seen)).max(self.line_free_at()),
@@ -249,13 +294,24 @@ impl Schedule {
 
     /// Returns what each panel wants next, by its number.
     fn turns(&self, now: Mono) -> Vec<Option<Turn>> {
-        let is_wanted = |turn: &Turn| !self.stopping || turn.kind == TurnKind::Request;
         let held = |turn: Turn| match turn.kind {
             TurnKind::Poll => Turn { from: turn.from.max(self.polls_from), ..turn },
             _ => turn,
         };
-        let next = |panel: &Polled| panel.driver.next(now).filter(is_wanted).map(held);
-        self.panels.iter().map(next).collect()
+        let next = |panel: &Polled| {
+            let is_stopping = self.stopping || panel.stopping;
+            let is_wanted = |turn: &Turn| !is_stopping || turn.kind == TurnKind::Request;
+            panel.driver.next(now).filter(is_wanted).map(held)
+        };
+        self.panels.iter().map(|panel| panel.as_ref().and_then(next)).collect()
+    }
+
+    fn panel(&self, number: usize) -> Option<&Polled> {
+        self.panels.get(number)?.as_ref()
+    }
+
+    fn panel_mut(&mut self, number: usize) -> Option<&mut Polled> {
+        self.panels.get_mut(number)?.as_mut()
     }
 
     fn characters(&self, count: usize) -> Duration {
@@ -290,7 +346,7 @@ impl Schedule {
     fn listen(&mut self, now: Mono, number: usize) {
         let mut dropped = 0;
         let answered = loop {
-            let Some(panel) = self.panels.get_mut(number) else { break None };
+            let Some(panel) = self.panels.get_mut(number).and_then(Option::as_mut) else { break None };
             let rest = self.received.get(dropped..).unwrap_or_default();
             match panel.driver.hear(now, rest) {
                 Heard::Waiting => break None,
@@ -330,7 +386,7 @@ impl Schedule {
         // By its own length: the first byte that came may be anybody's, and tells nothing of how quick this panel is.
         let whole = self.characters(length) + self.timing.adapter;
         let began = now.since(sent).saturating_sub(whole);
-        if let Some(panel) = self.panels.get_mut(number) {
+        if let Some(panel) = self.panel_mut(number) {
             panel.exchanges.answered += 1;
             panel.driver.began(began);
         }
@@ -348,7 +404,7 @@ impl Schedule {
         self.received.clear();
         self.broken = false;
         self.note_turn(now, number, kind, begun, sent.since(begun));
-        if let Some(panel) = self.panels.get_mut(number) {
+        if let Some(panel) = self.panel_mut(number) {
             panel.exchanges.lost += u64::from(kind != TurnKind::Probe);
             panel.driver.handle_timeout(now);
         }

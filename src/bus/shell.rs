@@ -15,9 +15,13 @@ use super::{
     complaints::Complaints,
     core::Core,
     effects::{Moment, Output},
-    handle::{BusStatus, Command, IdentifyError, MeasureError, NewestRecord, Shared, UnlockError},
+    handle::{
+        BusStatus, Command, IdentifyError, MeasureError, NewestRecord, PanelHandle, PanelSettings, Placing,
+        Shared, UnlockError,
+    },
     losses::Losses,
-    port::{self, PortSettings},
+    obstacles, panels,
+    port::PortSettings,
 };
 use crate::{
     access::Now,
@@ -33,11 +37,20 @@ use crate::{
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 /// All panels silent for this long: the port itself may be what is dead.
 pub(super) const SILENT: Duration = Duration::from_secs(10);
+/// How long to finish what is on the wire when told to stop (contract §5: every lock that we time is shut first).
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(3);
 /// Between looks for other programs that have the port open.
 const LOOK_FOR_RIVALS: Duration = Duration::from_secs(60);
 
 /// Those who wait for the end of something, by the number of their request.
 pub(super) struct Callers<T, E>(Vec<(u64, oneshot::Sender<Result<T, E>>)>);
+
+/// Panels that are to end while the others run on.
+pub(super) struct Retiring {
+    panels: Vec<usize>,
+    since: Mono,
+    done: oneshot::Sender<()>,
+}
 
 pub(super) struct Shell {
     pub(super) name: Name,
@@ -47,8 +60,11 @@ pub(super) struct Shell {
     pub(super) own_commands: mpsc::WeakSender<Command>,
     pub(super) status: watch::Sender<BusStatus>,
     pub(super) lines: watch::Sender<Arc<[KnownLine]>>,
-    /// By panel.
-    pub(super) records: Vec<watch::Sender<Arc<NewestRecord>>>,
+    /// By the panels' numbers.
+    pub(super) records: Vec<Option<watch::Sender<Arc<NewestRecord>>>>,
+    /// Whether Modbus is spoken.
+    pub(super) is_modbus: bool,
+    pub(super) retiring: Vec<Retiring>,
     /// The flats that the core knows of.
     pub(super) flats: Arc<FlatLines>,
     pub(super) beat: Arc<AtomicU64>,
@@ -100,14 +116,68 @@ impl Shell {
             Some(Command::Stored { panel, version }) => {
                 self.at_moment(|moment| core.record_stored(moment, panel, version));
             }
+            Some(Command::Retire { panels, done }) => {
+                for panel in &panels {
+                    self.at_moment(|moment| core.retire(moment, *panel));
+                }
+                self.retiring.push(Retiring { panels, since: clock::mono(), done });
+            }
+            // Nobody is told: the bus ends.
+            Some(Command::Adopt { .. }) if self.stopping.is_some() => {}
+            Some(Command::Adopt { panels, placing, done }) => {
+                drop(done.send(self.adopt(core, panels, &placing)));
+            }
             Some(Command::Recalled) => core.hold_polls(Mono::ZERO),
             Some(Command::Rivals(rivals)) => self.tell_rivals(rivals),
+        }
+    }
+
+    fn adopt(&mut self, core: &mut Core, panels: Vec<PanelSettings>, placing: &Placing) -> Vec<PanelHandle> {
+        let wall = self.shared.clock.wall();
+        let timing = panels::timing(&self.port, self.is_modbus);
+        let mut handles = Vec::with_capacity(panels.len());
+        for settings in panels {
+            let (handle, records) = panels::handle(&settings, self.records.len());
+            let made = panels::panels(vec![settings], timing, &placing.kept, wall);
+            for panel in made {
+                self.at_moment(|moment| core.add(moment, panel));
+            }
+            self.records.push(Some(records));
+            handles.push(handle);
+        }
+        core.arrange(&placing.order);
+        core.set_stale_after(placing.stale_after);
+        // What the cloud says of their lines is told to all again.
+        self.flats = Arc::default();
+        handles
+    }
+
+    /// Takes the panels away that have nothing left to be done before their end, or have had their time for it.
+    fn finish_retiring(&mut self, core: &mut Core) {
+        let is_over = |retiring: &mut Retiring| {
+            clock::mono() >= retiring.since + STOP_WITHIN
+                || retiring.panels.iter().all(|panel| core.is_retired(*panel))
+        };
+        let over: Vec<_> = self.retiring.extract_if(.., is_over).collect();
+        for Retiring { panels, done, .. } in over {
+            for panel in panels {
+                self.at_moment(|moment| core.remove(moment, panel));
+                // Nothing more is learnt of it, and its writer ends with what was said last.
+                if let Some(records) = self.records.get_mut(panel) {
+                    *records = None;
+                }
+            }
+            // A caller that went away needs no answer.
+            let _ = done.send(());
         }
     }
 
     /// Does what the core asks for, and tells how the bus is.
     pub(super) fn perform(&mut self, core: &mut Core) {
         self.follow_flats(core);
+        if !self.retiring.is_empty() {
+            self.finish_retiring(core);
+        }
         while let Some(output) = core.poll_output() {
             match output {
                 Output::Event(body) => {
@@ -118,7 +188,7 @@ impl Shell {
                 }
                 // Only the newest is kept: it is whole.
                 Output::Keep { panel, record, version } => {
-                    if let Some(newest) = self.records.get(panel) {
+                    if let Some(newest) = self.records.get(panel).and_then(Option::as_ref) {
                         newest.send_replace(Arc::new(NewestRecord { record: *record, version }));
                     }
                 }
@@ -201,7 +271,7 @@ impl Shell {
         self.looked_at = Some(now);
         let (path, commands) = (path.to_owned(), self.own_commands.clone());
         tokio::spawn(async move {
-            let rivals = port::rivals(path).await;
+            let rivals = obstacles::rivals(path).await;
             if let Some(commands) = commands.upgrade() {
                 // The bus has ended: nobody wants to know.
                 let _ = commands.send(Command::Rivals(rivals)).await;
@@ -216,7 +286,7 @@ impl Shell {
         if rivals.is_empty() {
             tracing::info!(bus = %self.name, "nobody takes bytes from the port any more");
         } else {
-            tracing::warn!(bus = %self.name, "{}", port::in_the_way(&rivals));
+            tracing::warn!(bus = %self.name, "{}", obstacles::in_the_way(&rivals));
         }
         self.status.send_modify(|status| status.rivals = rivals);
     }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{mpsc, watch},
@@ -19,16 +20,15 @@ use tokio::{
 use super::{
     complaints::Complaints,
     core::Core,
-    handle::{BusHandle, BusSettings, BusStatus, Command, KeptLines, NewestRecord, PanelSettings, Shared},
+    handle::{BusHandle, BusSettings, BusStatus, Command, KeptLines, PanelSettings, Shared},
     losses::Losses,
     panels,
     port::Port,
-    shell::{Callers, HEARTBEAT, SILENT, Shell},
+    shell::{Callers, HEARTBEAT, SILENT, STOP_WITHIN, Shell},
 };
 use crate::{
     clock,
     domain::Mono,
-    panel::osdp::KeyRecord,
     sys::{self, Timer},
 };
 
@@ -38,8 +38,6 @@ const REOPEN_BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Durati
 const SILENT_REOPEN_MAX: Duration = Duration::from_secs(160);
 /// A frame is at most 1440 bytes, 1.5 s at 9600 baud; a port that takes longer to accept one is stuck.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long to finish what is on the wire when told to stop (contract §5: every lock that we time is shut first).
-const STOP_WITHIN: Duration = Duration::from_secs(3);
 /// How long keys and states of lines are waited for before panels are polled (contract §5).
 const RECALL: Duration = Duration::from_secs(2);
 /// Without a port time passes this often: what expires then is answered for.
@@ -55,9 +53,8 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let (status_sender, status) = watch::channel(BusStatus::default());
     let (lines_sender, lines) = watch::channel(panels::lines(&settings.panels, shared.clock.wall()).into());
-    let known = panels::records(&settings.panels);
-    let newest = |record: &KeyRecord| NewestRecord { record: record.clone(), version: 0 };
-    let (records_senders, records) = known.iter().map(|record| watch::channel(newest(record).into())).unzip();
+    let handle = |(number, panel)| panels::handle(panel, number);
+    let (handles, records): (Vec<_>, Vec<_>) = settings.panels.iter().enumerate().map(handle).unzip();
     let beat = Arc::new(AtomicU64::new(clock::mono().as_nanos()));
     let name = settings.name.clone();
     let shell = Shell {
@@ -68,7 +65,9 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         own_commands: commands.downgrade(),
         status: status_sender,
         lines: lines_sender,
-        records: records_senders,
+        records: records.into_iter().map(Some).collect(),
+        is_modbus: panels::is_modbus(&settings.panels),
+        retiring: Vec::new(),
         flats: Arc::default(),
         beat: beat.clone(),
         unlocking: Callers::new(),
@@ -84,20 +83,14 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         looked_at: None,
         stopping: None,
     };
-    let doorways: Vec<_> = settings.panels.iter().map(|panel| &panel.doorway).collect();
-    let names = doorways.iter().map(|doorway| doorway.panel.clone()).collect();
-    let with_lock = doorways.iter().filter(|doorway| doorway.lock.is_some());
-    let locks = with_lock.map(|doorway| (doorway.panel.clone(), doorway.intercom)).collect();
     let panels = settings.panels;
     let thread = thread::Builder::new().name(format!("bus-{name}")).spawn(move || shell.run(panels))?;
     Ok(BusHandle {
         name,
-        panels: names,
-        locks,
+        panels: ArcSwap::from_pointee(handles),
         status,
         lines,
         beat,
-        records,
         commands,
         thread: Mutex::new(Some(thread)),
     })
@@ -135,16 +128,15 @@ impl Shell {
 
     async fn serve(mut self, panels: Vec<PanelSettings>) -> io::Result<()> {
         let timer = Timer::new()?;
-        let is_modbus = panels::is_modbus(&panels);
-        let timing = panels::timing(&self.port, is_modbus);
+        let timing = panels::timing(&self.port, self.is_modbus);
         let patience = clock::mono() + RECALL;
         // A Modbus panel has no link to set up meanwhile, and its lines begin as they were left.
-        let kept = if is_modbus { self.recalled().await } else { Arc::default() };
+        let kept = if self.is_modbus { self.recalled().await } else { Arc::default() };
         let panels = panels::panels(panels, timing, &kept, self.shared.clock.wall());
         let mut core = self.at_moment(|moment| Core::new(timing, panels, moment));
         core.hold_polls(patience);
         self.tell_when_recalled();
-        self.keep_open(&mut core, is_modbus, &timer).await;
+        self.keep_open(&mut core, &timer).await;
         self.perform(&mut core);
         self.give_up();
         Ok(())
@@ -174,7 +166,7 @@ impl Shell {
     }
 
     /// Opens the port again and again, until told to stop.
-    async fn keep_open(&mut self, core: &mut Core, is_modbus: bool, timer: &Timer) {
+    async fn keep_open(&mut self, core: &mut Core, timer: &Timer) {
         let mut backoff = REOPEN_BACKOFF.0;
         let mut silent_for = SILENT;
         loop {
@@ -184,10 +176,10 @@ impl Shell {
                     tracing::info!(bus = %self.name, "port is open");
                     self.tell_port(None);
                     // The adapter may be another, or there for the first time.
-                    let timing = panels::timing(&self.port, is_modbus);
+                    let timing = panels::timing(&self.port, self.is_modbus);
                     self.at_moment(|moment| core.reopened(moment, timing));
                     let opened = clock::mono();
-                    let ended = self.talk(core, port, is_modbus, timer, silent_for).await;
+                    let ended = self.talk(core, port, timer, silent_for).await;
                     if core.last_heard() > opened {
                         (backoff, silent_for) = (REOPEN_BACKOFF.0, SILENT);
                     }
@@ -207,7 +199,7 @@ impl Shell {
                 Err(error) => {
                     let text = error.to_string();
                     if self.status.borrow().error.as_deref() != Some(text.as_str()) {
-                        tracing::warn!(bus = %self.name, port = ?self.port.address, %error, "port cannot be opened; tried again until it can");
+                        tracing::warn!(bus = %self.name, port = %self.port.address, %error, "port cannot be opened; tried again until it can");
                     }
                     self.tell_port(Some(text));
                 }
@@ -220,14 +212,7 @@ impl Shell {
     }
 
     /// The loop over an open port.
-    async fn talk(
-        &mut self,
-        core: &mut Core,
-        mut port: Port,
-        is_modbus: bool,
-        timer: &Timer,
-        silent_for: Duration,
-    ) -> Ended {
+    async fn talk(&mut self, core: &mut Core, mut port: Port, timer: &Timer, silent_for: Duration) -> Ended {
         let mut buffer = [0; 512];
         let mut frame = Vec::new();
         loop {
@@ -237,7 +222,7 @@ impl Shell {
             }
             frame.clear();
             if core.poll_transmit(clock::mono(), &mut frame)
-                && let Err(error) = send(&mut port, &frame, is_modbus).await
+                && let Err(error) = send(&mut port, &frame, self.is_modbus).await
             {
                 return Ended::PortLost(error);
             }

@@ -1,7 +1,10 @@
 //! The command line: one file a subcommand (contract §1).
 
+mod apply;
+mod backup;
 mod check;
 mod completions;
+mod config;
 pub mod decode;
 mod export;
 mod flat;
@@ -10,7 +13,10 @@ mod journal;
 mod logging;
 mod offline;
 mod panel;
+mod passphrase;
 mod profile;
+mod reload;
+mod restore;
 mod run;
 mod simulate;
 mod token;
@@ -23,7 +29,10 @@ use std::{
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{ConfigErrors, DEFAULT_PATH};
+use crate::{
+    config::{ConfigErrors, DEFAULT_PATH},
+    domain::with_causes,
+};
 
 /// Edge gateway for building intercoms: doors that open when the cloud is away.
 #[derive(Debug, Parser)]
@@ -40,9 +49,16 @@ struct Arguments {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    /// Deals with the configuration
+    #[command(subcommand)]
+    Config(config::Config),
+    Reload(reload::Reload),
+    Apply(apply::Apply),
     Flat(flat::Flat),
     Import(import::Import),
     Export(export::Export),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Journal(journal::Journal),
     Decode(decode::Decode),
     /// Deals with one panel
@@ -74,7 +90,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nowhere is left to complain to where stderr is closed as well.
-            let _ = writeln!(io::stderr(), "{error:#}");
+            let _ = writeln!(io::stderr(), "{}", with_causes(error.as_ref()));
             if error.is::<ConfigErrors>() { ExitCode::from(INVALID) } else { ExitCode::FAILURE }
         }
     }
@@ -86,9 +102,14 @@ impl Command {
         match self {
             Self::Run(run) => run.run(config).map(done),
             Self::Check(check) => check.run(config),
+            Self::Config(command) => command.run(config).map(done),
+            Self::Reload(reload) => reload.run(config),
+            Self::Apply(apply) => apply.run(config),
             Self::Flat(flat) => flat.run(config).map(done),
             Self::Import(import) => import.run(config).map(done),
             Self::Export(export) => export.run(config).map(done),
+            Self::Backup(backup) => backup.run(config).map(done),
+            Self::Restore(restore) => restore.run(config).map(done),
             Self::Journal(journal) => journal.run(config).map(done),
             Self::Decode(decode) => decode.run().map(done),
             Self::Panel(panel) => panel.run(config).map(done),

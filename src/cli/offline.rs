@@ -11,6 +11,7 @@ use anyhow::Context;
 use nix::unistd::{Gid, Uid, geteuid, getgid, getuid, setegid, seteuid};
 
 use crate::{
+    backup,
     config::Config,
     gateway::{self, control::Client},
     store::{ReadOnlyStore, Store, StoreOptions},
@@ -41,10 +42,13 @@ pub fn reach(config: &Config) -> anyhow::Result<Access> {
 /// There are none yet, or they cannot be read.
 pub fn read_store(config: &Config) -> anyhow::Result<ReadOnlyStore> {
     let dir = &config.gateway.state_dir;
+    if dir.exists() {
+        become_owner(dir)?;
+        backup::finish(dir)?;
+    }
     if !dir.join("journal.db").exists() {
         anyhow::bail!("{} holds no data yet: start the daemon, or import a file", dir.display());
     }
-    become_owner(dir)?;
     Ok(Store::open_read_only(dir)?)
 }
 
@@ -90,12 +94,35 @@ pub fn lock_state_dir(config: &Config) -> anyhow::Result<File> {
 /// It cannot be made.
 pub fn make_state_dir(config: &Config) -> anyhow::Result<()> {
     let dir = &config.gateway.state_dir;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
-    become_owner(dir)
+    make_dir(dir)?;
+    become_owner(dir)?;
+    // What is changed now would be replaced by a restore that a power cut interrupted.
+    backup::finish(dir).map(|_| ())
+}
+
+/// Makes a state directory where there is none.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_dir(dir: &Path) -> anyhow::Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.with_context(|| format!("cannot make the state directory {}", dir.display()))
+}
+
+/// Acts as the owner of the state directory for the length of some work: root leaves no files behind that the daemon's
+/// own user could not open. For commands that have to be root again afterwards.
+///
+/// # Errors
+/// As `work`; or the owner cannot be acted for.
+pub fn as_owner<T>(dir: &Path, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let was_root = geteuid().is_root();
+    become_owner(dir)?;
+    let done = work();
+    if was_root && !geteuid().is_root() {
+        let root = seteuid(Uid::from_raw(0)).and_then(|()| setegid(Gid::from_raw(0)));
+        root.context("cannot act as root again")?;
+    }
+    done
 }
 
 /// Ends what acting for the owner of the state directory began, once the databases are closed.
@@ -108,13 +135,12 @@ pub fn act_for_caller() -> anyhow::Result<()> {
 
 /// Root leaves no files behind that the daemon's own user could not open.
 fn become_owner(dir: &Path) -> anyhow::Result<()> {
-    if !geteuid().is_root() {
-        return Ok(());
-    }
-    let owner = std::fs::metadata(dir).with_context(|| format!("cannot look at {}", dir.display()))?;
-    if owner.uid() != 0 {
-        setegid(Gid::from_raw(owner.gid())).context("cannot act for the owner of the state directory")?;
-        seteuid(Uid::from_raw(owner.uid())).context("cannot act for the owner of the state directory")?;
+    if geteuid().is_root() {
+        let owner = std::fs::metadata(dir).with_context(|| format!("cannot look at {}", dir.display()))?;
+        if owner.uid() != 0 {
+            setegid(Gid::from_raw(owner.gid())).context("cannot act for the owner of the state directory")?;
+            seteuid(Uid::from_raw(owner.uid())).context("cannot act for the owner of the state directory")?;
+        }
     }
     Ok(())
 }

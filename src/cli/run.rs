@@ -5,13 +5,16 @@ use std::{path::Path, sync::Arc};
 use anyhow::Context;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{Notify, watch},
 };
 
 use super::logging;
-use crate::{config::Config, gateway, sys};
+use crate::{
+    gateway::{self, Origin, Wishes},
+    sys,
+};
 
-/// Runs the daemon, until SIGTERM or SIGINT
+/// Runs the daemon, until SIGTERM or SIGINT; SIGHUP reloads the configuration
 #[derive(Debug, clap::Args)]
 pub struct Run {}
 
@@ -20,17 +23,18 @@ impl Run {
     /// The configuration is invalid, the daemon cannot start, or a vital part of it has ended.
     pub fn run(&self, config: &Path) -> anyhow::Result<()> {
         sys::give_large_blocks_back();
-        let config = Config::load(config)?;
+        let origin = Origin::load(config)?;
         let log = logging::start()?;
         logging::log_panics();
         let (stop, stopped) = watch::channel(false);
-        watch_signals(Arc::new(stop))?;
-        gateway::run(config, stopped, log)
+        let reload = Arc::new(Notify::new());
+        watch_signals(stop, reload.clone())?;
+        gateway::run(origin, log, Wishes { stop: stopped, reload })
     }
 }
 
 /// A thread of its own: signals are heard whatever the daemon's runtime is doing.
-fn watch_signals(stop: Arc<watch::Sender<bool>>) -> anyhow::Result<()> {
+fn watch_signals(stop: watch::Sender<bool>, reload: Arc<Notify>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
     let mut terminated = signal(SignalKind::terminate())?;
@@ -43,9 +47,7 @@ fn watch_signals(stop: Arc<watch::Sender<bool>>) -> anyhow::Result<()> {
                 tokio::select! {
                     _ = terminated.recv() => break,
                     _ = interrupted.recv() => break,
-                    _ = hung_up.recv() => tracing::warn!(
-                        "SIGHUP: to reload the configuration is not in this version; restart the daemon to apply it"
-                    ),
+                    _ = hung_up.recv() => reload.notify_one(),
                 }
             }
             stop.send_replace(true);

@@ -214,6 +214,7 @@ fn write_kept(file: &Path, building: &Building) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::with_causes;
 
     #[test]
     fn kept_keys_are_read_and_a_wrong_line_is_named_without_its_key() {
@@ -224,7 +225,7 @@ mod tests {
         let kept = read_kept(&file).unwrap();
         assert_eq!(kept[&Name::new("entrance-1").unwrap()].expose()[15], 15);
         std::fs::write(&file, "entrance-1 000102030405060708090a0b0c0d0e0f\nentrance-2 00010203\n").unwrap();
-        let error = format!("{:#}", read_kept(&file).unwrap_err());
+        let error = with_causes(read_kept(&file).unwrap_err().as_ref());
         assert!(error.contains("keys:2: no kept key") && !error.contains("0001"), "{error}");
     }
 }

@@ -64,6 +64,7 @@ impl fmt::Debug for Settings {
 }
 
 /// What the uplink reads from, and what it tells.
+#[derive(Clone)]
 pub struct Handles {
     /// Where events come from, and where the cursor is kept.
     pub journal: Journal,

@@ -11,30 +11,31 @@ use super::{
     SecureChannel,
     address::host_and_port,
     commutator::{self, TakenFlats},
-    read::{Input, Section, choice, duration, path, secret_file, shown, text, truth, whole},
+    read::Section,
     service::name,
+    values::{Input, choice, duration, path, secret_file, shown, text, truth, whole},
 };
 use crate::domain::{Name, OutputActive};
 
 /// Default of `bus.baud`, OSDP's own.
-const BAUD: u32 = 9600;
+const BAUD: i64 = 9600;
 /// Default of `lock.open`, and its range: the panel's timer has 16 bits of 100 ms.
-pub(super) const OPEN: Duration = Duration::from_secs(3);
+const OPEN: &str = "3s";
 const OPEN_STEP: Duration = Duration::from_millis(100);
 const OPEN_MAX: Duration = Duration::from_millis(6_553_500);
 /// Default of `door.held_after`, and its range.
-const HELD_AFTER: Duration = Duration::from_secs(30);
+const HELD_AFTER: &str = "30s";
 const HELD_AFTER_MIN: Duration = Duration::from_secs(1);
 const HELD_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Default of `door.exit_grace`, and its longest.
-const EXIT_GRACE: Duration = Duration::from_secs(10);
+const EXIT_GRACE: &str = "10s";
 const EXIT_GRACE_MAX: Duration = Duration::from_secs(3600);
 /// Default of `door.debounce`, and its longest: more than any contact bounces.
-const DEBOUNCE: Duration = Duration::from_millis(100);
+const DEBOUNCE: &str = "100ms";
 const DEBOUNCE_MAX: Duration = Duration::from_secs(5);
 /// Default of `bus.reply_timeout`, OSDP's own (2.2, 5.7), and its range: no panel begins its answer at once, and a dead
 /// one must not hold the others up for longer than a second.
-const REPLY_TIMEOUT: Duration = Duration::from_millis(200);
+const REPLY_TIMEOUT: &str = "200ms";
 const REPLY_TIMEOUT_MIN: Duration = Duration::from_millis(20);
 const REPLY_TIMEOUT_MAX: Duration = Duration::from_secs(1);
 /// The largest integer that JSON carries everywhere (contract §4).
@@ -65,10 +66,10 @@ pub(super) fn intercoms(sections: Vec<Section<'_>>) -> Vec<Intercom> {
     let mut intercoms = Vec::new();
     for mut section in sections {
         let id = section.require("id", "1", whole(1..=MAX_ID));
-        let name = section.get("name", text);
+        let name = section.get_or("name", format!("Intercom {}", id.unwrap_or_default()), text);
         if let Some(id) = id {
             ids.take(&section, "id", id, &format!("the id {id}"));
-            intercoms.push(Intercom { id, name: name.unwrap_or_else(|| format!("Intercom {id}")) });
+            intercoms.push(Intercom { id, name });
         }
         section.finish();
     }
@@ -95,13 +96,12 @@ pub(super) fn buses(sections: Vec<Section<'_>>) -> (Vec<Bus>, KnownBuses) {
         if let Some(port) = &port {
             ports.take(&section, "port", port.to_string(), &format!("the port {port}"));
         }
-        let baud = section.get("baud", baud(protocol.unwrap_or(Protocol::Modbus))).unwrap_or(BAUD);
-        let parity = section.get("parity", choice(PARITY)).unwrap_or_default();
-        let stop_bits = section.get("stop_bits", whole(1..=2)).unwrap_or(1);
-        let direction = section.get("direction", choice(DIRECTION)).unwrap_or_default();
-        let reply_timeout = section
-            .get("reply_timeout", duration(REPLY_TIMEOUT_MIN..=REPLY_TIMEOUT_MAX))
-            .unwrap_or(REPLY_TIMEOUT);
+        let baud = section.get_or("baud", BAUD, baud(protocol.unwrap_or(Protocol::Modbus)));
+        let parity = section.get_or("parity", "none", choice(PARITY));
+        let stop_bits = section.get_or("stop_bits", 1, whole(1..=2));
+        let direction = section.get_or("direction", "auto", choice(DIRECTION));
+        let reply_timeout =
+            section.get_or("reply_timeout", REPLY_TIMEOUT, duration(REPLY_TIMEOUT_MIN..=REPLY_TIMEOUT_MAX));
         section.get("trace_file", path);
         if direction == Direction::Rts && port.as_ref().is_some_and(|port| port.tty().is_none()) {
             section.problem(
@@ -164,11 +164,15 @@ pub(super) fn panels(sections: Vec<Section<'_>>, buses: &KnownBuses, intercoms: 
             let lock = section.below("lock").and_then(lock);
             (lock, section.below("door").map(|door| self::door(door, lock.is_some(), &Doors::Configured)))
         };
-        let secure_channel = section.get("secure_channel", choice(SECURE_CHANNEL)).unwrap_or_default();
-        let secure_key_file = section.get("secure_key_file", key_file);
-        let feedback = section.get("feedback", truth).unwrap_or(true);
-        let key_order = section.get("key_order", choice(KEY_ORDER)).unwrap_or_default();
-        section.allow(&["profile", "lines"]);
+        let (secure_channel, secure_key_file) = if is_modbus {
+            (SecureChannel::Required, None)
+        } else {
+            let channel = section.get_or("secure_channel", "required", choice(SECURE_CHANNEL));
+            (channel, section.get("secure_key_file", key_file))
+        };
+        let feedback = section.get_or("feedback", true, truth);
+        let key_order = section.get_or("key_order", "as-read", choice(KEY_ORDER));
+        section.allow(&["profile", "lines", "secure_channel", "secure_key_file"]);
         section.finish();
         if let (Some(name), Some(intercom), Some(bus), Some(address)) = (name, intercom, bus, address) {
             panels.push(Panel {
@@ -205,14 +209,14 @@ const KEY_ORDER: &[(&str, KeyOrder)] = &[("as-read", KeyOrder::AsRead), ("revers
 fn lock(mut section: Section<'_>) -> Option<Lock> {
     let output = section.require("output", "0", whole(0..=u8::MAX));
     let open = open(&mut section);
-    let active = section.get("active", choice(OUTPUT_ACTIVE)).unwrap_or_default();
+    let active = section.get_or("active", "on", choice(OUTPUT_ACTIVE));
     section.finish();
     Some(Lock { output: output?, open, active })
 }
 
 /// `lock.open`.
 pub(super) fn open(section: &mut Section<'_>) -> Duration {
-    let open = section.get("open", duration(OPEN_STEP..=OPEN_MAX)).unwrap_or(OPEN);
+    let open = section.get_or("open", OPEN, duration(OPEN_STEP..=OPEN_MAX));
     if !open.as_nanos().is_multiple_of(OPEN_STEP.as_nanos()) {
         section
             .problem("open", "must be a multiple of 100 ms, the steps of a panel's timer, like \"2500ms\"");
@@ -255,16 +259,12 @@ pub(super) fn door(mut section: Section<'_>, has_lock: bool, doors: &Doors) -> D
     };
     let door = Door {
         input,
-        open_when: section.get("open_when", choice(OPEN_WHEN)).unwrap_or_default(),
-        held_after: section
-            .get("held_after", duration(HELD_AFTER_MIN..=HELD_AFTER_MAX))
-            .unwrap_or(HELD_AFTER),
+        open_when: section.get_or("open_when", "active", choice(OPEN_WHEN)),
+        held_after: section.get_or("held_after", HELD_AFTER, duration(HELD_AFTER_MIN..=HELD_AFTER_MAX)),
         exit_input,
-        exit_unlocks: section.get("exit_unlocks", truth).unwrap_or(false),
-        exit_grace: section
-            .get("exit_grace", duration(Duration::ZERO..=EXIT_GRACE_MAX))
-            .unwrap_or(EXIT_GRACE),
-        debounce: section.get("debounce", duration(Duration::ZERO..=DEBOUNCE_MAX)).unwrap_or(DEBOUNCE),
+        exit_unlocks: section.get_or("exit_unlocks", false, truth),
+        exit_grace: section.get_or("exit_grace", EXIT_GRACE, duration(Duration::ZERO..=EXIT_GRACE_MAX)),
+        debounce: section.get_or("debounce", DEBOUNCE, duration(Duration::ZERO..=DEBOUNCE_MAX)),
     };
     if door.input.is_some() && door.input == door.exit_input {
         section.problem("exit_input", "is the input of the door contact; the button needs one of its own");
@@ -293,7 +293,7 @@ fn port(input: &Input<'_>) -> Result<Port, String> {
 }
 
 /// A rate of the protocol.
-fn baud(protocol: Protocol) -> impl FnOnce(&Input<'_>) -> Result<u32, String> {
+fn baud(protocol: Protocol) -> impl Fn(&Input<'_>) -> Result<u32, String> {
     move |input| {
         let rates = protocol.baud_rates();
         whole(0..=u32::MAX)(input).ok().filter(|rate| rates.contains(rate)).ok_or_else(|| {

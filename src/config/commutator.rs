@@ -8,7 +8,8 @@ use super::{
     Door, Lock, Modbus,
     building::{Doors, MAX_ID, OUTPUT_ACTIVE, Taken},
     profile,
-    read::{Section, choice, shown, text, whole},
+    read::Section,
+    values::{choice, shown, text, whole},
 };
 use crate::domain::{OutputActive, Profile, profile::DoorProfile};
 
@@ -23,9 +24,15 @@ pub(super) fn modbus(
 ) -> Option<Modbus> {
     let base = section.base("profile");
     let named = section.require("profile", "\"commutator-100\"", text);
+    let file = named.as_ref().map(|named| profile::place(named, &base)).filter(|file| file.is_file());
     let found = named.and_then(|named| match profile::find(&named, &base) {
-        Ok(Ok(profile)) => Some(profile),
-        Ok(Err(errors)) => {
+        Ok((file, Ok(profile))) => {
+            // What the file says is compared too: it may change while its name stays.
+            let file = file.and_then(|file| std::path::absolute(file).ok()?.to_str().map(str::to_owned));
+            section.note("profile", file.unwrap_or(named).into(), &profile);
+            Some(profile)
+        }
+        Ok((_, Err(errors))) => {
             section.adopt(errors);
             None
         }
@@ -46,14 +53,17 @@ pub(super) fn modbus(
             self::lines(lines, &profile.name, of_profile.count, intercom.unwrap_or_default(), flats)
         }
     };
-    Some(Modbus { profile: Arc::new(profile), lines })
+    Some(Modbus { profile: Arc::new(profile), profile_file: file, lines })
 }
 
 /// `lock` of a Modbus panel: the profile knows the register, so only the time is to be said, if anything.
 pub(super) fn lock(section: &mut Section<'_>, profile: Option<&Profile>) -> Option<Lock> {
     let of_profile = profile.and_then(|profile| profile.lock);
     let Some(mut lock) = section.below("lock") else {
-        return of_profile.map(|_| Lock { output: 0, open: super::building::OPEN, active: OutputActive::On });
+        return of_profile.map(|_| {
+            let open = super::building::open(&mut section.implied("lock"));
+            Lock { output: 0, open, active: OutputActive::On }
+        });
     };
     if lock.get("output", whole(0..=u8::MAX)).is_some_and(|output| output != 0) {
         lock.problem("output", "a Modbus panel has one lock, which is 0: what [lock] of its profile says");
@@ -82,7 +92,7 @@ pub(super) fn door(section: &mut Section<'_>, profile: Option<&Profile>, has_loc
             None
         }
         (Some(door), _) => Some(door),
-        (None, _) => of_profile.map(|_| super::building::door(section.empty("door"), has_lock, &doors)),
+        (None, _) => of_profile.map(|_| super::building::door(section.implied("door"), has_lock, &doors)),
     }
 }
 
@@ -103,7 +113,8 @@ fn lines(
         }
         section.allow(&["first_flat", "count"]);
         let mut known = Taken::new();
-        for (index, element) in section.elements("map").unwrap_or_default().iter().enumerate() {
+        let elements = section.elements("map").unwrap_or_default();
+        for (index, element) in elements.iter().enumerate() {
             let key = format!("map[{index}]");
             match pair(element) {
                 Ok((line, _)) if line > u64::from(count_of_profile) => section.problem(&key, beyond(line)),
@@ -116,6 +127,9 @@ fn lines(
                 Err(message) => section.problem(&key, message),
             }
         }
+        let mut meaning = lines.clone();
+        meaning.sort_unstable();
+        section.note("map", elements.to_vec().into(), &meaning);
     } else {
         let first_flat = section.require("first_flat", "1", whole(1..=MAX_ID - u64::from(u16::MAX)));
         let count = section.require("count", "100", whole(1..=u16::MAX));

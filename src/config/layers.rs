@@ -13,7 +13,10 @@ use std::{
 use config::{Map, Source, Value, ValueKind};
 use toml_edit::{Item, Table, TableLike};
 
-use super::place::{Place, Places, Problems};
+use super::{
+    place::{Origin, Place, Places, Problems},
+    secret::Credentials,
+};
 
 /// What surrounds the process, as far as the configuration depends on it. Tests make their own.
 #[derive(Clone, Debug)]
@@ -28,7 +31,9 @@ impl Environment {
     /// That of this process. Variables of others, which may hold their secrets, are not taken.
     pub fn of_process() -> Self {
         let ours = |name: &OsString| {
-            name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) || name == CREDENTIALS_DIRECTORY
+            name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+                || name == CREDENTIALS_DIRECTORY
+                || name == NOTIFY_SOCKET
         };
         let host_name = nix::unistd::gethostname().unwrap_or_default();
         let variables = std::env::vars_os().filter(|(name, _)| ours(name)).collect();
@@ -46,9 +51,16 @@ impl Environment {
         self
     }
 
-    pub(super) fn credentials_directory(&self) -> Option<PathBuf> {
-        let (_, value) = self.variables.iter().find(|(name, _)| name == CREDENTIALS_DIRECTORY)?;
-        (!value.is_empty()).then(|| PathBuf::from(value))
+    pub(super) fn credentials(&self) -> Credentials {
+        let of = |wanted: &str| {
+            let found = self.variables.iter().find(|(name, value)| name == wanted && !value.is_empty());
+            found.map(|(_, value)| PathBuf::from(value))
+        };
+        match of(CREDENTIALS_DIRECTORY) {
+            Some(directory) => Credentials::In(directory),
+            None if of(NOTIFY_SOCKET).is_some() => Credentials::Nothing,
+            None => Credentials::Outside,
+        }
     }
 }
 
@@ -59,26 +71,57 @@ const PREFIX: &str = "INTERCOM_GATEWAY";
 const MAX_BYTES: u64 = 1 << 20;
 /// Where systemd puts the files of LoadCredential=.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+/// What systemd gives to a service of Type=notify, and to nothing that is run by hand.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+
+/// A text that stands in place of the main file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Instead<'a> {
+    /// What messages call it.
+    pub name: &'a Path,
+    /// The text.
+    pub text: &'a str,
+}
 
 /// Merges all layers of the configuration at `main`. What cannot be read or parsed is added to `problems` and left
 /// out, so the result is only of use where there were none.
 pub(super) fn merge(
     main: &Path,
+    instead: Option<Instead<'_>>,
     environment: &Environment,
     problems: &mut Problems,
 ) -> (Map<String, Value>, Places) {
-    let mut places = Places::new(main.into());
+    let main: Arc<Path> = main.into();
+    let name = instead.map_or(main.clone(), |instead| instead.name.into());
+    let mut places = Places::new(name.clone(), main.clone());
     let mut builder = config::Config::builder();
     let mut lists = HashMap::new();
-    for file in files(main, problems) {
-        if let Some(layer) = read_file(&file, &mut lists, &mut places, problems) {
-            builder = builder.add_source(layer);
+    let mut read = |names: &Names, text: io::Result<String>, problems: &mut Problems| match text {
+        Ok(text) => parse_file(names, &text, &mut lists, &mut places, problems),
+        Err(error) => {
+            unreadable(&names.shown, &error, MISSING_CONFIG, problems);
+            None
         }
+    };
+    let text = match instead {
+        None => read_text(&main),
+        Some(Instead { text, .. }) if text.len() as u64 > MAX_BYTES => {
+            Err(io::ErrorKind::FileTooLarge.into())
+        }
+        Some(Instead { text, .. }) => Ok(text.to_owned()),
+    };
+    let mut layers = vec![read(&Names { shown: name.clone(), file: main.clone() }, text, problems)];
+    for file in parts(&main, problems) {
+        let text = read_text(&file);
+        layers.push(read(&Names { shown: file.clone(), file }, text, problems));
+    }
+    for layer in layers.into_iter().flatten() {
+        builder = builder.add_source(layer);
     }
     builder = builder.add_source(variables(environment, &mut places, problems));
     let merged = builder.build().and_then(|merged| merged.cache.into_table());
     let root = merged.unwrap_or_else(|error| {
-        problems.add(Place::Line(main.into(), 0), "", format!("cannot be merged: {error}"));
+        problems.add(Place::Line(name, 0), "", format!("cannot be merged: {error}"));
         Map::new()
     });
     (root, places)
@@ -90,17 +133,29 @@ pub(super) fn single(
     text: Option<&str>,
     problems: &mut Problems,
 ) -> (Map<String, Value>, Places) {
-    let path: Arc<Path> = path.into();
-    let mut places = Places::new(path.clone());
+    let file: Arc<Path> = path.into();
+    let mut places = Places::new(file.clone(), file.clone());
+    let names = Names { shown: file.clone(), file };
+    let text = text.map_or_else(|| read_text(path), |text| Ok(text.to_owned()));
     let layer = match text {
-        Some(text) => parse_file(&path, text, &mut HashMap::new(), &mut places, problems),
-        None => read_file(&path, &mut HashMap::new(), &mut places, problems),
+        Ok(text) => parse_file(&names, &text, &mut HashMap::new(), &mut places, problems),
+        Err(error) => {
+            unreadable(path, &error, MISSING_PROFILE, problems);
+            None
+        }
     };
     (layer.map(|layer| layer.0).unwrap_or_default(), places)
 }
 
-/// FILE and FILE.d/*.toml in name order. That there is no FILE.d is usual.
-fn files(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
+/// FILE and FILE.d/*.toml in name order.
+pub(super) fn files(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
+    let mut files = vec![main.into()];
+    files.extend(parts(main, problems));
+    files
+}
+
+/// FILE.d/*.toml of FILE in name order. That there is no FILE.d is usual.
+fn parts(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
     let mut directory = main.as_os_str().to_owned();
     directory.push(".d");
     let directory = PathBuf::from(directory);
@@ -116,22 +171,26 @@ fn files(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
                             parts.push(path.into());
                         }
                     }
-                    Err(error) => unreadable(&directory, &error, problems),
+                    Err(error) => unreadable(&directory, &error, MISSING_CONFIG, problems),
                 }
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => unreadable(&directory, &error, problems),
+        Err(error) => unreadable(&directory, &error, MISSING_CONFIG, problems),
     }
     parts.sort();
-    parts.insert(0, main.into());
     parts
 }
 
-fn unreadable(path: &Path, error: &io::Error, problems: &mut Problems) {
+/// What a file is not there for, and the next step.
+const MISSING_CONFIG: &str = "there is no such file; name another with --config FILE";
+const MISSING_PROFILE: &str =
+    "there is no such profile; name the file of one, as in /etc/intercom-gateway/profiles";
+
+fn unreadable(path: &Path, error: &io::Error, missing: &str, problems: &mut Problems) {
     let next = match error.kind() {
         io::ErrorKind::FileTooLarge => "is above 1 MiB: this is no configuration and no profile".to_owned(),
-        io::ErrorKind::NotFound => "there is no such file; name another with --config FILE".to_owned(),
+        io::ErrorKind::NotFound => missing.to_owned(),
         io::ErrorKind::PermissionDenied => {
             "may not be read by this user; run as root, or as a user who may".to_owned()
         }
@@ -156,20 +215,10 @@ impl Source for FileLayer {
     }
 }
 
-fn read_file(
-    path: &Arc<Path>,
-    lists: &mut HashMap<String, Vec<Value>>,
-    places: &mut Places,
-    problems: &mut Problems,
-) -> Option<FileLayer> {
-    let text = match read_text(path) {
-        Ok(text) => text,
-        Err(error) => {
-            unreadable(path, &error, problems);
-            return None;
-        }
-    };
-    parse_file(path, &text, lists, places, problems)
+/// What messages call a file, and the file from whose directory its relative paths are meant.
+struct Names {
+    shown: Arc<Path>,
+    file: Arc<Path>,
 }
 
 /// Reads at most [`MAX_BYTES`]: it may be a device that never ends.
@@ -183,7 +232,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 }
 
 fn parse_file(
-    path: &Arc<Path>,
+    names: &Names,
     text: &str,
     lists: &mut HashMap<String, Vec<Value>>,
     places: &mut Places,
@@ -196,19 +245,19 @@ fn parse_file(
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
             let key = line.checked_sub(1).and_then(|index| text.lines().nth(index)).and_then(key_of_line);
             problems.add(
-                Place::Line(path.clone(), line),
+                Place::Line(names.shown.clone(), line),
                 key.unwrap_or_default(),
                 format!("no valid TOML: {message}"),
             );
             return None;
         }
     };
-    let mut file = Walk { path, text, places };
+    let mut file = Walk { names, text, places };
     let mut layer = Map::new();
     for (key, item) in document.as_table() {
         if !is_word(key) {
             let start = file.key_start(document.as_table(), key).unwrap_or_default();
-            let place = Place::Line(path.clone(), line_of(text, start));
+            let place = Place::Line(names.shown.clone(), line_of(text, start));
             problems.add(place, "", format!("{key:?} is no key; keys are of a-z and _"));
             continue;
         }
@@ -247,7 +296,7 @@ fn elements(item: &Item) -> Option<Vec<(Item, Option<usize>)>> {
 
 /// Turns items of one file into config-rs's values, and notes the line of each.
 struct Walk<'a> {
-    path: &'a Arc<Path>,
+    names: &'a Names,
     text: &'a str,
     places: &'a mut Places,
 }
@@ -255,8 +304,9 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn note(&mut self, at: &str, start: Option<usize>) {
         if let Some(start) = start {
-            let line = line_of(self.text, start);
-            self.places.set(at.to_owned(), Place::Line(self.path.clone(), line));
+            let Names { shown, file } = self.names;
+            let place = Place::Line(shown.clone(), line_of(self.text, start));
+            self.places.set(at.to_owned(), Origin { place, file: file.clone() });
         }
     }
 
@@ -324,7 +374,7 @@ fn variables(environment: &Environment, places: &mut Places, problems: &mut Prob
         let key = key.to_lowercase();
         match key.split_once("__") {
             Some((section, key)) if SECTIONS.contains(&section) && is_word(key) && !key.contains("__") => {
-                places.set(format!("{section}.{key}"), place);
+                places.set_variable(format!("{section}.{key}"), place);
                 ours.insert(name.to_owned(), value.to_owned());
             }
             _ => {

@@ -4,11 +4,13 @@
 //! FILE ─┐
 //! FILE.d/*.toml ─┼─ layers (config-rs) ─→ merged values + places ─→ read (keys, types) ─→ validated Config
 //! environment ─┘                              (file:line of each)     service, building       │
-//!                                                                                         check: findings
+//!                                                     │                      │            check: findings
+//!                                                     └─────────→ Written ←──┘ settings as they were understood
+//!                                                  changes, hold back, plan, show
 //! ```
 //!
 //! Nothing here opens a port or reads a secret while loading; [`findings`] looks at the files that a
-//! configuration names. All problems of a configuration are reported together, one line each, as
+//! configuration names, and [`plan`] looks whether new credentials are there. All problems of a configuration are reported together, one line each, as
 //! `file:line: key: what is wrong and what would be right`.
 
 mod address;
@@ -17,27 +19,33 @@ mod certificates;
 mod check;
 mod commutator;
 mod cycle;
+mod files;
 mod layers;
 mod place;
 mod profile;
 mod read;
 mod secret;
 mod service;
+mod settings;
 mod types;
 mod unbuilt;
+mod values;
+mod written;
 
 use std::path::Path;
 
 use config::{Map, Value};
 
 pub use check::{Finding, Severity, findings};
+pub use files::layer_files;
 pub use layers::Environment;
 pub use place::{ConfigErrors, Place, Problem};
 pub use profile::{SHIPPED as SHIPPED_PROFILES, load_profile};
 pub use secret::{SecretError, SecretFile};
 pub use types::*;
+pub use written::{Change, Difference, Part, Plan, SettingPath, Wait, Written, plan};
 
-use place::{Places, Problems};
+use place::Places;
 use read::Reader;
 
 /// Where the configuration is looked for unless `--config` names another (contract §1).
@@ -57,13 +65,7 @@ impl Config {
     /// # Errors
     /// All problems that were found, in the order of the files.
     pub fn load_with(path: &Path, environment: &Environment) -> Result<Self, ConfigErrors> {
-        let mut problems = Problems::default();
-        let (root, places) = layers::merge(path, environment, &mut problems);
-        problems.into_result()?;
-        let reader = Reader::new(&places, environment.credentials_directory());
-        let config = read_all(&root, &reader, &places, environment);
-        reader.into_problems().into_result()?;
-        Ok(config)
+        Written::load(path, environment).map(Written::into_config)
     }
 }
 

@@ -26,50 +26,84 @@ impl fmt::Display for Place {
     }
 }
 
+/// Where a setting was made, and the file from whose directory relative paths are meant there.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub place: Place,
+    pub file: Arc<Path>,
+}
+
 /// Origins of all settings by their path (`http.listen`, `panel[2].lock.open`): config-rs merges values and
 /// forgets where they stood.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
-    by_path: HashMap<String, Place>,
-    main: Arc<Path>,
+    by_path: HashMap<String, Origin>,
+    main: Origin,
 }
 
 impl Places {
-    pub fn new(main: Arc<Path>) -> Self {
-        Self { by_path: HashMap::new(), main }
+    /// Origins in a configuration whose main file is `main`, and is called `name` in messages.
+    pub fn new(name: Arc<Path>, main: Arc<Path>) -> Self {
+        Self { by_path: HashMap::new(), main: Origin { place: Place::Line(name, 0), file: main } }
     }
 
     /// A later layer takes the place of an earlier one.
-    pub fn set(&mut self, path: String, place: Place) {
-        self.by_path.insert(path, place);
+    pub fn set(&mut self, path: String, origin: Origin) {
+        self.by_path.insert(path, origin);
+    }
+
+    /// A variable of the environment sets the path.
+    pub fn set_variable(&mut self, path: String, place: Place) {
+        let file = self.main.file.clone();
+        self.set(path, Origin { place, file });
     }
 
     /// The place of the setting, else of what is around it, else the main file.
     pub fn of(&self, path: &str) -> Place {
-        let mut rest = path;
-        loop {
-            if let Some(place) = self.by_path.get(rest) {
-                return place.clone();
-            }
-            match rest.rfind(['.', '[']) {
-                Some(end) => rest = &rest[..end],
-                None => return Place::Line(self.main.clone(), 0),
-            }
-        }
+        self.origin(path).place.clone()
     }
 
     /// The directory from which relative paths are meant at a setting: that of its file.
     pub fn base(&self, path: &str) -> PathBuf {
-        let file = match self.of(path) {
-            Place::Line(file, _) => file,
-            Place::Variable(_) => self.main.clone(),
-        };
-        file.parent().map(Path::to_owned).unwrap_or_default()
+        self.origin(path).file.parent().map(Path::to_owned).unwrap_or_default()
     }
 
     pub fn is_variable(&self, path: &str) -> bool {
-        matches!(self.by_path.get(path), Some(Place::Variable(_)))
+        matches!(self.by_path.get(path), Some(Origin { place: Place::Variable(_), .. }))
     }
+
+    /// Returns the origins at `path` and below, each with the rest of its path.
+    pub fn below(&self, path: &str) -> Vec<(String, Origin)> {
+        let rest =
+            |(known, origin): (&String, &Origin)| Some((rest_below(known, path)?.to_owned(), origin.clone()));
+        self.by_path.iter().filter_map(rest).collect()
+    }
+
+    /// Puts origins, each with the rest of its path, in place of those at `path` and below.
+    pub fn replace(&mut self, path: &str, origins: Vec<(String, Origin)>) {
+        self.by_path.retain(|known, _| rest_below(known, path).is_none());
+        for (rest, origin) in origins {
+            self.set(format!("{path}{rest}"), origin);
+        }
+    }
+
+    fn origin(&self, path: &str) -> &Origin {
+        let mut rest = path;
+        loop {
+            if let Some(origin) = self.by_path.get(rest) {
+                return origin;
+            }
+            match rest.rfind(['.', '[']) {
+                Some(end) => rest = &rest[..end],
+                None => return &self.main,
+            }
+        }
+    }
+}
+
+/// What follows `path` in the path of something at it or below it.
+fn rest_below<'a>(known: &'a str, path: &str) -> Option<&'a str> {
+    known.strip_prefix(path).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// One thing that is wrong, where, and what would be right.

@@ -4,31 +4,35 @@
 //! wants all of them at once, each with its line and what would be right. A [`Section`] therefore hands out its
 //! keys one by one, notes what is wrong with each and goes on; what nobody asked for is unknown and refused.
 
-use std::{
-    cell::RefCell,
-    ops::RangeInclusive,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{cell::RefCell, fmt::Debug, path::PathBuf};
 
 use config::{Map, Value, ValueKind};
 
 use super::{
-    SecretFile,
     place::{ConfigErrors, Place, Places, Problem, Problems},
+    secret::Credentials,
+    settings::{Basis, Setting, Settings},
+    values::{Input, shown},
 };
 
 /// What all sections share while a configuration is read.
 pub(super) struct Reader<'a> {
     places: &'a Places,
     problems: RefCell<Problems>,
-    credentials: Option<PathBuf>,
+    settings: RefCell<Settings>,
+    credentials: Credentials,
     empty: Map<String, Value>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(places: &'a Places, credentials: Option<PathBuf>) -> Self {
-        Self { places, problems: RefCell::default(), credentials, empty: Map::new() }
+    pub fn new(places: &'a Places, credentials: Credentials) -> Self {
+        Self {
+            places,
+            problems: RefCell::default(),
+            settings: RefCell::default(),
+            credentials,
+            empty: Map::new(),
+        }
     }
 
     /// Notes that the setting at `path` is wrong.
@@ -52,17 +56,33 @@ impl<'a> Reader<'a> {
                 (&self.empty, false)
             }
         };
-        Section { reader: self, path: path.to_owned(), table, is_table, known: Vec::new() }
+        Section { reader: self, path: path.to_owned(), table, is_table, is_implied: false, known: Vec::new() }
     }
 
     /// The top of a file, as a section: keys there have no prefix.
     pub fn top(&'a self, table: &'a Map<String, Value>) -> Section<'a> {
-        Section { reader: self, path: String::new(), table, is_table: true, known: Vec::new() }
+        Section {
+            reader: self,
+            path: String::new(),
+            table,
+            is_table: true,
+            is_implied: false,
+            known: Vec::new(),
+        }
     }
 
-    /// Everything that was noted.
+    /// Returns everything that is wrong.
     pub fn into_problems(self) -> Problems {
         self.problems.into_inner()
+    }
+
+    /// Returns every setting that was read, in the order of reading.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn into_settings(self) -> Result<Settings, ConfigErrors> {
+        self.problems.into_inner().into_result()?;
+        Ok(self.settings.into_inner())
     }
 
     /// All elements of the list `name` of the root, each as a section.
@@ -81,15 +101,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A value with what its reading depends on.
-pub(super) struct Input<'a> {
-    pub kind: &'a ValueKind,
-    /// Variables are all text, so numbers and truths may be written as such there.
-    variable: bool,
-    base: &'a dyn Fn() -> PathBuf,
-    credentials: Option<&'a Path>,
-}
-
 /// One table of the configuration, read key by key.
 pub(super) struct Section<'a> {
     reader: &'a Reader<'a>,
@@ -97,6 +108,8 @@ pub(super) struct Section<'a> {
     table: &'a Map<String, Value>,
     /// Where it is no table, that is the problem, and not the keys that it lacks.
     is_table: bool,
+    /// It is absent, and another setting gives its keys their defaults.
+    is_implied: bool,
     known: Vec<&'static str>,
 }
 
@@ -112,35 +125,71 @@ impl<'a> Section<'a> {
     }
 
     /// The setting `key`, `None` where it is absent or wrong; what is wrong is noted.
-    pub fn get<T>(
+    pub fn get<T: Debug>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&Input<'_>) -> Result<T, String>,
+        read: impl Fn(&Input<'_>) -> Result<T, String>,
     ) -> Option<T> {
         self.known.push(key);
         let value = self.table.get(key).filter(|value| value.kind != ValueKind::Nil)?;
-        let path = self.key(key);
-        let input = Input {
-            kind: &value.kind,
-            variable: self.reader.places.is_variable(&path),
-            base: &|| self.reader.places.base(&path),
-            credentials: self.reader.credentials.as_deref(),
-        };
-        match read(&input) {
+        match self.read(key, &value.kind, Basis::Set, read) {
             Ok(value) => Some(value),
             Err(message) => {
-                self.reader.problem(&path, message);
+                self.problem(key, message);
                 None
             }
         }
     }
 
+    /// Like [`Section::get`]; where the key is absent or wrong, reads `default`, a value as a file has it.
+    pub fn get_or<T: Debug>(
+        &mut self,
+        key: &'static str,
+        default: impl Into<ValueKind>,
+        read: impl Fn(&Input<'_>) -> Result<T, String>,
+    ) -> T {
+        self.get(key, &read).unwrap_or_else(|| {
+            let basis = if self.is_implied { Basis::Implied } else { Basis::Default };
+            let default = self.read(key, &default.into(), basis, read);
+            default.unwrap_or_else(|message| panic!("the default of {}: {message}", self.key(key)))
+        })
+    }
+
+    fn read<T: Debug>(
+        &self,
+        key: &str,
+        kind: &ValueKind,
+        basis: Basis,
+        read: impl Fn(&Input<'_>) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let path = self.key(key);
+        let input = Input {
+            kind,
+            variable: basis == Basis::Set && self.reader.places.is_variable(&path),
+            base: &|| self.reader.places.base(&path),
+            credentials: &self.reader.credentials,
+            shown: RefCell::default(),
+        };
+        let value = read(&input)?;
+        let shown = input.shown.into_inner().unwrap_or_else(|| kind.clone());
+        let setting = Setting { meaning: format!("{value:?}"), shown, basis };
+        self.reader.settings.borrow_mut().set(path, setting);
+        Ok(value)
+    }
+
+    /// Notes a setting that [`Section::get`] does not read, or whose value does not say all that it means. `meaning` is
+    /// what is compared, `shown` what is printed.
+    pub fn note(&self, key: &str, shown: ValueKind, meaning: &impl Debug) {
+        let setting = Setting { meaning: format!("{meaning:?}"), shown, basis: Basis::Set };
+        self.reader.settings.borrow_mut().set(self.key(key), setting);
+    }
+
     /// Like [`Section::get`]; that the key is absent is noted too, with `example` as what could be written.
-    pub fn require<T>(
+    pub fn require<T: Debug>(
         &mut self,
         key: &'static str,
         example: &str,
-        read: impl FnOnce(&Input<'_>) -> Result<T, String>,
+        read: impl Fn(&Input<'_>) -> Result<T, String>,
     ) -> Option<T> {
         if self.is_table && !self.has(key) {
             self.problem(key, format!("is missing; write for example {key} = {example}"));
@@ -168,9 +217,9 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A table `key` below this one with nothing in it, for defaults.
-    pub fn empty(&self, key: &str) -> Section<'a> {
-        self.reader.section(&self.key(key), None)
+    /// Returns the table `key` below this one where it is absent and another setting implies it: all defaults.
+    pub fn implied(&self, key: &str) -> Section<'a> {
+        Section { is_implied: true, ..self.reader.section(&self.key(key), None) }
     }
 
     /// The directory from which a relative path at the key is meant.
@@ -214,127 +263,6 @@ pub(super) fn unknown(key: &str, known: &[&str]) -> String {
     match known.iter().filter(near).min_by_key(|known| distance(key, known)) {
         Some(known) => format!("there is no such key; did you mean {known}?"),
         None => format!("there is no such key; known here are {}", known.join(", ")),
-    }
-}
-
-pub(super) fn text(input: &Input<'_>) -> Result<String, String> {
-    match input.kind {
-        ValueKind::String(text) => Ok(text.clone()),
-        other => Err(format!("must be a text in quotes, found {}", shown(other))),
-    }
-}
-
-pub(super) fn truth(input: &Input<'_>) -> Result<bool, String> {
-    match input.kind {
-        ValueKind::Boolean(truth) => Ok(*truth),
-        ValueKind::String(text) if input.variable => {
-            text.parse().map_err(|_| format!("must be true or false, found {text:?}"))
-        }
-        other => Err(format!("must be true or false, found {}", shown(other))),
-    }
-}
-
-/// A whole number in `range`.
-pub(super) fn whole<N: TryFrom<i128> + Copy + Into<i128>>(
-    range: RangeInclusive<N>,
-) -> impl FnOnce(&Input<'_>) -> Result<N, String> {
-    move |input| {
-        let number = match input.kind {
-            ValueKind::I64(number) => Some(i128::from(*number)),
-            ValueKind::String(text) if input.variable => text.parse().ok(),
-            _ => None,
-        };
-        let quoted = !input.variable && matches!(input.kind, ValueKind::String(_));
-        let (first, last): (i128, i128) = ((*range.start()).into(), (*range.end()).into());
-        number
-            .filter(|number| (first..=last).contains(number))
-            .and_then(|number| N::try_from(number).ok())
-            .ok_or_else(|| {
-                let quotes = if quoted { " without quotes" } else { "" };
-                format!("must be a whole number{quotes} from {first} to {last}, found {}", shown(input.kind))
-            })
-    }
-}
-
-/// A finite number, whole or not, in `range`.
-pub(super) fn number(range: RangeInclusive<f64>) -> impl FnOnce(&Input<'_>) -> Result<f64, String> {
-    move |input| {
-        let number = match input.kind {
-            // No integer that anybody writes here is too large for a float.
-            ValueKind::I64(number) => Some(*number as f64),
-            ValueKind::Float(number) => Some(*number),
-            _ => None,
-        };
-        number.filter(|number| range.contains(number)).ok_or_else(|| {
-            let (first, last) = (range.start(), range.end());
-            format!("must be a number from {first} to {last}, found {}", shown(input.kind))
-        })
-    }
-}
-
-/// One of the words.
-pub(super) fn choice<T: Copy + 'static>(
-    words: &'static [(&'static str, T)],
-) -> impl FnOnce(&Input<'_>) -> Result<T, String> {
-    move |input| {
-        let found = match input.kind {
-            ValueKind::String(text) => words.iter().find(|(word, _)| word == text),
-            _ => None,
-        };
-        found.map(|(_, value)| *value).ok_or_else(|| {
-            let all: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-            format!("must be one of {}, found {}", all.join(", "), shown(input.kind))
-        })
-    }
-}
-
-/// A duration in `range`, written with its unit.
-pub(super) fn duration(
-    range: RangeInclusive<Duration>,
-) -> impl FnOnce(&Input<'_>) -> Result<Duration, String> {
-    move |input| {
-        let form = r#"write a number and a unit in quotes, like "3s", "250ms" or "2m""#;
-        let ValueKind::String(text) = input.kind else {
-            return Err(format!("must be a duration: {form}, found {}", shown(input.kind)));
-        };
-        let starts_with_digit = text.starts_with(|first: char| first.is_ascii_digit());
-        let parsed = text.parse::<jiff::SignedDuration>().ok().filter(|_| starts_with_digit);
-        let duration = parsed
-            .and_then(|duration| Duration::try_from(duration).ok())
-            .ok_or_else(|| format!("{text:?} is no duration: {form}"))?;
-        if range.contains(&duration) {
-            return Ok(duration);
-        }
-        let first = if range.start().is_zero() { "0s".to_owned() } else { format!("{:?}", range.start()) };
-        Err(format!("must be from {first} to {:?}, found {text:?}", range.end()))
-    }
-}
-
-/// A path; relative ones are meant from the directory of the file that has them.
-pub(super) fn path(input: &Input<'_>) -> Result<PathBuf, String> {
-    match text(input)? {
-        text if text.is_empty() => Err("is empty; write the path of a file".into()),
-        text => Ok((input.base)().join(text)),
-    }
-}
-
-/// A `*_file` of contract §2: a path, or `credential:NAME`.
-pub(super) fn secret_file(input: &Input<'_>) -> Result<SecretFile, String> {
-    SecretFile::new(&text(input)?, &(input.base)(), input.credentials)
-}
-
-/// A value as a message may show it. Tables and lists are only named.
-pub(super) fn shown(kind: &ValueKind) -> String {
-    match kind {
-        ValueKind::Nil => "nothing".into(),
-        ValueKind::Boolean(truth) => truth.to_string(),
-        ValueKind::I64(number) => number.to_string(),
-        ValueKind::Float(number) => number.to_string(),
-        ValueKind::String(text) if text.chars().count() > 80 => "a longer text".into(),
-        ValueKind::String(text) => format!("{text:?}"),
-        ValueKind::Table(_) => "a table".into(),
-        ValueKind::Array(_) => "a list".into(),
-        _ => "something else".into(),
     }
 }
 

@@ -22,7 +22,18 @@ pub struct SecretFile(Source);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
     Path(PathBuf),
-    Credential { name: String, directory: Option<PathBuf> },
+    Credential { name: String, among: Credentials },
+}
+
+/// What systemd has handed over to this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Credentials {
+    /// The files of this directory.
+    In(PathBuf),
+    /// Nothing: the unit has no LoadCredential=.
+    Nothing,
+    /// This process is no service.
+    Outside,
 }
 
 /// What systemd puts before the names of files from [`FOLDER`]: the id of the unit's LoadCredential= and a line.
@@ -42,9 +53,14 @@ pub enum SecretError {
         "credential:{0} can only be read under systemd: add LoadCredential={0}:/path/of/the/secret to the unit (systemctl edit intercom-gateway)"
     )]
     NoCredentials(String),
+    /// The unit hands no credentials over at all.
+    #[error(
+        "there is no credential {0}: the unit hands none over; put the secret into {FOLDER}/{0} (mode 0600), add LoadCredential=secrets:{FOLDER} to the unit (systemctl edit intercom-gateway), and restart the service"
+    )]
+    NothingHandedOver(String),
     /// systemd handed credentials over, and this is not among them.
     #[error(
-        "there is no credential {name}: neither {name} nor {PREFIX}{name} is in {directory}; put a file {name} into {FOLDER} and restart the service, or add a LoadCredential= of this name to the unit (systemctl edit intercom-gateway)",
+        "there is no credential {name}: neither {name} nor {PREFIX}{name} is in {directory}; put the secret into {FOLDER}/{name} (mode 0600) and restart the service",
         directory = .directory.display()
     )]
     Missing {
@@ -54,12 +70,12 @@ pub enum SecretError {
         directory: PathBuf,
     },
     /// The file cannot be read.
-    #[error("{path}: {hint}", path = .path.display(), hint = read_hint(.source))]
+    #[error("{path}: {hint}", path = .path.display(), hint = read_hint(.error))]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// What the system said; no `source`, as the sentence has it.
+        error: io::Error,
     },
     /// The file is no secret of the expected form.
     #[error("{path}: {expected}", path = .path.display())]
@@ -78,9 +94,9 @@ impl SecretFile {
     /// Larger files are no secret, key or certificate chain, in bytes.
     pub const MAX_BYTES: u64 = 256 * 1024;
 
-    /// From the text of a `*_file` key; `base` is the directory that relative paths are meant from, `credentials`
-    /// is `$CREDENTIALS_DIRECTORY`. `Err` says what would be right.
-    pub(super) fn new(text: &str, base: &Path, credentials: Option<&Path>) -> Result<Self, String> {
+    /// From the text of a `*_file` key; `base` is the directory that relative paths are meant from. `Err` says what would
+    /// be right.
+    pub(super) fn new(text: &str, base: &Path, credentials: &Credentials) -> Result<Self, String> {
         match text.strip_prefix("credential:") {
             Some(name) => {
                 let plain = !name.is_empty() && !name.contains('/') && name != "." && name != "..";
@@ -90,10 +106,7 @@ impl SecretFile {
                             .into(),
                     );
                 }
-                Ok(Self(Source::Credential {
-                    name: name.to_owned(),
-                    directory: credentials.map(Path::to_owned),
-                }))
+                Ok(Self(Source::Credential { name: name.to_owned(), among: credentials.clone() }))
             }
             None if text.is_empty() => Err("is empty; write the path of a file, or credential:NAME".into()),
             None => Ok(Self(Source::Path(base.join(text)))),
@@ -108,17 +121,31 @@ impl SecretFile {
     /// Returns where the secret lies. A credential is looked for, which blocks on the disk.
     ///
     /// # Errors
-    /// [`SecretError::NoCredentials`] for a credential outside of systemd, [`SecretError::Missing`] for one that
-    /// systemd did not hand over.
+    /// [`SecretError::NoCredentials`] for a credential outside of systemd, [`SecretError::NothingHandedOver`] and
+    /// [`SecretError::Missing`] for one that systemd did not hand over.
     pub fn path(&self) -> Result<PathBuf, SecretError> {
         match &self.0 {
             Source::Path(path) => Ok(path.clone()),
-            Source::Credential { name, directory: Some(directory) } => {
+            Source::Credential { name, among: Credentials::In(directory) } => {
                 let files = [directory.join(name), directory.join(format!("{PREFIX}{name}"))];
                 let found = files.into_iter().find(|file| file.exists());
                 found.ok_or_else(|| SecretError::Missing { name: name.clone(), directory: directory.clone() })
             }
-            Source::Credential { name, directory: None } => Err(SecretError::NoCredentials(name.clone())),
+            Source::Credential { name, among: Credentials::Nothing } => {
+                Err(SecretError::NothingHandedOver(name.clone()))
+            }
+            Source::Credential { name, among: Credentials::Outside } => {
+                Err(SecretError::NoCredentials(name.clone()))
+            }
+        }
+    }
+
+    /// Returns where the secret lies for those who are not handed it over: a credential in the folder that the
+    /// shipped unit loads. Asks no disk.
+    pub fn source(&self) -> PathBuf {
+        match &self.0 {
+            Source::Path(path) => path.clone(),
+            Source::Credential { name, .. } => Path::new(FOLDER).join(name),
         }
     }
 
@@ -133,7 +160,7 @@ impl SecretFile {
     /// Where there is no file, or none that may be read, or one above [`SecretFile::MAX_BYTES`].
     pub fn read(&self) -> Result<Zeroizing<Vec<u8>>, SecretError> {
         let path = self.path()?;
-        let failed = |source| SecretError::Read { path: path.clone(), source };
+        let failed = |error| SecretError::Read { path: path.clone(), error };
         let file = File::open(&path).map_err(failed)?;
         // All at once: what a growing vector leaves behind in memory would not be wiped.
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(Self::MAX_BYTES).unwrap_or(0) + 1));
@@ -221,24 +248,33 @@ mod tests {
     fn a_credential_is_read_from_systemds_directory() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("pw"), "s3cret\n").unwrap();
-        let secret = SecretFile::new("credential:pw", Path::new("/"), Some(dir.path())).unwrap();
+        let secret =
+            SecretFile::new("credential:pw", Path::new("/"), &Credentials::In(dir.path().into())).unwrap();
         assert_eq!(*secret.read_text().unwrap(), "s3cret");
         assert_eq!(secret.to_string(), "credential:pw");
 
-        let outside = SecretFile::new("credential:pw", Path::new("/"), None).unwrap();
+        let outside = SecretFile::new("credential:pw", Path::new("/"), &Credentials::Outside).unwrap();
         assert!(outside.read().unwrap_err().to_string().contains("LoadCredential=pw:"));
+        let unit = SecretFile::new("credential:pw", Path::new("/"), &Credentials::Nothing).unwrap();
+        let told = unit.read().unwrap_err().to_string();
+        assert!(
+            !told.contains("only") && told.contains("/etc/intercom-gateway/secrets/pw (mode 0600)"),
+            "{told}"
+        );
         for bad in ["credential:", "credential:../x", "credential:..", ""] {
-            assert!(SecretFile::new(bad, Path::new("/"), None).is_err(), "{bad}");
+            assert!(SecretFile::new(bad, Path::new("/"), &Credentials::Outside).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_credential_of_the_folder_has_a_prefix_and_one_of_its_own_goes_first() {
         let dir = tempfile::tempdir().unwrap();
-        let secret = SecretFile::new("credential:pw", Path::new("/"), Some(dir.path())).unwrap();
+        let secret =
+            SecretFile::new("credential:pw", Path::new("/"), &Credentials::In(dir.path().into())).unwrap();
         let missing = secret.read().unwrap_err().to_string();
         assert!(!missing.contains("only"), "it runs under systemd: {missing}");
-        for said in ["neither pw nor secrets_pw is in", dir.path().to_str().unwrap(), FOLDER] {
+        let next = format!("put the secret into {FOLDER}/pw (mode 0600) and restart the service");
+        for said in ["neither pw nor secrets_pw is in", dir.path().to_str().unwrap(), &next] {
             assert!(missing.contains(said), "{said}: {missing}");
         }
         // What the unit sets in place of a folder that is not there, and a neighbour.
@@ -265,12 +301,12 @@ mod tests {
     #[test]
     fn a_byte_order_mark_is_no_part_of_a_secret_and_a_device_no_secret() {
         let dir = tempfile::tempdir().unwrap();
-        let secret = SecretFile::new("key", dir.path(), None).unwrap();
+        let secret = SecretFile::new("key", dir.path(), &Credentials::Outside).unwrap();
         std::fs::write(dir.path().join("key"), "\u{feff}303132333435363738393A3B3C3D3E40\r\n").unwrap();
         assert_eq!(secret.read_key().unwrap()[15], 0x40);
         std::fs::write(dir.path().join("key"), "\u{feff}s3cret").unwrap();
         assert_eq!(*secret.read_text().unwrap(), "s3cret");
-        let endless = SecretFile::new("/dev/zero", dir.path(), None).unwrap();
+        let endless = SecretFile::new("/dev/zero", dir.path(), &Credentials::Outside).unwrap();
         assert!(endless.read().unwrap_err().to_string().contains("256 KiB"));
     }
 
@@ -278,7 +314,7 @@ mod tests {
     fn keys_are_32_hex_digits_and_never_shown() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("key");
-        let secret = SecretFile::new("key", dir.path(), None).unwrap();
+        let secret = SecretFile::new("key", dir.path(), &Credentials::Outside).unwrap();
         std::fs::write(&file, " 303132333435363738393A3B3C3D3E3F\n").unwrap();
         assert_eq!(secret.read_key().unwrap()[15], 0x3F);
         for bad in ["303132333435363738393A3B3C3D3E", "303132333435363738393A3B3C3D3E3F00", "zz", ""] {

@@ -7,70 +7,73 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use super::{
     Broker, CertificateFiles, ClockMode, Confirm, Gateway, Http, Journal, Mqtt, SecretFile, Tls,
     address::{host_and_port, is_loopback},
-    read::{Input, Section, choice, path, secret_file, text, truth, whole},
+    read::Section,
+    values::{Input, choice, path, secret_file, text, truth, whole},
 };
 use crate::domain::Name;
 
 /// Default of `gateway.state_dir`.
 const STATE_DIR: &str = "/var/lib/intercom-gateway";
 /// Defaults of `[journal]`.
-const KEEP_DAYS: u32 = 30;
-const MAX_EVENTS: u64 = 1_000_000;
+const KEEP_DAYS: i64 = 30;
+const MAX_EVENTS: i64 = 1_000_000;
 /// Default of `http.listen`.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8443);
+const LISTEN: &str = "0.0.0.0:8443";
 /// Default of `mqtt.topic_prefix`, and its longest: below MQTT's 65,535 bytes with room for our own levels.
 const TOPIC_PREFIX: &str = "intercom/v1";
 const TOPIC_PREFIX_MAX: usize = 1024;
 
 /// `[gateway]`. `id_needed`: the uplink needs an id that does not change with the host's name.
 pub(super) fn gateway(mut section: Section<'_>, host_name: &str, id_needed: bool) -> Gateway {
-    let id = if section.has("id") {
+    let id = if section.has("id") || !may_be_default(&section, host_name, id_needed) {
         section.get("id", name)
     } else {
-        section.get("id", name);
-        default_id(&section, host_name, id_needed)
+        Some(section.get_or("id", host_name.to_lowercase(), name))
     };
     let gateway = Gateway {
         id: id.unwrap_or_else(|| Name::new("unnamed").expect("a name")),
-        state_dir: section.get("state_dir", path).unwrap_or_else(|| STATE_DIR.into()),
-        timezone: section.get("timezone", timezone).unwrap_or(TimeZone::UTC),
-        clock: section
-            .get("clock", choice(&[("auto", ClockMode::Auto), ("trusted", ClockMode::Trusted)]))
-            .unwrap_or_default(),
+        state_dir: section.get_or("state_dir", STATE_DIR, path),
+        timezone: section.get_or("timezone", "UTC", timezone),
+        clock: section.get_or(
+            "clock",
+            "auto",
+            choice(&[("auto", ClockMode::Auto), ("trusted", ClockMode::Trusted)]),
+        ),
     };
     section.finish();
     gateway
 }
 
-fn default_id(section: &Section<'_>, host_name: &str, id_needed: bool) -> Option<Name> {
+/// Whether the host's name stands in for a missing id; why it does not is noted.
+fn may_be_default(section: &Section<'_>, host_name: &str, id_needed: bool) -> bool {
     if id_needed {
         section.problem(
             "id",
             "is missing, and must be set where there is an [mqtt]; write for example id = \"building-7\"",
         );
-        return None;
+        return false;
     }
-    let id = Name::new(&host_name.to_lowercase());
-    if id.is_err() {
+    let is_name = Name::new(&host_name.to_lowercase()).is_ok();
+    if !is_name {
         let message = format!(
             "is missing, and the host name {host_name:?} cannot stand in for it; write for example id = \"building-7\""
         );
         section.problem("id", message);
     }
-    id.ok()
+    is_name
 }
 
 /// `[journal]`.
 pub(super) fn journal(mut section: Section<'_>) -> Journal {
     let journal = Journal {
-        keep_days: section.get("keep_days", whole(1..=36_500)).unwrap_or(KEEP_DAYS),
-        max_events: section.get("max_events", whole(1..=1_000_000_000)).unwrap_or(MAX_EVENTS),
+        keep_days: section.get_or("keep_days", KEEP_DAYS, whole(1..=36_500)),
+        max_events: section.get_or("max_events", MAX_EVENTS, whole(1..=1_000_000_000)),
     };
     section.finish();
     journal
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum TlsWord {
     SelfSigned,
     Files,
@@ -81,9 +84,9 @@ enum TlsWord {
 pub(super) fn http(mut section: Section<'_>) -> Http {
     const TLS: &[(&str, TlsWord)] =
         &[("self-signed", TlsWord::SelfSigned), ("files", TlsWord::Files), ("off", TlsWord::Off)];
-    let listen = section.get("listen", listen).unwrap_or(LISTEN);
-    let word = section.get("tls", choice(TLS)).unwrap_or(TlsWord::SelfSigned);
-    let allow_plaintext = section.get("allow_plaintext", truth).unwrap_or(false);
+    let listen = section.get_or("listen", LISTEN, listen);
+    let word = section.get_or("tls", "self-signed", choice(TLS));
+    let allow_plaintext = section.get_or("allow_plaintext", false, truth);
     let cert_file = section.get("cert_file", secret_file);
     let key_file = section.get("key_file", secret_file);
     let tls = match word {
@@ -117,18 +120,20 @@ pub(super) fn http(mut section: Section<'_>) -> Http {
 /// `[mqtt]`.
 pub(super) fn mqtt(mut section: Section<'_>) -> Option<Mqtt> {
     let broker = section.require("url", "\"mqtts://broker.example.org:8883\"", broker_url);
-    let allow_plaintext = section.get("allow_plaintext", truth).unwrap_or(false);
+    let allow_plaintext = section.get_or("allow_plaintext", false, truth);
     let username = section.get("username", text);
     let password_file = section.get("password_file", secret_file);
     let ca_file = section.get("ca_file", secret_file);
     let cert_file = section.get("cert_file", secret_file);
     let key_file = section.get("key_file", secret_file);
-    let topic_prefix = section.get("topic_prefix", topic_prefix).unwrap_or_else(|| TOPIC_PREFIX.into());
-    let confirm = section
-        .get("confirm", choice(&[("broker", Confirm::Broker), ("cloud", Confirm::Cloud)]))
-        .unwrap_or_default();
+    let topic_prefix = section.get_or("topic_prefix", TOPIC_PREFIX, topic_prefix);
+    let confirm = section.get_or(
+        "confirm",
+        "broker",
+        choice(&[("broker", Confirm::Broker), ("cloud", Confirm::Cloud)]),
+    );
     let signing_key_file = section.get("signing_key_file", secret_file);
-    let home_assistant = section.get("home_assistant", truth).unwrap_or(false);
+    let home_assistant = section.get_or("home_assistant", false, truth);
 
     for (key, other) in [("cert_file", "key_file"), ("key_file", "cert_file")] {
         if section.has(key) && !section.has(other) {

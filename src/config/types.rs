@@ -53,6 +53,11 @@ impl Config {
         self.panels.iter().filter(move |panel| panel.bus == *bus)
     }
 
+    /// The ids of all intercoms, in the order of the files.
+    pub fn intercom_ids(&self) -> Vec<u64> {
+        self.intercoms.iter().map(|intercom| intercom.id).collect()
+    }
+
     /// Whether `[[intercom]]` has this id.
     pub fn has_intercom(&self, id: u64) -> bool {
         self.intercoms.iter().any(|intercom| intercom.id == id)
@@ -85,10 +90,9 @@ impl Gateway {
 }
 
 /// When the wall clock is believed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockMode {
     /// While the kernel or timesyncd says that it is synchronised.
-    #[default]
     Auto,
     /// Always.
     Trusted,
@@ -104,7 +108,7 @@ pub struct Journal {
 }
 
 /// `[http]`: the endpoint and the installer's page.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Http {
     /// `listen`.
     pub listen: SocketAddr,
@@ -115,7 +119,7 @@ pub struct Http {
 }
 
 /// How the endpoint is encrypted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Tls {
     /// With a certificate that the gateway makes for itself at its first start.
     SelfSigned,
@@ -126,7 +130,7 @@ pub enum Tls {
 }
 
 /// A certificate chain and its private key, both PEM.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CertificateFiles {
     /// `cert_file`: the chain, own certificate first.
     pub cert_file: SecretFile,
@@ -135,7 +139,7 @@ pub struct CertificateFiles {
 }
 
 /// `[mqtt]`: the uplink.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Mqtt {
     /// `url`.
     pub broker: Broker,
@@ -182,10 +186,9 @@ impl fmt::Display for Broker {
 }
 
 /// When an event counts as delivered (contract §4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirm {
     /// When the broker has acknowledged it.
-    #[default]
     Broker,
     /// When the consumer's `events/committed` covers it.
     Cloud,
@@ -201,7 +204,7 @@ pub struct Intercom {
 }
 
 /// `[[bus]]`: one RS-485 line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Bus {
     /// `name`.
     pub name: Name,
@@ -307,10 +310,9 @@ impl fmt::Display for Protocol {
 }
 
 /// The parity bit of a character.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parity {
     /// No such bit.
-    #[default]
     None,
     /// Even.
     Even,
@@ -319,17 +321,16 @@ pub enum Parity {
 }
 
 /// Who switches the line between sending and receiving.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// The adapter by itself.
-    #[default]
     Auto,
     /// The kernel by RTS (TIOCSRS485).
     Rts,
 }
 
 /// `[[panel]]`: one addressed device on a bus.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
     /// `name`.
     pub name: Name,
@@ -356,10 +357,12 @@ pub struct Panel {
 }
 
 /// What only a Modbus panel has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Modbus {
     /// `profile`.
     pub profile: Arc<Profile>,
+    /// The file that it was read from; `None`: it is shipped.
+    pub profile_file: Option<PathBuf>,
     /// `lines`: which line (from 1, as many as the profile has) is which flat's (its number on the door). No line
     /// twice, and no flat twice within its intercom.
     pub lines: Vec<(u16, u64)>,
@@ -396,20 +399,18 @@ pub struct Door {
 }
 
 /// What an input is while the door stands open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenWhen {
     /// Active.
-    #[default]
     Active,
     /// Inactive.
     Inactive,
 }
 
 /// How securely a panel must be connected (contract §2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecureChannel {
     /// Without a key nothing opens.
-    #[default]
     Required,
     /// Pairs once, then as required.
     Install,
@@ -418,10 +419,9 @@ pub enum SecureChannel {
 }
 
 /// The byte order of what the reader sends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyOrder {
     /// Most significant byte first, as the cloud writes keys.
-    #[default]
     AsRead,
     /// Least significant byte first.
     Reversed,

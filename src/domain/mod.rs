@@ -11,6 +11,7 @@ pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 
 pub mod asked;
 pub mod bucket;
+pub mod causes;
 pub mod check;
 pub mod error_code;
 pub mod event;
@@ -30,6 +31,7 @@ pub mod trouble;
 
 pub use asked::asked_tenths;
 pub use bucket::Bucket;
+pub use causes::with_causes;
 pub use check::{Check, Verdict};
 pub use error_code::ErrorCode;
 pub use event::{EventBody, Occurrence};

@@ -25,11 +25,10 @@ pub enum PanelState {
 }
 
 /// Which state of an output releases the lock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputActive {
     /// Energised: the door opens (a strike that needs current to open).
-    #[default]
     On,
     /// De-energised: the door opens (a magnet that needs current to hold).
     Off,

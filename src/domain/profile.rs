@@ -44,6 +44,15 @@ pub struct Profile {
     pub identity: Option<IdentityProfile>,
 }
 
+impl Profile {
+    /// Returns how often keys and contacts are to be looked at, where it has any.
+    pub fn fastest_period(&self) -> Option<Duration> {
+        let keys = self.keys.as_ref().map(|keys| keys.period);
+        let door = self.door.map(|door| door.period);
+        [keys, door].into_iter().flatten().min()
+    }
+}
+
 /// `[lines]`: one analog line a flat.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinesProfile {

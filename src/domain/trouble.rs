@@ -21,6 +21,8 @@ pub enum Trouble {
     NoKey,
     /// It has another key than ours.
     WrongKey,
+    /// It answers the handshake of a secure channel too late or not at all: nothing is known of its key.
+    NoHandshake,
     /// It refuses a secure channel.
     NoSecureChannel,
     /// It does not take the default key, and there is no other to try.
@@ -100,6 +102,7 @@ impl Trouble {
             Self::NoLink => "no_link",
             Self::NoKey => "no_key",
             Self::WrongKey => "wrong_key",
+            Self::NoHandshake => "no_handshake",
             Self::NoSecureChannel => "no_secure_channel",
             Self::NoDefaultKey => "no_default_key",
             Self::Pairing => "pairing",
@@ -139,6 +142,9 @@ impl fmt::Display for Trouble {
             Self::WrongKey => {
                 f.write_str("it has another key: correct secure_key_file, or pair it with `panel pair`")
             }
+            Self::NoHandshake => f.write_str(
+                "it answers the handshake of its secure channel too late or not at all: check wiring and power, raise reply_timeout if the panel is slow, and see that its secure channel is switched on",
+            ),
             Self::NoSecureChannel => {
                 f.write_str("it refuses a secure channel: switch it on in the panel, or replace the panel")
             }

@@ -2,6 +2,8 @@
 
 use std::{io::Read, sync::Arc};
 
+use arc_swap::ArcSwap;
+
 use super::Refusal;
 use crate::store::{Cache, CacheError, CacheState, Delta, ImportError, Snapshot, StoreError};
 
@@ -13,14 +15,19 @@ pub type Load = dyn Fn() -> Result<(), StoreError> + Send + Sync;
 pub struct Flats {
     cache: Cache,
     /// Those of the configuration.
-    intercoms: Arc<[u64]>,
+    intercoms: Arc<ArcSwap<Vec<u64>>>,
     load: Arc<Load>,
 }
 
 impl Flats {
     /// Takes the cache, the intercoms of the configuration, and what brings the cache into force.
     pub fn new(cache: Cache, intercoms: &[u64], load: Arc<Load>) -> Self {
-        Self { cache, intercoms: intercoms.into(), load }
+        Self { cache, intercoms: Arc::new(ArcSwap::from_pointee(intercoms.to_vec())), load }
+    }
+
+    /// Takes other intercoms of the configuration. Flats of those that went stay until the cloud says otherwise.
+    pub fn set_intercoms(&self, intercoms: &[u64]) {
+        self.intercoms.store(Arc::new(intercoms.to_vec()));
     }
 
     /// Replaces all flats by a document, and returns what is in force then. Blocks.
@@ -29,7 +36,7 @@ impl Flats {
     /// [`Refusal::Document`], [`Refusal::NotWritten`]: nothing has changed. [`Refusal::NotInForce`]: it is in the cache, and
     /// doors are decided by what was loaded before.
     pub fn import(&self, document: impl Read) -> Result<CacheState, Refusal> {
-        let report = self.cache.import(document, &self.intercoms).map_err(refusal)?;
+        let report = self.cache.import(document, &self.intercoms.load()).map_err(refusal)?;
         self.bring_into_force()?;
         Ok(report.state)
     }
@@ -47,7 +54,7 @@ impl Flats {
         let all = |put: &mut dyn FnMut(&str) -> Result<(), CacheError>| {
             flats(&mut |json| put(json).map_err(|error| refusal(error.into()))).map_err(Ended::Caller)
         };
-        self.cache.apply_snapshot(snapshot, &self.intercoms, all).map_err(|ended| match ended {
+        self.cache.apply_snapshot(snapshot, &self.intercoms.load(), all).map_err(|ended| match ended {
             Ended::Caller(error) => error,
             Ended::Cache(error) => refusal(error.into()).into(),
         })

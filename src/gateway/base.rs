@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{directory::Keys, lines, records::Records, reports};
+use super::{configured::Configured, directory::Keys, lines, records::Records, reports};
 use crate::{
     clock::Clock,
     config::Config,
@@ -14,7 +14,7 @@ const SECONDS_PER_DAY: u64 = 86_400;
 
 /// What is there before the first bus.
 pub struct Base {
-    pub config: Config,
+    pub config: Configured,
     pub clock: Arc<Clock>,
     pub store: Store,
     pub keys: Keys,
@@ -32,7 +32,7 @@ impl Base {
         let zone = config.gateway.timezone.clone();
         let keys = Keys::new(store.cache(), zone, lines::configured(&config));
         let records = Records::at(&config.gateway.state_dir);
-        Ok(Self { config, clock, store, keys, records })
+        Ok(Self { config: Configured::new(config), clock, store, keys, records })
     }
 
     /// Records an event of the gateway itself.

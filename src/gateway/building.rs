@@ -1,68 +1,124 @@
 //! From the configuration to running buses.
 
-use std::{num::NonZeroU16, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    num::NonZeroU16,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context;
 use tokio::sync::watch;
 
-use super::{base::Base, records::Recalled, reports::Outlet};
+use super::{
+    base::Base,
+    records::{Recalled, Records},
+    reports::Outlet,
+};
 use crate::{
     access::KeyOrder,
     bus::{
-        self, BusSettings, Buses, DoorSettings, DoorwaySettings, KeptLines, LockSettings, ModbusSettings,
-        PanelSettings, PortAddress, PortSettings, Protocol, Shared,
+        self, BusHandle, BusSettings, Buses, DoorSettings, DoorwaySettings, KeptLines, LockSettings,
+        ModbusSettings, PanelSettings, PortAddress, PortSettings, Protocol, Shared,
     },
-    config,
+    config::{self, Config},
     domain::Name,
     lines::CommutatorSettings,
-    panel::osdp,
+    panel::osdp::{self, PanelKey},
 };
 
-/// Starts a thread for every configured bus, which reports to `outlet` and polls no panel before the keys are `recalled`.
-///
-/// # Errors
-/// A thread cannot be started. Ports that cannot be opened are no error, a bus tries until it can; nor are keys that
-/// cannot be read: the panel is insecure, and all others work.
-pub fn start_buses(
-    base: &Base,
-    outlet: Outlet,
-    recalled: &watch::Receiver<Option<Arc<KeptLines>>>,
-) -> anyhow::Result<Buses> {
-    let Base { config, records, .. } = base;
-    let shared = Shared {
-        in_force: base.keys.in_force(),
-        clock: base.clock.clone(),
-        reports: outlet.reports,
-        lost: outlet.lost,
-        recalled: recalled.clone(),
-    };
-    let configured: Vec<&Name> = config.panels.iter().map(|panel| &panel.name).collect();
-    let strays = records.strays(&configured);
-    let mut buses = Vec::new();
-    for bus in &config.buses {
-        let stale_after = config.stale_after(bus);
-        let panel = |panel: &config::Panel| PanelSettings {
-            doorway: doorway_settings(panel),
-            protocol: match &panel.modbus {
-                Some(modbus) => Protocol::Modbus(ModbusSettings {
-                    unit: panel.address,
-                    profile: modbus.profile.clone(),
-                    reply_timeout: bus.reply_timeout,
-                }),
-                None => {
-                    let recalled = records.recall(panel, &strays);
-                    Protocol::Osdp(osdp_settings(panel, recalled, bus.reply_timeout, stale_after))
-                }
-            },
-            lines: lines_settings(panel),
+/// What buses are made with. While it lives, more may come: the journal waits for their reports.
+pub struct Building {
+    shared: Shared,
+    records: Records,
+    /// The keys of the configuration, as they were when their panels began.
+    keys: Mutex<HashMap<Name, Option<PanelKey>>>,
+}
+
+impl Building {
+    /// Takes what all buses share: they report to `outlet`, and poll no panel before the keys are `recalled`.
+    pub fn new(base: &Base, outlet: Outlet, recalled: watch::Receiver<Option<Arc<KeptLines>>>) -> Self {
+        let shared = Shared {
+            in_force: base.keys.in_force(),
+            clock: base.clock.clone(),
+            reports: outlet.reports,
+            lost: outlet.lost,
+            recalled,
         };
-        let panels = config.panels_on(&bus.name).map(panel).collect();
-        let settings = BusSettings { name: bus.name.clone(), port: port(bus), panels };
-        let handle = bus::spawn(settings, shared.clone())
-            .with_context(|| format!("cannot start the thread of bus {}", bus.name))?;
-        buses.push(handle);
+        Self { shared, records: base.records.clone(), keys: Mutex::default() }
     }
-    Ok(Buses::new(buses))
+
+    /// Starts a thread for every configured bus.
+    ///
+    /// # Errors
+    /// A thread cannot be started. Ports that cannot be opened are no error, a bus tries until it can; nor are keys that
+    /// cannot be read: the panel is insecure, and all others work.
+    pub fn start_all(&self, config: &Config) -> anyhow::Result<Buses> {
+        let strays = self.strays(config);
+        let start = |bus| self.start(self.bus_settings(config, bus, &strays), None);
+        Ok(Buses::new(config.buses.iter().map(start).collect::<anyhow::Result<_>>()?))
+    }
+
+    /// Starts a thread for a bus. `kept`: the states of its lines as they were left, where they are known already.
+    ///
+    /// # Errors
+    /// As [`Building::start_all`].
+    pub fn start(&self, settings: BusSettings, kept: Option<Arc<KeptLines>>) -> anyhow::Result<BusHandle> {
+        let mut shared = self.shared.clone();
+        if kept.is_some() {
+            shared.recalled = watch::channel(kept).1;
+        }
+        let name = settings.name.clone();
+        bus::spawn(settings, shared).with_context(|| format!("cannot start the thread of bus {name}"))
+    }
+
+    /// Returns the names that have a record and are not configured any more: the panels may have other names now. Blocks on
+    /// the disk.
+    pub fn strays(&self, config: &Config) -> Vec<Name> {
+        let configured: Vec<&Name> = config.panels.iter().map(|panel| &panel.name).collect();
+        self.records.strays(&configured)
+    }
+
+    /// Returns the settings of a bus and its panels, with what is known of the panels' keys. Blocks on the disk.
+    pub fn bus_settings(&self, config: &Config, bus: &config::Bus, strays: &[Name]) -> BusSettings {
+        let panels = config.panels_on(&bus.name);
+        let panels = panels.map(|panel| self.panel_settings(config, bus, panel, strays)).collect();
+        BusSettings { name: bus.name.clone(), port: port(bus), panels }
+    }
+
+    /// Returns the settings of a panel, with what is known of its keys. Blocks on the disk.
+    pub fn panel_settings(
+        &self,
+        config: &Config,
+        bus: &config::Bus,
+        panel: &config::Panel,
+        strays: &[Name],
+    ) -> PanelSettings {
+        let protocol = match &panel.modbus {
+            Some(modbus) => Protocol::Modbus(ModbusSettings {
+                unit: panel.address,
+                profile: modbus.profile.clone(),
+                reply_timeout: bus.reply_timeout,
+            }),
+            None => {
+                let recalled = self.records.recall(panel, strays);
+                self.keys().insert(panel.name.clone(), recalled.record.from_config.clone());
+                let stale_after = config.stale_after(bus);
+                Protocol::Osdp(osdp_settings(panel, recalled, bus.reply_timeout, stale_after))
+            }
+        };
+        PanelSettings { doorway: doorway_settings(panel), protocol, lines: lines_settings(panel) }
+    }
+
+    /// Returns whether the file of a panel's key has another content than when the panel began. Blocks on the disk.
+    pub fn has_another_key(&self, panel: &config::Panel) -> bool {
+        let now = Records::configured_key(panel);
+        self.keys().get(&panel.name).is_some_and(|key| *key != now)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, HashMap<Name, Option<PanelKey>>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn port(bus: &config::Bus) -> PortSettings {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{
+    configured::Configured,
     doctor::check,
     units::{Beat, Part, Units},
 };
@@ -18,21 +19,24 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(60);
 
 /// Starts to follow the files of the uplink, where the configuration has one.
-pub fn start(units: &Units, config: &Config, expiries: Expiries) {
-    if let Some(mqtt) = config.mqtt.clone() {
-        units.spawn(Part::Certificates, |beat| follow_files(mqtt, expiries, beat));
+pub fn start(units: &Units, config: Configured, expiries: Expiries) {
+    if config.now().mqtt.is_some() {
+        units.spawn(Part::Certificates, |beat| follow_files(config, expiries, beat));
     }
 }
 
 /// Keeps `expiries` as the files are, for the life of the daemon.
-async fn follow_files(mqtt: Mqtt, expiries: Expiries, beat: Beat) {
+async fn follow_files(config: Configured, expiries: Expiries, beat: Beat) {
+    let mut changes = config.watch();
     loop {
-        let mqtt = mqtt.clone();
-        let reading = tokio::task::spawn_blocking(move || of_uplink(&mqtt));
+        let config = changes.borrow_and_update().clone();
+        let reading =
+            tokio::task::spawn_blocking(move || config.mqtt.as_ref().map(of_uplink).unwrap_or_default());
         let read = beat.wait(sys::finished(reading)).await;
         // What cannot be read is told where the uplink needs it.
         read.into_iter().for_each(|(usage, expiry)| expiries.set(usage, expiry.ok()));
-        beat.wait(tokio::time::sleep(PERIOD)).await;
+        // An error: it is time, or nobody is left who could change the configuration.
+        let _ = beat.wait(tokio::time::timeout(PERIOD, changes.changed())).await;
     }
 }
 

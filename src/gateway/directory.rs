@@ -47,14 +47,20 @@ pub fn start(units: &Units, keys: &Keys, recalled: watch::Sender<Option<Arc<Kept
     units.spawn(Part::Directory, |beat| keys.clone().follow(beat));
 }
 
+/// What keys and lines are read by.
+struct Building {
+    /// In which the cloud's zoneless dates are meant.
+    zone: TimeZone,
+    /// The flats that have a line here.
+    with_line: Flats,
+}
+
 /// The directory in force and where it comes from; cheap to clone.
 #[derive(Clone)]
 pub struct Keys {
     in_force: Arc<ArcSwap<InForce>>,
     cache: Cache,
-    zone: TimeZone,
-    /// Those that have a line here.
-    with_line: Arc<Flats>,
+    building: Arc<ArcSwap<Building>>,
     loaded: Arc<Mutex<Option<CacheState>>>,
     /// Why what the cache holds could not be loaded.
     trouble: watch::Sender<Option<String>>,
@@ -64,14 +70,22 @@ impl Keys {
     /// Returns an empty directory. `zone`: in which the cloud's zoneless dates are meant; `with_line`: the flats that have a
     /// line here.
     pub fn new(cache: Cache, zone: TimeZone, with_line: Flats) -> Self {
-        let with_line = Arc::new(with_line);
         Self {
             in_force: Arc::default(),
             cache,
-            zone,
-            with_line,
+            building: Arc::new(ArcSwap::from_pointee(Building { zone, with_line })),
             loaded: Arc::default(),
             trouble: watch::Sender::new(None),
+        }
+    }
+
+    /// Takes another zone and other lines, where they are others: what the cache holds is to be loaded anew then
+    /// ([`Keys::refresh`]).
+    pub fn set_building(&self, zone: TimeZone, with_line: Flats) {
+        let now = self.building.load();
+        if now.zone != zone || now.with_line != with_line {
+            self.building.store(Arc::new(Building { zone, with_line }));
+            *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 
@@ -132,8 +146,9 @@ impl Keys {
         if loaded.as_ref() == Some(&current) {
             return Ok(());
         }
+        let building = self.building.load_full();
         let builder = std::cell::RefCell::new(DirectoryBuilder::with_capacity(
-            self.zone.clone(),
+            building.zone.clone(),
             usize::try_from(current.flats).unwrap_or(0),
             usize::try_from(current.keys).unwrap_or(0),
         ));
@@ -141,7 +156,7 @@ impl Keys {
         let state = self.cache.load(
             |flat| {
                 builder.borrow_mut().add_flat(flat.intercom, flat.flat_id, flat.flat);
-                if self.with_line.contains(&(flat.intercom, flat.flat)) {
+                if building.with_line.contains(&(flat.intercom, flat.flat)) {
                     let line = FlatLine {
                         flat_id: flat.flat_id,
                         enabled: flat.analog_line,

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::certificates;
+use super::{certificates, configured::Configured};
 use crate::{
     bus::{self, BusStatus, Buses},
     clock::Clock,
-    config::Config,
     domain::{Check, Name, PanelState, PanelStatus, UplinkStatus, Verdict},
     store::{Cache, Journal},
     tls::Expiries,
@@ -21,7 +20,7 @@ const BROKEN_BAD: u64 = 50;
 /// Knows where to look.
 pub struct Doctor {
     /// The configuration.
-    pub config: Config,
+    pub config: Configured,
     /// The buses.
     pub buses: Buses,
     /// The clock.
@@ -49,7 +48,7 @@ impl Doctor {
         let doctor = Arc::clone(self);
         // A thread that fails has read nothing.
         let certificates = tokio::task::spawn_blocking(move || {
-            certificates::checks(&doctor.config, &doctor.certificates, doctor.clock.known())
+            certificates::checks(&doctor.config.now(), &doctor.certificates, doctor.clock.known())
         });
         checks.extend(certificates.await.unwrap_or_default());
         checks

@@ -11,7 +11,7 @@ use super::{
     units::{Ending, Stage, Units},
 };
 use crate::{
-    bus::{BusHandle, Buses},
+    bus::Buses,
     domain::{EventBody, event::GatewayStopping},
     store::Store,
 };
@@ -51,6 +51,7 @@ impl End {
         self.has_begun.send_replace(true);
         base.record(EventBody::GatewayStopping(GatewayStopping {}));
         let Base { config, clock, store, .. } = base;
+        let socket = config.now().gateway.control_socket();
         let journal = store.journal();
         let mut store = Some(store);
         let ending = Ending::of(units);
@@ -69,7 +70,7 @@ impl End {
                 }
             }
         }
-        let _ = fs::remove_file(config.gateway.control_socket());
+        let _ = fs::remove_file(socket);
         tracing::info!("stopped");
         joined(buses)
     }
@@ -84,6 +85,7 @@ async fn shut_down(store: Option<Store>) {
 
 /// Returns how the buses have ended; one that has not is left as it is.
 fn joined(buses: &Buses) -> anyhow::Result<()> {
-    let mut ended = buses.handles().iter().filter(|bus| bus.is_finished());
-    ended.try_for_each(BusHandle::join).context("a bus has failed")
+    let buses = buses.handles();
+    let mut ended = buses.iter().filter(|bus| bus.is_finished());
+    ended.try_for_each(|bus| bus.join()).context("a bus has failed")
 }

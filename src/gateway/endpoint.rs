@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::sleep};
 
-use super::units::{Beat, Part, Units};
+use super::{
+    configured::Configured,
+    units::{Beat, Part, Units},
+};
 use crate::{
     api::{self, BindError, Handles, Settings},
     clock,
     config::{self, Config, SecretError},
-    domain::{HealthCode, Reason},
+    domain::{HealthCode, Reason, with_causes},
 };
 
 /// How long to wait before another attempt to serve.
@@ -42,45 +45,85 @@ fn settings(config: &Config) -> Result<Settings, SecretError> {
 /// Starts to serve.
 pub fn start(
     units: &Units,
-    config: &Config,
+    config: Configured,
     handles: Handles,
     trouble: watch::Sender<Option<Reason>>,
     stop: watch::Receiver<bool>,
 ) {
-    let config = config.clone();
     units.spawn(Part::Endpoint, |beat| serve(config, handles, trouble, beat, stop));
 }
 
-/// Serves until `stop`; `trouble` tells `/healthz` why it is not served, or not as it should be. `beat` turns with the
-/// loop that takes connections, and while there is none with the attempts to serve.
+/// Serves until `stop`, as the configuration says at the time; `trouble` tells `/healthz` why it is not served, or not as it
+/// should be. `beat` turns with the loop that takes connections, and while there is none with the attempts to serve.
 async fn serve(
-    config: Config,
+    config: Configured,
     handles: Handles,
     trouble: watch::Sender<Option<Reason>>,
     beat: Beat,
     stop: watch::Receiver<bool>,
 ) {
+    let mut changes = config.watch();
+    while !is_over(&stop) {
+        let served = changes.borrow_and_update().clone();
+        let (end, ends) = watch::channel(false);
+        let mut serving = std::pin::pin!(serve_as(&served, &handles, &trouble, &beat, ends));
+        let over = async {
+            let mut stop = stop.clone();
+            tokio::select! {
+                // An error of either: nobody is left who could say so.
+                _ = stop.wait_for(|stop| *stop) => {}
+                _ = changes.wait_for(|config| !is_served_alike(config, &served)) => {}
+            }
+        };
+        tokio::select! {
+            () = &mut serving => {}
+            () = over => {
+                end.send_replace(true);
+                serving.await;
+            }
+        }
+    }
+}
+
+/// Whether the daemon ends, or nobody is left who could say so.
+fn is_over(stop: &watch::Receiver<bool>) -> bool {
+    *stop.borrow() || stop.has_changed().is_err()
+}
+
+/// Whether the endpoint is the same by both configurations.
+fn is_served_alike(one: &Config, other: &Config) -> bool {
+    one.http == other.http && one.intercoms == other.intercoms
+}
+
+/// Serves by one configuration until `stop`.
+async fn serve_as(
+    config: &Config,
+    handles: &Handles,
+    trouble: &watch::Sender<Option<Reason>>,
+    beat: &Beat,
+    stop: watch::Receiver<bool>,
+) {
     // What systemd handed over is the same for the life of the process.
-    match settings(&config) {
+    match settings(config) {
         Ok(settings) => serve_by(settings, handles, trouble, beat, stop).await,
         Err(error) => {
             let code = match &error {
-                SecretError::NoCredentials(_) => HealthCode::Endpoint,
+                SecretError::NoCredentials(_) | SecretError::NothingHandedOver(_) => HealthCode::Endpoint,
                 _ => HealthCode::Certificate,
             };
             let error = format!("the endpoint is not served: {error}");
             tracing::error!("{error}");
             trouble.send_replace(Some(Reason::new(code, error)));
-            wait(None, &beat, stop).await;
+            wait(None, beat, stop).await;
         }
     }
 }
 
 async fn serve_by(
     settings: Settings,
-    handles: Handles,
-    trouble: watch::Sender<Option<Reason>>,
-    beat: Beat,
+    handles: &Handles,
+    trouble: &watch::Sender<Option<Reason>>,
+    beat: &Beat,
     stop: watch::Receiver<bool>,
 ) {
     while !*stop.borrow() {
@@ -108,14 +151,14 @@ async fn serve_by(
                     BindError::Certificate(_) => HealthCode::Certificate,
                     BindError::Listen { .. } => HealthCode::Endpoint,
                 };
-                let message = format!("the endpoint is not served: {:#}", anyhow::Error::from(error));
+                let message = format!("the endpoint is not served: {}", with_causes(&error));
                 let reason = Reason::new(code, message);
                 if trouble.send_replace(Some(reason.clone())).as_ref() != Some(&reason) {
                     tracing::error!("{}", reason.message);
                 }
             }
         }
-        wait(Some(RETRY), &beat, stop.clone()).await;
+        wait(Some(RETRY), beat, stop.clone()).await;
     }
 }
 
@@ -206,7 +249,9 @@ mod tests {
             let (stop, stopped) = watch::channel(false);
             let (trouble, troubles) = watch::channel(None);
             let beat = Beat::of("the endpoint", beaten.clone());
-            let serving = tokio::spawn(serve_by(settings, handles.clone(), trouble, beat, stopped));
+            let handles = handles.clone();
+            let serving =
+                tokio::spawn(async move { serve_by(settings, &handles, &trouble, &beat, stopped).await });
             for _ in 0..2 {
                 beaten.store(0, Ordering::Relaxed);
                 while beaten.load(Ordering::Relaxed) == 0 {

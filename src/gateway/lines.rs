@@ -50,7 +50,7 @@ pub fn recall(cache: &Cache) -> KeptLines {
 /// Starts to remember the lines of the buses. `recalled`: what is remembered already.
 pub fn start(units: &Units, base: &Base, buses: &Buses, recalled: watch::Receiver<Option<Arc<KeptLines>>>) {
     let lines = follow(units, Part::LinesView, buses, |bus| bus.lines.clone(), Buses::lines);
-    let (cache, configured) = (base.store.cache(), configured(&base.config));
+    let (cache, configured) = (base.store.cache(), configured(&base.config.now()));
     units.spawn(Part::LinesMemory, |beat| remember(cache, lines, recalled, configured, beat));
 }
 

@@ -12,9 +12,11 @@ mod base;
 mod building;
 mod certificates;
 mod commands;
+mod configured;
 pub mod control;
 mod directory;
 pub mod doctor;
+mod door_log;
 mod end;
 mod endpoint;
 mod following;
@@ -24,59 +26,102 @@ mod log_filter;
 mod notify;
 mod outside;
 mod records;
+pub mod reload;
 mod reports;
 mod statuses;
+mod summary;
 mod timekeeping;
 mod tokens;
 mod units;
 mod uplink;
 
-use std::{fs, os::unix::fs::DirBuilderExt, path::Path};
+use std::{fs, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use anyhow::Context;
 use nix::sys::stat::{Mode, umask};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use building::tenths;
 pub use log_filter::LogFilter;
+pub use records::Records;
 pub use tokens::TOKENS;
 
 use self::{
     base::Base,
+    building::Building,
     end::End,
     health::Watched,
     notify::Notifier,
     outside::Outside,
+    records::Writers,
+    reload::Source,
     units::{Start, Units},
 };
 use crate::{
+    backup::{self, Finished},
     clock::{Clock, Trust},
-    config::{ClockMode, Config},
-    domain::{EventBody, event::GatewayStarted},
+    config::{ClockMode, Config, ConfigErrors, Environment, Written},
+    domain::{EventBody, event::GatewayStarted, with_causes},
     tls::Expiries,
 };
 
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Runs the daemon until `stop` becomes true; `log` is what the cloud may change for a while. Blocks.
+/// What the daemon is started with.
+pub struct Origin {
+    /// Where the configuration comes from.
+    pub source: Source,
+    /// The configuration.
+    pub written: Written,
+}
+
+impl Origin {
+    /// Loads the configuration at `path`, with what is laid over it and this process's environment.
+    ///
+    /// # Errors
+    /// All problems that were found, in the order of the files.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let source = Source { path: path.to_owned(), environment: Environment::of_process() };
+        let written = Written::load(&source.path, &source.environment)?;
+        Ok(Self { source, written })
+    }
+}
+
+/// What the daemon is told while it runs.
+pub struct Wishes {
+    /// Becomes true when it is to end.
+    pub stop: watch::Receiver<bool>,
+    /// Its configuration is to be loaded again.
+    pub reload: Arc<Notify>,
+}
+
+impl Wishes {
+    /// Nobody wishes anything but the end.
+    pub fn to_stop(stop: watch::Receiver<bool>) -> Self {
+        Self { stop, reload: Arc::default() }
+    }
+}
+
+/// Runs the daemon until it is wished to stop; `log` is what the cloud may change for a while. Blocks.
 ///
 /// # Errors
 /// It could not start (the message says what to do), or a vital part of it has ended.
-pub fn run(config: Config, stop: watch::Receiver<bool>, log: LogFilter) -> anyhow::Result<()> {
+pub fn run(origin: Origin, log: LogFilter, wishes: Wishes) -> anyhow::Result<()> {
     // Everything below state_dir is its owner's alone (contract §2).
     umask(Mode::from_bits_truncate(0o077));
     // What cannot be kept there is told by those who need it.
-    if let Err(error) = make_state_dir(&config.gateway.state_dir) {
-        tracing::error!("{error:#}");
+    if let Err(error) = make_state_dir(&origin.written.config().gateway.state_dir) {
+        tracing::error!("{}", with_causes(error.as_ref()));
     }
+    finish_restore(&origin.written.config().gateway.state_dir);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("gateway")
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let served = runtime.block_on(serve(config, stop, log));
+    let served = runtime.block_on(serve(origin, log, wishes));
     // What still reads from a caller that stalls has nothing in force, and holds no end up.
     runtime.shutdown_background();
     served
@@ -98,7 +143,23 @@ fn make_state_dir(dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the state directory {} (gateway.state_dir)", dir.display()))
 }
 
-async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) -> anyhow::Result<()> {
+/// Makes up for a restore that a power cut interrupted.
+fn finish_restore(state_dir: &Path) {
+    match backup::finish(state_dir) {
+        Ok(Finished::Nothing) => {}
+        Ok(Finished::Undone) => tracing::warn!(
+            "a restore was interrupted before it changed anything: stop the gateway and run `restore` again"
+        ),
+        Ok(Finished::Completed) => tracing::info!("a restore that was interrupted is complete now"),
+        Ok(Finished::ConfigurationIsLeft) => tracing::error!(
+            "a restore was interrupted, and files of the configuration are not in their places: stop the gateway and run `sudo intercom-gateway restore` again"
+        ),
+        Err(error) => tracing::error!("{}", with_causes(error.as_ref())),
+    }
+}
+
+async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Result<()> {
+    let config = origin.written.config().clone();
     // Before the store, whose lock would refuse as well, but could not say who holds it.
     control::refuse_a_second(&config.gateway.control_socket())?;
     let units = Units::default();
@@ -110,14 +171,15 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     base.record(EventBody::GatewayStarted(GatewayStarted { version: VERSION.to_owned() }));
     let (outlet, inlet) = reports::channel();
     let (recalling, recalled) = watch::channel(None);
-    let buses = building::start_buses(&base, outlet, &recalled)?;
+    let building = Building::new(&base, outlet, recalled.clone());
+    let buses = building.start_all(&base.config.now())?;
     units.add_buses(&buses);
     directory::start(&units, &base.keys, recalling);
 
     units.begin(Start::Services);
     let end = End::default();
     let (statuses, views) = statuses::channels(&base);
-    let (tokens, no_tokens) = tokens::open(&base.config.gateway.state_dir);
+    let (tokens, no_tokens) = tokens::open(&base.config.now().gateway.state_dir);
     let certificates = Expiries::default();
     let outside = Outside::new(&base, &buses, &views, tokens, certificates.clone());
     let watched = Watched {
@@ -133,22 +195,35 @@ async fn serve(config: Config, mut stop: watch::Receiver<bool>, log: LogFilter) 
     };
     inlet.start(&units, &base);
     lines::start(&units, &base, &buses, recalled);
-    records::start_writers(&units, &base.records, &buses);
-    endpoint::start(&units, &base.config, outside.of_endpoint(), statuses.endpoint, end.begins());
-    certificates::start(&units, &base.config, certificates);
+    let writers = Writers::start(&units, &base.records, &buses);
+    endpoint::start(&units, base.config.clone(), outside.of_endpoint(), statuses.endpoint, end.begins());
+    certificates::start(&units, base.config.clone(), certificates);
     timekeeping::start(&units, &base);
     watched.start(&units, statuses.health.clone());
-    let socket = base.config.gateway.control_socket();
-    outside.of_control(end.begins()).start(&units, socket, statuses.control);
     uplink::start(&units, outside.of_uplink(log), statuses.uplink, statuses.sync, end.of_uplink());
+    let reload = reload::start(
+        &units,
+        reload::Parts {
+            source: origin.source,
+            written: origin.written,
+            ground: outside.of_reload(building, writers, &units),
+            views: views.clone(),
+            clock: base.clock.clone(),
+            hung_up: wishes.reload,
+            stop: end.begins(),
+        },
+    );
+    let socket = base.config.now().gateway.control_socket();
+    outside.of_control(reload, end.begins()).start(&units, socket, statuses.control);
 
     units.begin(Start::Ready);
-    let notifier = Notifier::start(&units, buses.clone()).context("cannot start the watchdog's thread")?;
+    let notifier = Notifier::start(&units, buses.clone(), views.health.clone())
+        .context("cannot start the watchdog's thread")?;
     #[cfg(feature = "faults")]
     crate::faults::list(&units.lines());
-    announce(&base.config);
+    announce(&base.config.now());
     let tell = |reason| health::tell_end(&statuses.health, reason, base.clock.wall());
-    let result = units::supervise(&units, &runtime.beat, &mut stop, tell).await;
+    let result = units::supervise(&units, &runtime.beat, &mut wishes.stop, tell).await;
 
     drop(runtime);
     units::exit_at_the_latest();

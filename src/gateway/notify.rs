@@ -14,12 +14,21 @@ use std::{
 };
 
 use sd_notify::NotifyState;
+use tokio::sync::watch;
 
-use super::units::{Beat, Kind, Part, Units};
-use crate::{bus::Buses, clock, faults};
+use super::{
+    summary::summary,
+    units::{Beat, Kind, Part, Units},
+};
+use crate::{
+    bus::Buses,
+    clock,
+    domain::{Health, Name},
+    faults,
+};
 
-/// How often the status line is looked at where there is no watchdog.
-const PERIOD: Duration = Duration::from_secs(5);
+/// How often the status line is looked at: as often as health is.
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// The thread that talks to systemd.
 pub struct Notifier {
@@ -32,7 +41,7 @@ impl Notifier {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn start(units: &Units, buses: Buses) -> std::io::Result<Self> {
+    pub fn start(units: &Units, buses: Buses, health: watch::Receiver<Health>) -> std::io::Result<Self> {
         tell(&[NotifyState::Ready]);
         let stop = Arc::new(AtomicBool::new(false));
         let kind = Kind::from(Part::Feeder);
@@ -53,7 +62,10 @@ impl Notifier {
                     }
                     Some(_) => {}
                 }
-                let status = status_line(&buses);
+                let closed =
+                    buses.statuses().into_iter().filter(|(_, bus)| !bus.open).map(|(name, _)| name.clone());
+                let closed: Vec<Name> = closed.collect();
+                let status = summary(&buses.panels(), &closed, &health.borrow());
                 if status != last {
                     tell(&[NotifyState::Status(&status)]);
                     last = status;
@@ -80,19 +92,6 @@ impl Notifier {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.unpark();
     }
-}
-
-fn status_line(buses: &Buses) -> String {
-    use crate::domain::PanelState;
-    let panels = buses.panels();
-    let online = panels.iter().filter(|panel| panel.state == PanelState::Online).count();
-    let closed: Vec<String> =
-        buses.statuses().iter().filter(|(_, bus)| !bus.open).map(|(name, _)| name.to_string()).collect();
-    let mut line = format!("{online} of {} panels online", panels.len());
-    if !closed.is_empty() {
-        line.push_str(&format!("; port not open: {}", closed.join(", ")));
-    }
-    line
 }
 
 fn tell(state: &[NotifyState<'_>]) {

@@ -6,7 +6,17 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::{
-    LogFilter, base::Base, commands::Commands, control::Control, doctor::Doctor, statuses::Views, uplink,
+    LogFilter,
+    base::Base,
+    building::Building,
+    commands::Commands,
+    control::Control,
+    doctor::Doctor,
+    records::Writers,
+    reload::{Ground, Reload},
+    statuses::Views,
+    units::Units,
+    uplink,
 };
 use crate::{
     api::{Handles, Tokens},
@@ -36,9 +46,9 @@ impl<'a> Outside<'a> {
         tokens: Tokens,
         certificates: Expiries,
     ) -> Self {
-        let intercoms: Vec<u64> = base.config.intercoms.iter().map(|intercom| intercom.id).collect();
+        let config = base.config.now();
         let keys = base.keys.clone();
-        let flats = Flats::new(base.store.cache(), &intercoms, Arc::new(move || keys.refresh()));
+        let flats = Flats::new(base.store.cache(), &config.intercom_ids(), Arc::new(move || keys.refresh()));
         Self { base, buses, views, doors: Doors::new(buses.clone()), flats, tokens, certificates }
     }
 
@@ -58,17 +68,32 @@ impl<'a> Outside<'a> {
         }
     }
 
+    /// Returns what a configuration is in force in.
+    pub fn of_reload(&self, building: Building, writers: Writers, units: &Units) -> Ground {
+        Ground {
+            config: self.base.config.clone(),
+            building: Arc::new(building),
+            buses: self.buses.clone(),
+            writers,
+            units: units.clone(),
+            keys: self.base.keys.clone(),
+            flats: self.flats.clone(),
+            cache: self.base.store.cache(),
+        }
+    }
+
     /// Returns what serves the control socket. `stop` becomes true when the daemon ends.
-    pub fn of_control(&self, stop: watch::Receiver<bool>) -> Control {
+    pub fn of_control(&self, reload: Reload, stop: watch::Receiver<bool>) -> Control {
         Control {
-            gateway: self.base.config.gateway.id.clone(),
-            state_dir: self.base.config.gateway.state_dir.clone(),
+            gateway: self.base.config.now().gateway.id.clone(),
+            state_dir: self.base.config.now().gateway.state_dir.clone(),
             journal: self.base.store.journal(),
             cache: self.base.store.cache(),
             flats: self.flats.clone(),
             clock: self.base.clock.clone(),
             doors: self.doors.clone(),
             tokens: self.tokens.clone(),
+            reload,
             stop,
         }
     }

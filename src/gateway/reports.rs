@@ -9,10 +9,11 @@ use tokio::sync::mpsc;
 
 use super::{
     base::Base,
+    door_log::DoorLog,
     units::{Beat, Part, Units},
 };
 use crate::{
-    clock::Clock,
+    clock::{self, Clock},
     domain::{EventBody, Name, Occurrence, event::JournalPruned},
     store::Journal,
 };
@@ -55,7 +56,11 @@ impl Inlet {
     }
 
     async fn pump(mut self, journal: Journal, clock: Arc<Clock>, beat: Beat) {
+        let mut doors = DoorLog::default();
         while let Some(occurrence) = beat.wait(self.reports.recv()).await {
+            if let Some(line) = doors.line(clock::mono(), &occurrence.body) {
+                tracing::info!(subject = occurrence.body.subject().map(Name::as_str), "{line}");
+            }
             append(&journal, occurrence);
             let count = self.lost.swap(0, Ordering::Relaxed);
             if count > 0 {
@@ -86,8 +91,8 @@ pub fn append(journal: &Journal, occurrence: Occurrence) {
     }
 }
 
-/// What an installer looks for in the log. Everything else is in the journal alone: swipes and digits are personal
-/// data.
+/// What an installer looks for in the log with all its data. Swipes and digits are personal data, and are in the journal
+/// alone; that there was a swipe is what [`DoorLog`] says.
 fn is_notable(body: &EventBody) -> bool {
     match body {
         EventBody::LineWiring(_)

@@ -32,7 +32,7 @@ pub fn channels(base: &Base) -> (Statuses, Views) {
     let statuses = Statuses {
         health: watch::Sender::new(Health { since, ..Health::default() }),
         uplink: watch::Sender::new(UplinkStatus {
-            configured: base.config.mqtt.is_some(),
+            configured: base.config.now().mqtt.is_some(),
             ..UplinkStatus::default()
         }),
         sync: watch::Sender::default(),

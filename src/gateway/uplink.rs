@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::{
     VERSION,
     base::Base,
+    configured::Configured,
     following::follow,
     units::{Beat, Kind, Part, Units},
 };
@@ -19,7 +20,7 @@ use crate::{
         signature::Signatures,
     },
     config::{self, Config, Mqtt, SecretFile},
-    domain::{Health, LineStatus, Name, SyncStatus, UplinkStatus},
+    domain::{Health, LineStatus, Name, SyncStatus, UplinkStatus, with_causes},
     doors::Flats,
     tls::{self, Pem},
 };
@@ -48,19 +49,21 @@ pub fn start(
     stop: watch::Receiver<bool>,
 ) {
     let Base { config, clock, store, .. } = parts.base;
-    let Some(mqtt) = config.mqtt.as_ref() else { return };
+    if config.now().mqtt.is_none() {
+        return;
+    }
     let panels = follow(units, Part::UplinkPanels, parts.buses, |bus| bus.status.clone(), Buses::panels);
     let lines = follow(units, Part::UplinkLines, parts.buses, |bus| bus.lines.clone(), line_statuses);
     let kind = Kind::from(Part::SyncThread);
     let worker = Beat::new(kind.name());
+    let (shows, shown) = watch::channel(building(&config.now()));
     let handles = Handles {
         journal: store.journal(),
         cache: store.cache(),
         flats: parts.flats,
         panels,
         lines,
-        // The configuration does not change while the daemon runs; the receiver keeps the value.
-        building: watch::channel(building(config)).1,
+        building: shown,
         health: parts.health,
         perform: parts.perform,
         clock: clock.clone(),
@@ -70,16 +73,55 @@ pub fn start(
         beat: Arc::default(),
         worker_beat: worker.cell(),
     };
-    let settings = settings(config, mqtt);
+    let config = config.clone();
     units.spawn(Part::Uplink, |beat| async move {
-        if let Err(error) = cloud::run(settings, Handles { beat: beat.cell(), ..handles }, stop).await {
-            tracing::error!("the uplink ended badly: {error:#}");
-        }
+        let handles = Handles { beat: beat.cell(), ..handles };
+        run(&config, handles, &shows, stop).await;
     });
     // A panic of it is the end of the uplink. The cell is theirs and the table's: at last it is the table's alone.
     let cell = Arc::downgrade(&worker.cell());
     let has_ended = move || cell.strong_count() <= 1;
     units.add(kind, worker, has_ended);
+}
+
+/// Runs the uplink as the configuration says at the time, until `stop`. Another broker is another session with its own
+/// good-bye; all else that changes of the building is shown in the running one.
+async fn run(
+    config: &Configured,
+    handles: Handles,
+    shows: &watch::Sender<Building>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut changes = config.watch();
+    loop {
+        let running = changes.borrow_and_update().clone();
+        shows.send_replace(building(&running));
+        let Some(mqtt) = &running.mqtt else { return };
+        let (end, ends) = watch::channel(false);
+        let mut session = std::pin::pin!(cloud::run(settings(&running, mqtt), handles.clone(), ends));
+        let ended = loop {
+            tokio::select! {
+                ended = &mut session => break ended,
+                // An error: nobody is left who could say so.
+                _ = stop.wait_for(|stop| *stop), if !*end.borrow() => drop(end.send_replace(true)),
+                Ok(()) = changes.changed(), if !*end.borrow() => {
+                    let config = changes.borrow_and_update().clone();
+                    if config.mqtt == running.mqtt {
+                        shows.send_replace(building(&config));
+                    } else {
+                        end.send_replace(true);
+                    }
+                }
+            }
+        };
+        if let Err(error) = &ended {
+            tracing::error!("the uplink ended badly: {}", with_causes(error.as_ref()));
+        }
+        let is_over = *stop.borrow() || stop.has_changed().is_err();
+        if ended.is_err() || is_over || !*end.borrow() {
+            return;
+        }
+    }
 }
 
 fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
@@ -89,7 +131,9 @@ fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
         host: mqtt.broker.host.clone(),
         port: mqtt.broker.port,
         username: mqtt.username.clone(),
-        secrets: Arc::new(move || read_secrets(&secrets, &gateway).map_err(|error| format!("{error:#}"))),
+        secrets: Arc::new(move || {
+            read_secrets(&secrets, &gateway).map_err(|error| with_causes(error.as_ref()))
+        }),
         topic_prefix: mqtt.topic_prefix.clone(),
         confirm: match mqtt.confirm {
             config::Confirm::Broker => Confirm::Broker,

@@ -53,14 +53,25 @@ impl Location {
         // URIs, for a copy into memory and back.
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         match self {
-            Self::File(file) => Connection::open_with_flags(file, flags),
+            Self::File(file) => open(file, flags),
             Self::Memory(uri) => {
                 let flags = flags.difference(OpenFlags::SQLITE_OPEN_READ_ONLY);
                 let write = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-                Connection::open_with_flags(uri, flags | write)
+                open(uri, flags | write)
             }
         }
     }
+}
+
+/// Opens a database by SQLite's URI or a path, which its errors do not repeat: those who open one name the file.
+fn open(location: impl AsRef<Path>, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(location, flags).map_err(|error| match error {
+        rusqlite::Error::SqliteFailure(code, Some(message)) => {
+            let words = message.split_once(": ").map_or(message.as_str(), |(words, _)| words);
+            rusqlite::Error::SqliteFailure(code, Some(words.to_owned()))
+        }
+        other => other,
+    })
 }
 
 /// Opens a file that cannot be written, or not where it is: with what its WAL holds, where that can be read, and without a
@@ -76,8 +87,7 @@ pub(super) fn bystander(file: &Path) -> rusqlite::Result<Connection> {
         fs::File::open(wal).and_then(|wal| wal.metadata()).is_ok_and(|wal| wal.is_file() && wal.len() > 0);
     // Without locks and in exclusive mode SQLite keeps the index of a WAL in memory. Where there is none it would make one.
     let how = if has_wal { "vfs=unix-none" } else { "immutable=1" };
-    let connection =
-        Connection::open_with_flags(format!("file:{}?mode=ro&{how}", escaped(&database)), flags)?;
+    let connection = open(format!("file:{}?mode=ro&{how}", escaped(&database)), flags)?;
     leaves_its_wal(&connection)?;
     connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF;")?;
     Ok(connection)
@@ -119,7 +129,7 @@ pub(super) fn journal_writer(location: &Location, max_bytes: u64) -> rusqlite::R
 /// Opens a journal that is kept, to move its cursor.
 pub(super) fn kept_journal(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file, flags)?;
+    let connection = open(file, flags)?;
     common(&connection)?;
     connection.execute_batch("PRAGMA synchronous = FULL;")?;
     Ok(connection)

@@ -19,6 +19,7 @@ mod change;
 mod commands;
 mod connect;
 mod events;
+mod exchange;
 mod health;
 mod import;
 mod journal;
@@ -45,6 +46,7 @@ pub use cache::{Cache, CacheError, CacheReader, CacheState, ExportError, FlatRow
 pub use change::{Delta, Snapshot};
 pub use commands::{Begun, UnfinishedCommand};
 pub use events::{JournalReader, Position};
+pub use exchange::{flats_in, kept_name, time_floor_in};
 pub use health::StoreHealth;
 pub use import::{ImportError, ImportReport};
 pub use journal::{AppendError, Journal};

@@ -155,12 +155,12 @@ pub(super) struct Paths {
     pub(super) dir: PathBuf,
     pub(super) journal: PathBuf,
     pub(super) cache: PathBuf,
-    lock: PathBuf,
+    pub(super) lock: PathBuf,
     ballast: PathBuf,
 }
 
 impl Paths {
-    fn of(dir: &Path) -> Self {
+    pub(super) fn of(dir: &Path) -> Self {
         Self {
             dir: dir.to_path_buf(),
             journal: dir.join("journal.db"),
@@ -290,7 +290,7 @@ pub(super) fn open_read_only(dir: &Path) -> Result<ReadOnlyStore, StoreError> {
     })
 }
 
-fn lock(path: &Path, dir: &Path) -> Result<fs::File, StoreError> {
+pub(super) fn lock(path: &Path, dir: &Path) -> Result<fs::File, StoreError> {
     let file_error = |source| StoreError::File { doing: "lock", file: path.to_path_buf(), source };
     let file = OpenOptions::new()
         .write(true)

@@ -3,8 +3,8 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
@@ -14,16 +14,73 @@ use std::{
 /// The old content is there as before; or, where only the directory could not be synced, a power cut may bring it
 /// back.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut making = path.as_os_str().to_owned();
-    making.push(".new");
-    let making = Path::new(&making);
-    // One that a power cut left behind may have any mode.
-    remove(making)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(making)?;
+    let mut new = Replacement::begin(path)?;
+    new.file().write_all(content)?;
+    new.finish()
+}
+
+/// A file of mode 0600 that takes the place of `path` once all of it is there. Dropped before, it leaves nothing.
+pub struct Replacement {
+    path: PathBuf,
+    making: PathBuf,
+    file: File,
+    is_finished: bool,
+}
+
+impl Replacement {
+    /// Begins one, beside `path`. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn begin(path: &Path) -> io::Result<Self> {
+        let mut making = path.as_os_str().to_owned();
+        making.push(".new");
+        let making = PathBuf::from(making);
+        // One that was left behind may have any mode.
+        remove(&making)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&making)?;
+        Ok(Self { path: path.to_owned(), making, file, is_finished: false })
+    }
+
+    /// Returns the file to write to.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Syncs it and puts it in its place. Blocks on the disk.
+    ///
+    /// # Errors
+    /// What was at its place is there as before; or, where only the directory could not be synced, a power cut may
+    /// bring it back.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.making, &self.path)?;
+        self.is_finished = true;
+        sync_parent(&self.path)
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // The reason for it is the error to tell.
+            let _ = remove(&self.making);
+        }
+    }
+}
+
+/// Replaces the content of a file that is there, synced; its mode and owner stay. Blocks on the disk.
+///
+/// # Errors
+/// As [`write_private`]; there is no such file.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let before = fs::metadata(path)?;
+    let mut new = Replacement::begin(path)?;
+    let file = new.file();
+    std::os::unix::fs::fchown(&*file, Some(before.uid()), Some(before.gid()))?;
+    file.set_permissions(before.permissions())?;
     file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(making, path)?;
-    sync_parent(path)
+    new.finish()
 }
 
 /// Returns when this program's file was written: the time of its build, as package managers keep it.
@@ -101,6 +158,19 @@ mod tests {
         write_private(&file, b"two").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "two");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_whose_content_is_replaced_keeps_its_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("gateway.toml");
+        assert!(replace(&file, b"nobody asked for it").is_err(), "there is none");
+        fs::write(&file, "before").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        replace(&file, b"after").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "after");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

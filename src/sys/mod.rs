@@ -10,7 +10,13 @@ pub mod files;
 mod holders;
 mod timer;
 
-use std::{io, mem, os::fd::AsRawFd};
+use std::{
+    fs::Metadata,
+    io, mem,
+    ops::RangeInclusive,
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    path::Path,
+};
 
 pub use connect::{NoSuchHost, connect};
 pub use holders::{Holder, holders};
@@ -47,6 +53,27 @@ pub fn set_low_latency(port: &impl AsRawFd) -> io::Result<()> {
     settings.0[4] |= ASYNC_LOW_LATENCY;
     // SAFETY: as above; the kernel reads what TIOCGSERIAL wrote, with one flag more.
     check(unsafe { libc::ioctl(port.as_raw_fd(), libc::TIOCSSERIAL, &raw const settings) })
+}
+
+/// Locks an open file for this process by flock, without waiting. The lock ends with the file, also where the process is
+/// killed.
+///
+/// # Errors
+/// Another process has locked it (`WouldBlock`).
+pub fn lock(file: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: flock gets the number of a file that is open for as long as `file` lives, and no pointer.
+    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
+}
+
+/// Returns whether a path leads to the side of a pseudo-terminal that programs open.
+pub fn is_pty(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| is_pty_number(&metadata))
+}
+
+fn is_pty_number(metadata: &Metadata) -> bool {
+    /// Device numbers of UNIX 98 pseudo-terminals (Documentation/admin-guide/devices.txt).
+    const MAJORS: RangeInclusive<u32> = 136..=143;
+    MAJORS.contains(&libc::major(metadata.rdev()))
 }
 
 /// Whether the kernel's clock is disciplined by a time server (adjtimex lacks STA_UNSYNC).

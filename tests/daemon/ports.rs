@@ -1,6 +1,13 @@
 //! Ports that vanish and come back, serial servers, many buses, full lines.
 
-use std::time::Duration;
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
+    time::Duration,
+};
 
 use intercom_gateway::{
     clock,
@@ -310,5 +317,64 @@ fn another_program_that_takes_the_bytes_is_named_while_they_are_missing() {
     daemon.log.wait("the end of it", |line| line.contains("nobody takes bytes").then_some(()));
     thief.kill().unwrap();
     thief.wait().unwrap();
+    daemon.stop();
+}
+
+#[test]
+fn a_port_is_opened_again_by_an_ordinary_user_after_the_daemon_was_killed() {
+    /// Root may open what others have locked by TIOCEXCL.
+    const NOBODY: u32 = 65_534;
+    let site = site(&[("street", "{dir}/street", "", &[0])]);
+    let panels = Panels::start(&site, false);
+    fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    chown(fs::canonicalize(site.path("street")).unwrap(), Some(NOBODY), None).unwrap();
+    for file in ["gateway.toml", "key"] {
+        fs::set_permissions(site.path(file), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    for entry in fs::read_dir(site.state_dir()).unwrap() {
+        chown(entry.unwrap().path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    chown(site.state_dir(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let start = || Daemon::spawn(site.command(["run"]).uid(NOBODY).gid(NOBODY));
+    for _ in 0..2 {
+        let mut daemon = start();
+        daemon.log.wait("the port", |line| line.contains("port is open").then_some(()));
+        assert_eq!(daemon.log.count("port cannot be opened"), 0);
+        daemon.kill();
+    }
+    let mut daemon = start();
+    let mut events = daemon.events(&site, 1);
+    events.wait_type(ONLINE);
+    opens(&panels, &mut events, "street-0");
+    daemon.stop();
+}
+
+#[test]
+fn a_port_is_named_in_the_log_as_in_the_configuration() {
+    let site = site(&[("street", "{dir}/none", "", &[0])]);
+    let mut daemon = Daemon::start(&site);
+    let line =
+        daemon.log.wait("the port", |line| line.contains("port cannot be opened").then(|| line.to_owned()));
+    let named = format!("port={} error=there is no such device", site.path("none").display());
+    assert!(line.contains(&named), "{line}");
+    daemon.stop();
+}
+
+#[test]
+fn check_names_another_program_that_has_a_port_and_not_the_daemon() {
+    let site = site(&[("street", "{dir}/street", "", &[0])]);
+    let _panels = Panels::start(&site, false);
+    let mut daemon = Daemon::start(&site);
+    daemon.log.wait("the port", |line| line.contains("port is open").then_some(()));
+    let port = fs::File::open(site.path("street")).unwrap();
+    let mut thief = std::process::Command::new("sleep").arg("600").stdin(port).spawn().unwrap();
+    let told = site.run(["check"]).ok();
+    thief.kill().unwrap();
+    thief.wait().unwrap();
+    let line = told.lines().find(|line| line.contains("warning: bus.port: ")).expect("a finding");
+    // This test, which simulates the panel, has it open as well.
+    assert!(line.contains(&format!("sleep (process {})", thief.id())), "{told}");
+    assert!(line.ends_with("has the port open and takes bytes from it; stop it"), "{told}");
+    assert!(!line.contains(&format!("(process {})", daemon.id())), "{told}");
     daemon.stop();
 }

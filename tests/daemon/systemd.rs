@@ -4,7 +4,7 @@ use std::{os::unix::net::UnixDatagram, time::Duration};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Daemon, Site, site::ENTRANCE};
+use crate::support::{Daemon, Site, mosquitto::Mosquitto, simulated::Panels, site::ENTRANCE};
 
 /// Longer than anything here takes: the watchdog's thread turns every second where the interval is three.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -74,5 +74,28 @@ fn a_hang_up_ends_nothing_and_says_what_to_do() {
     daemon.signal(Signal::SIGHUP);
     daemon.log.wait("the advice", |line| line.contains("SIGHUP").then_some(()));
     daemon.health();
+    daemon.stop();
+}
+
+#[test]
+fn the_status_line_tells_what_is_wrong_until_it_is_not_any_more() {
+    let mut broker = Mosquitto::open();
+    broker.stop();
+    let url = format!("mqtt://127.0.0.1:{}", broker.port);
+    let site = Site::new(&format!(
+        "[mqtt]\nurl = \"{url}\"\nusername = \"house-7\"\npassword_file = \"{{dir}}/password\"\n{ENTRANCE}\
+         secure_channel = \"off\"\n"
+    ));
+    site.write("password", "s3cret");
+    let mut manager = Manager::listen(&site);
+    let _panels = Panels::start(&site, false);
+    let daemon = Daemon::spawn(site.command(["run"]).env("NOTIFY_SOCKET", site.path("notify")));
+    const ONLINE: &str = "STATUS=1 of 1 panels online";
+    let told = manager.wait(|line| line.starts_with(ONLINE) && line.contains("no broker"));
+    assert_eq!(told, format!("{ONLINE}; degraded: no broker"));
+    manager.told.clear();
+    broker.start();
+    // What is wrong then is that no cloud answers.
+    manager.wait(|line| line.starts_with(ONLINE) && !line.contains("no broker"));
     daemon.stop();
 }

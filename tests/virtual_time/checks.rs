@@ -109,11 +109,17 @@ impl Checks {
 
     pub fn gateway_restarted(&mut self, peers: &[Peer]) {
         (self.transmissions, self.exchanges) = (0, 0);
-        for (panel, peer) in self.panels.iter_mut().zip(peers) {
-            panel.last_frame = None;
-            panel.may_pair_until = Mono::ZERO;
-            panel.key_is_proven = peer.disk.current.is_some();
+        for (number, peer) in peers.iter().enumerate() {
+            self.panel_restarted(number, peer);
         }
+    }
+
+    /// A panel begins anew, and all others run on.
+    pub fn panel_restarted(&mut self, panel: usize, peer: &Peer) {
+        let panel = &mut self.panels[panel];
+        panel.last_frame = None;
+        panel.may_pair_until = Mono::ZERO;
+        panel.key_is_proven = peer.disk.current.is_some();
     }
 
     /// Of a plaintext panel that is attacked nothing is certain.

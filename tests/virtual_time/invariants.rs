@@ -128,13 +128,22 @@ impl Invariants {
     pub fn gateway_restarted(&mut self) {
         self.asked = None;
         self.heard.clear();
-        for panel in &mut self.panels {
-            (panel.state, panel.was_online) = (PanelState::Offline, false);
-            (panel.poll, panel.in_order, panel.empty) = (None, None, None);
-            panel.answers.clear();
-            // What it has told is nothing to the new one.
-            panel.unproven.clear();
+        for panel in 0..self.panels.len() {
+            self.panel_restarted(panel);
         }
+    }
+
+    /// A panel begins anew, and all others run on.
+    pub fn panel_restarted(&mut self, panel: usize) {
+        if self.asked == Some(panel) {
+            self.asked = None;
+        }
+        let panel = &mut self.panels[panel];
+        (panel.state, panel.was_online) = (PanelState::Offline, false);
+        (panel.poll, panel.in_order, panel.empty) = (None, None, None);
+        panel.answers.clear();
+        // What it has told is nothing to the new one.
+        panel.unproven.clear();
     }
 
     /// Something really happened at a panel.
@@ -219,7 +228,8 @@ impl Invariants {
     /// The states that the core tells.
     pub fn look(&mut self, now: Mono, statuses: &[PanelStatus]) {
         self.look_at = now + LOOK_EVERY;
-        for (panel, status) in self.panels.iter_mut().zip(statuses) {
+        for status in statuses {
+            let panel = self.panels.iter_mut().find(|panel| panel.name == status.panel).unwrap();
             panel.state = status.state;
             panel.was_online |= status.state == PanelState::Online;
             let is_well = status.state == PanelState::Online || !panel.was_online;

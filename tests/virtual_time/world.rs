@@ -48,6 +48,12 @@ pub struct Peer {
     /// What is to be written next.
     latest: Option<(KeyRecord, u64)>,
     is_writing: bool,
+    /// Whether the configuration has it.
+    is_configured: bool,
+    /// By which the core knows it, while it does.
+    number: Option<usize>,
+    /// When it came to the configuration.
+    started: Mono,
 }
 
 /// Something planned for a moment.
@@ -174,13 +180,26 @@ impl World {
             let station = line.add_station(door.batch);
             let (panel, turnaround) = (SimulatedPanel::new(door.setup.clone()), door.turnaround);
             let (temper, seen, disk) = (Temper::Well, Vec::new(), door.disk());
-            Peer { panel, temper, station, turnaround, seen, disk, latest: None, is_writing: false, door }
+            Peer {
+                panel,
+                temper,
+                station,
+                turnaround,
+                seen,
+                disk,
+                latest: None,
+                is_writing: false,
+                is_configured: true,
+                number: None,
+                started: Mono::ZERO,
+                door,
+            }
         };
-        let peers: Vec<Peer> = doors.into_iter().map(peer).collect();
+        let mut peers: Vec<Peer> = doors.into_iter().map(peer).collect();
         let timing = Timing::new(baud, 10, buffered);
         let checks = Checks::new(&peers, timing);
         let invariants = Invariants::new(&peers, timing.unfinished);
-        let core = new_core(timing, &peers, &mut chance, &directory, Mono::ZERO);
+        let core = new_core(timing, &mut peers, &mut chance, &directory, Mono::ZERO);
         Self {
             now: Mono::ZERO,
             core,
@@ -234,7 +253,8 @@ impl World {
 
     pub fn status(&mut self, panel: usize) -> PanelStatus {
         let moment = moment(self.now, &self.directory);
-        self.core.statuses(&moment).swap_remove(panel)
+        let name = self.peers[panel].door.name();
+        self.core.statuses(&moment).into_iter().find(|status| status.panel == name).unwrap()
     }
 
     /// The gateway loses its power and starts again, soon, with what is on its disk.
@@ -256,6 +276,29 @@ impl World {
         self.run_for(OFF_TIME);
     }
 
+    /// The gateway is off, or deaf: its rate is another than the panels'. Orderly, so everything is on its disk.
+    pub fn switch_off(&mut self) {
+        self.note("the gateway is off");
+        self.plan.retain(|_, what| match what {
+            Planned::Stored { panel, record, .. } => {
+                self.checks.record_on_disk(*panel, record);
+                self.peers[*panel].disk = (**record).clone();
+                false
+            }
+            _ => true,
+        });
+        self.is_off = true;
+        self.invariants.gateway_restarted();
+    }
+
+    /// The gateway starts with these panels in its configuration, after [`World::switch_off`].
+    pub fn switch_on(&mut self, configured: &[usize]) {
+        for (number, peer) in self.peers.iter_mut().enumerate() {
+            peer.is_configured = configured.contains(&number);
+        }
+        self.plan(self.now, Planned::GatewayStarts);
+    }
+
     /// The gateway begins its orderly end.
     pub fn stop(&mut self) {
         self.note("the gateway stops");
@@ -272,6 +315,64 @@ impl World {
         let moment = moment(self.now, &self.directory);
         let armed = self.core.arm_pairing(&moment, &self.peers[panel].door.name(), self.now + time);
         assert_eq!(armed, Ok(()));
+    }
+
+    /// The panels that are online to a gateway that runs.
+    pub fn online(&mut self) -> Vec<usize> {
+        if self.is_off {
+            return Vec::new();
+        }
+        let statuses = self.core.statuses(&moment(self.now, &self.directory));
+        let online = statuses.into_iter().filter(|status| status.state == PanelState::Online);
+        let number = |status: PanelStatus| {
+            self.peers.iter().position(|peer| peer.door.name() == status.panel).unwrap()
+        };
+        online.map(number).collect()
+    }
+
+    /// The panels that are shown, in their order.
+    pub fn names(&mut self) -> Vec<Name> {
+        let statuses = self.core.statuses(&moment(self.now, &self.directory));
+        statuses.into_iter().map(|status| status.panel).collect()
+    }
+
+    /// A panel is to go from the configuration, while all others run on.
+    pub fn retire(&mut self, panel: usize) {
+        self.note("a panel is to go");
+        let number = self.peers[panel].number.unwrap();
+        self.core.retire(&moment(self.now, &self.directory), number);
+    }
+
+    /// Whether a panel that is to go has done what it had begun; then it is gone.
+    pub fn has_gone(&mut self, panel: usize) -> bool {
+        let number = self.peers[panel].number.unwrap();
+        if !self.core.is_retired(number) {
+            return false;
+        }
+        self.note("a panel has gone");
+        self.core.remove(&moment(self.now, &self.directory), number);
+        self.take_outputs();
+        let peer = &mut self.peers[panel];
+        (peer.number, peer.is_configured) = (None, false);
+        self.invariants.panel_restarted(panel);
+        true
+    }
+
+    /// Whether what was learnt of a panel is on the disk.
+    pub fn is_written(&self, panel: usize) -> bool {
+        !self.peers[panel].is_writing
+    }
+
+    /// A panel comes to the configuration, while all others run on.
+    pub fn adopt(&mut self, panel: usize) {
+        self.note("a panel comes");
+        let peer = &mut self.peers[panel];
+        let driver = peer.door.driver(&peer.disk, self.chance.next_u64());
+        (peer.latest, peer.is_configured) = (None, true);
+        peer.number = Some(self.core.add(&moment(self.now, &self.directory), driver));
+        self.checks.panel_restarted(panel, &self.peers[panel]);
+        self.invariants.panel_restarted(panel);
+        self.peers[panel].started = self.now;
     }
 
     /// Another device is put in the place of this one.
@@ -384,6 +485,9 @@ impl World {
                     self.told.push((self.now, Told::Identified { request, result }));
                 }
                 Output::Keep { panel, record, version } => {
+                    let Some(panel) = self.peers.iter().position(|peer| peer.number == Some(panel)) else {
+                        continue;
+                    };
                     self.checks.key_proven(panel, record.current.is_some());
                     self.peers[panel].latest = Some((*record, version));
                     if !self.peers[panel].is_writing {
@@ -404,9 +508,11 @@ impl World {
         if status.state == PanelState::Insecure {
             return;
         }
-        let in_order = self.invariants.in_order(name).unwrap_or(self.started);
+        let peer = self.peers.iter().find(|peer| peer.door.name().as_str() == name).unwrap();
+        let started = self.started.max(peer.started);
+        let in_order = self.invariants.in_order(name).unwrap_or(started);
         // The second where it was never online, whatever it answered.
-        let expected = [in_order, self.started].map(|since| since + OFFLINE_AFTER);
+        let expected = [in_order, started].map(|since| since + OFFLINE_AFTER);
         // What an attacker lets through is a POLL answered in order to whom sees the line, and may be nothing to the panel;
         // and what he says hides others' answers.
         let is_attacked = !self.attacked.is_empty();
@@ -468,7 +574,9 @@ impl World {
                 }
                 self.checks.record_on_disk(panel, &record);
                 self.peers[panel].disk = *record;
-                self.core.record_stored(&moment(self.now, &self.directory), panel, version);
+                if let Some(number) = self.peers[panel].number {
+                    self.core.record_stored(&moment(self.now, &self.directory), number, version);
+                }
                 let newer = self.peers[panel].latest.as_ref().is_some_and(|(_, latest)| *latest > version);
                 self.peers[panel].is_writing = false;
                 if newer {
@@ -486,7 +594,8 @@ impl World {
                 self.is_off = false;
                 self.told.push((self.now, Told::GatewayStarted));
                 self.started = self.now;
-                self.core = new_core(self.timing, &self.peers, &mut self.chance, &self.directory, self.now);
+                self.core =
+                    new_core(self.timing, &mut self.peers, &mut self.chance, &self.directory, self.now);
                 for peer in &mut self.peers {
                     (peer.latest, peer.is_writing) = (None, false);
                 }
@@ -513,8 +622,21 @@ impl World {
     }
 }
 
-fn new_core(timing: Timing, peers: &[Peer], chance: &mut Chance, directory: &Directory, now: Mono) -> Core {
-    let panels = peers.iter().map(|peer| peer.door.driver(&peer.disk, chance.next_u64())).collect();
+/// A core with the panels that are configured.
+fn new_core(
+    timing: Timing,
+    peers: &mut [Peer],
+    chance: &mut Chance,
+    directory: &Directory,
+    now: Mono,
+) -> Core {
+    let mut panels = Vec::new();
+    for peer in peers {
+        peer.number = peer.is_configured.then_some(panels.len());
+        if peer.is_configured {
+            panels.push(peer.door.driver(&peer.disk, chance.next_u64()));
+        }
+    }
     Core::new(timing, panels, &moment(now, directory))
 }
 

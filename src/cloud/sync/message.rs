@@ -27,6 +27,19 @@ pub enum Reason {
     Timeout,
 }
 
+impl Reason {
+    /// Returns the contract's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Gap => "gap",
+            Self::Digest => "digest",
+            Self::Command => "command",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
 /// Asks for flats, keys and users: the payload of `sync/request`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SyncRequest"))]

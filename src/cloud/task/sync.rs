@@ -232,7 +232,7 @@ impl Uplink {
                     retain: false,
                     content_type: Some("application/json"),
                 };
-                tracing::debug!(?reason, "the cloud is asked for its flats");
+                tracing::debug!(reason = reason.as_str(), "the cloud is asked for its flats");
                 self.publish(message, Came::Asked);
             }
             Effect::ApplySnapshot(target) => {

@@ -11,6 +11,7 @@ use super::{
     layers,
     place::{ConfigErrors, Place, Problems},
     read::Reader,
+    secret::Credentials,
 };
 use crate::domain::Profile;
 
@@ -33,21 +34,36 @@ pub fn load_profile(file: &Path) -> Result<Profile, ConfigErrors> {
     read(file, None)
 }
 
+/// A profile as it was read, and its file, where it is not shipped.
+pub(super) type Found = (Option<PathBuf>, Result<Profile, ConfigErrors>);
+
 /// The profile that a `[[panel]]` names: by the path of a file, from the directory `base`; or by name, of a file in
 /// `base`/profiles, else of one that is shipped.
-pub(super) fn find(named: &str, base: &Path) -> Result<Result<Profile, ConfigErrors>, String> {
-    if named.contains('/') || named.ends_with(".toml") {
-        let file = base.join(named);
-        return if file.is_file() { Ok(load_profile(&file)) } else { Err(missing(named, &file)) };
-    }
-    let file = base.join(DIRECTORY).join(format!("{named}.toml"));
+pub(super) fn find(named: &str, base: &Path) -> Result<Found, String> {
+    let load = |file: PathBuf| {
+        let profile = load_profile(&file);
+        (Some(file), profile)
+    };
+    let file = place(named, base);
     if file.is_file() {
-        return Ok(load_profile(&file));
+        return Ok(load(file));
+    }
+    if is_path(named) {
+        return Err(missing(named, &file));
     }
     match SHIPPED.iter().find(|(name, _)| *name == named) {
-        Some((name, text)) => Ok(read(&PathBuf::from(format!("shipped profile {name}")), Some(text))),
+        Some((name, text)) => Ok((None, read(&PathBuf::from(format!("shipped profile {name}")), Some(text)))),
         None => Err(missing(named, &file)),
     }
+}
+
+/// Where the file of a profile would be that is not shipped.
+pub(super) fn place(named: &str, base: &Path) -> PathBuf {
+    if is_path(named) { base.join(named) } else { base.join(DIRECTORY).join(format!("{named}.toml")) }
+}
+
+fn is_path(named: &str) -> bool {
+    named.contains('/') || named.ends_with(".toml")
 }
 
 fn missing(named: &str, file: &Path) -> String {
@@ -59,7 +75,7 @@ fn read(file: &Path, text: Option<&str>) -> Result<Profile, ConfigErrors> {
     let mut problems = Problems::default();
     let (root, places) = layers::single(file, text, &mut problems);
     problems.into_result()?;
-    let reader = Reader::new(&places, None);
+    let reader = Reader::new(&places, Credentials::Outside);
     let profile = sections::profile(&reader, &root);
     let mut problems = reader.into_problems();
     match profile {
@@ -80,9 +96,11 @@ mod tests {
     #[test]
     fn shipped_profiles_are_valid_and_named_as_their_files() {
         for (name, _) in SHIPPED {
-            let profile =
-                find(name, Path::new("/nowhere")).unwrap().unwrap_or_else(|errors| panic!("{errors}"));
-            assert_eq!(profile.name, name);
+            let (file, profile) = find(name, Path::new("/nowhere")).unwrap();
+            assert_eq!(
+                (file, profile.unwrap_or_else(|errors| panic!("{errors}")).name.as_str()),
+                (None, name)
+            );
         }
         assert!(find("comutator", Path::new("/etc")).unwrap_err().contains("commutator-100"));
     }

@@ -1,6 +1,9 @@
 //! The registers that a profile names, and that no two of its keys mean the same one.
 
-use super::super::read::{Input, Section, choice, whole};
+use super::super::{
+    read::Section,
+    values::{Input, choice, whole},
+};
 use crate::domain::profile::{Register, RegisterKind};
 
 const KINDS: &[(&str, RegisterKind)] = &[

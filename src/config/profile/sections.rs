@@ -6,8 +6,9 @@ use config::{Map, Value};
 
 use super::{
     super::{
-        read::{Reader, Section, choice, duration, number, text, truth, whole},
+        read::{Reader, Section},
         service::name,
+        values::{choice, duration, number, text, truth, whole},
     },
     registers::{ANY, COIL, HOLDING, Registers, WORDS, WRITABLE, register},
 };

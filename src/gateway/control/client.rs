@@ -40,7 +40,8 @@ impl Client {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Err(error).with_context(|| format!("cannot open {}: run this with sudo", socket.display()))
             }
-            Err(error) => Err(error).with_context(|| format!("cannot open {}", socket.display())),
+            Err(error) => Err(error)
+                .with_context(|| format!("cannot open {}: check state_dir of [gateway]", socket.display())),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The control socket: how commands reach a running daemon (contract §1).
 //!
 //! One request a connection: a line of JSON ([`Request`]), for `import` followed by the document to the end of the
-//! stream. The answer is a line of JSON, `{"ok":…}` or `{"error":"a sentence"}`, for `export` and `journal` followed
-//! by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything.
+//! stream. The answer is a line of JSON, `{"ok":…}` or `{"error":"a sentence"}`, for `export`, `backup` and `journal`
+//! followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything.
 
 mod client;
 mod serve;
@@ -11,7 +11,7 @@ use std::{
     fs, io,
     num::NonZeroU16,
     os::unix::{fs::PermissionsExt, net::UnixStream as StdUnixStream},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context;
@@ -46,6 +46,8 @@ pub enum Request {
     Import,
     /// The cache as a document.
     Export,
+    /// As `Export`, and behind it a line that says what the flats are together ([`crate::backup::FlatsSummary`]).
+    Backup,
     /// Events from a sequence on, one JSON object a line.
     Journal {
         /// First sequence.
@@ -65,6 +67,19 @@ pub enum Request {
         /// How long, in units of 100 ms.
         tenths: NonZeroU16,
     },
+    /// Applies the configuration of the file.
+    Reload,
+    /// Tries the configuration that follows.
+    Apply {
+        /// What the caller calls it.
+        name: PathBuf,
+        /// How long it is tried.
+        seconds: u64,
+    },
+    /// What is on trial: an [`OnTrial`], or null.
+    OnTrial,
+    /// Puts back what was in force before the trial.
+    Abort,
     /// Makes an API token; the answer is the token.
     TokenAdd {
         /// Its name.

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, Read, Seek},
+    io::{self, Read, Seek, Write},
     net::Shutdown,
     num::NonZeroU16,
     path::{Path, PathBuf},
@@ -21,10 +21,12 @@ use tokio::{
 use super::{LONGEST_REQUEST, ListedToken, Reply, Request, listen};
 use crate::{
     api::Tokens,
+    backup::FlatsSummary,
     clock::Clock,
-    domain::{EventBody, Name, Occurrence, event::SyncApplied},
+    domain::{EventBody, Name, Occurrence, event::SyncApplied, with_causes},
     doors::{Doors, Flats},
     gateway::{
+        reload::{Reload, Wish},
         reports,
         units::{Beat, Part, Units},
     },
@@ -50,6 +52,8 @@ const PAIRING_TIME: Duration = Duration::from_secs(600);
 const LARGEST_DOCUMENT: u64 = 1 << 30;
 /// The file that a document is kept in until all of it is here, where it needs a name.
 const DOCUMENT: &str = "intercom-gateway.import";
+/// Most bytes of a configuration.
+const LARGEST_CONFIGURATION: u64 = 1 << 20;
 /// Events read from the journal at once.
 const JOURNAL_BATCH: usize = 256;
 
@@ -64,6 +68,7 @@ pub struct Control {
     pub(crate) clock: Arc<Clock>,
     pub(crate) doors: Doors,
     pub(crate) tokens: Tokens,
+    pub(crate) reload: Reload,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -90,7 +95,7 @@ impl Control {
                     return self.serve_at(listener, beat).await;
                 }
                 Err(error) => {
-                    let error = format!("{error:#}");
+                    let error = with_causes(error.as_ref());
                     if trouble.send_replace(Some(error.clone())).as_ref() != Some(&error) {
                         tracing::error!("{error}; tried again every {} s", RETRY.as_secs());
                     }
@@ -140,7 +145,8 @@ impl Control {
                 reply(&mut stream, &answer).await
             }
             Request::Import => self.import(stream).await,
-            Request::Export => self.export(stream).await,
+            Request::Export => self.export(stream, false).await,
+            Request::Backup => self.export(stream, true).await,
             Request::Journal { from, follow: true } => {
                 drop(place);
                 match followers.try_acquire_owned() {
@@ -159,6 +165,29 @@ impl Control {
             Request::Identify { panel, tenths } => {
                 let answer = self.identify(&panel, tenths).await;
                 reply(&mut stream, &answer).await
+            }
+            Request::Reload => {
+                let answer = self.wish(Wish::Reload).await;
+                reply(&mut stream, &answer).await
+            }
+            Request::Abort => {
+                let answer = self.wish(Wish::Abort).await;
+                reply(&mut stream, &answer).await
+            }
+            Request::Apply { name, seconds } => {
+                let answer = match timeout(STALLED, text(&mut stream)).await {
+                    Ok(Ok(text)) => {
+                        let time = Duration::from_secs(seconds);
+                        self.wish(Wish::Apply { name, text, time }).await
+                    }
+                    Ok(Err(error)) => Reply::Error(error.to_string()),
+                    Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+                };
+                reply(&mut stream, &answer).await
+            }
+            Request::OnTrial => {
+                let on_trial = serde_json::json!(self.reload.on_trial());
+                reply(&mut stream, &Reply::Ok(on_trial)).await
             }
             Request::TokenAdd { .. } | Request::TokenList | Request::TokenRevoke { .. } => {
                 // Two syncs of a small file.
@@ -223,7 +252,8 @@ impl Control {
         reply(&mut UnixStream::from_std(stream)?, &answer).await
     }
 
-    async fn export(&self, mut stream: UnixStream) -> io::Result<()> {
+    /// Sends the cache; `with_summary`, and what it is together.
+    async fn export(&self, mut stream: UnixStream, with_summary: bool) -> io::Result<()> {
         if let Err(error) = in_time(self.cache.opened()).await {
             return reply(&mut stream, &Reply::Error(error)).await;
         }
@@ -232,10 +262,17 @@ impl Control {
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(STALLED))?;
         let cache = self.cache.reader();
-        let written = tokio::task::spawn_blocking(move || cache.export(&mut io::BufWriter::new(stream)));
+        let written = tokio::task::spawn_blocking(move || {
+            let mut out = io::BufWriter::new(stream);
+            let state = cache.export(&mut out).map_err(io::Error::other)?;
+            if with_summary {
+                serde_json::to_writer(&mut out, &FlatsSummary::from(&state))?;
+                out.write_all(b"\n")?;
+            }
+            out.flush()
+        });
         match written.await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(io::Error::other(error)),
+            Ok(written) => written,
             Err(error) => Err(io::Error::other(error)),
         }
     }
@@ -311,6 +348,13 @@ impl Control {
         }
     }
 
+    async fn wish(&self, wish: Wish) -> Reply {
+        match self.reload.wish(wish).await {
+            Ok(outcome) => Reply::Ok(serde_json::json!(outcome)),
+            Err(error) => Reply::Error(error),
+        }
+    }
+
     async fn identify(&self, panel: &Name, tenths: NonZeroU16) -> Reply {
         match self.doors.identify(panel.as_str(), tenths).await {
             Ok(_) => Reply::Ok(serde_json::Value::Null),
@@ -351,6 +395,20 @@ fn spool(source: impl Read, state_dir: &Path) -> io::Result<File> {
     }
     file.rewind()?;
     Ok(file)
+}
+
+/// Reads a configuration to the end of what the caller sends.
+async fn text(stream: &mut UnixStream) -> io::Result<String> {
+    let mut text = Vec::new();
+    stream.take(LARGEST_CONFIGURATION + 1).read_to_end(&mut text).await?;
+    if text.len() as u64 > LARGEST_CONFIGURATION {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "the file is above 1 MiB: this is no configuration",
+        ));
+    }
+    String::from_utf8(text)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the file is no text in UTF-8"))
 }
 
 /// Reads byte by byte: what follows the line is the document.

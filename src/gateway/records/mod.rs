@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use writer::start as start_writers;
+pub use writer::Writers;
 
 use self::note::Note;
 use crate::{
@@ -82,8 +82,7 @@ impl Records {
     pub fn recall(&self, panel: &Panel, strays: &[Name]) -> Recalled {
         let name = &panel.name;
         let is_used = panel.secure_channel != SecureChannel::Off;
-        let file = panel.secure_key_file.as_ref().filter(|_| is_used);
-        let (from_config, mut fault) = match file.map(read_key) {
+        let (from_config, mut fault) = match key_file(panel).map(read_key) {
             None => (None, None),
             Some(Ok(key)) => (Some(key), None),
             Some(Err((fault, error))) => {
@@ -124,6 +123,11 @@ impl Records {
         Recalled { record, fault, strays: strays.iter().filter_map(stray).collect() }
     }
 
+    /// Returns the key that the configuration has for a panel, where it can be read. Blocks on the disk.
+    pub fn configured_key(panel: &Panel) -> Option<PanelKey> {
+        key_file(panel).and_then(|file| read_key(file).ok())
+    }
+
     /// Returns the names that have a file and are not `configured` any more: the panels may have other names now.
     /// Blocks on the disk.
     pub fn strays(&self, configured: &[&Name]) -> Vec<Name> {
@@ -137,6 +141,32 @@ impl Records {
             entries.filter_map(name).filter(|name| !configured.contains(&name)).collect();
         names.sort();
         names
+    }
+
+    /// Whether a panel key lies in `state_dir/panels`, or a file that may hold one. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn hold_keys(state_dir: &Path) -> io::Result<bool> {
+        let entries = match fs::read_dir(state_dir.join(FOLDER)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            entries => entries?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let may_hold = match path.extension().and_then(OsStr::to_str) {
+                Some("json") => match read(&path) {
+                    Found::Note(note) => note.has_key(),
+                    Found::Nothing => false,
+                    Found::Unreadable(_) | Found::Damaged(_) => true,
+                },
+                extension => extension == Some("unread"),
+            };
+            if may_hold {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn file(&self, panel: &Name) -> RecordFile {
@@ -192,14 +222,20 @@ fn read(path: &Path) -> Found {
     }
 }
 
+/// Returns where the key of a panel is that has a secure channel.
+fn key_file(panel: &Panel) -> Option<&SecretFile> {
+    panel.secure_key_file.as_ref().filter(|_| panel.secure_channel != SecureChannel::Off)
+}
+
 /// Reads the key of a `secure_key_file`.
 fn read_key(file: &SecretFile) -> Result<PanelKey, (KeyFault, String)> {
     let key = file.read_key().map_err(|error| {
         let fault = match &error {
             SecretError::Form { .. } | SecretError::Pem(_) => KeyFault::Malformed,
-            SecretError::Read { .. } | SecretError::NoCredentials(_) | SecretError::Missing { .. } => {
-                KeyFault::Unreadable
-            }
+            SecretError::Read { .. }
+            | SecretError::NoCredentials(_)
+            | SecretError::NothingHandedOver(_)
+            | SecretError::Missing { .. } => KeyFault::Unreadable,
         };
         (fault, error.to_string())
     })?;

@@ -70,6 +70,11 @@ impl Note {
         Self { serial: record.serial, key, pending, keysets: record.keysets }
     }
 
+    /// Whether it holds a key, or knows one of the configuration's.
+    pub(super) fn has_key(&self) -> bool {
+        self.key.is_some() || self.pending.is_some()
+    }
+
     /// The record, where the configuration gives this key.
     pub(super) fn into_record(self, from_config: Option<PanelKey>) -> KeyRecord {
         let known = |scbk: Option<&str>, hash: &str| {

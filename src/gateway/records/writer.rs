@@ -1,12 +1,16 @@
 //! The writers of the panels' records, one task a panel.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
 use super::{RecordFile, Records};
 use crate::{
-    bus::{Buses, NewestRecord},
+    bus::{BusHandle, Buses, NewestRecord, PanelHandle},
     domain::Name,
     gateway::units::{Beat, Kind, Part, Units},
     panel::osdp::{CurrentKey, KeyRecord},
@@ -16,26 +20,54 @@ use crate::{
 /// Between attempts to write what could not be written. What is newer by then is tried at once.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Starts one for each panel; each ends when it has written what its bus published last.
-pub fn start(units: &Units, records: &Records, buses: &Buses) {
-    for bus in buses.handles() {
-        for (panel, newest) in bus.panels.iter().zip(&bus.records) {
-            let kind = Kind::named(Part::KeyWriter, format!("the writer of the keys of panel {panel}"));
-            let (records, buses, panel, newest) =
-                (records.clone(), buses.clone(), panel.clone(), newest.clone());
-            units.spawn(kind, |beat| async move {
-                let finding = {
-                    let panel = panel.clone();
-                    tokio::task::spawn_blocking(move || records.file(&panel))
-                };
-                let file = beat.wait(sys::finished(finding)).await;
-                let told = |version| {
-                    let (buses, panel) = (buses.clone(), panel.clone());
-                    async move { buses.record_stored(&panel, version).await }
-                };
-                write_newest(&panel, file, newest, told, &beat).await;
-            });
+/// The writers of all panels; cheap to clone.
+#[derive(Clone)]
+pub struct Writers {
+    units: Units,
+    records: Records,
+    /// When each has ended: its receiver fails then.
+    running: Arc<Mutex<HashMap<Name, watch::Receiver<()>>>>,
+}
+
+impl Writers {
+    /// Starts one for each panel of each bus.
+    pub fn start(units: &Units, records: &Records, buses: &Buses) -> Self {
+        let writers = Self { units: units.clone(), records: records.clone(), running: Arc::default() };
+        for bus in buses.handles().iter() {
+            bus.panels().iter().for_each(|panel| writers.add(bus, panel.clone()));
         }
+        writers
+    }
+
+    /// Starts one for a panel of a bus. It ends when it has written what the bus published last.
+    pub fn add(&self, bus: &Arc<BusHandle>, panel: PanelHandle) {
+        let kind = Kind::named(Part::KeyWriter, format!("the writer of the keys of panel {}", panel.name));
+        let (runs, ended) = watch::channel(());
+        self.running().insert(panel.name.clone(), ended);
+        let (records, bus) = (self.records.clone(), bus.clone());
+        self.units.spawn(kind, |beat| async move {
+            let _runs = runs;
+            let (name, newest) = (panel.name.clone(), panel.record.clone());
+            let finding = tokio::task::spawn_blocking(move || records.file(&name));
+            let file = beat.wait(sys::finished(finding)).await;
+            let told = |version| {
+                let (bus, panel) = (bus.clone(), panel.clone());
+                async move { bus.record_stored(&panel, version).await }
+            };
+            write_newest(&panel.name, file, newest, told, &beat).await;
+        });
+    }
+
+    /// Waits until the writer of a panel that has ended has ended, too: only then is its file another's.
+    pub async fn ended(&self, panel: &Name) {
+        let running = self.running().get(panel).cloned();
+        if let Some(mut running) = running {
+            while running.changed().await.is_ok() {}
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<Name, watch::Receiver<()>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     bus::{BusHandle, Buses},
-    domain::{Mono, Reason},
+    domain::{Mono, Name, Reason},
     store::Store,
 };
 
@@ -100,7 +100,8 @@ impl Units {
         let mut known = self.known();
         let (row, reached) = (waiting.kind.row, known.reached);
         debug_assert_eq!(row.runs, Runs::Task, "{}", waiting.kind.name());
-        debug_assert!(row.start >= reached, "{} comes too late: {reached:?}", waiting.kind.name());
+        let is_in_time = row.start >= reached || row.comes_and_goes;
+        debug_assert!(is_in_time, "{} comes too late: {reached:?}", waiting.kind.name());
         if row.start > reached {
             known.waiting.push(waiting);
         } else {
@@ -130,12 +131,20 @@ impl Units {
 
     /// Takes the threads of the buses.
     pub fn add_buses(&self, buses: &Buses) {
-        for (at, bus) in buses.handles().iter().enumerate() {
-            let kind = Kind::named(Part::Bus, format!("bus {}", bus.name)).of_bus(&bus.name);
-            let beat = Beat::of(kind.name(), bus.beat.clone());
-            let buses = buses.clone();
-            self.add(kind, beat, move || buses.handles().get(at).is_none_or(BusHandle::is_finished));
-        }
+        buses.handles().iter().for_each(|bus| self.add_bus(bus.clone()));
+    }
+
+    /// Takes the thread of a bus.
+    pub fn add_bus(&self, bus: Arc<BusHandle>) {
+        let kind = Kind::named(Part::Bus, bus_unit(&bus.name)).of_bus(&bus.name);
+        let beat = Beat::of(kind.name(), bus.beat.clone());
+        self.add(kind, beat, move || bus.is_finished());
+    }
+
+    /// Lets the thread of a bus end.
+    pub fn forget_bus(&self, bus: &Name) {
+        let name = bus_unit(bus);
+        self.known().running.retain(|unit| unit.name() != name);
     }
 
     /// Takes the threads of the store, whose loops count their turns.
@@ -210,8 +219,9 @@ impl Units {
     ) {
         let reached = self.known().reached;
         debug_assert_eq!(kind.row.runs, Runs::Thread, "{}", kind.name());
-        debug_assert_eq!(kind.row.start, reached, "{} starts at another time", kind.name());
-        let may_end = self.may_end(&kind);
+        let is_in_time = kind.row.start == reached || (kind.row.comes_and_goes && kind.row.start < reached);
+        debug_assert!(is_in_time, "{} starts at another time: {reached:?}", kind.name());
+        let may_end = may_end(&kind);
         self.push(Unit { kind, beat, has_ended, may_end, is_done: Arc::default(), turns, task: None });
     }
 
@@ -224,21 +234,16 @@ impl Units {
         })
         .abort_handle();
         let alive = running.clone();
-        let (has_ended, may_end) = (Box::new(move || alive.is_finished()), self.may_end(&kind));
+        let (has_ended, may_end) = (Box::new(move || alive.is_finished()), may_end(&kind));
         self.push(Unit { kind, beat, has_ended, may_end, is_done, turns: None, task: Some(running) });
-    }
-
-    fn may_end(&self, kind: &Kind) -> bool {
-        match kind.row.ends {
-            Ends::Never => false,
-            Ends::WhenDone => true,
-            Ends::WithoutBuses => !self.known().running.iter().any(|unit| unit.row().part == Part::Bus),
-        }
     }
 
     fn push(&self, unit: Unit) {
         let running = &mut self.known().running;
-        if let Some(early) = running.iter().find(|other| other.row().needs.contains(&unit.row().part)) {
+        if unit.row().comes_and_goes {
+            running.retain(|unit| !unit.row().comes_and_goes || !unit.is_done());
+        } else if let Some(early) = running.iter().find(|other| other.row().needs.contains(&unit.row().part))
+        {
             debug_assert!(false, "{} starts after {}, which needs it", unit.name(), early.name());
         }
         running.push(Arc::new(unit));
@@ -264,6 +269,14 @@ impl Units {
         let is_lost = |unit: &&Arc<Unit>| unit.row().is_vital && unit.stands_still(LOST, now);
         self.all().iter().find(is_lost).map(Failure::hangs)
     }
+}
+
+fn may_end(kind: &Kind) -> bool {
+    kind.row.ends == Ends::WhenDone
+}
+
+fn bus_unit(bus: &Name) -> String {
+    format!("bus {bus}")
 }
 
 /// How often the supervisor looks, so that health is not well for longer when a unit has ended.

@@ -45,12 +45,14 @@ pub enum Part {
     Timekeeping,
     /// Looks for what is not as it should be.
     Health,
-    /// Serves the commands of an installer.
-    ControlSocket,
     /// Talks to the broker.
     Uplink,
     /// Applies what the cloud sends of flats.
     SyncThread,
+    /// Applies changes of the configuration.
+    Reload,
+    /// Serves the commands of an installer.
+    ControlSocket,
     /// Feeds systemd's watchdog.
     Feeder,
 }
@@ -85,8 +87,6 @@ pub enum Ends {
     Never,
     /// When its work is done.
     WhenDone,
-    /// At once where the building has no bus: there is nothing to take over.
-    WithoutBuses,
 }
 
 /// What is known of a kind of unit before it runs.
@@ -107,6 +107,8 @@ pub struct Row {
     /// What has to be there before it starts, where the building has it.
     pub needs: &'static [Part],
     pub stage: Stage,
+    /// Whether its units come and go while the daemon runs, as the configuration changes.
+    pub comes_and_goes: bool,
     /// How long it may take to end, from the beginning of its stage on; those of the last stage have what the others have
     /// left besides.
     pub within: Duration,
@@ -122,33 +124,33 @@ pub static TABLE: [Row; Feeder as usize + 1] = [
         .not_vital()
         .starts(Start::Store, &[])
         .stops(Stage::Last, LAST),
-    row(Bus, "bus", Thread, HealthCode::Bus).starts(Start::Doors, &[StoreWriter]).stops(Stage::Buses, BUS),
+    row(Bus, "bus", Thread, HealthCode::Bus)
+        .comes_and_goes()
+        .starts(Start::Doors, &[StoreWriter])
+        .stops(Stage::Buses, BUS),
     row(Recall, "the recall of the keys", Task, HealthCode::Storage)
         .ends(WhenDone)
         .starts(Start::Doors, &[StoreWriter])
         .stops(Stage::Last, LAST),
     row(Inlet, "the journal's inlet", Task, HealthCode::Storage)
-        .ends(WithoutBuses)
         .starts(Start::Services, &[StoreWriter, Bus])
         .stops(Stage::Handover, HANDOVER),
     row(LinesView, "the view of the lines", Task, HealthCode::Storage)
-        .ends(WithoutBuses)
         .starts(Start::Services, &[Bus])
         .stops(Stage::Handover, HANDOVER),
     // It begins with what was recalled.
     row(LinesMemory, "the memory of lines", Task, HealthCode::Storage)
-        .ends(WithoutBuses)
         .starts(Start::Services, &[StoreWriter, Recall, LinesView])
         .stops(Stage::Handover, HANDOVER),
     row(KeyWriter, "the writer of the keys of panel", Task, HealthCode::Storage)
+        .comes_and_goes()
+        .ends(WhenDone)
         .starts(Start::Services, &[Bus])
         .stops(Stage::Handover, HANDOVER),
     row(UplinkPanels, "the uplink's view of the panels", Task, HealthCode::Broker)
-        .ends(WithoutBuses)
         .starts(Start::Services, &[Bus])
         .stops(Stage::Handover, HANDOVER),
     row(UplinkLines, "the uplink's view of the lines", Task, HealthCode::Broker)
-        .ends(WithoutBuses)
         .starts(Start::Services, &[Bus])
         .stops(Stage::Handover, HANDOVER),
     row(Endpoint, "the endpoint", Task, HealthCode::Endpoint)
@@ -167,15 +169,19 @@ pub static TABLE: [Row; Feeder as usize + 1] = [
     row(Health, "health", Task, HealthCode::Endpoint)
         .starts(Start::Services, &[StoreWriter, Bus])
         .stops(Stage::Last, LAST),
-    row(ControlSocket, "the control socket", Task, HealthCode::Storage)
-        .starts(Start::Services, &[StoreWriter, Bus])
-        .stops(Stage::Last, LAST),
     row(Uplink, "the uplink", Task, HealthCode::Broker)
         .starts(Start::Services, &[StoreWriter, UplinkPanels, UplinkLines])
         .stops(Stage::Farewell, FAREWELL),
     row(SyncThread, "the thread of the sync", Thread, HealthCode::Sync)
         .starts(Start::Services, &[Uplink])
         .stops(Stage::Farewell, FAREWELL),
+    // No bus comes after the end has begun, and what takes over from the buses sees it.
+    row(Reload, "the reload of the configuration", Task, HealthCode::Bus)
+        .starts(Start::Services, &[StoreWriter, Endpoint, Uplink])
+        .stops(Stage::Buses, BUS),
+    row(ControlSocket, "the control socket", Task, HealthCode::Storage)
+        .starts(Start::Services, &[StoreWriter, Bus, Reload])
+        .stops(Stage::Last, LAST),
     row(Feeder, "the feeder of the watchdog", Thread, HealthCode::Endpoint)
         .starts(Start::Ready, &[ControlSocket])
         .stops(Stage::Last, LAST),
@@ -202,12 +208,29 @@ impl Part {
 /// A vital unit that goes on until it is told to end.
 const fn row(part: Part, name: &'static str, runs: Runs, code: HealthCode) -> Row {
     let (start, stage, within) = (Start::Store, Stage::Last, Duration::ZERO);
-    Row { part, name, runs, code, is_vital: true, ends: Never, start, needs: &[], stage, within }
+    let comes_and_goes = false;
+    Row {
+        part,
+        name,
+        runs,
+        code,
+        is_vital: true,
+        ends: Never,
+        start,
+        needs: &[],
+        stage,
+        comes_and_goes,
+        within,
+    }
 }
 
 impl Row {
     const fn not_vital(self) -> Self {
         Self { is_vital: false, ..self }
+    }
+
+    const fn comes_and_goes(self) -> Self {
+        Self { comes_and_goes: true, ..self }
     }
 
     const fn ends(self, ends: Ends) -> Self {

@@ -1,4 +1,7 @@
-use std::{future::pending, sync::atomic::AtomicU64};
+use std::{
+    future::pending,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 use tokio::sync::watch;
 
@@ -77,19 +80,21 @@ fn a_thread_that_is_started_before_its_time_is_seen() {
 }
 
 #[tokio::test]
-async fn what_takes_over_from_buses_ends_by_itself_where_there_is_none() {
-    for has_bus in [false, true] {
-        let units = Units::default();
-        units.begin(Start::Doors);
-        if has_bus {
-            let street = Name::new("street").unwrap();
-            units.add(kind_of_bus(&street), Beat::new("bus street"), || false);
-        }
-        units.begin(Start::Services);
-        units.spawn(Part::Inlet, |_| async {});
-        tokio::time::sleep(LOOK).await;
-        assert_eq!(units.ended().is_some(), has_bus);
-    }
+async fn what_comes_and_goes_may_come_late_and_end_when_it_is_told_to() {
+    let units = Units::default();
+    units.begin(Start::Ready);
+    let street = Name::new("street").unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let has_ended = is_over.clone();
+    units.add(kind_of_bus(&street), Beat::new("bus street"), move || has_ended.load(Ordering::Relaxed));
+    units.spawn(Kind::named(Part::KeyWriter, "a writer"), |_| async {});
+    tokio::time::sleep(LOOK).await;
+    assert!(units.ended().is_none(), "it has written what there was to write");
+    units.spawn(Kind::named(Part::KeyWriter, "another"), |_| pending());
+    assert_eq!(units.all().len(), 2, "nobody keeps those that are over");
+    units.forget_bus(&street);
+    is_over.store(true, Ordering::Relaxed);
+    assert!(units.ended().is_none(), "it was told to end");
 }
 
 #[tokio::test]

@@ -72,8 +72,13 @@ impl Unit {
         (self.has_ended)()
     }
 
+    /// Whether it has ended, as it may.
+    pub(super) fn is_done(&self) -> bool {
+        self.may_end && self.has_ended() && self.is_done.load(Ordering::Relaxed)
+    }
+
     pub(super) fn has_failed(&self) -> bool {
-        self.has_ended() && !(self.may_end && self.is_done.load(Ordering::Relaxed))
+        self.has_ended() && !self.is_done()
     }
 
     pub(super) fn hangs(&self, now: Mono) -> bool {

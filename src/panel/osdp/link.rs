@@ -75,6 +75,8 @@ pub(super) struct Answer {
     pub(super) work: Work,
     /// When the command was first sent.
     pub(super) first_sent: Mono,
+    /// Whether it was sent more than once.
+    pub(super) resent: bool,
     /// What the panel says. `None`: its content is not as its code says, and to ask again would bring the same.
     pub(super) reply: Option<Reply>,
     /// Whether it came encrypted (SCS_18).
@@ -397,6 +399,7 @@ impl Link {
         Received::Answer(Box::new(Answer {
             work: in_flight.work,
             first_sent: in_flight.first_sent,
+            resent: in_flight.tries > 1,
             reply,
             encrypted: frame.security.is_some_and(|block| block.is_encrypted()),
             flag: frame.security.and_then(|block| block.data.first().copied()),

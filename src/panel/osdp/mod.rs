@@ -38,6 +38,7 @@ use self::{
     keyring::{Candidate, Keyring},
     link::{Answer, Link, Over, Phase, Received},
     presence::{Absence, Presence},
+    set_up::Handshakes,
     turns::Pacing,
     unlocks::{Unlock, Unlocks},
     work::{Status, Work},
@@ -93,6 +94,7 @@ pub struct Panel {
 
     identity: Option<Identity>,
     capabilities: Option<Vec<Capability>>,
+    handshakes: Handshakes,
     /// It refused a POLL in plaintext, asking for a secure channel.
     demands_security: bool,
     endings: Bucket,
@@ -122,6 +124,7 @@ impl Panel {
             entropy,
             identity: None,
             capabilities: None,
+            handshakes: Handshakes::default(),
             demands_security: false,
             endings: Bucket::new(ENDINGS.0, ENDINGS.1),
             unlocks: Unlocks::default(),
@@ -218,6 +221,11 @@ impl Panel {
         armed
     }
 
+    /// Sets how old the last POLL that was answered by ACK may be for a swipe to count.
+    pub fn set_stale_after(&mut self, stale_after: Duration) {
+        self.presence.set_stale_after(stale_after);
+    }
+
     /// See [`super::Driver::stop`].
     pub fn stop(&mut self, _now: Mono) {
         self.stopping = true;
@@ -286,7 +294,7 @@ impl Panel {
     /// A command was given up, and its link with it. A handshake that dies so, in silence or not, counts as one that failed.
     fn given_up(&mut self, now: Mono, handshake: Option<Candidate>, work: Option<Work>) {
         if let (Some(candidate), Some(Work::Challenge | Work::Scrypt)) = (handshake, &work) {
-            self.fails(now, &candidate, Trouble::NoSecureChannel);
+            self.fails(now, &candidate, Trouble::NoHandshake);
         }
         if work.is_some() {
             self.link_ended(now, work);
@@ -341,7 +349,8 @@ impl Panel {
     }
 
     fn answered(&mut self, now: Mono, answer: Answer) {
-        let Answer { work, first_sent, reply, encrypted, flag } = answer;
+        let Answer { work, first_sent, resent, reply, encrypted, flag } = answer;
+        self.handshakes.resent |= resent;
         if matches!(self.link.phase(), Phase::Start) {
             self.pacing.link_begins(now);
         }
@@ -360,12 +369,8 @@ impl Panel {
             (Work::Cap, _) => self.capable(now, None),
             (Work::Challenge, Some(Reply::Ccrypt(ccrypt))) => self.challenged(now, flag, &ccrypt),
             (Work::Scrypt, Some(Reply::RmacI(rmac))) => self.scrypted(now, flag, &rmac),
-            (Work::Challenge, _) => {
-                let default = self.handshake().is_some_and(|candidate| candidate.is_default());
-                let why = if default { Trouble::NoDefaultKey } else { Trouble::NoSecureChannel };
-                self.handshake_failed(now, why);
-            }
-            (Work::Scrypt, _) => self.handshake_failed(now, Trouble::WrongKey),
+            (Work::Challenge, reply) => self.challenge_not_taken(now, reply.as_ref()),
+            (Work::Scrypt, _) => self.scrypt_not_taken(now, refusal.is_some()),
             (Work::Keyset(_), _) => {
                 // Taken or not, the session is good for nothing else; some panels go on with it, some end it.
                 self.keyring.set();

@@ -74,6 +74,11 @@ impl Presence {
         }
     }
 
+    /// Sets how old the last empty answer may be.
+    pub(super) fn set_stale_after(&mut self, stale_after: Duration) {
+        self.stale_after = stale_after;
+    }
+
     /// Notes that time is looked at; the first time is the start.
     pub(super) fn watch(&mut self, now: Mono) {
         self.watched.get_or_insert(now);

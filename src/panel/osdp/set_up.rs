@@ -1,4 +1,9 @@
 //! How a link comes about: who is it, what can it do, and a session under a key that it has.
+//!
+//! A panel has another key only where its answer to the challenge that was just sent says so, or where it refuses our
+//! answer though nothing had to be sent twice. What comes late, from an earlier handshake, says nothing of keys.
+
+use std::collections::VecDeque;
 
 use super::{
     Panel,
@@ -9,10 +14,38 @@ use crate::{
     domain::{Mono, Trouble},
     panel::{Event, Identity},
     wire::osdp::{
+        Reply,
         reply::{Capability, Ccrypt, PdId},
         secure::Challenge,
     },
 };
+
+/// Challenges that are remembered, to know a late answer: with the pauses between them, more than 5 s.
+const REMEMBERED: usize = 4;
+
+/// What is remembered of handshakes, to tell a panel that is late from one that has another key.
+#[derive(Default)]
+pub(super) struct Handshakes {
+    /// The last challenges, the newest at the end.
+    challenges: VecDeque<Challenge>,
+    /// A command of this handshake was sent more than once. The panel may have answered each with a number of its own.
+    pub(super) resent: bool,
+}
+
+impl Handshakes {
+    fn begin(&mut self, challenge: &Challenge) {
+        if self.challenges.len() == REMEMBERED {
+            self.challenges.pop_front();
+        }
+        self.challenges.push_back(challenge.clone());
+        self.resent = false;
+    }
+
+    /// Whether this answers a challenge before the newest.
+    fn is_late(&self, ccrypt: &Ccrypt) -> bool {
+        self.challenges.iter().rev().skip(1).any(|earlier| earlier.verify(ccrypt).is_ok())
+    }
+}
 
 impl Panel {
     pub(super) fn identified(&mut self, now: Mono, id: &PdId) {
@@ -62,6 +95,7 @@ impl Panel {
                 let mut rnd_a = [0; 8];
                 if self.entropy.fill(&mut rnd_a) {
                     let challenge = Challenge::new(&candidate.scbk(), candidate.is_default(), rnd_a);
+                    self.handshakes.begin(&challenge);
                     self.link.enter(Phase::Challenge(challenge, candidate));
                 } else {
                     let until = self.keyring.without_randomness(now);
@@ -86,8 +120,30 @@ impl Panel {
                 let candidate = candidate.clone();
                 self.link.enter(Phase::Scrypt(Box::new(proven), candidate));
             }
-            _ => self.handshake_failed(now, Trouble::WrongKey),
+            Err(_) if !self.handshakes.is_late(ccrypt) => self.handshake_failed(now, Trouble::WrongKey),
+            Ok(_) | Err(_) => self.handshake_failed(now, Trouble::NoHandshake),
         }
+    }
+
+    /// CHLNG was answered by something else than CCRYPT.
+    pub(super) fn challenge_not_taken(&mut self, now: Mono, reply: Option<&Reply>) {
+        let is_default = self.handshake().is_some_and(|candidate| candidate.is_default());
+        let why = match reply {
+            // To a question before.
+            Some(Reply::PdId(_) | Reply::PdCap(_)) => Trouble::NoHandshake,
+            _ if is_default => Trouble::NoDefaultKey,
+            _ => Trouble::NoSecureChannel,
+        };
+        self.handshake_failed(now, why);
+    }
+
+    /// SCRYPT was answered by something else than RMAC_I that fits, or by one that says that our cryptogram is wrong.
+    pub(super) fn scrypt_not_taken(&mut self, now: Mono, is_refused: bool) {
+        let why = match is_refused && !self.handshakes.resent {
+            true => Trouble::WrongKey,
+            false => Trouble::NoHandshake,
+        };
+        self.handshake_failed(now, why);
     }
 
     pub(super) fn scrypted(&mut self, now: Mono, flag: Option<u8>, rmac: &[u8; 16]) {
@@ -113,7 +169,7 @@ impl Panel {
                     }
                 }
             }
-            _ => self.handshake_failed(now, Trouble::WrongKey),
+            _ => self.scrypt_not_taken(now, flag != Some(SUCCESS)),
         }
     }
 

@@ -374,7 +374,91 @@ fn a_handshake_that_dies_in_silence_is_one_that_failed() {
             other => panic!("{other}"),
         }
     }
-    assert_eq!(rig.trouble(), Some(Trouble::NoSecureChannel));
+    assert_eq!(rig.trouble(), Some(Trouble::NoHandshake));
+}
+
+#[test]
+fn a_late_answer_to_an_earlier_challenge_says_nothing_of_the_key_unless_it_was_made_with_another() {
+    for (has, why) in [(1, Trouble::NoHandshake), (99, Trouble::WrongKey)] {
+        let mut rig = Rig::new(with_key());
+        rig.begin();
+        let Command::Chlng(earlier) = rig.command() else { panic!("no challenge") };
+        rig.time_out();
+        for _ in 0..2 {
+            rig.is_sent_again();
+            rig.time_out();
+        }
+        rig.begin();
+        assert_eq!(rig.next(), "CHLNG");
+        let _ = rig.events();
+        let (_, late) = PanelHandshake::answer(&key(has), [0; 8], &earlier, [1; 8]);
+        rig.block_reply(0x12, 1, &Reply::Ccrypt(late));
+        assert_eq!(rig.events(), [state(PanelState::Insecure, Some(why))], "{has}");
+        rig.secure(&key(1));
+        let _ = rig.polls(1);
+        assert_eq!(rig.state(), PanelState::Online, "{has}");
+    }
+}
+
+#[test]
+fn scrypt_that_does_not_fit_after_a_resend_says_nothing_of_the_key() {
+    const SUCCESS: u8 = 1;
+    const FAILURE: u8 = 0xFF;
+    for (resent, flag, why) in [
+        // A panel that answers a repeated CHLNG with another RND.B refuses what was made with the first.
+        (true, FAILURE, Trouble::NoHandshake),
+        (true, SUCCESS, Trouble::NoHandshake),
+        // It has believed us: this is a late RMAC_I.
+        (false, SUCCESS, Trouble::NoHandshake),
+        (false, FAILURE, Trouble::WrongKey),
+    ] {
+        let mut rig = Rig::new(with_key());
+        for _ in 0..2 {
+            rig.begin();
+            let Command::Chlng(rnd_a) = rig.command() else { panic!("no challenge") };
+            if resent {
+                rig.time_out();
+                rig.is_sent_again();
+            }
+            let (_, ccrypt) = PanelHandshake::answer(&key(1), [0; 8], &rnd_a, [1; 8]);
+            rig.block_reply(0x12, 1, &Reply::Ccrypt(ccrypt));
+            assert_eq!(rig.next(), "SCRYPT");
+            let _ = rig.events();
+            rig.block_reply(0x14, flag, &Reply::RmacI([0; 16]));
+        }
+        assert_eq!(rig.events(), [state(PanelState::Insecure, Some(why))], "{resent} {flag}");
+    }
+}
+
+#[test]
+fn a_nak_of_scrypt_is_another_key_unless_something_was_sent_again() {
+    for (resent, why) in [(false, Trouble::WrongKey), (true, Trouble::NoHandshake)] {
+        let mut rig = Rig::new(with_key());
+        for _ in 0..2 {
+            rig.begin();
+            let Command::Chlng(rnd_a) = rig.command() else { panic!("no challenge") };
+            let (_, ccrypt) = PanelHandshake::answer(&key(1), [0; 8], &rnd_a, [1; 8]);
+            rig.block_reply(0x12, 1, &Reply::Ccrypt(ccrypt));
+            assert_eq!(rig.next(), "SCRYPT");
+            if resent {
+                rig.time_out();
+                rig.is_sent_again();
+            }
+            rig.plain_reply(rig.sequence, &nak(NakCode::EncryptionRequired));
+        }
+        assert_eq!(rig.trouble(), Some(why), "{resent}");
+    }
+}
+
+#[test]
+fn a_late_answer_to_cap_is_no_refusal_of_a_secure_channel() {
+    let mut rig = Rig::new(with_key());
+    for _ in 0..2 {
+        rig.begin();
+        assert_eq!(rig.next(), "CHLNG");
+        rig.plain_reply(rig.sequence, &capabilities());
+    }
+    assert_eq!(rig.trouble(), Some(Trouble::NoHandshake));
 }
 
 #[test]
