@@ -5,6 +5,7 @@ Invariants:
 - Health is what the machine's own endpoint says.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -33,18 +34,18 @@ class Building:
 
     def __init__(self, name, deb, suite="trixie", disk=None, key=None, machine=None, port=PORT):
         self.deb = deb
-        self.machine = machine or Machine(name, suite, disk)
-        self.line = Line(self.machine, port)
-        self.panel = Panel(self.line, key=key)
         self.token = ""
+        with contextlib.ExitStack() as made:
+            self.machine = made.enter_context(machine or Machine(name, suite, disk))
+            self.line = made.enter_context(Line(self.machine, port))
+            self.panel = made.enter_context(Panel(self.line, key=key))
+            self.made = made.pop_all()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.panel.end()
-        self.line.end()
-        self.machine.remove()
+        self.made.close()
 
     def boot(self):
         """Boots the machine."""

@@ -23,6 +23,8 @@ from machine import PLACE, PROGRAMS, Machine, NotHere, Seen, debootstrap, with_u
 # What Debian's kernel needs to find its disk; all modules would take a minute to unpack.
 MODULES = "virtio_pci\nvirtio_blk\next4\n"
 UART = "/dev/ttyS1"
+# The adapter's own number: its name does not depend on the socket.
+SERIAL = "A9XK3F7C"
 
 
 def kernel_image():
@@ -90,7 +92,7 @@ class Emulated(Machine):
              "-chardev", f"file,id=con,path={self.log},append=on", "-serial", "chardev:con",
              "-chardev", f"serial,id=s1,path={s1}", "-serial", "chardev:s1",
              "-chardev", f"serial,id=u0,path={usb}", "-device", "qemu-xhci,id=xhci",
-             "-device", "usb-serial,id=ftdi,chardev=u0,bus=xhci.0",
+             "-device", f"usb-serial,id=ftdi,chardev=u0,bus=xhci.0,serial={SERIAL}",
              "-qmp", f"unix:{self.place}/qmp,server=on,wait=off"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints,
         )
@@ -153,7 +155,7 @@ class Emulated(Machine):
 
     def plug(self):
         """Puts the USB adapter back."""
-        self.monitor("device_add", driver="usb-serial", id="ftdi", chardev="u0", bus="xhci.0")
+        self.monitor("device_add", driver="usb-serial", id="ftdi", chardev="u0", bus="xhci.0", serial=SERIAL)
 
     def power_cut(self):
         """Ends it at once: what its kernel has not written is lost."""

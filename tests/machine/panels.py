@@ -90,10 +90,11 @@ class Line:
             elif self.there is not None:
                 os.write(self.there, read)
 
-    def end(self):
-        """Ends for good; a second time nothing happens."""
-        if self.ended:
-            return
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Takes the line away for good."""
         self.ended = True
         self.thread.join()
         self.detach()
@@ -160,7 +161,10 @@ class Panel:
         # Control codes 2 and 5: on for good, on for a time.
         return [c for c in self.commands("Output", since) if c.get("control_code") in (2, 5)]
 
-    def end(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         """Takes it off the wall."""
         self.process.kill()
         self.process.wait()

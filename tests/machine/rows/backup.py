@@ -8,8 +8,8 @@ PASSPHRASE = "/root/passphrase"
 SECRET = "aa5e7b0c33d9410f"
 
 
-def rows(judge, deb, _old):
-    with Building("before", deb) as old, Building("after", deb) as new:
+def rows(judge, asked):
+    with Building("before", asked.deb) as old, Building("after", asked.deb) as new:
         with judge.row("backup, while the daemon serves: one sealed file, root's alone", old.machine):
             old.serve()
             old.machine.must(f"install -m 600 /dev/stdin {SECRETS}/spare", stdin=SECRET + "\n")
@@ -26,8 +26,6 @@ def rows(judge, deb, _old):
         certificate = _certificate(old)
         # The old machine dies; its panel stays on the wall, now at the line of the new one.
         old.machine.shut_down()
-        new.line.end()
-        new.panel.end()
         new.machine.lines = [old.line]
         with judge.row("a new machine: restore is refused while the daemon runs", new.machine):
             new.boot()

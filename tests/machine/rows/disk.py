@@ -8,8 +8,8 @@ from machine import wait
 SYNCHRONIZED = "/run/systemd/timesync/synchronized"
 
 
-def rows(judge, deb, _old):
-    with Building("disk", deb) as building:
+def rows(judge, asked):
+    with Building("disk", asked.deb) as building:
         machine = building.machine
         # A disk of its own, small enough to be filled.
         disk = machine.add_disk(STATE, "48m")
@@ -41,7 +41,7 @@ def rows(judge, deb, _old):
             machine.must(f"systemctl restart {SERVICE}")
             building.opens()
             assert building.panel.keys_taken() == 1, "the panel got another key"
-    with Building("clock", deb) as building:
+    with Building("clock", asked.deb) as building:
         machine = building.machine
         building.serve()
         with judge.row("nobody has set the clock: health says clock, and the card opens", machine):

@@ -4,8 +4,8 @@ from building import SERVICE, Building
 from machine import Seen
 
 
-def rows(judge, deb, _old):
-    with Building("offline", deb) as building:
+def rows(judge, asked):
+    with Building("offline", asked.deb) as building:
         machine = building.machine
         building.serve()
         for running in (True, False):

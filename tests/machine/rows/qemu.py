@@ -3,7 +3,7 @@
 import time
 
 from building import CARD, CONFIG, SERVICE, Building
-from emulated import UART, Emulated
+from emulated import SERIAL, UART, Emulated
 from machine import Seen, wait
 from panels import Line, Panel
 
@@ -26,15 +26,10 @@ secure_channel = "install"
 """
 
 
-def rows(judge, deb, _old):
-    with Building("qemu", deb, machine=Emulated("qemu"), port=UART) as building:
-        adapter = Line(building.machine, "usb")
-        second = Panel(adapter)
-        try:
+def rows(judge, asked):
+    with Building("qemu", asked.deb, machine=Emulated("qemu"), port=UART) as building:
+        with Line(building.machine, "usb") as adapter, Panel(adapter) as second:
             _rows(judge, building, second)
-        finally:
-            second.end()
-            adapter.end()
 
 
 def _rows(judge, building, second):
@@ -49,9 +44,13 @@ def _rows(judge, building, second):
         building.give_flats()
         building.opens(seconds=180)
         building.token = machine.must("intercom-gateway token add machine").split()[-1]
+
+    def names():
+        return machine.run(f"ls /dev/serial/by-id/*{SERIAL}*").stdout.split()
+
     port = ""
     with judge.row("the FTDI adapter has a name by its number, and answers without delay", machine) as notes:
-        port = wait("its name", lambda: machine.run("ls /dev/serial/by-id/*").stdout.split(), 60)[0]
+        port = wait("its name", names, 60)[0]
         notes.append(port)
         tty = machine.must(f"basename $(readlink -f {port})").strip()
         assert machine.must(f"cat /sys/bus/usb-serial/devices/{tty}/latency_timer").strip() == "1"

@@ -1,11 +1,9 @@
 """README's installation, run as it is written."""
 
-import os
-import pathlib
 import re
 
 from building import CARD, PORT, SERVICE, Building
-from machine import ROOT, wait
+from machine import wait
 
 SECTION = "Install"
 # What a reader puts in by himself, and what it is here.
@@ -35,15 +33,15 @@ def blocks(text):
     return found
 
 
-def rows(judge, deb, _old):
-    readme = pathlib.Path(os.environ.get("INTERCOM_GATEWAY_README", ROOT / "README.md"))
-    steps = blocks(readme.read_text())
-    with judge.row(f"{readme.name} has a section {SECTION} with steps") as notes:
+def rows(judge, asked):
+    deb = asked.deb
+    steps = blocks(asked.readme.read_text())
+    with judge.row(f"{asked.readme.name} has a section {SECTION} with steps") as notes:
         notes.append(f"{len(steps)} blocks")
         assert steps, f"there is no ## {SECTION} with blocks of ```sh"
     if not steps:
         return
-    with Building("readme", deb) as building:
+    with Building("readme", asked.deb) as building:
         machine = building.machine
         building.boot()
         machine.copy(deb, f"/root/{deb.name}", 0o644)

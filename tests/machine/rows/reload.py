@@ -25,17 +25,12 @@ secure_channel = "install"
 """
 
 
-def rows(judge, deb, _old):
-    with Building("reload", deb) as building:
-        line = Line(building.machine, SECOND_PORT)
-        second = Panel(line)
-        try:
+def rows(judge, asked):
+    with Building("reload", asked.deb) as building:
+        with Line(building.machine, SECOND_PORT) as line, Panel(line) as second:
             building.serve()
             _reload(judge, building, second)
             _trial(judge, building, second)
-        finally:
-            second.end()
-            line.end()
 
 
 def _reload(judge, building, second):

@@ -34,16 +34,11 @@ secure_key_file = "credential:{name}"
 MISSING = "there is no credential"
 
 
-def rows(judge, deb, _old):
+def rows(judge, asked):
     for suite in ("trixie", "bookworm"):
-        with Building(f"secrets-{suite}", deb, suite, key=FRONT_KEY) as building:
-            back = Line(building.machine, BACK_PORT)
-            panel = Panel(back, key=BACK_KEY)
-            try:
+        with Building(f"secrets-{suite}", asked.deb, suite, key=FRONT_KEY) as building:
+            with Line(building.machine, BACK_PORT) as back, Panel(back, key=BACK_KEY) as panel:
                 _rows(judge, building, panel)
-            finally:
-                panel.end()
-                back.end()
 
 
 def _rows(judge, building, back):

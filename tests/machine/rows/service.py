@@ -6,8 +6,8 @@ from building import SERVICE, Building
 from machine import Seen, wait
 
 
-def rows(judge, deb, _old):
-    with Building("service", deb) as building:
+def rows(judge, asked):
+    with Building("service", asked.deb) as building:
         machine, panel = building.machine, building.panel
         building.serve()
 

@@ -30,13 +30,13 @@ secure_channel = "install"
 """
 
 
-def from_0_1(judge, deb, old):
+def from_0_1(judge, asked):
     """The way from version 0.1's README, and back."""
-    with Building("upgrade", deb) as building:
+    with Building("upgrade", asked.deb) as building:
         machine, panel = building.machine, building.panel
         building.boot()
         with judge.row("0.1 by hand, as its README says: a door opens", machine):
-            _by_hand(machine, old)
+            _by_hand(machine, asked.old)
             machine.write(CONFIG, DOOR)
             machine.must(f"systemctl daemon-reload && systemctl enable --now {SERVICE}")
             building.give_flats()
@@ -66,7 +66,7 @@ def from_0_1(judge, deb, old):
             building.opens()
         with judge.row("back to 0.1 by hand: the same card opens, and no panel was visited", machine):
             machine.must("apt-get remove --yes --quiet=2 intercom-gateway")
-            _by_hand(machine, old)
+            _by_hand(machine, asked.old)
             machine.must(f"systemctl daemon-reload && systemctl enable --now {SERVICE}")
             building.running()
             building.opens()
@@ -85,13 +85,14 @@ def from_0_1(judge, deb, old):
             assert not building.foreign_files(), building.foreign_files()
 
 
-def between_versions(judge, deb, _old):
+def between_versions(judge, asked):
     """A configuration that is refused, another architecture, an older package over newer data."""
-    with Building("versions", deb) as building:
+    with Building("versions", asked.deb) as building:
         machine = building.machine
         building.serve()
-        stricter = repacked(deb, "stricter", with_one_setting_less("feedback", "feedbakk"), Version="0.2.1~stricter-1")
-        newer = repacked(deb, "newer", lambda _: None, Version="0.2.2~newer-1")
+        less = with_one_setting_less("feedback", "feedbakk")
+        stricter = repacked(asked.deb, "stricter", less, Version="0.2.1~stricter-1")
+        newer = repacked(asked.deb, "newer", lambda _: None, Version="0.2.2~newer-1")
         program = lambda: machine.must(f"readlink /proc/{machine.unit('MainPID')}/exe").strip()  # noqa: E731
         try:
             with judge.row("a refused configuration: the old version goes on, as one line says", machine) as notes:
@@ -119,7 +120,7 @@ def between_versions(judge, deb, _old):
             with judge.row("a package of another architecture is refused, and the door opens", machine):
                 own = machine.must("dpkg --print-architecture").strip()
                 other = "arm64" if own == "amd64" else "amd64"
-                foreign = repacked(deb, "foreign", lambda _: None, Architecture=other, Version="0.2.3-1")
+                foreign = repacked(asked.deb, "foreign", lambda _: None, Architecture=other, Version="0.2.3-1")
                 machine.copy(foreign, "/root/foreign.deb")
                 foreign.unlink()
                 machine.fails("dpkg --install /root/foreign.deb 2>&1", "does not match system")
@@ -135,7 +136,7 @@ def between_versions(judge, deb, _old):
                 for database in ("cache.db", "journal.db"):
                     make_newer(machine.root / STATE.lstrip("/") / database)
                 machine.must(f"chown -R {SERVICE}: {STATE}")
-                building.install(deb, "--allow-downgrades")
+                building.install(asked.deb, "--allow-downgrades")
                 building.opens()
                 assert building.panel.keys_taken() == 1, "the panel got another key"
                 notes.append(f"health: {', '.join(sorted({code for code, _, _ in building.reasons()}))}")
@@ -144,11 +145,11 @@ def between_versions(judge, deb, _old):
             newer.unlink()
 
 
-def full_disk(judge, deb, _old):
+def full_disk(judge, asked):
     """The disk becomes full in the middle of an upgrade, at different places."""
-    newer = repacked(deb, "fuller", lambda _: None, Version="0.2.2~newer-1")
+    newer = repacked(asked.deb, "fuller", lambda _: None, Version="0.2.2~newer-1")
     try:
-        with Building("full", deb, disk="640m") as building:
+        with Building("full", asked.deb, disk="640m") as building:
             machine = building.machine
             building.serve()
             machine.copy(newer, "/root/newer.deb", 0o644)
@@ -181,8 +182,7 @@ def _fill(machine, left):
     machine.run(f"head -c {(free - left) * 1024 * 1024} /dev/zero > /filled")
 
 
-def _by_hand(machine, old):
-    program = old or ROOT / "target/0.1/release/intercom-gateway"
+def _by_hand(machine, program):
     if not program.exists():
         raise Seen(f"version 0.1's program is not at {program}: ./check --machine builds it")
     machine.copy(program, "/usr/bin/intercom-gateway")
