@@ -19,7 +19,7 @@ def blocks(text):
     found, block, inside, fence = [], None, False, False
     for number, line in enumerate(text.splitlines(), 1):
         if not fence and re.match(r"## ", line):
-            inside = line[3:].strip() == SECTION
+            inside = line[3:].startswith(SECTION)
         if line.lstrip().startswith("```"):
             if inside and not fence and line.strip() == "```sh":
                 indent = len(line) - len(line.lstrip())
