@@ -69,6 +69,14 @@ def _rows(judge, building, second):
         machine.plug()
         second.opens(CARD, 180)
         building.health_is_without("bus", 120)
+    with judge.row("its driver is loaded after the service's start: its door opens", machine):
+        machine.unplug()
+        building.health_says("bus", "yard", 120)
+        machine.must(f"modprobe --remove ftdi_sio usbserial && systemctl restart {SERVICE}")
+        building.opens(seconds=180)
+        machine.plug()
+        building.health_is_without("bus", 120)
+        second.opens(CARD, 180)
     last = 0
     with judge.row("a power cut outside of the commit window: nothing is lost, both doors open", machine):
         last = _unlocks(building)
