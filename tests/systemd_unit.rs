@@ -72,7 +72,9 @@ fn what_the_gateway_needs_of_systemd_is_there() {
     assert_eq!(credentials.into_iter().filter(|line| !line.starts_with('#')).collect::<Vec<_>>(), expected);
     // It would hide the boot id that every event carries.
     assert!(!unit.lines().any(|line| line.starts_with("ProcSubset=")));
-    for device in ["ttyAMA", "ttyS", "ttyUSB", "ttyACM", "ttySC"] {
+    // 188 and 166 are ttyUSB and ttyACM, whose drivers are loaded when an adapter is found, after the service's start maybe:
+    // a name would not be known then.
+    for device in ["ttyAMA", "ttyS", "188", "166", "ttySC"] {
         assert!(set(&format!("DeviceAllow=char-{device} rw")), "{device}");
     }
     assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/99-intercom-gateway.rules").exists());
