@@ -7,7 +7,7 @@
 #[path = "common/mod.rs"]
 mod common;
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{fs, path::Path, sync::mpsc, thread, time::Duration};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
@@ -165,21 +165,19 @@ impl Doors<'_> {
 
 /// Reloads again and again, on a thread of its own.
 struct Reloads {
-    stop: std::sync::mpsc::Sender<()>,
+    /// Dropped to stop; nothing is ever sent.
+    stop: mpsc::SyncSender<()>,
     thread: thread::JoinHandle<anyhow::Result<Vec<Duration>>>,
 }
 
 impl Reloads {
     fn start(premises: &Premises) -> anyhow::Result<Self> {
-        let (stop, stopped) = std::sync::mpsc::channel();
+        let (stop, stopped) = mpsc::sync_channel(0);
         let config = premises.config.clone();
         let socket = premises.folder().join("state/control.sock");
         let thread = thread::Builder::new().name("reloads".into()).spawn(move || {
             let mut times = Vec::new();
-            while stopped
-                .recv_timeout(EVERY)
-                .is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout)
-            {
+            while stopped.recv_timeout(EVERY).is_err_and(|error| error == mpsc::RecvTimeoutError::Timeout) {
                 times.push(reload(&config, &socket, times.len())?);
             }
             Ok(times)

@@ -53,7 +53,9 @@ fn writer(manifest: &Manifest) -> Writer<Vec<u8>> {
 
 fn read_all(sealed: &[u8]) -> Result<Kept, String> {
     let mut kept = Kept::default();
-    read(sealed, PASSPHRASE, &mut kept).map(|()| kept).map_err(|error| crate::domain::with_causes(error.as_ref()))
+    read(sealed, PASSPHRASE, &mut kept)
+        .map(|()| kept)
+        .map_err(|error| crate::domain::with_causes(error.as_ref()))
 }
 
 #[test]
