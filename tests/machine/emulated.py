@@ -18,7 +18,7 @@ import tempfile
 import time
 import tty
 
-from machine import PLACE, PROGRAMS, Machine, NotHere, Seen, debootstrap, with_user
+from machine import PLACE, PROGRAMS, Machine, Seen, debootstrap, with_user
 
 # What Debian's kernel needs to find its disk; all modules would take a minute to unpack.
 MODULES = "virtio_pci\nvirtio_blk\next4\n"
@@ -101,10 +101,11 @@ class Emulated(Machine):
             with contextlib.suppress(Seen):
                 if self.run("true", seconds=60).returncode == 0:
                     self.run("systemctl is-system-running --wait", seconds=300)
+                    Machine.any_has_booted = True
                     return
             time.sleep(1)
         tail = (self.place / "qemu.log").read_text().strip() or f"not within {seconds} s, see {self.log}"
-        raise NotHere(f"no machine boots here: {tail}")
+        raise self.does_not_boot(tail)
 
     def line_end(self, device):
         """Returns this host's end of the UART, or of the adapter."""

@@ -27,12 +27,12 @@ JOINS = 'IFS=:; for group in $1; do echo 0 > "$group/cgroup.procs"; done; shift;
 PROGRAMS = "systemd,systemd-sysv,dbus,udev,sudo,curl,procps,ca-certificates"
 
 
-class NotHere(Exception):
-    """This host boots no container."""
-
-
 class Seen(Exception):
     """Something else was seen than what was expected; its text says what."""
+
+
+class NotHere(Exception):
+    """This host boots no machine: not even the first one, which nothing is installed on."""
 
 
 def debootstrap(suite, folder, programs):
@@ -82,6 +82,8 @@ def wait(what, condition, seconds=60.0, every=0.2):
 class Machine:
     """A machine that can be booted, looked into, and cut off from its power."""
 
+    any_has_booted = False
+
     def __init__(self, name, suite="trixie", disk=None):
         """Makes its disk; `disk` is its size ("600m") where it can become full: it lies in memory then."""
         self.name = name
@@ -130,11 +132,17 @@ class Machine:
                 for line in self.lines:
                     line.attach(self)
                 self.run("systemctl is-system-running --wait", seconds=120)
+                Machine.any_has_booted = True
                 return
             time.sleep(0.1)
         tail = self.log.read_text(errors="replace").splitlines()[-5:]
         self.power_cut()
-        raise NotHere("no container boots here: " + " / ".join(tail))
+        raise self.does_not_boot(" / ".join(tail))
+
+    @staticmethod
+    def does_not_boot(why):
+        """Returns what to raise: where another machine has booted before, it is this one's fault."""
+        return Seen(f"it does not boot: {why}") if Machine.any_has_booted else NotHere(f"nothing boots here: {why}")
 
     def _find_init(self):
         root = os.stat(self.root)
