@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import struct
@@ -71,8 +72,7 @@ def wait(what, condition, seconds=60.0, every=0.2):
     """Returns what `condition` returns as soon as that is true. Raises `Seen` after so many seconds."""
     end = time.monotonic() + seconds
     while True:
-        result = condition()
-        if result:
+        if result := condition():
             return result
         if time.monotonic() > end:
             raise Seen(f"within {seconds:.0f} s it did not come about: {what}")
@@ -218,8 +218,7 @@ class Machine:
 
     def fetch(self, url, *headers):
         """Returns what the machine's own endpoint answers, and "" where nobody does."""
-        header = " ".join(f"-H '{header}'" for header in headers)
-        return self.run(f"curl --silent --insecure --max-time 5 {header} {url}").stdout
+        return self.run(shlex.join(["curl", "-s", "-k", "-m", "5", *(f"-H{header}" for header in headers), url])).stdout
 
     def unit(self, setting):
         """Returns one property of the service."""
@@ -265,6 +264,7 @@ class Machine:
         if self.in_memory:
             subprocess.run(["umount", "--lazy", self.root], check=False)
         shutil.rmtree(self.root, ignore_errors=True)
+        (PLACE / f".#{self.root.name}.lck").unlink(missing_ok=True)
         for group in _groups(self.root.name):
             _delete(group)
 
