@@ -76,7 +76,7 @@ pub enum Request {
         /// How long it is tried.
         seconds: u64,
     },
-    /// What is on trial: an [`OnTrial`], or null.
+    /// What is on trial: an [`OnTrial`](crate::gateway::reload::OnTrial), or null.
     OnTrial,
     /// Puts back what was in force before the trial.
     Abort,
