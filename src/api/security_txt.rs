@@ -1,4 +1,4 @@
-//! `/.well-known/security.txt`: where whoever finds a weakness turns to (RFC 9116).
+//! `/.well-known/security.txt`: where to report a weakness (RFC 9116).
 
 use std::sync::Arc;
 

@@ -79,20 +79,25 @@ impl Core {
             pending: BTreeMap::new(),
         };
         for panel in panels {
-            core.add(moment, panel);
+            core.place(moment, panel.into());
         }
         core
     }
 
     /// Takes a panel that has not been heard yet. Returns its number: they count up from 0, and none is used twice.
     pub fn add(&mut self, moment: &Moment<'_>, panel: impl Into<Panel>) -> usize {
-        let Panel { doorway, driver, commutator } = panel.into();
+        let number = self.place(moment, panel.into());
+        self.effects.push(Output::Changed);
+        self.effects.push(Output::LinesChanged);
+        number
+    }
+
+    fn place(&mut self, moment: &Moment<'_>, panel: Panel) -> usize {
+        let Panel { doorway, driver, commutator } = panel;
         let number = self.schedule.add(driver);
         self.doorways.push(Some(Doorway::new(doorway, number, moment.wall)));
         self.commutators.add(commutator);
         self.shown.push(number);
-        self.effects.push(Output::Changed);
-        self.effects.push(Output::LinesChanged);
         number
     }
 

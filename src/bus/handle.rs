@@ -227,7 +227,8 @@ pub(super) enum Command {
     /// Ends these panels in order; the others run on.
     Retire {
         panels: Vec<usize>,
-        done: oneshot::Sender<()>,
+        /// Hears of those that had something left to be done.
+        done: oneshot::Sender<Vec<usize>>,
     },
     Adopt {
         panels: Vec<PanelSettings>,
@@ -278,19 +279,22 @@ impl BusHandle {
     }
 
     /// Ends some panels in order, while the others run on: a lock that the gateway times is shut, what is asked of them
-    /// fails. Takes 3 s at most.
+    /// fails. Takes 3 s at most. Returns those that were not done by then: a lock that the gateway times may be open.
     ///
     /// # Errors
     /// The bus ends itself.
-    pub async fn retire(&self, panels: &[Name]) -> Result<(), Ending> {
+    pub async fn retire(&self, panels: &[Name]) -> Result<Vec<Name>, Ending> {
         let (retired, stay): (Vec<_>, Vec<_>) =
             self.panels().iter().cloned().partition(|panel| panels.contains(&panel.name));
         let (done, result) = oneshot::channel();
-        let retire = Command::Retire { panels: retired.iter().map(|panel| panel.number).collect(), done };
+        let numbers = retired.iter().map(|panel| panel.number).collect();
+        let retire = Command::Retire { panels: numbers, done };
         self.commands.send(retire).await.map_err(|_| Ending)?;
         // What is asked of them from now on is asked of nobody.
         self.panels.store(Arc::new(stay));
-        result.await.map_err(|_| Ending)
+        let unquiet = result.await.map_err(|_| Ending)?;
+        let is_unquiet = |panel: &&PanelHandle| unquiet.contains(&panel.number);
+        Ok(retired.iter().filter(is_unquiet).map(|panel| panel.name.clone()).collect())
     }
 
     /// Takes more panels, of the protocol that the bus speaks.

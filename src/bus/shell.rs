@@ -49,7 +49,7 @@ pub(super) struct Callers<T, E>(Vec<(u64, oneshot::Sender<Result<T, E>>)>);
 pub(super) struct Retiring {
     panels: Vec<usize>,
     since: Mono,
-    done: oneshot::Sender<()>,
+    done: oneshot::Sender<Vec<usize>>,
 }
 
 pub(super) struct Shell {
@@ -160,6 +160,7 @@ impl Shell {
         };
         let over: Vec<_> = self.retiring.extract_if(.., is_over).collect();
         for Retiring { panels, done, .. } in over {
+            let unquiet = panels.iter().copied().filter(|panel| !core.is_retired(*panel)).collect();
             for panel in panels {
                 self.at_moment(|moment| core.remove(moment, panel));
                 // Nothing more is learnt of it, and its writer ends with what was said last.
@@ -168,7 +169,7 @@ impl Shell {
                 }
             }
             // A caller that went away needs no answer.
-            let _ = done.send(());
+            let _ = done.send(unquiet);
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 
-use super::reload::{daemon, print};
+use super::reload::{daemon, daemon_whatever_the_file_says, print};
 use crate::{
     gateway::{
         control::{Client, Request},
@@ -48,12 +48,11 @@ impl Apply {
     /// The configuration is invalid: nothing has changed. No daemon is running, nothing is on trial, or the file cannot be
     /// written.
     pub fn run(&self, config: &Path) -> anyhow::Result<ExitCode> {
-        let daemon_of = || daemon(config);
         match &self.file {
-            Some(file) => apply(daemon_of()?, file, self.trial),
-            None if self.confirm => confirm(daemon_of, config),
+            Some(file) => apply(daemon(config)?, file, self.trial),
+            None if self.confirm => confirm(|| daemon_whatever_the_file_says(config), config),
             None => {
-                let answer = daemon_of()?.ask(&Request::Abort)?;
+                let answer = daemon_whatever_the_file_says(config)?.ask(&Request::Abort)?;
                 print(&serde_json::from_value(answer.value)?, "nothing had changed")
             }
         }
@@ -64,7 +63,7 @@ fn apply(daemon: Client, file: &Path, trial: Duration) -> anyhow::Result<ExitCod
     let mut text = fs::File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
     let request = Request::Apply { name: file.to_owned(), seconds: trial.as_secs() };
     let outcome: Outcome = serde_json::from_value(daemon.ask_with(&request, &mut text)?.value)?;
-    let code = print(&outcome, "it says what is in force already")?;
+    let code = print(&outcome, "no difference to the running configuration")?;
     if let Outcome::Applied(_) = outcome {
         println!(
             "`sudo intercom-gateway apply --confirm` keeps it, `apply --abort` puts back what was before"
@@ -84,9 +83,17 @@ fn confirm(daemon: impl Fn() -> anyhow::Result<Client>, config: &Path) -> anyhow
     }
     files::replace(&meant, text.as_bytes())
         .with_context(|| format!("cannot write {}: run this with sudo", meant.display()))?;
-    println!("{} says what {} said", meant.display(), name.display());
+    println!("wrote {} to {}", name.display(), meant.display());
     let answer = daemon()?.ask(&Request::Reload)?;
-    print(&serde_json::from_value(answer.value)?, "the configuration on trial stays in force")
+    let outcome = serde_json::from_value(answer.value)?;
+    if let Outcome::Invalid(lines) = &outcome {
+        lines.iter().for_each(|line| eprintln!("{line}"));
+        anyhow::bail!(
+            "{} is written and in force, and the next start would refuse it: correct what is named above, then `intercom-gateway reload`",
+            meant.display()
+        );
+    }
+    print(&outcome, "the configuration on trial stays in force")
 }
 
 /// Reads a time with its unit, as the configuration writes it.

@@ -22,7 +22,7 @@ const VARIABLE: &str = "RUST_LOG";
 /// What is logged unless `RUST_LOG` says otherwise.
 const USUAL: LevelFilter = LevelFilter::INFO;
 
-/// Logs to stderr from now on; gives what changes the filter while the program runs.
+/// Logs to stderr from now on; returns the handle that changes the filter while the program runs.
 ///
 /// # Errors
 /// `RUST_LOG` is no filter, or there is a subscriber already.

@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// Where the daemon of the shipped unit is reached.
+const USUAL_SOCKET: &str = "/var/lib/intercom-gateway/control.sock";
+
 /// Applies the configuration while the daemon runs, if `check` passes: only what has changed is touched
 #[derive(Clone, Debug, clap::Args)]
 pub struct Reload {}
@@ -42,13 +45,27 @@ impl Reload {
 /// # Errors
 /// The configuration is invalid, or no daemon is running with it.
 pub fn daemon(config: &Path) -> anyhow::Result<Client> {
-    let config = Config::load(config)?;
-    match offline::reach(&config)? {
+    match offline::reach(&Config::load(config)?)? {
         Access::Daemon(daemon) => Ok(daemon),
-        Access::Alone => anyhow::bail!(
-            "no daemon is running with this configuration: it applies it when it starts (systemctl start intercom-gateway)"
-        ),
+        Access::Alone => Err(nobody_runs()),
     }
+}
+
+/// As [`daemon`]; where the file cannot be read any more, the one that runs where it usually does.
+///
+/// # Errors
+/// As [`daemon`].
+pub fn daemon_whatever_the_file_says(config: &Path) -> anyhow::Result<Client> {
+    match Config::load(config) {
+        Ok(_) => daemon(config),
+        Err(errors) => Client::connect(Path::new(USUAL_SOCKET))?.ok_or_else(|| errors.into()),
+    }
+}
+
+fn nobody_runs() -> anyhow::Error {
+    anyhow::anyhow!(
+        "no daemon is running with this configuration: it applies it when it starts (systemctl start intercom-gateway)"
+    )
 }
 
 /// Prints what has come of a wish. `unchanged`: what is said where nothing was to be done.

@@ -27,7 +27,7 @@ struct Said {
 }
 
 impl DoorLog {
-    /// Returns what is to be said of an event at a door; `None`: it is none, or its panel has said enough for now.
+    /// Returns what is to be said of an event at a door; `None`: nothing, or its panel has said enough for now.
     pub fn line(&mut self, now: Mono, body: &EventBody) -> Option<String> {
         let line = sentence(body)?;
         let panel = body.subject()?.clone();

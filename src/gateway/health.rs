@@ -107,6 +107,11 @@ impl Watched {
             reasons.push(Reason::new(HealthCode::NoBus, message));
         }
         reasons.extend(buses.iter().flat_map(|(name, bus)| of_bus(name, bus)));
+        reasons.extend(self.views.missing.borrow().iter().map(|panel| {
+            let message =
+                format!("panel {panel} could not begin when it was configured: run `reload` again, or restart the gateway");
+            Reason::new(HealthCode::PanelOffline, message).of_panel(panel)
+        }));
         reasons.extend(of_uplink(&self.views.uplink.borrow()));
         let ignored = self.views.uplink.borrow().ignored.clone();
         reasons.extend(ignored.map(|sentence| Reason::new(HealthCode::Committed, sentence)));

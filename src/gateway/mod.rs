@@ -206,7 +206,7 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
         reload::Parts {
             source: origin.source,
             written: origin.written,
-            ground: outside.of_reload(building, writers, &units),
+            ground: outside.of_reload(building, writers, &units, statuses.missing),
             views: views.clone(),
             clock: base.clock.clone(),
             hung_up: wishes.reload,

@@ -22,6 +22,7 @@ use crate::{
     api::{Handles, Tokens},
     bus::Buses,
     cloud::command::Performer,
+    domain::Name,
     doors::{Doors, Flats},
     tls::Expiries,
 };
@@ -69,7 +70,13 @@ impl<'a> Outside<'a> {
     }
 
     /// Returns what a configuration is in force in.
-    pub fn of_reload(&self, building: Building, writers: Writers, units: &Units) -> Ground {
+    pub fn of_reload(
+        &self,
+        building: Building,
+        writers: Writers,
+        units: &Units,
+        missing: watch::Sender<Vec<Name>>,
+    ) -> Ground {
         Ground {
             config: self.base.config.clone(),
             building: Arc::new(building),
@@ -79,6 +86,7 @@ impl<'a> Outside<'a> {
             keys: self.base.keys.clone(),
             flats: self.flats.clone(),
             cache: self.base.store.cache(),
+            missing,
         }
     }
 

@@ -58,10 +58,13 @@ impl Inlet {
     async fn pump(mut self, journal: Journal, clock: Arc<Clock>, beat: Beat) {
         let mut doors = DoorLog::default();
         while let Some(occurrence) = beat.wait(self.reports.recv()).await {
-            if let Some(line) = doors.line(clock::mono(), &occurrence.body) {
-                tracing::info!(subject = occurrence.body.subject().map(Name::as_str), "{line}");
-            }
+            let line = doors.line(clock::mono(), &occurrence.body);
+            let subject = occurrence.body.subject().cloned();
             append(&journal, occurrence);
+            // After the journal has it: a log that stalls holds up no event.
+            if let Some(line) = line {
+                tracing::info!(subject = subject.as_ref().map(Name::as_str), "{line}");
+            }
             let count = self.lost.swap(0, Ordering::Relaxed);
             if count > 0 {
                 self.lost_in_all.fetch_add(count, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::base::Base;
-use crate::domain::{Health, Reason, SyncStatus, UplinkStatus};
+use crate::domain::{Health, Name, Reason, SyncStatus, UplinkStatus};
 
 /// For those who say it.
 pub struct Statuses {
@@ -14,6 +14,8 @@ pub struct Statuses {
     pub endpoint: watch::Sender<Option<Reason>>,
     /// Why the commands of an installer are not served.
     pub control: watch::Sender<Option<String>>,
+    /// Panels of the configuration that could not begin.
+    pub missing: watch::Sender<Vec<Name>>,
 }
 
 /// For those who show it.
@@ -24,6 +26,7 @@ pub struct Views {
     pub sync: watch::Receiver<SyncStatus>,
     pub endpoint: watch::Receiver<Option<Reason>>,
     pub control: watch::Receiver<Option<String>>,
+    pub missing: watch::Receiver<Vec<Name>>,
 }
 
 /// Begins with nothing wrong, and no connection.
@@ -38,6 +41,7 @@ pub fn channels(base: &Base) -> (Statuses, Views) {
         sync: watch::Sender::default(),
         endpoint: watch::Sender::default(),
         control: watch::Sender::default(),
+        missing: watch::Sender::default(),
     };
     let views = Views {
         health: statuses.health.subscribe(),
@@ -45,6 +49,7 @@ pub fn channels(base: &Base) -> (Statuses, Views) {
         sync: statuses.sync.subscribe(),
         endpoint: statuses.endpoint.subscribe(),
         control: statuses.control.subscribe(),
+        missing: statuses.missing.subscribe(),
     };
     (statuses, views)
 }

@@ -311,6 +311,8 @@ fn the_endpoint_and_the_first_bus_come_with_a_reload() {
     site.configure("");
     let mut daemon = Daemon::start(&site);
     let mut events = daemon.events(&site, 1);
+    // It has read the configuration, which changes now.
+    events.wait_type("gateway.started");
     assert!(daemon.has_reason(intercom_gateway::domain::HealthCode::NoBus));
     site.configure(&format!("{STREET}{}", front()));
     let said = site.run(["reload"]).ok();
@@ -323,5 +325,31 @@ fn the_endpoint_and_the_first_bus_come_with_a_reload() {
     fs::write(site.config_path(), text).unwrap();
     assert!(site.run(["reload"]).ok().contains("listen"));
     daemon.log.wait("the other address", |line| line.contains("address=127.0.0.2:").then_some(()));
+    daemon.stop();
+}
+
+#[test]
+fn a_key_that_has_changed_in_its_file_is_a_change_of_its_panel() {
+    const KEY: &str = "d459f02f6602e5651f3b553bc283d43e";
+    let keyed = front().replace("secure_channel = \"off\"", "secure_key_file = \"{dir}/key\"");
+    let site = Site::new(&format!("{STREET}{keyed}"));
+    site.write("key", KEY);
+    site.import(57, &[flats::known()]).ok();
+    let panels = Panels::start(&site, false);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    events.wait_panel("intercom.panel.online", "front");
+    assert!(site.run(["reload"]).ok().contains("nothing has changed"));
+    for (key, turn) in
+        [(KEY.replace('d', "e"), "intercom.panel.offline"), (KEY.into(), "intercom.panel.online")]
+    {
+        site.write("key", &key);
+        let said = site.run(["reload"]).ok();
+        assert!(said.contains("panel front: the content of its secure_key_file has changed"), "{said}");
+        assert!(!said.contains(&key), "{said}");
+        events.wait_panel(turn, "front");
+    }
+    panels.card("front", KNOWN);
+    panels.wait_opened("front");
     daemon.stop();
 }

@@ -68,16 +68,6 @@ fn systemd_hears_of_start_state_life_and_end() {
 }
 
 #[test]
-fn a_hang_up_ends_nothing_and_says_what_to_do() {
-    let site = Site::new("");
-    let mut daemon = Daemon::start(&site);
-    daemon.signal(Signal::SIGHUP);
-    daemon.log.wait("the advice", |line| line.contains("SIGHUP").then_some(()));
-    daemon.health();
-    daemon.stop();
-}
-
-#[test]
 fn the_status_line_tells_what_is_wrong_until_it_is_not_any_more() {
     let mut broker = Mosquitto::open();
     broker.stop();

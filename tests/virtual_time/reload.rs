@@ -12,7 +12,7 @@ use intercom_gateway::{
         EventBody, Mono, Name,
         event::{Decision, KeySwiped},
     },
-    gateway::reload::{OnTrial, Over, Standing, Steps, Trial, Witness},
+    gateway::reload::{OnTrial, Over, Running, Standing, Steps, Trial, Witness},
     simulate::chance::Chance,
 };
 
@@ -276,7 +276,7 @@ impl Building {
     /// Goes from one configuration to the one that is in force now. What is not touched has cards meanwhile.
     fn go(&mut self, old: &Config, counts: &mut Counts) {
         let new = self.config();
-        let steps = Steps::between(old, &new, |_| false);
+        let steps = Steps::between(old, &new, &Running::all_of(old));
         let touched: Vec<&Name> = steps.ending(old).collect();
         let began = self.now();
         let untouched: BTreeSet<_> = self

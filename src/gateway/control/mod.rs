@@ -76,7 +76,8 @@ pub enum Request {
         /// How long it is tried.
         seconds: u64,
     },
-    /// What is on trial: an [`OnTrial`](crate::gateway::reload::OnTrial), or null.
+    /// What is on trial, to be confirmed: an [`OnTrial`](crate::gateway::reload::OnTrial), or null. It is not put back for
+    /// half a minute.
     OnTrial,
     /// Puts back what was in force before the trial.
     Abort,

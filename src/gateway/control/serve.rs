@@ -186,7 +186,7 @@ impl Control {
                 reply(&mut stream, &answer).await
             }
             Request::OnTrial => {
-                let on_trial = serde_json::json!(self.reload.on_trial());
+                let on_trial = serde_json::json!(self.reload.hold().await);
                 reply(&mut stream, &Reply::Ok(on_trial)).await
             }
             Request::TokenAdd { .. } | Request::TokenList | Request::TokenRevoke { .. } => {

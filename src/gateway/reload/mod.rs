@@ -25,9 +25,10 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 pub use self::{
     outcome::{Applied, Outcome},
     standing::{OnTrial, Standing},
-    steps::{BusChange, Steps},
+    steps::{BusChange, Running, Steps},
     trial::{AWAY, Over, Trial, Witness},
 };
+use ground::Brought;
 pub(super) use ground::Ground;
 
 use super::{
@@ -73,11 +74,20 @@ pub enum Wish {
     Abort,
 }
 
+/// How long a trial waits for the one who confirms it to write it down.
+const CONFIRMING: Duration = Duration::from_secs(30);
+
 /// The way to a reload; cheap to clone.
 #[derive(Clone)]
 pub struct Reload {
-    wishes: mpsc::Sender<(Wish, oneshot::Sender<Answer>)>,
-    on_trial: watch::Receiver<Option<OnTrial>>,
+    wishes: mpsc::Sender<Asked>,
+}
+
+/// What is asked of the one who reloads, and whom the answer is for.
+enum Asked {
+    Wish(Wish, oneshot::Sender<Answer>),
+    /// What is on trial, to be confirmed: it is not put back for a while.
+    Hold(oneshot::Sender<Option<OnTrial>>),
 }
 
 /// What came of a wish, or why there was nothing to be done.
@@ -91,13 +101,16 @@ impl Reload {
     pub async fn wish(&self, wish: Wish) -> Answer {
         let ending = || "the daemon is ending".to_owned();
         let (answer, answered) = oneshot::channel();
-        self.wishes.send((wish, answer)).await.map_err(|_| ending())?;
+        self.wishes.send(Asked::Wish(wish, answer)).await.map_err(|_| ending())?;
         answered.await.map_err(|_| ending())?
     }
 
-    /// Returns what is on trial.
-    pub fn on_trial(&self) -> Option<OnTrial> {
-        self.on_trial.borrow().clone()
+    /// Returns what is on trial, which is not put back for half a minute from now on: somebody confirms it.
+    pub async fn hold(&self) -> Option<OnTrial> {
+        let (answer, answered) = oneshot::channel();
+        // Errors: the daemon is ending, and nothing is on trial any more.
+        self.wishes.send(Asked::Hold(answer)).await.ok()?;
+        answered.await.ok()?
     }
 }
 
@@ -118,12 +131,11 @@ pub(super) struct Parts {
 /// Starts to carry out wishes.
 pub(super) fn start(units: &Units, parts: Parts) -> Reload {
     let (wishes, wished) = mpsc::channel(WISHES);
-    let (shows, on_trial) = watch::channel(None);
     let Parts { source, written, ground, views, clock, hung_up, stop } = parts;
     let standing = Standing::new(written);
-    let reloader = Reloader { source, standing, ground, views, clock, hung_up, stop, shows };
+    let reloader = Reloader { source, standing, ground, views, clock, hung_up, stop };
     units.spawn(Part::Reload, |beat| reloader.run(wished, beat));
-    Reload { wishes, on_trial }
+    Reload { wishes }
 }
 
 struct Reloader {
@@ -134,25 +146,27 @@ struct Reloader {
     clock: Arc<Clock>,
     hung_up: Arc<Notify>,
     stop: watch::Receiver<bool>,
-    shows: watch::Sender<Option<OnTrial>>,
 }
 
 enum News {
-    Wish(Wish, oneshot::Sender<Answer>),
+    Asked(Asked),
     HungUp,
     Look,
     Stop,
 }
 
 impl Reloader {
-    async fn run(mut self, mut wishes: mpsc::Receiver<(Wish, oneshot::Sender<Answer>)>, beat: Beat) {
+    async fn run(mut self, mut wishes: mpsc::Receiver<Asked>, beat: Beat) {
         let mut stop = self.stop.clone();
         let working = async {
             loop {
                 match beat.wait(self.news(&mut wishes)).await {
-                    News::Wish(wish, answer) => {
-                        // A caller that went away needs no answer.
+                    // A caller that went away needs no answer; so below.
+                    News::Asked(Asked::Wish(wish, answer)) => {
                         drop(answer.send(beat.wait(self.carry_out(wish)).await));
+                    }
+                    News::Asked(Asked::Hold(answer)) => {
+                        drop(answer.send(self.standing.hold(clock::mono() + CONFIRMING).cloned()));
                     }
                     News::HungUp => match beat.wait(self.reload()).await {
                         Outcome::Applied(applied) => applied.log("reload"),
@@ -173,7 +187,7 @@ impl Reloader {
         }
     }
 
-    async fn news(&self, wishes: &mut mpsc::Receiver<(Wish, oneshot::Sender<Answer>)>) -> News {
+    async fn news(&self, wishes: &mut mpsc::Receiver<Asked>) -> News {
         let look = async {
             match self.standing.on_trial() {
                 Some(_) => tokio::time::sleep(clock::until_next(LOOK)).await,
@@ -181,7 +195,7 @@ impl Reloader {
             }
         };
         tokio::select! {
-            wish = wishes.recv() => wish.map_or(News::Stop, |(wish, answer)| News::Wish(wish, answer)),
+            asked = wishes.recv() => asked.map_or(News::Stop, News::Asked),
             () = self.hung_up.notified() => News::HungUp,
             () = look => News::Look,
         }
@@ -223,7 +237,7 @@ impl Reloader {
                     let path = self.source.path.display();
                     applied.trial = Some(format!("the trial is over: what {path} says is in force"));
                 }
-                applied.failures = self.bring_into_force().await;
+                self.bring_into_force(&mut applied).await;
                 Outcome::Applied(applied)
             }
         }
@@ -251,10 +265,12 @@ impl Reloader {
             Witness::Panel(panel) => config.panel(panel).is_some(),
             Witness::Broker => config.mqtt.is_some(),
         };
-        let witnesses = self.witnesses().into_iter().filter(is_configured);
+        // Whom an earlier trial has lost is missed all the same.
+        let watching: Vec<Witness> = self.standing.witnesses().cloned().chain(self.witnesses()).collect();
+        let witnesses = watching.into_iter().filter(is_configured);
         let trial = Trial::begin(clock::mono(), time, witnesses);
         self.standing.apply(effective, what, trial);
-        applied.failures = self.bring_into_force().await;
+        self.bring_into_force(&mut applied).await;
         applied.trial = Some(format!("on trial for {} s", time.as_secs()));
         applied.log("apply");
         Outcome::Applied(applied)
@@ -286,10 +302,13 @@ impl Reloader {
         Ok((plan.effective, applied))
     }
 
-    /// Has the daemon run on what is in force. Returns what it does not: sentences.
-    async fn bring_into_force(&self) -> Vec<String> {
-        self.shows.send_replace(self.standing.on_trial().cloned());
-        self.ground.bring_into_force(Arc::new(self.standing.in_force().config().clone())).await
+    /// Has the daemon run on what is in force, and notes what came of it.
+    async fn bring_into_force(&self, applied: &mut Applied) {
+        let config = Arc::new(self.standing.in_force().config().clone());
+        let Brought { failures, rekeyed } = self.ground.bring_into_force(config).await;
+        let changed = |panel| format!("panel {panel}: the content of its secure_key_file has changed");
+        applied.changed.extend(rekeyed.iter().map(changed));
+        applied.failures = failures;
     }
 
     /// Puts back what was in force before a trial; `None`: there is none.
@@ -300,7 +319,9 @@ impl Reloader {
         }
         let changed = tried.changes(self.standing.in_force());
         let changed = changed.iter().map(ToString::to_string).collect();
-        Some(Applied { changed, failures: self.bring_into_force().await, ..Applied::default() })
+        let mut applied = Applied { changed, ..Applied::default() };
+        self.bring_into_force(&mut applied).await;
+        Some(applied)
     }
 
     /// Looks whether a trial is over.
@@ -309,9 +330,8 @@ impl Reloader {
         let Some(over) = self.standing.look(clock::mono(), |witness| there.contains(witness)) else { return };
         let Some(OnTrial { path, text, .. }) = self.standing.on_trial().cloned() else { return };
         if over == Over::Time && is_in(&path, &text).await {
-            // The one who confirmed it was interrupted before he could say so.
+            // Confirming was interrupted after the file was written.
             self.standing.keep();
-            self.shows.send_replace(None);
             tracing::info!("the trial is over: what {} says is in force", path.display());
             return;
         }
@@ -343,5 +363,6 @@ fn absolute(path: PathBuf) -> PathBuf {
 async fn is_in(path: &Path, text: &str) -> bool {
     let (path, text) = (path.to_owned(), text.to_owned());
     let reading = move || std::fs::read(path).is_ok_and(|found| found == text.as_bytes());
-    sys::finished(tokio::task::spawn_blocking(reading)).await
+    let reading = sys::finished(tokio::task::spawn_blocking(reading));
+    tokio::time::timeout(LOOK, reading).await.unwrap_or(false)
 }

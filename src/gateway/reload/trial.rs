@@ -63,6 +63,11 @@ impl Trial {
         self.until
     }
 
+    /// Returns who watches.
+    pub fn witnesses(&self) -> impl Iterator<Item = &Witness> {
+        self.away.keys()
+    }
+
     /// Looks who is there; returns why the trial is over, where it is.
     pub fn look(&mut self, now: Mono, is_there: impl Fn(&Witness) -> bool) -> Option<Over> {
         for (witness, away) in &mut self.away {

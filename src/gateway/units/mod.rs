@@ -141,7 +141,16 @@ impl Units {
         self.add(kind, beat, move || bus.is_finished());
     }
 
-    /// Lets the thread of a bus end.
+    /// Lets the thread of a bus end: it was told to.
+    pub fn let_bus_end(&self, bus: &Name) {
+        let name = bus_unit(bus);
+        for unit in self.all().iter().filter(|unit| unit.name() == name) {
+            unit.is_done.store(true, Ordering::Relaxed);
+            unit.may_end.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the thread of a bus that has ended from the units.
     pub fn forget_bus(&self, bus: &Name) {
         let name = bus_unit(bus);
         self.known().running.retain(|unit| unit.name() != name);
@@ -190,7 +199,7 @@ impl Units {
     #[cfg(feature = "faults")]
     pub fn lines(&self) -> Vec<String> {
         let line = |unit: &Arc<Unit>| {
-            let what = match (unit.may_end, unit.row().is_vital) {
+            let what = match (unit.may_end.load(Ordering::Relaxed), unit.row().is_vital) {
                 (true, _) => "ends",
                 (false, true) => "vital",
                 (false, false) => "told",
@@ -221,7 +230,7 @@ impl Units {
         debug_assert_eq!(kind.row.runs, Runs::Thread, "{}", kind.name());
         let is_in_time = kind.row.start == reached || (kind.row.comes_and_goes && kind.row.start < reached);
         debug_assert!(is_in_time, "{} starts at another time: {reached:?}", kind.name());
-        let may_end = may_end(&kind);
+        let may_end = may_end(&kind).into();
         self.push(Unit { kind, beat, has_ended, may_end, is_done: Arc::default(), turns, task: None });
     }
 
@@ -234,7 +243,7 @@ impl Units {
         })
         .abort_handle();
         let alive = running.clone();
-        let (has_ended, may_end) = (Box::new(move || alive.is_finished()), may_end(&kind));
+        let (has_ended, may_end) = (Box::new(move || alive.is_finished()), may_end(&kind).into());
         self.push(Unit { kind, beat, has_ended, may_end, is_done, turns: None, task: Some(running) });
     }
 

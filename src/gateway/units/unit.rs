@@ -51,7 +51,7 @@ pub struct Unit {
     pub(super) beat: Beat,
     pub(super) has_ended: Box<dyn Fn() -> bool + Send + Sync>,
     /// Whether it ends by itself when its work is done.
-    pub(super) may_end: bool,
+    pub(super) may_end: AtomicBool,
     /// Of a task that ended by itself; a panic does not.
     pub(super) is_done: Arc<AtomicBool>,
     /// Counts the turns of a loop that has no clock: the count, and the last one seen.
@@ -74,7 +74,7 @@ impl Unit {
 
     /// Whether it has ended, as it may.
     pub(super) fn is_done(&self) -> bool {
-        self.may_end && self.has_ended() && self.is_done.load(Ordering::Relaxed)
+        self.may_end.load(Ordering::Relaxed) && self.has_ended() && self.is_done.load(Ordering::Relaxed)
     }
 
     pub(super) fn has_failed(&self) -> bool {
