@@ -68,7 +68,7 @@ impl Header {
     /// Reads a header, up to the byte behind it.
     ///
     /// # Errors
-    /// It is none, or one that this program does not know.
+    /// It is no backup, or one that this program does not know.
     pub fn read(source: &mut impl BufRead) -> Result<Self, SealError> {
         match line(source) {
             Ok(version) if version == VERSION => {}
