@@ -98,10 +98,8 @@ fn confirm(daemon: impl Fn() -> anyhow::Result<Client>, config: &Path) -> anyhow
 
 /// Reads a time with its unit, as the configuration writes it.
 fn trial(text: &str) -> Result<Duration, String> {
-    let starts_with_digit = text.starts_with(|first: char| first.is_ascii_digit());
-    let time = text.parse::<jiff::SignedDuration>().ok().filter(|_| starts_with_digit);
-    let time = time.and_then(|time| Duration::try_from(time).ok());
-    let time = time.filter(|time| TRIAL.contains(&time.as_secs()) && time.subsec_nanos() == 0);
+    let time =
+        super::duration(text).filter(|time| TRIAL.contains(&time.as_secs()) && time.subsec_nanos() == 0);
     time.ok_or_else(|| "write whole seconds with a unit from 20s to 24h, like 5m".to_owned())
 }
 

@@ -25,6 +25,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -119,6 +120,13 @@ impl Command {
             Self::Completions(completions) => completions.run().map(done),
         }
     }
+}
+
+/// Reads a time with its unit, as the configuration writes it: `10s`.
+fn duration(text: &str) -> Option<Duration> {
+    let starts_with_digit = text.starts_with(|first: char| first.is_ascii_digit());
+    let time = text.parse::<jiff::SignedDuration>().ok().filter(|_| starts_with_digit)?;
+    Duration::try_from(time).ok()
 }
 
 /// `journal | head` closes our output: no failure.

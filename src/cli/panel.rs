@@ -74,9 +74,7 @@ fn identify(daemon: Client, panel: &Name, tenths: NonZeroU16) -> anyhow::Result<
 
 /// Reads a time with its unit, as the configuration writes it; in units of 100 ms.
 fn tenths(text: &str) -> Result<NonZeroU16, String> {
-    let starts_with_digit = text.starts_with(|first: char| first.is_ascii_digit());
-    let time = text.parse::<jiff::SignedDuration>().ok().filter(|_| starts_with_digit);
-    let tenths = time.and_then(|time| asked_tenths(time.as_secs_f64()));
+    let tenths = super::duration(text).and_then(|time| asked_tenths(time.as_secs_f64()));
     tenths.ok_or_else(|| "write a number and a unit from 100ms to 60s, like 10s".to_owned())
 }
 
