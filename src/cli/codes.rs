@@ -31,9 +31,8 @@ const OUTSIDE: [SocketAddr; 2] = [
 pub fn show(config: &Config, token: &str) -> anyhow::Result<()> {
     let mut out = io::stderr().lock();
     if !out.is_terminal() {
-        let message =
-            "--qr draws codes where standard error is a terminal, and here it is not: the token is as ever";
-        return Ok(writeln!(out, "{message}")?);
+        let message = "--qr draws its codes where standard error is a terminal, which it is not here";
+        return Ok(writeln!(out, "{message}: the token above is all that there is")?);
     }
     let listen = config.http.listen;
     let hosts = hosts(listen);

@@ -107,7 +107,7 @@ impl Record {
                 sequence: Some(event.sequence),
                 token: None,
             };
-            is_news |= self.tick(id, done, fittings);
+            is_news |= self.tick(id, done);
         }
         if event.sequence > self.through(&event.journal) {
             self.follow_cloud(event);
@@ -117,14 +117,14 @@ impl Record {
     }
 
     /// Takes in that the cloud has every event of `journal` up to `through`; whether something is done by it.
-    pub fn delivered(&mut self, journal: &str, through: u64, fittings: &Fittings) -> bool {
+    pub fn delivered(&mut self, journal: &str, through: u64) -> bool {
         let Cloud::Back { journal: of, sequence, at } = &self.cloud else { return false };
         if of != journal || through < *sequence {
             return false;
         }
         let done = Done { at: *at, journal: Some(of.clone()), sequence: Some(*sequence), token: None };
         self.cloud = Cloud::NotYet;
-        self.tick(OF_CLOUD.to_owned(), done, fittings)
+        self.tick(OF_CLOUD.to_owned(), done)
     }
 
     /// Confirms an item by hand, and returns it. One that is confirmed already stays as it is.
@@ -146,7 +146,7 @@ impl Record {
         // As it will be read from the file.
         let at = Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at);
         let done = Done { at, journal: None, sequence: None, token: Some(token.clone()) };
-        self.tick(item.id.clone(), done, fittings);
+        self.tick(item.id.clone(), done);
         item.done = Some(self.done.get(id).cloned().ok_or(NotConfirmed::Full)?);
         Ok(item)
     }
@@ -157,20 +157,24 @@ impl Record {
         items.map(|item| Item { done: self.done.get(&item.id).cloned(), ..item }).collect()
     }
 
-    /// Notes what is done, unless it was before.
-    fn tick(&mut self, id: String, done: Done, fittings: &Fittings) -> bool {
-        if self.done.contains_key(&id) {
-            return false;
-        }
+    /// Forgets what is not listed, where there is no room for more: for another configuration.
+    pub fn make_room(&mut self, fittings: &Fittings) {
         if self.done.len() >= MOST {
             let listed: HashSet<String> = fittings.items().into_iter().map(|item| item.id).collect();
             self.done.retain(|id, _| listed.contains(id));
-            if self.done.len() >= MOST {
-                return false;
-            }
         }
-        self.done.insert(id, done);
-        true
+    }
+
+    /// Notes what is done, unless it was before.
+    fn tick(&mut self, id: String, done: Done) -> bool {
+        if self.done.contains_key(&id) {
+            return false;
+        }
+        let has_room = self.done.len() < MOST;
+        if has_room {
+            self.done.insert(id, done);
+        }
+        has_room
     }
 
     fn read_to(&mut self, journal: &str, sequence: u64) {

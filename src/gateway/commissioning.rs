@@ -195,6 +195,7 @@ impl Keeper {
             match self.beat.wait(news).await {
                 News::Configuration => {
                     self.fittings = fittings(&config.borrow_and_update());
+                    self.record.make_room(&self.fittings);
                     self.show();
                 }
                 News::Journal => {
@@ -234,7 +235,7 @@ impl Keeper {
             self.unsaved += events.len();
             self.read_at = (events.len() == BATCH).then(|| Instant::now() + PAUSE);
         }
-        is_news |= self.record.delivered(&position.journal, position.delivered, &self.fittings);
+        is_news |= self.record.delivered(&position.journal, position.delivered);
         if is_news {
             self.show();
         }
