@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{
     buses::Buses,
+    commissioning::Record,
     error::{InvalidBody, Problem},
     lines::Lines,
     local::{Code, Events, Outbox, Panels, Sync, Told},
@@ -85,6 +86,7 @@ fn the_published_documents_end_with_the_schemas_of_the_types() {
         .read::<OpenDoor>()
         .read::<Identify>()
         .written::<Panels>()
+        .written::<Record<'_>>()
         .written::<Lines>()
         .written::<Events<'_>>()
         .written::<Outbox<'_>>()

@@ -8,7 +8,7 @@
 //! ```
 //! Invariants:
 //! - Whether a token is good is decided before anything else is looked at, and once more when the body has come; only
-//!   `/healthz` and `/.well-known/security.txt` are open.
+//!   `/healthz`, `/.well-known/security.txt` and the installer's page (`/`, `/assets/…`), which holds no data, are open.
 //! - A connection that has shown a good token is displaced by none.
 //! - Every error that answers an HTTP/1.1 request has a JSON body. Nothing is answered with 500: what cannot be read just now is a 503.
 //! - No request waits for a bus (but `open-door`, `measure` and `identify`), for the broker, or for a writer of the
@@ -17,8 +17,10 @@
 
 mod address;
 mod age;
+mod assets;
 mod body;
 mod buses;
+mod commissioning;
 mod connection;
 mod counters;
 #[cfg(test)]
@@ -51,6 +53,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 pub use self::{
+    commissioning::{Commissioning, Confirmation},
     routes::{Route, routes},
     server::{BindError, Bound, bind},
     tokens::{TokenInfo, Tokens, TokensError},
@@ -159,6 +162,8 @@ pub struct Handles {
     pub buses: Buses,
     /// What may be asked of them.
     pub doors: Doors,
+    /// The record of commissioning.
+    pub commissioning: Commissioning,
     /// How the gateway is.
     pub health: watch::Receiver<Health>,
     /// How the connection to the cloud is.

@@ -3,6 +3,7 @@
 #[path = "../support/asyncapi.rs"]
 mod asyncapi;
 mod client;
+mod commissioning;
 mod documented;
 mod identify;
 mod limits;
@@ -11,6 +12,7 @@ mod local;
 mod open_door;
 #[path = "../support/openapi.rs"]
 mod openapi;
+mod page;
 mod places;
 mod revoked;
 mod shapes;

@@ -15,16 +15,16 @@ async fn what_is_no_http_is_refused_without_a_word() {
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
         b"hello\r\n\r\n",
         b"GET\r\n\r\n",
-        b"GET / HTTP/3.0\r\n\r\n",
-        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
-        b"GET / HTTP/1.1\r\na: \x00\r\n\r\n",
+        b"GET /x HTTP/3.0\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET /x HTTP/1.1\r\na: \x00\r\n\r\n",
         b"GET /\xff\xfe HTTP/1.1\r\nhost: \xff\r\n\r\n",
-        b"G\x00T / HTTP/1.1\r\n\r\n",
-        b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
-        b"POST / HTTP/1.1\r\ntransfer-encoding: gzip\r\n\r\n",
-        b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n",
-        b"\r\n\r\n\r\nGET / HTTP/1.1\r\n:\r\n\r\n",
+        b"G\x00T /x HTTP/1.1\r\n\r\n",
+        b"POST /x HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"POST /x HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        b"POST /x HTTP/1.1\r\ntransfer-encoding: gzip\r\n\r\n",
+        b"POST /x HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n",
+        b"\r\n\r\n\r\nGET /x HTTP/1.1\r\n:\r\n\r\n",
     ] {
         let shown = String::from_utf8_lossy(bytes);
         let answer = raw(site.address, bytes).await.unwrap_or_else(|| panic!("nothing for {shown:?}"));
@@ -40,7 +40,7 @@ async fn odd_but_valid_requests_are_answered_in_json() {
     let site = start().await;
     let token = format!("authorization: Bearer {}\r\n", site.token);
     for (method, path, status) in [
-        ("GET", "/", 404),
+        ("POST", "/", 405),
         ("GET", "/index.html", 404),
         ("GET", "//", 404),
         ("GET", "/api/admin/v1/intercoms/1/flats/1/", 404),
@@ -59,7 +59,7 @@ async fn odd_but_valid_requests_are_answered_in_json() {
         assert_eq!(answer.error().0, status, "{method} {path}");
     }
     assert_eq!(
-        site.ask_with("GET", "/", &token, "").await.json(),
+        site.ask_with("GET", "/nowhere", &token, "").await.json(),
         serde_json::json!({"message": "Not found."})
     );
     let old = format!("GET /healthz HTTP/1.0\r\n{token}\r\n");

@@ -10,6 +10,7 @@ use crate::support::{
     flats::{self, KNOWN, KNOWN_KEY},
     simulated::Panels,
     site::{ENTRANCE, Ran, is_private},
+    wait_until,
 };
 
 /// Starts the daemon with its own certificate; ends it, and returns the fingerprints that it logs.
@@ -164,4 +165,40 @@ fn the_time_that_was_known_last_is_restored_unless_a_later_one_is_known() {
     let later = time_floor_in(&new.state_dir()).unwrap();
     Ran::of(sealed(&new, ["restore", "--replace"]).arg(&file)).ok();
     assert_eq!(time_floor_in(&new.state_dir()).unwrap().time, later.time);
+}
+
+/// What a person confirmed on the old machine need not be confirmed on the new one.
+#[test]
+fn the_record_of_commissioning_comes_along() {
+    let (old, new) = (full(1), full(2));
+    let record = |site: &Site| site.state_dir().join("commissioning.json");
+    let text = |time: &str| {
+        let done = format!(r#"{{"panel/entrance-1/identified":{{"at":"{time}","token":"token-1"}}}}"#);
+        format!(r#"{{"read":[],"cloud":"not_yet","done":{done}}}"#)
+    };
+    let (first, other) = (text("2026-11-29T12:00:00.000Z"), text("2026-01-01T12:00:00.000Z"));
+    fs::write(record(&old), &first).unwrap();
+    fs::write(record(&new), &other).unwrap();
+    let file = old.path("b");
+    backup(&old, &file).ok();
+    Ran::of(sealed(&new, ["restore", "--replace"]).arg(&file)).ok();
+    assert_eq!(fs::read_to_string(record(&new)).unwrap(), first);
+    assert!(is_private(&record(&new)));
+    assert_eq!(fs::read_to_string(new.path("state/before-restore/commissioning.json")).unwrap(), other);
+    let token = new.run(["token", "add", "handover"]).ok();
+    let daemon = Daemon::start(&new);
+    wait_until("the list is there", || {
+        let (status, list) = daemon.ask("GET", "/api/local/v1/commissioning", token.trim());
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        let item = items.into_iter().find(|item| item["id"] == "panel/entrance-1/identified");
+        status == 200 && item.is_some_and(|item| item["done"]["at"] == "2026-11-29T12:00:00.000Z")
+    });
+    daemon.stop();
+
+    // A backup of a machine that was never commissioned leaves none behind.
+    let bare = full(3);
+    let file = bare.path("b");
+    backup(&bare, &file).ok();
+    Ran::of(sealed(&new, ["restore", "--replace"]).arg(&file)).ok();
+    assert!(!record(&new).exists());
 }

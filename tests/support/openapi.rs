@@ -79,7 +79,11 @@ impl Document {
     fn response(&self, method: &str, path: &str, status: u16) -> Option<String> {
         let fits = |template: &str| {
             let (template, given) = (template.split('/'), path.split('/'));
-            template.clone().count() == given.clone().count()
+            // These last names stand for all that follows.
+            let is_as_long = template.clone().count() == given.clone().count()
+                || matches!(template.clone().next_back(), Some("{path}" | "{item}"))
+                    && template.clone().count() < given.clone().count();
+            is_as_long
                 && template.zip(given).all(|(template, given)| template.starts_with('{') || template == given)
         };
         let paths = self.published["paths"].as_object().unwrap();
