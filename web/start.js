@@ -1,0 +1,27 @@
+// Runs before anything is painted: decides between the sign-in form and the page, has the texts of the browser's
+// language fetched, and opens the stream while the rest of the page is still on its way.
+
+/** The API token: kept for this tab alone, never in a cookie or an address. */
+export const session = {
+  token: () => sessionStorage.getItem('token'),
+  keep: (/** @type {string} */ token) => sessionStorage.setItem('token', token),
+  forget: () => sessionStorage.removeItem('token'),
+};
+
+/** @param {boolean} signedIn */
+export const showPage = (signedIn) => document.documentElement.classList.toggle('signed-in', signedIn);
+
+export const language = navigator.languages.map((tag) => tag.slice(0, 2)).find((tag) => tag === 'en' || tag === 'ru') ?? 'en';
+document.documentElement.lang = language;
+
+export const texts = language === 'ru' ? import('./texts/ru.js') : import('./texts/en.js');
+
+/** @returns {Record<string, string>} */
+export const bearer = (token = session.token()) => ({ Authorization: `Bearer ${token}` });
+
+export const STREAM = '/api/local/v1/stream';
+
+showPage(session.token() !== null);
+/** What the stream answers to somebody who has signed in before in this tab. */
+export const early = session.token() === null ? null : fetch(STREAM, { headers: bearer(), cache: 'no-store' });
+early?.catch(() => {}); // Looked at by the one that takes it.
