@@ -1,10 +1,7 @@
 // From the sign-in form, which stands in the HTML itself, to the page, and back.
 
 import { ask, why } from './api.js';
-import { App } from './app.js';
-import { open } from './live.js';
-import { html, render } from './parts.js';
-import { early, session, showPage, texts } from './start.js';
+import { early, preload, session, showPage, texts } from './start.js';
 import { speak, t } from './words.js';
 
 speak((await texts).default);
@@ -14,11 +11,13 @@ const form = /** @type {HTMLFormElement} */ (document.forms[0]);
 const input = /** @type {HTMLInputElement} */ (element('token'));
 /** @type {import('./live.js').Page | null} */
 let page = null;
+let redraw = () => {};
 let countdown = 0;
 
 for (const part of form.querySelectorAll('[data-text]')) part.textContent = t(part.getAttribute('data-text') ?? '');
 document.title = t('signIn.title');
 if (session.token() !== null) enter(session.token(), early);
+else setTimeout(preload);
 
 form.onsubmit = async (submit) => {
   submit.preventDefault();
@@ -31,7 +30,7 @@ form.onsubmit = async (submit) => {
     input.value = '';
     element('reason').hidden = true;
     session.keep(token);
-    enter(token, null);
+    await enter(token, null);
   } catch (error) {
     if (error.status === 429) slowed(Date.now() + 1000 * (error.retryAfter || 6));
     else complain(error.status === 401 ? t('signIn.wrong') : why(error));
@@ -41,15 +40,19 @@ form.onsubmit = async (submit) => {
 /** Says at the field what is wrong with it; an empty text: nothing. @param {string} text */
 function complain(text) {
   clearTimeout(countdown);
+  countdown = 0;
   show('token-error', text);
   input.setAttribute('aria-invalid', String(text !== ''));
 }
 
-/** Says for how long wrong tokens are held up, second by second. @param {number} end */
+/** Says for how long wrong tokens are held up, second by second, and to screen readers once. @param {number} end */
 function slowed(end) {
   const seconds = Math.ceil((end - Date.now()) / 1000);
-  complain(seconds > 0 ? t('signIn.slowed', { seconds }) : '');
-  if (seconds > 0) countdown = setTimeout(slowed, 1000, end);
+  if (seconds <= 0) return complain('');
+  const text = t('signIn.slowed', { seconds });
+  if (countdown) element('token-error').textContent = text;
+  else complain(text);
+  countdown = setTimeout(slowed, 1000, end);
 }
 
 function show(id, text) {
@@ -60,7 +63,8 @@ function show(id, text) {
   input.focus();
 }
 
-function enter(token, answer) {
+async function enter(token, answer) {
+  const [{ App }, { open }, { html, render }] = await Promise.all([import('./app.js'), import('./live.js'), import('./parts.js')]);
   let isDue = false;
   page = open({ token, early: answer, leave, changed });
   // However much changes at once, it is drawn once; a tab that nobody sees draws once a second.
@@ -72,8 +76,9 @@ function enter(token, answer) {
   }
   function draw() {
     isDue = false;
-    if (page) render(html`<${App} page=${page} />`, element('app'));
+    render(page && html`<${App} page=${page} />`, element('app'));
   }
+  redraw = draw;
   draw();
   showPage(true);
 }
@@ -82,8 +87,8 @@ function enter(token, answer) {
 function leave(reason) {
   page?.close();
   page = null;
+  redraw();
   session.forget();
-  render(null, element('app'));
   showPage(false);
   document.title = t('signIn.title');
   show('reason', t(`signIn.${reason}`));

@@ -95,9 +95,11 @@ function sinceWhen(before, { since, reasons }) {
   }));
 }
 
-/** The share of exchanges that went wrong. */
-export const errorShare = ({ exchanges, timeouts, broken, wrong }) =>
-  exchanges > 0 ? Math.min(1, (timeouts + broken + wrong) / exchanges) : 0;
+/** The share of commands that were not answered well; an exchange is one that was. */
+export function errorShare({ exchanges, timeouts, broken, wrong }) {
+  const errors = timeouts + broken + wrong;
+  return errors / (exchanges + errors || 1);
+}
 
 /** @param {State} state @param {GatewayEvent[]} more @returns {State} */
 function withEvents(state, more) {

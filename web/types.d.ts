@@ -59,7 +59,7 @@ export interface Item {
   by_hand: boolean; done: Done | null;
 }
 export interface Commissioning {
-  gateway: string; version: string; journal: string; complete: boolean; items: Item[];
+  gateway: string; version: string; journal: string | null; time: Time; complete: boolean; items: Item[];
   panels: { panel: string; vendor: string | null; model: string | null; firmware: string | null; serial: string | null }[];
 }
 

@@ -23,7 +23,7 @@ export function View({ page }) {
     </section>
     ${[...new Set(shown.map(({ group }) => group))].map((group) => html`<section class="card" key=${group}>
       <h3>${meaning('work.groups', group)}</h3>
-      <ul class="rows">${bySubject(shown.filter((item) => item.group === group)).map(([subject, items]) => html`<li key=${subject}>
+      <ul class="rows">${bySubject(shown.filter((item) => item.group === group)).map(([subject, items]) => html`<li>
         <b><${Outside}>${subject}<//></b><ul class="items">${items.map((item) => html`<${Entry} key=${item.id} page=${page} item=${item} />`)}</ul></li>`)}</ul>
     </section>`)}
     <${Handover} record=${record} />`;
@@ -35,10 +35,10 @@ const kindOf = ({ kind }) => meaning('work.kinds', kind);
 function bySubject(items) {
   const all = new Map();
   for (const item of items) {
-    const subject = item.flat !== null ? t('flats.flat', item) : item.panel ?? '';
+    const subject = `${item.intercom}/${item.flat ?? item.panel}`;
     all.set(subject, [...(all.get(subject) ?? []), item]);
   }
-  return [...all];
+  return [...all.values()].map((items) => [items[0].flat !== null ? t('flats.flat', items[0]) : items[0].panel ?? '', items]);
 }
 
 /** @param {{page: Page, item: Item}} props */
@@ -57,16 +57,15 @@ function Entry({ page, item }) {
 /** The record to hand over. @param {{record: Commissioning}} props */
 function Handover({ record }) {
   const open = record.items.filter(({ done }) => !done);
-  const now = new Date().toISOString();
+  const { gateway, time } = record;
   function save() {
-    const text = JSON.stringify({ date: now, ...record, open: open.map(({ id }) => id) }, null, 2);
-    const href = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
-    Object.assign(document.createElement('a'), { href, download: `${record.gateway}-${now.slice(0, 10)}.json` }).click();
+    const href = URL.createObjectURL(new Blob([JSON.stringify(record, null, 2)], { type: 'application/json' }));
+    Object.assign(document.createElement('a'), { href, download: `${gateway}-${time.slice(0, 10)}.json` }).click();
     setTimeout(() => URL.revokeObjectURL(href), 1000);
   }
   return html`<section class="card"><h3>${t('work.handover')}</h3>
-    <dl><${Fact} name=${t('kinds.gateway')}><${Outside}>${record.gateway}<//> · ${record.version}<//>
-      <${Fact} name=${t('work.date')}><${Time} at=${now} /><//></dl>
+    <dl><${Fact} name=${t('kinds.gateway')}><${Outside}>${gateway}<//> · ${record.version}<//>
+      <${Fact} name=${t('work.date')}><${Time} at=${time} /><//></dl>
     <ul class="rows">${record.panels.map(({ panel, vendor, model, firmware, serial }) => html`<li><b><${Outside}>${panel}<//></b>
       <${Quiet}><${Outside}>${[vendor, model, firmware, serial].filter(Boolean).join(' · ')}<//><//></li>`)}</ul>
     <h3>${t('work.still')}: ${open.length}</h3>
