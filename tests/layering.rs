@@ -41,6 +41,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["api"]),
     ("clap", &["cli"]),
     ("config", &["config"]),
+    ("flate2", &["api"]),
     ("hyper", &["api"]),
     ("hyper_util", &["api"]),
     ("libc", &["sys"]),

@@ -17,7 +17,7 @@ use super::{
     error::{too_large_head, unavailable},
     guard::Guard,
     room::Seat,
-    routes::{router, routes},
+    routes::{Open, router, routes},
     state::Api,
 };
 
@@ -30,8 +30,8 @@ pub(super) const ALWAYS: [(HeaderName, &str); 2] =
 pub(super) struct Front {
     api: Arc<Api>,
     guard: Guard,
-    /// Paths that need no token.
-    open: Vec<&'static str>,
+    /// What may do without a token.
+    open: Open,
     routes: TowerToHyperService<Router>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Visit {
 impl Front {
     pub(super) fn new(api: Arc<Api>) -> Self {
         let routes = routes();
-        let open = routes.iter().filter(|route| !route.needs_token).map(|route| route.path).collect();
+        let open = Open::of(&routes);
         let guard = Guard::new(api.handles.tokens.clone());
         Self { guard, open, routes: TowerToHyperService::new(router(routes, api.clone())), api }
     }
@@ -65,7 +65,7 @@ impl Front {
                 Ok(())
             }
             Ok(_) => Err(unavailable("This connection has given its place to another.")),
-            Err(_) if self.open.contains(&request.uri().path()) => Ok(()),
+            Err(_) if self.open.has(request.uri().path()) => Ok(()),
             Err(refused) => Err(refused),
         }
     }

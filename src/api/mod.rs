@@ -8,7 +8,7 @@
 //! ```
 //! Invariants:
 //! - Whether a token is good is decided before anything else is looked at, and once more when the body has come; only
-//!   `/healthz` and `/.well-known/security.txt` are open.
+//!   `/healthz`, `/.well-known/security.txt` and the installer's page (`/`, `/assets/…`), which holds no data, are open.
 //! - A connection that has shown a good token is displaced by none.
 //! - Every error that answers an HTTP/1.1 request has a JSON body. Nothing is answered with 500: what cannot be read just now is a 503.
 //! - No request waits for a bus (but `open-door`, `measure` and `identify`), for the broker, or for a writer of the
@@ -17,6 +17,7 @@
 
 mod address;
 mod age;
+mod assets;
 mod body;
 mod connection;
 mod counters;

@@ -12,6 +12,7 @@ use axum::{
 };
 
 use super::{
+    assets,
     error::{json_response, not_found, problem},
     flat, identify, lines, lists, local, metrics, open_door, security_txt,
     state::Api,
@@ -19,13 +20,21 @@ use super::{
 
 /// A path and what it takes, as `/openapi.json` describes it.
 pub struct Route {
-    /// The path, with names in braces.
+    /// The path, with names in braces. A last name `{path}` stands for all that follows, be it several segments.
     pub path: &'static str,
     /// The methods that it takes, in lower case. HEAD comes with GET, and is not among them.
     pub methods: Vec<&'static str>,
     /// Whether a request without a good token is refused.
     pub needs_token: bool,
+    /// What an open path begins with where it is not compared as it is.
+    below: Option<&'static str>,
     handlers: MethodRouter<Arc<Api>, Infallible>,
+}
+
+/// The paths that need no token.
+pub(super) struct Open {
+    paths: Vec<&'static str>,
+    below: Vec<&'static str>,
 }
 
 /// Returns every path that is served.
@@ -46,18 +55,26 @@ pub fn routes() -> Vec<Route> {
         Route::new("/.well-known/security.txt").without_token().get(security_txt::get),
         Route::new("/metrics").get(metrics::get),
         Route::new("/openapi.json").get(openapi),
+        Route::new("/").without_token().get(assets::index),
+        Route::new("/assets/{hash}/{path}").without_token_below(assets::PLACE).get(assets::asset),
     ]
 }
 
 impl Route {
     fn new(path: &'static str) -> Self {
-        Self { path, methods: Vec::new(), needs_token: true, handlers: MethodRouter::new() }
+        Self { path, methods: Vec::new(), needs_token: true, below: None, handlers: MethodRouter::new() }
     }
 
     /// The path is open to all; its handler may look whether there is a token.
     fn without_token(self) -> Self {
         debug_assert!(!self.path.contains('{'), "open paths are compared as they are");
         Self { needs_token: false, ..self }
+    }
+
+    /// All that begins with `below` is open to all, whether or not there is anything.
+    fn without_token_below(self, below: &'static str) -> Self {
+        debug_assert!(self.path.starts_with(below) && below.ends_with('/') && !below.contains('{'));
+        Self { needs_token: false, below: Some(below), ..self }
     }
 
     fn get<T: 'static>(mut self, handler: impl Handler<T, Arc<Api>>) -> Self {
@@ -71,10 +88,26 @@ impl Route {
     }
 }
 
+impl Open {
+    pub(super) fn of(routes: &[Route]) -> Self {
+        let open = || routes.iter().filter(|route| !route.needs_token);
+        Self {
+            paths: open().filter(|route| route.below.is_none()).map(|route| route.path).collect(),
+            below: open().filter_map(|route| route.below).collect(),
+        }
+    }
+
+    /// Whether a request for this path, as it was sent, may do without a token.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.paths.contains(&path) || self.below.iter().any(|below| path.starts_with(below))
+    }
+}
+
 /// Returns the router of these paths; the token has been looked at before.
 pub(super) fn router(routes: Vec<Route>, api: Arc<Api>) -> Router {
-    let router =
-        routes.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handlers));
+    let router = routes.into_iter().fold(Router::new(), |router, route| {
+        router.route(&route.path.replace("{path}", "{*path}"), route.handlers)
+    });
     router
         .fallback(async || not_found())
         .method_not_allowed_fallback(async || {

@@ -217,7 +217,8 @@ async fn the_description_and_the_routes_are_one() {
     assert_eq!(described, served);
 
     for Route { path, methods, needs_token, .. } in routes() {
-        let concrete = path.replace("{intercom}", "1").replace("{flat}", "1").replace("{panel}", "gate");
+        let mut concrete = path.replace("{intercom}", "1").replace("{flat}", "1").replace("{panel}", "gate");
+        concrete = concrete.replace("{hash}", "0").replace("{path}", "main.js");
         for method in ["get", "post", "put", "patch", "delete"] {
             let answer = site.ask(&method.to_uppercase(), &concrete, "").await;
             if methods.contains(&method) {

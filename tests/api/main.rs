@@ -11,6 +11,7 @@ mod local;
 mod open_door;
 #[path = "../support/openapi.rs"]
 mod openapi;
+mod page;
 mod places;
 mod revoked;
 mod shapes;

@@ -40,7 +40,7 @@ async fn odd_but_valid_requests_are_answered_in_json() {
     let site = start().await;
     let token = format!("authorization: Bearer {}\r\n", site.token);
     for (method, path, status) in [
-        ("GET", "/", 404),
+        ("POST", "/", 405),
         ("GET", "/index.html", 404),
         ("GET", "//", 404),
         ("GET", "/api/admin/v1/intercoms/1/flats/1/", 404),
@@ -59,7 +59,7 @@ async fn odd_but_valid_requests_are_answered_in_json() {
         assert_eq!(answer.error().0, status, "{method} {path}");
     }
     assert_eq!(
-        site.ask_with("GET", "/", &token, "").await.json(),
+        site.ask_with("GET", "/nowhere", &token, "").await.json(),
         serde_json::json!({"message": "Not found."})
     );
     let old = format!("GET /healthz HTTP/1.0\r\n{token}\r\n");

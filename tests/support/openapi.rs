@@ -73,7 +73,11 @@ impl Document {
     fn response(&self, method: &str, path: &str, status: u16) -> Option<String> {
         let fits = |template: &str| {
             let (template, given) = (template.split('/'), path.split('/'));
-            template.clone().count() == given.clone().count()
+            // The last name of a path of assets stands for all that follows.
+            let is_as_long = template.clone().count() == given.clone().count()
+                || template.clone().next_back() == Some("{path}")
+                    && template.clone().count() < given.clone().count();
+            is_as_long
                 && template.zip(given).all(|(template, given)| template.starts_with('{') || template == given)
         };
         let paths = self.published["paths"].as_object().unwrap();

@@ -1,0 +1,138 @@
+//! Compresses the installer's page (web/) for the binary, and names its assets by one hash of all of them.
+//!
+//! ```text
+//! web/**          ─► gzip, sorted by name ─► /assets/{hash}/PATH
+//! web/index.html  ─► {assets}, <!-- modulepreload --> filled in ─► gzip ─► /
+//! ```
+//! The same files give the same bytes on every machine: what gzip could say of time and system is left out.
+
+use std::{
+    env,
+    error::Error,
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use flate2::{Compression, GzBuilder};
+use sha2::{Digest, Sha256};
+
+const WEB: &str = "web";
+const INDEX: &str = "index.html";
+/// What stands in the index for the path of the assets, and for the links that have the browser fetch all modules at once.
+const ASSETS: &str = "{assets}";
+const PRELOADS: &str = "<!-- modulepreload -->";
+/// Bytes of the hash in the path: what differs is never the same by accident.
+const HASH: usize = 8;
+
+type Failure = Box<dyn Error>;
+
+fn main() -> Result<(), Failure> {
+    println!("cargo::rerun-if-changed={WEB}");
+    println!("cargo::rerun-if-changed=build.rs");
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    let web = Path::new(WEB);
+
+    let mut assets = Vec::new();
+    for path in files(web, "")? {
+        let content =
+            fs::read(web.join(&path)).map_err(|error| format!("cannot read {WEB}/{path}: {error}"))?;
+        assets.push((path, content));
+    }
+    let hash = hash(assets.iter().flat_map(|(path, content)| [path.as_bytes(), content]));
+
+    let index =
+        fs::read_to_string(web.join(INDEX)).map_err(|error| format!("cannot read {WEB}/{INDEX}: {error}"))?;
+    let index = filled_in(&index, &format!("/assets/{hash}"), assets.iter().map(|(path, _)| path.as_str()));
+    let tag = self::hash([index.as_bytes()]);
+
+    let mut code = format!("const HASH: &str = \"{hash}\";\nconst INDEX_TAG: &str = \"{tag}\";\n");
+    let index = written(&out, INDEX, index.as_bytes(), 0)?;
+    writeln!(code, "static INDEX: Asset = {index};")?;
+    writeln!(code, "static ASSETS: [Asset; {}] = [", assets.len())?;
+    for (number, (path, content)) in assets.iter().enumerate() {
+        writeln!(code, "    {},", written(&out, path, content, number + 1)?)?;
+    }
+    code.push_str("];\n");
+    Ok(fs::write(out.join("assets.rs"), code)?)
+}
+
+/// Returns what is served of a folder, by the paths from `web`, in order.
+fn files(folder: &Path, within: &str) -> Result<Vec<String>, Failure> {
+    let entries =
+        fs::read_dir(folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name =
+            entry.file_name().into_string().map_err(|name| format!("{} is no text", name.display()))?;
+        if !is_served(&name, within) {
+            continue;
+        }
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+            return Err(format!("{WEB}/{within}{name}: a name has letters, digits and . _ - alone").into());
+        }
+        if entry.path().is_dir() {
+            found.extend(files(&entry.path(), &format!("{within}{name}/"))?);
+        } else {
+            found.push(format!("{within}{name}"));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether a file or folder is a part of the page: not what only its makers need, or its licences.
+fn is_served(name: &str, within: &str) -> bool {
+    let is_index = within.is_empty() && name == INDEX;
+    let is_tool = within.is_empty() && name == "tsconfig.json"
+        || matches!(name, "package.json" | "node_modules")
+        || [".d.ts", ".lock", "lock.json", ".md"].iter().any(|end| name.ends_with(end));
+    !(is_index || is_tool || name.starts_with("LICENSE") || name.starts_with('.'))
+}
+
+/// Returns the page that is served.
+fn filled_in<'a>(index: &str, assets: &str, paths: impl Iterator<Item = &'a str> + Clone) -> String {
+    let mut filled = String::new();
+    for line in index.split_inclusive('\n') {
+        match line.split_once(PRELOADS) {
+            Some((indent, rest)) => {
+                for path in paths.clone().filter(|path| is_preloaded(path)) {
+                    let link = format!("{indent}<link rel=\"modulepreload\" href=\"{assets}/{path}\">");
+                    filled.push_str(&link);
+                    filled.push_str(rest);
+                }
+            }
+            None => filled.push_str(&line.replace(ASSETS, assets)),
+        }
+    }
+    filled
+}
+
+/// Whether a browser needs the module before it can show anything: of the texts it needs one language, of what draws a
+/// curve nothing before somebody watches a line, and what is for old browsers is no module.
+fn is_preloaded(path: &str) -> bool {
+    let is_module = path.ends_with(".js") || path.ends_with(".mjs");
+    let is_later = path.starts_with("vendor/uplot") || path.starts_with("texts/");
+    is_module && !is_later && path.rsplit('/').next() != Some("legacy.js")
+}
+
+/// Returns the beginning of the hash of these parts, each with its length.
+fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(HASH).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Compresses a file for the binary, and returns the code that names it.
+fn written(out: &Path, path: &str, content: &[u8], number: usize) -> Result<String, Failure> {
+    let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::best());
+    gzip.write_all(content)?;
+    fs::write(out.join(format!("{number}.gz")), gzip.finish()?)?;
+    let length = content.len();
+    Ok(format!("Asset {{ path: {path:?}, length: {length}, gzip: include_bytes!(\"{number}.gz\") }}"))
+}
