@@ -42,7 +42,6 @@ export function follow({ token, early, dispatch, live, gap, revoked }) {
   let rewatched = false;
   let hurry = () => {};
   let request = new AbortController();
-
   const enter = (phase) => dispatch({ type: 'phase', phase, at: heard });
   const ask = () => fetch(watched === null ? STREAM : `${STREAM}?watch=${watched}`, {
     headers: { ...bearer(token), ...(last && { 'Last-Event-ID': last }) },
@@ -98,21 +97,18 @@ export function follow({ token, early, dispatch, live, gap, revoked }) {
     }
   }
 
-  // The cable is out; it is in again, or somebody looks at the page again.
-  const lose = () => request.abort();
-  const retry = () => document.visibilityState === 'visible' && hurry();
-  addEventListener('offline', lose);
-  addEventListener('online', retry);
-  document.addEventListener('visibilitychange', retry);
+  // The cable is out; it is in again; somebody looks at the page again.
+  const gone = new AbortController();
+  addEventListener('offline', () => request.abort(), gone);
+  addEventListener('online', () => hurry(), gone);
+  document.addEventListener('visibilitychange', () => hurry(), gone);
   run();
 
   function stop() {
     stopped = true;
+    gone.abort();
     request.abort();
     hurry();
-    removeEventListener('offline', lose);
-    removeEventListener('online', retry);
-    document.removeEventListener('visibilitychange', retry);
   }
 
   return {

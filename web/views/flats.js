@@ -45,7 +45,7 @@ function Row({ row: { intercom_id: intercom, id, flat: number, key_count: keys, 
   const toggle = ({ target }) => target.open && !flat &&
     ask(`/api/admin/v1/intercoms/${intercom}/flats/${id}`).then(setFlat, (error) => setWrong(why(error)));
   return html`<li><details class="card" onToggle=${toggle}>
-    <summary><b>${t('flats.flat', { flat: number })}</b> · ${t('panel.intercom', { n: intercom })} · ${t('flats.counts', { keys, users })}</summary>
+    <summary><p><b>${t('flats.flat', { flat: number })}</b> · ${t('panel.intercom', { n: intercom })} · ${t('flats.counts', { keys, users })}</p></summary>
     ${flat ? html`<${All} flat=${flat} />` : html`<p class=${wrong && 'bad'}><${Outside}>${wrong || t('wait')}<//></p>`}
   </details></li>`;
 }

@@ -39,9 +39,9 @@ function Cabinet({ state, name, lines, show }) {
     <${Quiet}>${t('lines.good', { good: lines.filter((line) => line.state === 'on_hook').length, n: lines.length })}<//>
     <div class="scroll"><ul class="grid ${old && 'stale'}" style=${columns && { gridTemplateColumns: `repeat(${columns}, minmax(3rem, 1fr))` }}>
       ${lines.map((line) => html`<li key=${keyOf(line)} style=${place(line)}>
-        <button type="button" class=${lineTone(line.state)} onClick=${() => show(keyOf(line))}
-          aria-label=${`${flatOf(line)}: ${lineState(line.state)}`}>
-          ${line.flat}<${Mark} tone=${lineTone(line.state)} letter=${lineLetter(line.state)} /></button></li>`)}
+        <button type="button" class=${lineTone(line.state)} onClick=${() => show(keyOf(line))}>
+          <span class="unseen">${flatOf(line)}: ${lineState(line.state)}</span>
+          <span aria-hidden="true">${line.flat}</span><${Mark} tone=${lineTone(line.state)} letter=${lineLetter(line.state)} /></button></li>`)}
     </ul></div>
     ${old && html`<${AsOf} at=${state.phase === 'live' ? last_seen : state.heard} />`}
   </section>`;
