@@ -17,7 +17,7 @@ export class Refused extends Error {
 export const refused = { token() {} };
 
 /** Asks the gateway, and returns the JSON of its answer.
- * @param {string} path @param {{method?: string, body?: object, token?: string | null}} [options] @returns {Promise<any>} */
+ * @param {string} path @param {{method?: string, body?: object, token?: string | null}} [options] */
 export async function ask(path, { method, body, token = session.token() } = {}) {
   const answer = await fetch(path, {
     method,
@@ -33,8 +33,7 @@ export async function ask(path, { method, body, token = session.token() } = {}) 
   throw new Refused(answer.status, json, Number(answer.headers.get('Retry-After')));
 }
 
-/** @param {string} path @param {object} [body] */
-export const post = (path, body) => ask(path, { method: 'POST', body });
+export const post = (path, body = /** @type {object | undefined} */ (undefined)) => ask(path, { method: 'POST', body });
 
 /** Returns why something was refused, in words: by its code where that is known. @returns {string} */
 export function why(error) {

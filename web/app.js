@@ -38,7 +38,11 @@ export function App({ page }) {
       scrollTo(0, 0);
       heading.current.focus({ preventScroll: true });
     };
-    const touch = ({ target }) => target.closest('time') && toggle();
+    const touch = (event) => {
+      if (!event.target.closest('time')) return;
+      event.preventDefault(); // Of the details that it may stand in.
+      toggle();
+    };
     const timer = setInterval(() => draw({}), 1000);
     addEventListener('hashchange', turn);
     addEventListener('click', touch);

@@ -37,7 +37,7 @@ const LOOKS = {
   'journal.pruned': ({ cause }) => ['bad', '!', cause],
 };
 
-/** @param {import('./types.js').GatewayEvent} event @returns {{tone: string, letter: string, title: string, detail: string}} */
+/** @param {import('./types.js').GatewayEvent} event */
 export function describe({ type, data }) {
   const short = type.replace(/^(intercom|gateway)\./, '');
   const [tone, letter, detail] = LOOKS[short]?.(data) ?? ['info', 'i'];

@@ -1,5 +1,5 @@
-// What runs while somebody is signed in: the state, the stream that feeds it, what is asked for beside the stream, what
-// the page can have done, and the one line that tells screen readers of it.
+// What runs while somebody is signed in: state and stream, what is asked for beside it, what can be done, and the one line
+// for screen readers.
 
 import { ask, post, refused } from './api.js';
 import { describe } from './event.js';
@@ -7,16 +7,12 @@ import { initial, reduce } from './state.js';
 import { follow } from './stream.js';
 import { t } from './words.js';
 
-/** @import { Action } from './types.js' */
-
 const LOCAL = '/api/local/v1/';
 const POLL = 5000;
-/** How many events are asked for at once. */
 const EVENTS = 200;
 
 /** @typedef {ReturnType<typeof open>} Page */
 
-/** @param {{token: string, early: Promise<Response> | null, leave: Function, changed: () => void}} options */
 export function open({ token, early, leave, changed }) {
   let state = initial;
   let isClosed = false;
@@ -25,7 +21,7 @@ export function open({ token, early, leave, changed }) {
     if (status) status.textContent = text;
   });
 
-  function dispatch(/** @type {Action} */ action) {
+  function dispatch(/** @type {any} */ action) {
     if (isClosed) return;
     const before = state;
     state = reduce(state, action);
@@ -36,10 +32,14 @@ export function open({ token, early, leave, changed }) {
     changed();
   }
 
-  /** Says what somebody who does not see the page should hear, and asks for what an event has changed elsewhere. */
+  /** Says what is news, and asks for what it has changed elsewhere. */
   function heed(before, { name, data }) {
     if (name === 'health' && before.health && before.health.reasons.length !== data.reasons.length) {
       announce.say(data.reasons.length ? t('say.ill', { n: data.reasons.length }) : t('health.ok'));
+    }
+    // A reload has brought or taken a panel.
+    if (name === 'panel' && before.health && (data.state === 'unconfigured' || !before.panels[data.panel])) {
+      for (const list of ['panels', 'lines', 'commissioning']) fetchInto(list);
     }
     if (name !== 'event') return;
     const { title, detail } = describe(data);
@@ -56,7 +56,6 @@ export function open({ token, early, leave, changed }) {
   }
 
   async function fetchInto(/** @type {any} */ type) {
-    // What fails is asked for again with the next connection, which the stream sees to.
     const answer = await ask(LOCAL + type).catch(() => null);
     if (answer) dispatch({ type, data: type === 'panels' || type === 'lines' ? answer.data : answer, at: Date.now() });
   }
@@ -102,12 +101,10 @@ export function open({ token, early, leave, changed }) {
       await post(`${LOCAL}commissioning/${id}`);
       await fetchInto('commissioning');
     },
-    /** Has samples of a line come, or of none any more. @param {string | null} line */
     watch(line) {
       dispatch({ type: 'watch', line });
       stream.watch(line);
     },
-    /** Fetches what was before the oldest event at hand. */
     async older() {
       const to = Number(state.events.at(-1)?.sequence ?? 1);
       const from = Math.max(state.oldest ?? 1, to - EVENTS);

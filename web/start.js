@@ -1,14 +1,13 @@
-// Runs before anything is painted: decides between the sign-in form and the page, has the texts of the browser's
-// language fetched, and where somebody has signed in, opens the stream while the rest of the page is on its way.
+// Runs before anything is painted: decides between the sign-in form and the page, fetches the texts, and where somebody
+// has signed in opens the stream while the rest is on its way.
 
 /** The API token: kept for this tab alone, never in a cookie or an address. */
 export const session = {
   token: () => sessionStorage.getItem('token'),
-  keep: (/** @type {string} */ token) => sessionStorage.setItem('token', token),
+  keep: (token) => sessionStorage.setItem('token', token),
   forget: () => sessionStorage.removeItem('token'),
 };
 
-/** @param {boolean} signedIn */
 export const showPage = (signedIn) => document.documentElement.classList.toggle('signed-in', signedIn);
 
 export const language = navigator.languages.map((tag) => tag.slice(0, 2)).find((tag) => tag === 'en' || tag === 'ru') ?? 'en';

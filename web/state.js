@@ -1,9 +1,9 @@
-// What the page knows: a reducer, without DOM, clock or network. Each value has the number of the connection that told it
-// (`told`): what this connection has not told again is stale, and nothing has to be marked.
+// What the page knows: a reducer without DOM, clock and network. Each value has the number of the connection that told
+// it, `told`: what this one has not told again is stale.
 
 /** @import { Action, GatewayEvent, State } from './types.js' */
 
-/** How many are kept: events, rounds of a sparkline (one every 5 s), samples of a watched line. */
+/** How many are kept; a round is 5 s of a sparkline. */
 const EVENTS = 2000;
 const ROUNDS = 60;
 const SAMPLES = 600;

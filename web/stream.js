@@ -2,7 +2,7 @@
 
 import { STREAM, bearer } from './start.js';
 
-/** Nothing for so long, not even the comment of every 15 s: the line is dead, whatever the browser believes. */
+/** Nothing for so long, not even the comment of every 15 s: the line is dead. */
 const SILENCE = 20_000;
 
 /** Returns a function that takes pieces of text and gives the events that are complete. */
@@ -30,9 +30,7 @@ export function reader() {
 /** Returns how long to wait before the next attempt: from 0.25 s, doubled up to 5 s, less a random part up to a half. */
 export const pause = (attempt, random) => Math.min(5000, 250 * 2 ** attempt) * (1 - random / 2);
 
-/** Follows the stream until it is stopped or the token is refused.
- * @param {{token: string, early: Promise<Response> | null, dispatch: Function, live: Function, gap: Function,
- *   revoked: () => void}} options */
+/** Follows the stream until it is stopped or the token is refused. */
 export function follow({ token, early, dispatch, live, gap, revoked }) {
   let stopped = false;
   let attempt = 0;
@@ -113,7 +111,7 @@ export function follow({ token, early, dispatch, live, gap, revoked }) {
 
   return {
     stop,
-    /** Has samples of a line come, `INTERCOM/FLAT`, or of none any more. */
+    /** Has samples of a line come, or of none any more. */
     watch(line) {
       if (line === watched) return;
       watched = line;

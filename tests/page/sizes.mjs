@@ -1,4 +1,4 @@
-// What the page weighs, compressed as the gateway serves it; exit 1 where that is too much.
+// What the page weighs, compressed; exit 1 where too much has to come before the sign-in form works.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
@@ -23,8 +23,7 @@ for (const name of names) {
   if (FIRST.test(name)) form += size;
   if (process.argv.includes('--each')) console.log(`${String(size).padStart(6)} ${name}`);
 }
-console.log(`all of the page: ${all} bytes by gzip, ${brotli} by brotli; before the sign-in form works: ${form}`);
-if (all > ALL || form > FORM) {
-  console.error(`too much: it may be ${ALL}, and ${FORM}`);
-  process.exitCode = 1;
-}
+const told = (bytes, limit) => `${bytes} bytes${bytes > limit ? `, which is MORE than ${limit}` : ` (at most ${limit})`}`;
+console.log(`all of the page by gzip: ${told(all, ALL)}; by brotli: ${told(brotli, ALL)}`);
+console.log(`before the sign-in form works, by gzip: ${told(form, FORM)}`);
+if (form > FORM) process.exitCode = 1;

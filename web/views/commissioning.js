@@ -13,10 +13,11 @@ export function View({ page }) {
   const [onlyOpen, setOnlyOpen] = useState(false);
   if (!record) return html`<${Quiet}>${t('wait')}<//>`;
   const { items } = record;
+  const forbidden = page.state.self?.token.read_only ? t('readOnlyReason') : '';
   const done = items.filter((item) => item.done).length;
   const shown = items.filter((item) => !(onlyOpen && item.done));
   return html`
-    <section class="card"><p class="screen">${t('work.intro')}</p>
+    <section class="card"><p class="screen">${t('work.intro')} ${forbidden}</p>
       <b>${t(record.complete ? 'work.complete' : 'work.progress', { done, all: items.length })}</b>
       <progress value=${done} max=${items.length || 1} aria-label=${t('nav.commissioning')}></progress>
       <label class="check screen"><input type="checkbox" checked=${onlyOpen} onChange=${() => setOnlyOpen(!onlyOpen)} />${t('work.onlyOpen')}</label>
@@ -24,7 +25,7 @@ export function View({ page }) {
     ${[...new Set(shown.map(({ group }) => group))].map((group) => html`<section class="card" key=${group}>
       <h3>${meaning('work.groups', group)}</h3>
       <ul class="rows">${bySubject(shown.filter((item) => item.group === group)).map(([subject, items]) => html`<li>
-        <b><${Outside}>${subject}<//></b><ul class="items">${items.map((item) => html`<${Entry} key=${item.id} page=${page} item=${item} />`)}</ul></li>`)}</ul>
+        <b><${Outside}>${subject}<//></b><ul class="items">${items.map((item) => html`<${Entry} key=${item.id} page=${page} item=${item} forbidden=${forbidden} />`)}</ul></li>`)}</ul>
     </section>`)}
     <${Handover} record=${record} />`;
 }
@@ -41,10 +42,9 @@ function bySubject(items) {
   return [...all.values()].map((items) => [items[0].flat !== null ? t('flats.flat', items[0]) : items[0].panel ?? '', items]);
 }
 
-/** @param {{page: Page, item: Item}} props */
-function Entry({ page, item }) {
+/** @param {{page: Page, item: Item, forbidden: string}} props */
+function Entry({ page, item, forbidden }) {
   const { done, by_hand } = item;
-  const forbidden = page.state.self?.token.read_only ? t('readOnlyReason') : '';
   return html`<li><${Mark} tone=${done ? 'good' : 'idle'} letter=${done ? '✓' : '–'} />
     <div>${kindOf(item)}<span class="unseen">, ${t(done ? 'work.done' : 'work.open')}</span>
       ${done && html`<${Quiet}><${Time} at=${done.at} /> · ${done.sequence === null
