@@ -33,7 +33,7 @@ test('a card says how its panel is, and has what can be done there', async () =>
   await card.getByText('Round trip').waitFor();
   await card.getByRole('button', { name: 'Open door', exact: true }).waitFor();
   const commutator = page.getByRole('article', { name: 'risers' });
-  await commutator.getByText('Lines').waitFor();
+  await commutator.getByText('Lines', { exact: true }).waitFor();
   assert.equal(await commutator.getByRole('button', { name: 'Open door' }).count(), 0, 'it has no lock');
 });
 
