@@ -82,6 +82,7 @@ fn main() {
             journal: store.journal(),
             buses: Buses::default(),
             doors: Doors::default(),
+            commissioning: api::Commissioning::default(),
             health: watch::channel(Health::default()).1,
             uplink: watch::channel(UplinkStatus::default()).1,
             sync: watch::channel(SyncStatus::default()).1,

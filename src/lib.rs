@@ -12,6 +12,7 @@ pub mod bus;
 pub mod cli;
 pub mod clock;
 pub mod cloud;
+pub mod commissioning;
 pub mod config;
 pub mod domain;
 pub mod doors;

@@ -255,7 +255,8 @@ fn what_is_retained_is_as_documented() {
         }],
         panels: vec![place],
     };
-    let device = Device { model: "m".into(), firmware: Some("f".into()), serial: Some("s".into()) };
+    let device =
+        Device { model: "m".into(), vendor: None, firmware: Some("f".into()), serial: Some("s".into()) };
     let states = [PanelState::Online, PanelState::Offline, PanelState::Insecure, PanelState::Unconfigured];
     for (state, device) in states.into_iter().zip([Some(device), None, None, None]) {
         let status = PanelStatus {

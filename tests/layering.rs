@@ -9,12 +9,13 @@ use std::{
 /// A room and the rooms that it may use.
 const ROOMS: &[(&str, &[&str])] = &[
     ("access", &["domain"]),
-    ("api", &["bus", "clock", "domain", "doors", "faults", "flats", "store", "sys", "tls"]),
+    ("api", &["bus", "clock", "commissioning", "domain", "doors", "faults", "flats", "store", "sys", "tls"]),
     ("backup", &["domain", "store", "sys"]),
     ("bus", &["access", "clock", "domain", "faults", "lines", "panel", "sys", "wire"]),
     ("cli", EVERYTHING),
     ("clock", &["domain", "sys"]),
     ("cloud", &["clock", "domain", "doors", "faults", "flats", "store", "sys", "tls"]),
+    ("commissioning", &["domain"]),
     ("config", &["domain", "tls"]),
     ("domain", &[]),
     ("doors", &["bus", "domain", "store"]),
@@ -32,8 +33,26 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// What the two rooms that wire the others up may use; themselves nobody may, but the command line the gateway.
 const EVERYTHING: &[&str] = &[
-    "access", "api", "backup", "bus", "clock", "cloud", "config", "domain", "doors", "faults", "flats",
-    "gateway", "lines", "panel", "simulate", "store", "sys", "tls", "wire",
+    "access",
+    "api",
+    "backup",
+    "bus",
+    "clock",
+    "cloud",
+    "commissioning",
+    "config",
+    "domain",
+    "doors",
+    "faults",
+    "flats",
+    "gateway",
+    "lines",
+    "panel",
+    "simulate",
+    "store",
+    "sys",
+    "tls",
+    "wire",
 ];
 
 /// Crates that belong to some rooms alone.
@@ -45,11 +64,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["api"]),
     ("hyper_util", &["api"]),
     ("libc", &["sys"]),
+    ("qrcode", &["cli"]),
     ("rumqttc", &["cloud"]),
     ("rusqlite", &["store"]),
     ("rustls", &["cloud", "tls"]),
     ("rustls_native_certs", &["tls"]),
-    ("schemars", &["api", "cloud", "domain", "flats"]),
+    ("schemars", &["api", "cloud", "commissioning", "domain", "flats"]),
     ("scrypt", &["backup"]),
     ("tar", &["backup"]),
     ("tokio", &["api", "bus", "cli", "cloud", "doors", "gateway", "store", "sys"]),

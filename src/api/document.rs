@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema};
 use serde_json::json;
 
 use super::{
+    commissioning::Record,
     error::{InvalidBody, Problem},
     lines::Lines,
     local::{Code, Events, Outbox, Panels, Sync, Told},
@@ -72,6 +73,7 @@ fn the_published_documents_end_with_the_schemas_of_the_types() {
         .read::<OpenDoor>()
         .read::<Identify>()
         .written::<Panels>()
+        .written::<Record<'_>>()
         .written::<Lines>()
         .written::<Events<'_>>()
         .written::<Outbox<'_>>()

@@ -19,6 +19,7 @@ mod address;
 mod age;
 mod assets;
 mod body;
+mod commissioning;
 mod connection;
 mod counters;
 #[cfg(test)]
@@ -49,6 +50,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 pub use self::{
+    commissioning::{Commissioning, Confirmation},
     routes::{Route, routes},
     server::{BindError, Bound, bind},
     tokens::{TokenInfo, Tokens, TokensError},
@@ -152,6 +154,8 @@ pub struct Handles {
     pub buses: Buses,
     /// What may be asked of them.
     pub doors: Doors,
+    /// The record of commissioning.
+    pub commissioning: Commissioning,
     /// How the gateway is.
     pub health: watch::Receiver<Health>,
     /// How the connection to the cloud is.

@@ -12,7 +12,7 @@ use axum::{
 };
 
 use super::{
-    assets,
+    assets, commissioning,
     error::{json_response, not_found, problem},
     flat, identify, lines, lists, local, metrics, open_door, security_txt,
     state::Api,
@@ -20,12 +20,14 @@ use super::{
 
 /// A path and what it takes, as `/openapi.json` describes it.
 pub struct Route {
-    /// The path, with names in braces. A last name `{path}` stands for all that follows, be it several segments.
+    /// The path, with names in braces.
     pub path: &'static str,
     /// The methods that it takes, in lower case. HEAD comes with GET, and is not among them.
     pub methods: Vec<&'static str>,
     /// Whether a request without a good token is refused.
     pub needs_token: bool,
+    /// Whether the last name of the path stands for all that follows, be it several segments.
+    is_deep: bool,
     /// What an open path begins with where it is not compared as it is.
     below: Option<&'static str>,
     handlers: MethodRouter<Arc<Api>, Infallible>,
@@ -51,24 +53,37 @@ pub fn routes() -> Vec<Route> {
         Route::new("/api/local/v1/events").get(local::events),
         Route::new("/api/local/v1/outbox").get(local::outbox),
         Route::new("/api/local/v1/sync").get(local::sync),
+        Route::new("/api/local/v1/commissioning").get(commissioning::list),
+        Route::new("/api/local/v1/commissioning/{item}").deep().post(commissioning::confirm),
         Route::new("/healthz").without_token().get(local::health),
         Route::new("/.well-known/security.txt").without_token().get(security_txt::get),
         Route::new("/metrics").get(metrics::get),
         Route::new("/openapi.json").get(openapi),
         Route::new("/").without_token().get(assets::index),
-        Route::new("/assets/{hash}/{path}").without_token_below(assets::PLACE).get(assets::asset),
+        Route::new("/assets/{hash}/{path}").deep().without_token_below(assets::PLACE).get(assets::asset),
     ]
 }
 
 impl Route {
     fn new(path: &'static str) -> Self {
-        Self { path, methods: Vec::new(), needs_token: true, below: None, handlers: MethodRouter::new() }
+        Self {
+            path,
+            methods: Vec::new(),
+            needs_token: true,
+            is_deep: false,
+            below: None,
+            handlers: MethodRouter::new(),
+        }
     }
 
     /// The path is open to all; its handler may look whether there is a token.
     fn without_token(self) -> Self {
         debug_assert!(!self.path.contains('{'), "open paths are compared as they are");
         Self { needs_token: false, ..self }
+    }
+
+    fn deep(self) -> Self {
+        Self { is_deep: true, ..self }
     }
 
     /// All that begins with `below` is open to all, whether or not there is anything.
@@ -106,7 +121,15 @@ impl Open {
 /// Returns the router of these paths; the token has been looked at before.
 pub(super) fn router(routes: Vec<Route>, api: Arc<Api>) -> Router {
     let router = routes.into_iter().fold(Router::new(), |router, route| {
-        router.route(&route.path.replace("{path}", "{*path}"), route.handlers)
+        let last = route.path.rfind('{').filter(|_| route.is_deep);
+        let path = last.map_or_else(
+            || route.path.to_owned(),
+            |last| {
+                let (path, name) = route.path.split_at(last);
+                format!("{path}{{*{}", &name[1..])
+            },
+        );
+        router.route(&path, route.handlers)
     });
     router
         .fallback(async || not_found())

@@ -35,11 +35,12 @@ const NEW: &str = "new";
 const OLD: &str = "old";
 
 /// What a restore replaces, or removes where the backup does not have it.
-const REPLACEABLE: [&str; 8] = [
+const REPLACEABLE: [&str; 9] = [
     "panels",
     "tls",
     "tokens.json",
     "retained.json",
+    "commissioning.json",
     "cache.db",
     "cache.db-wal",
     "cache.db-shm",

@@ -136,7 +136,7 @@ impl Doorway {
                 self.standing.identified(device(&identity));
             }
             panel::Event::Model { found, expected } => {
-                let device = Device { model: found.clone(), firmware: None, serial: None };
+                let device = Device { model: found.clone(), vendor: None, firmware: None, serial: None };
                 self.standing.identified(device);
                 self.standing.model = expected.map(|expected| (found, expected));
             }
@@ -365,8 +365,10 @@ fn device(identity: &Identity) -> Device {
     let [a, b, c] = identity.vendor;
     let (model, version) = identity.model;
     let [major, minor, build] = identity.firmware;
+    let vendor = format!("{a:02X}-{b:02X}-{c:02X}");
     Device {
-        model: format!("{a:02X}-{b:02X}-{c:02X} model {model} version {version}"),
+        model: format!("{vendor} model {model} version {version}"),
+        vendor: Some(vendor),
         firmware: Some(format!("{major}.{minor}.{build}")),
         serial: Some(serial_text(identity.serial)),
     }

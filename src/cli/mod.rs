@@ -3,6 +3,7 @@
 mod apply;
 mod backup;
 mod check;
+mod codes;
 mod completions;
 mod config;
 pub mod decode;
@@ -15,6 +16,7 @@ mod offline;
 mod panel;
 mod passphrase;
 mod profile;
+mod qr;
 mod reload;
 mod restore;
 mod run;

@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::Context;
 
-use super::offline::{self, Access};
+use super::{
+    codes,
+    offline::{self, Access},
+};
 use crate::{
     api::Tokens,
     config::Config,
@@ -29,6 +32,9 @@ pub enum Token {
         /// It may read everything and open nothing
         #[arg(long)]
         read_only: bool,
+        /// Shows the endpoint's address and the token as codes for a phone, too, where standard error is a terminal
+        #[arg(long)]
+        qr: bool,
     },
     /// Lists the tokens, without the tokens themselves
     List,
@@ -46,7 +52,13 @@ impl Token {
         let config = Config::load(config)?;
         let mut out = io::stdout().lock();
         match self {
-            Self::Add { name, read_only } => writeln!(out, "{}", add(&config, name, *read_only)?)?,
+            Self::Add { name, read_only, qr } => {
+                let token = add(&config, name, *read_only)?;
+                writeln!(out, "{token}")?;
+                if *qr {
+                    codes::show(&config, &token)?;
+                }
+            }
             Self::List => {
                 for ListedToken { name, created, read_only } in list(&config)? {
                     let rights = if read_only { "read-only" } else { "full" };

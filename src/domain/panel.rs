@@ -121,6 +121,9 @@ fn as_error<S: serde::Serializer>(trouble: &Option<Trouble>, serializer: S) -> R
 pub struct Device {
     /// Maker, model and version.
     pub model: String,
+    /// Maker, as far as the device tells; part of `model`, too.
+    #[serde(skip)]
+    pub vendor: Option<String>,
     /// Firmware version; `None`: the device does not tell.
     pub firmware: Option<String>,
     /// Serial number, upper-case hex; `None`: the device does not tell.

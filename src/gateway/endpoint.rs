@@ -191,7 +191,7 @@ mod tests {
     };
 
     use crate::{
-        api::Tokens,
+        api::{Commissioning, Tokens},
         bus::Buses,
         clock::{Clock, Trust},
         domain::{Health, Name, SyncStatus, UplinkStatus},
@@ -222,6 +222,7 @@ mod tests {
             journal: store.journal(),
             buses: Buses::default(),
             doors: Doors::default(),
+            commissioning: Commissioning::default(),
             health: watch::channel(Health::default()).1,
             uplink: watch::channel(UplinkStatus::default()).1,
             sync: watch::channel(SyncStatus::default()).1,

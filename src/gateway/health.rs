@@ -123,8 +123,10 @@ impl Watched {
         reasons.extend(self.views.endpoint.borrow().clone());
         reasons.extend(certificates::reasons(&self.certificates, self.clock.known()));
         reasons.extend(self.tokens.as_ref().map(|trouble| Reason::new(HealthCode::Endpoint, trouble)));
-        let control = self.views.control.borrow().clone();
-        reasons.extend(control.map(|trouble| Reason::new(HealthCode::Storage, trouble)));
+        for trouble in [&self.views.control, &self.views.commissioning] {
+            let trouble = trouble.borrow().clone();
+            reasons.extend(trouble.map(|trouble| Reason::new(HealthCode::Storage, trouble)));
+        }
         let (dead, troubles) = self.units.troubles(now);
         reasons.extend(troubles);
         (dead, reasons)

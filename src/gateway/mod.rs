@@ -12,6 +12,7 @@ mod base;
 mod building;
 mod certificates;
 mod commands;
+mod commissioning;
 mod configured;
 pub mod control;
 mod directory;
@@ -42,6 +43,7 @@ use nix::sys::stat::{Mode, umask};
 use tokio::sync::{Notify, watch};
 
 pub use building::tenths;
+pub use commissioning::COMMISSIONING;
 pub use log_filter::LogFilter;
 pub use records::Records;
 pub use tokens::TOKENS;
@@ -182,6 +184,7 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
     let (tokens, no_tokens) = tokens::open(&base.config.now().gateway.state_dir);
     let certificates = Expiries::default();
     let outside = Outside::new(&base, &buses, &views, tokens, certificates.clone());
+    let commissioning = commissioning::start(&units, &base, statuses.commissioning);
     let watched = Watched {
         journal: base.store.journal(),
         keys: base.keys.trouble(),
@@ -196,7 +199,13 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
     inlet.start(&units, &base);
     lines::start(&units, &base, &buses, recalled);
     let writers = Writers::start(&units, &base.records, &buses);
-    endpoint::start(&units, base.config.clone(), outside.of_endpoint(), statuses.endpoint, end.begins());
+    endpoint::start(
+        &units,
+        base.config.clone(),
+        outside.of_endpoint(commissioning),
+        statuses.endpoint,
+        end.begins(),
+    );
     certificates::start(&units, base.config.clone(), certificates);
     timekeeping::start(&units, &base);
     watched.start(&units, statuses.health.clone());

@@ -19,7 +19,7 @@ use super::{
     uplink,
 };
 use crate::{
-    api::{Handles, Tokens},
+    api::{Commissioning, Handles, Tokens},
     bus::Buses,
     cloud::command::Performer,
     domain::Name,
@@ -53,13 +53,14 @@ impl<'a> Outside<'a> {
         Self { base, buses, views, doors: Doors::new(buses.clone()), flats, tokens, certificates }
     }
 
-    /// Returns the handles of the endpoint.
-    pub fn of_endpoint(&self) -> Handles {
+    /// Returns the handles of the endpoint. `commissioning`: the record, as its keeper shows it.
+    pub fn of_endpoint(&self, commissioning: Commissioning) -> Handles {
         Handles {
             cache: self.base.store.cache(),
             journal: self.base.store.journal(),
             buses: self.buses.clone(),
             doors: self.doors.clone(),
+            commissioning,
             health: self.views.health.clone(),
             uplink: self.views.uplink.clone(),
             sync: self.views.sync.clone(),

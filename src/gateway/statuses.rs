@@ -14,6 +14,8 @@ pub struct Statuses {
     pub endpoint: watch::Sender<Option<Reason>>,
     /// Why the commands of an installer are not served.
     pub control: watch::Sender<Option<String>>,
+    /// Why the record of commissioning cannot be read or written.
+    pub commissioning: watch::Sender<Option<String>>,
     /// Panels of the configuration that could not begin.
     pub missing: watch::Sender<Vec<Name>>,
 }
@@ -26,6 +28,7 @@ pub struct Views {
     pub sync: watch::Receiver<SyncStatus>,
     pub endpoint: watch::Receiver<Option<Reason>>,
     pub control: watch::Receiver<Option<String>>,
+    pub commissioning: watch::Receiver<Option<String>>,
     pub missing: watch::Receiver<Vec<Name>>,
 }
 
@@ -41,6 +44,7 @@ pub fn channels(base: &Base) -> (Statuses, Views) {
         sync: watch::Sender::default(),
         endpoint: watch::Sender::default(),
         control: watch::Sender::default(),
+        commissioning: watch::Sender::default(),
         missing: watch::Sender::default(),
     };
     let views = Views {
@@ -49,6 +53,7 @@ pub fn channels(base: &Base) -> (Statuses, Views) {
         sync: statuses.sync.subscribe(),
         endpoint: statuses.endpoint.subscribe(),
         control: statuses.control.subscribe(),
+        commissioning: statuses.commissioning.subscribe(),
         missing: statuses.missing.subscribe(),
     };
     (statuses, views)

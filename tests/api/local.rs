@@ -219,6 +219,7 @@ async fn the_description_and_the_routes_are_one() {
     for Route { path, methods, needs_token, .. } in routes() {
         let mut concrete = path.replace("{intercom}", "1").replace("{flat}", "1").replace("{panel}", "gate");
         concrete = concrete.replace("{hash}", "0").replace("{path}", "main.js");
+        concrete = concrete.replace("{item}", "panel/gate/identified");
         for method in ["get", "post", "put", "patch", "delete"] {
             let answer = site.ask(&method.to_uppercase(), &concrete, "").await;
             if methods.contains(&method) {

@@ -3,6 +3,7 @@
 #[path = "../support/asyncapi.rs"]
 mod asyncapi;
 mod client;
+mod commissioning;
 mod documented;
 mod identify;
 mod limits;

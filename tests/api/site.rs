@@ -3,15 +3,19 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use intercom_gateway::{
-    api::{self, Handles, Limits, Settings, Tls, Tokens},
+    api::{self, Commissioning, Confirmation, Handles, Limits, Settings, Tls, Tokens},
     bus::Buses,
     clock::{Clock, Trust},
+    commissioning::{FittedPanel, Fittings, Item, Record},
     domain::{EventBody, Health, Name, Occurrence, SyncStatus, UplinkStatus, event::GatewayStopping},
     doors::Doors,
     store::{Store, StoreOptions},
     tls::{Expiries, InForce},
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 use crate::client::{Answer, raw};
 
@@ -29,9 +33,44 @@ pub struct Site {
     pub health: watch::Sender<Health>,
     pub uplink: watch::Sender<UplinkStatus>,
     pub sync: watch::Sender<SyncStatus>,
+    pub commissioning: Kept,
     pub stop: watch::Sender<bool>,
     pub serving: JoinHandle<()>,
     dir: tempfile::TempDir,
+}
+
+/// The record of commissioning of a panel with a line, kept as the gateway does, but in no file.
+pub struct Kept {
+    pub list: watch::Sender<Option<Arc<[Item]>>>,
+    pub keeping: JoinHandle<()>,
+}
+
+impl Kept {
+    fn start() -> (Self, Commissioning) {
+        let gate = FittedPanel {
+            name: Name::new("gate").unwrap(),
+            intercom: 1,
+            has_secure_channel: true,
+            has_reader: true,
+            has_lock: true,
+            has_contact: false,
+            exit: None,
+            flats: vec![7],
+        };
+        let fittings = Fittings { panels: vec![gate], has_cloud: true };
+        let mut record = Record::default();
+        let (list, shown) = watch::channel(Some(record.list(&fittings).into()));
+        let (confirm, mut confirmations) = mpsc::channel::<Confirmation>(1);
+        let showing = list.clone();
+        let keeping = tokio::spawn(async move {
+            while let Some(Confirmation { item, token, at, reply }) = confirmations.recv().await {
+                let confirmed = record.confirm(&item, at, &token, &fittings);
+                showing.send_replace(Some(record.list(&fittings).into()));
+                reply.send(confirmed).unwrap();
+            }
+        });
+        (Self { list, keeping }, Commissioning { list: shown, confirm })
+    }
 }
 
 /// A site with the published flat as flat 1 of intercom 1, and an intercom 2 without flats.
@@ -74,11 +113,13 @@ pub async fn start_by(clock: Arc<Clock>, tls: Tls, limits: Limits) -> Site {
     let (uplink, uplink_of) = watch::channel(UplinkStatus::default());
     let (sync, sync_of) = watch::channel(SyncStatus::default());
     let (stop, stopped) = watch::channel(false);
+    let (commissioning, handle) = Kept::start();
     let handles = Handles {
         cache: store.cache(),
         journal: store.journal(),
         buses: Buses::default(),
         doors: Doors::default(),
+        commissioning: handle,
         health: health_of,
         uplink: uplink_of,
         sync: sync_of,
@@ -97,6 +138,7 @@ pub async fn start_by(clock: Arc<Clock>, tls: Tls, limits: Limits) -> Site {
         health,
         uplink,
         sync,
+        commissioning,
         stop,
         serving,
         dir,

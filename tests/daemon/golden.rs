@@ -8,7 +8,7 @@ mod making;
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use intercom_gateway::{config::Config, domain::Name, store::Store};
+use intercom_gateway::{commissioning::Record, config::Config, domain::Name, store::Store};
 use rusqlite::Connection;
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ use crate::support::{Daemon, Site, simulated::Panels, wait_until};
 
 /// What this version writes. A version that writes something else gives this the name of a directory of its own: those
 /// that are there stay as they are.
-const CURRENT: &str = "state_2026_11";
+const CURRENT: &str = "state_2026_11_29";
 
 const DOOR: &str = "/api/admin/v1/intercoms/1/open-door";
 const DATABASES: [&str; 2] = ["journal.db", "cache.db"];
@@ -113,6 +113,17 @@ fn everything_in_a_kept_directory_is_found() {
         for (name, text) in found(&site.state_dir(), &gateway_of(&site)) {
             assert_eq!(text, golden.text(name), "{}: {name}", golden.0.display());
         }
+    }
+}
+
+#[test]
+fn a_kept_record_of_commissioning_is_read() {
+    let files = Golden::all().into_iter().map(|golden| golden.0.join("state/commissioning.json"));
+    let files: Vec<_> = files.filter(|file| file.exists()).collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let kept = fs::read(&file).unwrap();
+        assert_eq!(Record::of_file(&kept).unwrap().to_file(), kept, "{}", file.display());
     }
 }
 

@@ -110,6 +110,16 @@ const FILES: &[(&str, [Says; 5])] = &[
         ],
     ),
     (
+        "commissioning.json",
+        [
+            Nothing,
+            Words("commissioning.json"),
+            Words("commissioning.json"),
+            Words("commissioning.json"),
+            Words("commissioning.json"),
+        ],
+    ),
+    (
         "panels/entrance-1.json",
         [
             Nothing,
@@ -233,10 +243,11 @@ impl Template {
         events.wait_type("intercom.door.unlocked");
         site.import(58, &[flats::known(), flats::flat(1, 12, 8, &[])]).ok();
         events.wait_type("gateway.sync.applied");
-        // What it knows of the panel is written when that has said it.
-        let record = site.state_dir().join("panels/entrance-1.json");
-        while !record.exists() {
-            thread::sleep(Duration::from_millis(50));
+        // What it knows of the panel is written when that has said it, what it has seen of it soon after.
+        for record in ["panels/entrance-1.json", "commissioning.json"] {
+            while !site.state_dir().join(record).exists() {
+                thread::sleep(Duration::from_millis(50));
+            }
         }
         let place = tempfile::tempdir().unwrap();
         let state = place.path().join("state");
@@ -340,8 +351,15 @@ fn run(case: &Case, template: &Template) {
         let name = path.to_str().unwrap();
         let database = name.trim_end_matches("-wal").trim_end_matches("-shm");
         // What the daemon writes or ends itself.
-        let is_written =
-            ["journal.db", "cache.db", "journal.ballast", "sync.parts", "retained.json"].contains(&database);
+        let is_written = [
+            "journal.db",
+            "cache.db",
+            "journal.ballast",
+            "sync.parts",
+            "retained.json",
+            "commissioning.json",
+        ]
+        .contains(&database);
         let is_spoilt = name == case.file || case.file.starts_with("tls/") && name.starts_with("tls/");
         assert!(
             is_spoilt || is_written || after.get(path) == Some(content),

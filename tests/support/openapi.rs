@@ -73,9 +73,9 @@ impl Document {
     fn response(&self, method: &str, path: &str, status: u16) -> Option<String> {
         let fits = |template: &str| {
             let (template, given) = (template.split('/'), path.split('/'));
-            // The last name of a path of assets stands for all that follows.
+            // These last names stand for all that follows.
             let is_as_long = template.clone().count() == given.clone().count()
-                || template.clone().next_back() == Some("{path}")
+                || matches!(template.clone().next_back(), Some("{path}" | "{item}"))
                     && template.clone().count() < given.clone().count();
             is_as_long
                 && template.zip(given).all(|(template, given)| template.starts_with('{') || template == given)

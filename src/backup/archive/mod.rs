@@ -41,7 +41,7 @@ const STATE: &str = "state";
 const CONFIGURATION: &str = "configuration";
 const FLATS: &str = "flats";
 /// Files in the folder of the state directory itself, and its folders.
-pub(super) const STATE_FILES: [&str; 2] = ["tokens.json", "retained.json"];
+pub(super) const STATE_FILES: [&str; 3] = ["tokens.json", "retained.json", "commissioning.json"];
 pub(super) const STATE_FOLDERS: [&str; 2] = ["panels", "tls"];
 /// Bytes of one piece of the flats: the most that is in memory of them.
 const PIECE: usize = 256 << 10;

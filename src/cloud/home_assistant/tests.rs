@@ -38,6 +38,7 @@ fn all() -> BTreeMap<String, Value> {
     let status = PanelStatus {
         device: Some(Device {
             model: "KM".into(),
+            vendor: None,
             firmware: Some("1.2.3".into()),
             serial: Some("0A0B".into()),
         }),

@@ -43,6 +43,8 @@ pub enum Part {
     Directory,
     /// Watches the wall clock.
     Timekeeping,
+    /// Keeps the record of commissioning.
+    Commissioning,
     /// Looks for what is not as it should be.
     Health,
     /// Talks to the broker.
@@ -164,6 +166,10 @@ pub static TABLE: [Row; Feeder as usize + 1] = [
         .starts(Start::Services, &[StoreWriter, Recall])
         .stops(Stage::Last, LAST),
     row(Timekeeping, "timekeeping", Task, HealthCode::Clock)
+        .starts(Start::Services, &[StoreWriter])
+        .stops(Stage::Last, LAST),
+    row(Commissioning, "the record of commissioning", Task, HealthCode::Storage)
+        .not_vital()
         .starts(Start::Services, &[StoreWriter])
         .stops(Stage::Last, LAST),
     row(Health, "health", Task, HealthCode::Endpoint)
