@@ -18,6 +18,7 @@
 mod address;
 mod age;
 mod body;
+mod buses;
 mod connection;
 mod counters;
 #[cfg(test)]
@@ -32,12 +33,14 @@ mod lists;
 mod local;
 mod metrics;
 mod open_door;
+mod patient;
 mod places;
 mod query;
 mod refusal;
 mod room;
 mod routes;
 mod security_txt;
+mod self_told;
 mod server;
 mod state;
 mod stream;
@@ -72,6 +75,8 @@ pub struct Settings {
     pub gateway: Name,
     /// Where the self-signed certificate is kept, below `tls/`.
     pub state_dir: PathBuf,
+    /// `gateway.timezone`: the zone in which the cloud's zoneless dates are meant.
+    pub timezone: String,
     /// The intercoms of the configuration.
     pub intercoms: Vec<u64>,
     /// What clients may take.
@@ -108,6 +113,8 @@ pub struct Limits {
     pub body_within: Duration,
     /// How long a client may take nothing of an answer.
     pub stalled_for: Duration,
+    /// The same of a stream.
+    pub stream_stalled_for: Duration,
     /// Time for requests under way when told to stop.
     pub drain: Duration,
     /// How often the files of [`Tls::Files`] are looked at.
@@ -134,6 +141,7 @@ impl Default for Limits {
             headers_within: Duration::from_secs(10),
             body_within: Duration::from_secs(10),
             stalled_for: Duration::from_secs(30),
+            stream_stalled_for: Duration::from_secs(10),
             drain: Duration::from_secs(2),
             reload_every: Duration::from_secs(30),
         }

@@ -15,4 +15,7 @@ mod places;
 mod revoked;
 mod shapes;
 mod site;
+mod stream;
+#[path = "../support/stream.rs"]
+mod streamed;
 mod tls;
