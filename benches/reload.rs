@@ -13,20 +13,16 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use intercom_gateway::{
     clock,
-    domain::{Mono, Name},
+    domain::Name,
     gateway::{
         control::{Client, Request},
         reload::{Applied, Outcome},
     },
-    simulate::{
-        action::{Action, Card},
-        panel::Observation,
-    },
 };
-use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use self::common::{
-    daemon::{self, CARDS, Daemon, FIRST_CARD},
+    cards::{Openings, Residents},
+    daemon::{self, Daemon},
     figures::{Samples, Table},
     machine,
     premises::{Line, Premises},
@@ -39,10 +35,8 @@ const LINES: [&str; 8] = ["one", "two", "three", "four", "five", "six", "seven",
 const RELOADED: &str = "eight";
 /// A line's thread wakes so much early, and runs ahead of ordinary threads.
 const SPIN: Duration = Duration::from_micros(50);
-/// From one card to the next, give or take a quarter: longer than until its OUT and its light are over.
+/// From one card to the next.
 const PAUSE: Duration = Duration::from_millis(400);
-/// An OUT that has not come by then is missed: the gateway withdraws it.
-const WITHDRAWN: Duration = Duration::from_secs(2);
 /// From one reload to the next.
 const EVERY: Duration = Duration::from_secs(1);
 /// To reach: a p95 of at most so much more, in milliseconds.
@@ -78,24 +72,27 @@ fn main() -> anyhow::Result<()> {
     )?;
     premises.secured()?;
 
-    let mut doors = Doors { premises: &premises, random: StdRng::seed_from_u64(BAUD.into()), cards: 0 };
+    // Of the buses that are not touched.
+    let mut panels = Vec::new();
+    for line in LINES.into_iter().filter(|line| *line != RELOADED) {
+        panels.push(Name::new(&format!("{line}-0"))?);
+    }
+    let mut residents = Residents::new(BAUD.into(), PAUSE);
     let (mut alone, mut beside) = (Side::default(), Side::default());
     let cards = arguments.cards.div_ceil(arguments.rounds);
     for _ in 0..arguments.rounds {
-        doors.present(cards, &mut alone)?;
+        residents.present(&premises, &panels, |count| count < cards, &mut alone.openings)?;
         let reloads = Reloads::start(&premises)?;
-        doors.present(cards, &mut beside)?;
+        residents.present(&premises, &panels, |count| count < cards, &mut beside.openings)?;
         beside.reloads.extend(reloads.stop()?);
     }
     daemon.stop()?;
     report(&alone, &beside, arguments.rounds)
 }
 
-/// Cards and their OUTs.
 #[derive(Default)]
 struct Side {
-    times: Samples,
-    missed: usize,
+    openings: Openings,
     /// How long each reload took.
     reloads: Samples,
 }
@@ -108,59 +105,24 @@ fn report(alone: &Side, beside: &Side, rounds: usize) -> anyhow::Result<()> {
     );
     let mut table = Table::new(&["reloads", "card → OUT", "missed", "cards", "a reload took"]);
     for side in [alone, beside] {
-        let reloads = side.reloads.len();
+        let (reloads, Openings { times, missed }) = (side.reloads.len(), &side.openings);
         table.row(vec![
             if reloads == 0 { "none".into() } else { reloads.to_string() },
-            side.times.pair(),
-            side.missed.to_string(),
-            (side.times.len() + side.missed).to_string(),
+            times.pair(),
+            missed.to_string(),
+            (times.len() + missed).to_string(),
             if reloads == 0 { "".into() } else { side.reloads.pair() },
         ]);
     }
     table.print();
-    let p95 =
-        |side: &Side| anyhow::Ok(1e3 * side.times.quantile(0.95).context("no door opens")?.as_secs_f64());
+    let p95 = |side: &Side| {
+        anyhow::Ok(1e3 * side.openings.times.quantile(0.95).context("no door opens")?.as_secs_f64())
+    };
     let mut verdicts = Verdicts::default();
     verdicts.at_most("card → OUT p95 beside a reload".into(), p95(beside)?, p95(alone)? + MORE, "ms");
-    verdicts.at_most("missed cards beside a reload".into(), beside.missed as f64, 0.0, "cards");
+    verdicts.at_most("missed cards beside a reload".into(), beside.openings.missed as f64, 0.0, "cards");
     verdicts.print();
     Ok(())
-}
-
-struct Doors<'a> {
-    premises: &'a Premises,
-    random: StdRng,
-    cards: u32,
-}
-
-impl Doors<'_> {
-    /// Presents cards at random panels of the buses that are not touched, at random moments.
-    fn present(&mut self, cards: usize, side: &mut Side) -> anyhow::Result<()> {
-        let premises = self.premises;
-        while premises.sightings.try_recv().is_ok() {}
-        let (mut presented, mut seen) = (Vec::new(), Vec::new());
-        for _ in 0..cards {
-            thread::sleep(PAUSE.mul_f64(0.75 + 0.5 * self.random.random::<f64>()));
-            let line = LINES[self.random.random_range(0..LINES.len() - 1)];
-            let panel = Name::new(&format!("{line}-0"))?;
-            let data = (FIRST_CARD + self.cards % CARDS).to_be_bytes().to_vec();
-            self.cards += 1;
-            let at = premises.building.act(&panel, Action::Card(Card { format: 0, bits: 32, data }))?;
-            presented.push((panel, at));
-            seen.extend(premises.sightings.try_iter());
-        }
-        thread::sleep(WITHDRAWN);
-        seen.extend(premises.sightings.try_iter());
-        seen.retain(|sighting| matches!(sighting.what, Observation::Output(_)));
-        let out_of = |(panel, at): &(Name, Mono)| {
-            let mut outs = seen.iter().filter(|out| out.panel == *panel && out.at >= *at);
-            outs.next().map(|out| out.at.since(*at)).filter(|time| *time < WITHDRAWN)
-        };
-        let times: Vec<_> = presented.iter().filter_map(out_of).collect();
-        side.missed += presented.len() - times.len();
-        side.times.extend(times);
-        Ok(())
-    }
 }
 
 /// Reloads again and again, on a thread of its own.

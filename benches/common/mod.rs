@@ -5,6 +5,7 @@
 
 pub mod aside;
 pub mod awake;
+pub mod cards;
 pub mod daemon;
 pub mod figures;
 pub mod history;

@@ -7,12 +7,7 @@ use intercom_gateway::clock;
 
 use super::{
     cloud::Brought,
-    common::{
-        daemon::Daemon,
-        figures::{Samples, Table},
-        history,
-        verdicts::Verdicts,
-    },
+    common::{cards::Openings, daemon::Daemon, figures::Table, history, verdicts::Verdicts},
     hostile::{CLIENTS, Hostiles},
     rig::{self, Rig},
     slow_reader::SlowReader,
@@ -53,26 +48,6 @@ pub struct Extent {
     pub events: u64,
 }
 
-/// Cards and their OUTs.
-#[derive(Default)]
-struct Side {
-    times: Samples,
-    missed: usize,
-}
-
-impl Side {
-    fn measure(&mut self, rig: &mut Rig, time: Duration) -> anyhow::Result<()> {
-        let (times, missed) = rig.present(time)?;
-        self.times.extend(times);
-        self.missed += missed;
-        Ok(())
-    }
-
-    fn p95(&self) -> anyhow::Result<f64> {
-        Ok(1e3 * self.times.quantile(0.95).context("no door has opened")?.as_secs_f64())
-    }
-}
-
 /// What the load has done in all rounds.
 #[derive(Default)]
 struct Done {
@@ -89,7 +64,7 @@ pub fn measure(rig: &mut Rig, extent: &Extent, verdicts: &mut Verdicts) -> anyho
     let mut daemon = None;
     for (title, load) in LOADS.into_iter().filter(|(title, _)| title.contains(&extent.load)) {
         eprintln!("{title} …");
-        let (mut alone, mut loaded, mut done) = (Side::default(), Side::default(), Done::default());
+        let (mut alone, mut loaded, mut done) = (Openings::default(), Openings::default(), Done::default());
         for _ in 0..extent.rounds {
             if load.drain {
                 daemon.take().map(Daemon::stop).transpose()?;
@@ -101,11 +76,11 @@ pub fn measure(rig: &mut Rig, extent: &Extent, verdicts: &mut Verdicts) -> anyho
                 None => rig.daemon(|rig| if load.drain { rig.broker.pause() } else { Ok(()) })?,
             };
             thread::sleep(SETTLING);
-            alone.measure(rig, extent.time)?;
+            rig.present(extent.time, &mut alone)?;
             burden(rig, &running, load, extent, &mut loaded, &mut done)?;
             daemon = Some(running);
         }
-        let (before, after) = (alone.p95()?, loaded.p95()?);
+        let (before, after) = (p95(&alone)?, p95(&loaded)?);
         table.row(vec![
             title.into(),
             alone.times.pair(),
@@ -130,13 +105,18 @@ pub fn measure(rig: &mut Rig, extent: &Extent, verdicts: &mut Verdicts) -> anyho
     daemon.map_or(Ok(()), Daemon::stop)
 }
 
+/// In milliseconds.
+fn p95(openings: &Openings) -> anyhow::Result<f64> {
+    Ok(1e3 * openings.times.quantile(0.95).context("no door has opened")?.as_secs_f64())
+}
+
 /// Presents cards while the gateway has `load` to do.
 fn burden(
     rig: &mut Rig,
     daemon: &Daemon,
     load: Load,
     extent: &Extent,
-    loaded: &mut Side,
+    loaded: &mut Openings,
     done: &mut Done,
 ) -> anyhow::Result<()> {
     let reader = load.export.then(|| SlowReader::start(&rig.control_socket())).transpose()?;
@@ -151,7 +131,7 @@ fn burden(
     }
     thread::sleep(SETTLING);
     let (begun, before) = (clock::mono(), rig.cloud.events()?);
-    loaded.measure(rig, extent.time)?;
+    rig.present(extent.time, loaded)?;
     if load.drain {
         let seen = rig.cloud.events()?;
         ensure!(seen != before, "nothing drains");

@@ -6,7 +6,7 @@ use anyhow::Context;
 use intercom_gateway::clock;
 
 use super::{
-    common::{daemon, verdicts::Verdicts},
+    common::{cards::Openings, daemon, verdicts::Verdicts},
     rig::Rig,
 };
 
@@ -61,7 +61,7 @@ pub fn measure(rig: &mut Rig, times: &Times, verdicts: &mut Verdicts) -> anyhow:
     eprintln!("{} s later …", times.later.as_secs());
     let until = clock::mono() + times.later;
     while until.since(clock::mono()) > SWIPE {
-        rig.present(Duration::from_millis(1))?;
+        rig.present(Duration::from_millis(1), &mut Openings::default())?;
         thread::sleep(SWIPE.min(until.since(clock::mono())));
     }
     thread::sleep(until.since(clock::mono()));

@@ -6,28 +6,22 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
-    thread,
     time::Duration,
 };
 
 use anyhow::{Context, ensure};
 use intercom_gateway::{
     clock,
-    domain::{Mono, Name},
+    domain::Name,
     gateway::control::{Client, Request},
-    simulate::{
-        action::{Action, Card},
-        panel::Observation,
-    },
 };
-use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
     broker::Broker,
     cloud::Cloud,
     common::{
-        daemon::{self, CARDS, Daemon, FIRST_CARD},
-        figures::Samples,
+        cards::{Openings, Residents},
+        daemon::{self, Daemon},
         history,
         premises::{Line, Premises},
     },
@@ -38,10 +32,8 @@ pub const PANELS: u8 = 8;
 const STREET: &str = "street";
 /// A line's thread wakes so much early, and runs ahead of ordinary threads.
 const SPIN: Duration = Duration::from_micros(50);
-/// From one card to the next, give or take a quarter: longer than until its OUT and its light are over.
+/// From one card to the next.
 const PAUSE: Duration = Duration::from_millis(600);
-/// An OUT that has not come by then is missed: the gateway withdraws it.
-const WITHDRAWN: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(60);
 const ORDINARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/ordinary.c");
 
@@ -53,8 +45,8 @@ pub struct Rig {
     pub broker: Broker,
     /// What is loaded before the daemon.
     ordinary: PathBuf,
-    random: StdRng,
-    cards: u32,
+    panels: Vec<Name>,
+    residents: Residents,
 }
 
 impl Rig {
@@ -63,13 +55,16 @@ impl Rig {
         let broker = Broker::start()?;
         let http =
             format!("listen = \"127.0.0.1:0\"\n[journal]\nmax_events = 2_000_000\n{}", broker.section());
-        let premises = Premises::start(&[Line { spin: SPIN, ..Line::new(STREET, BAUD, PANELS) }], &http)?;
+        let line = Line { spin: SPIN, ..Line::new(STREET, BAUD, PANELS) };
+        let panels = (0..PANELS).map(|address| line.panel(address)).collect::<anyhow::Result<_>>()?;
+        let premises = Premises::start(&[line], &http)?;
         let document = daemon::write_document(premises.folder())?;
         let state = premises.folder().join("state");
         history::furnish(&state, &document, history::SWIPES_A_DAY * history::EVENTS_A_SWIPE)?;
         let cloud = Cloud::start(broker.dir(), broker.port())?;
         let ordinary = compile(premises.folder())?;
-        Ok(Self { premises, broker, cloud, ordinary, random: StdRng::seed_from_u64(BAUD.into()), cards: 0 })
+        let residents = Residents::new(BAUD.into(), PAUSE);
+        Ok(Self { premises, broker, cloud, ordinary, panels, residents })
     }
 
     pub fn state(&self) -> PathBuf {
@@ -100,32 +95,10 @@ impl Rig {
         Ok(daemon)
     }
 
-    /// Presents cards at random panels at random moments for a time: how long after each its OUT had come to its panel,
-    /// and how many had none.
-    pub fn present(&mut self, time: Duration) -> anyhow::Result<(Samples, usize)> {
-        let Self { premises, random, cards, .. } = self;
-        while premises.sightings.try_recv().is_ok() {}
-        let (mut presented, mut seen) = (Vec::new(), Vec::new());
+    /// Presents cards at random panels at random moments for a time.
+    pub fn present(&mut self, time: Duration, openings: &mut Openings) -> anyhow::Result<()> {
         let until = clock::mono() + time;
-        while clock::mono() < until {
-            thread::sleep(PAUSE.mul_f64(0.75 + 0.5 * random.random::<f64>()));
-            let panel = Name::new(&format!("{STREET}-{}", random.random_range(0..PANELS)))?;
-            let data = (FIRST_CARD + *cards % CARDS).to_be_bytes().to_vec();
-            *cards += 1;
-            let at = premises.building.act(&panel, Action::Card(Card { format: 0, bits: 32, data }))?;
-            presented.push((panel, at));
-            seen.extend(premises.sightings.try_iter());
-        }
-        thread::sleep(WITHDRAWN);
-        seen.extend(premises.sightings.try_iter());
-        seen.retain(|sighting| matches!(sighting.what, Observation::Output(_)));
-        let out_of = |(panel, at): &(Name, Mono)| {
-            let mut outs = seen.iter().filter(|out| out.panel == *panel && out.at >= *at);
-            outs.next().map(|out| out.at.since(*at)).filter(|time| *time < WITHDRAWN)
-        };
-        let times: Samples = presented.iter().filter_map(out_of).collect();
-        let missed = presented.len() - times.len();
-        Ok((times, missed))
+        self.residents.present(&self.premises, &self.panels, |_| clock::mono() < until, openings)
     }
 
     fn journal_is_open(&self) -> bool {

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Limits, error::Problem, front::ALWAYS, stream::Patient};
+use super::{Limits, error::Problem, front::ALWAYS, patient::Patient};
 
 /// After an answer that ends the connection, the rest of what the client sends is taken for this long: closed at
 /// once, its kernel would throw the answer away.
@@ -40,19 +40,25 @@ pub(super) struct Terms {
 }
 
 /// Serves one connection until either side ends it. `has_asked` says whether `service` has been called yet: until
-/// then the client has had [`Limits::headers_within`] for handshake and headers together.
-pub(super) async fn serve<S, V>(stream: S, terms: Terms, service: V, has_asked: impl Fn() -> bool)
-where
+/// then the client has had [`Limits::headers_within`] for handshake and headers together. `patience` says for how long it
+/// may take nothing.
+pub(super) async fn serve<S, V>(
+    stream: S,
+    terms: Terms,
+    service: V,
+    has_asked: impl Fn() -> bool,
+    patience: impl Fn() -> Duration + Unpin,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
     V: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Unpin> + Unpin,
 {
     let Terms { tls, limits, shutdown } = terms;
     let by = Instant::now() + limits.headers_within;
     match tls {
-        None => converse(stream, service, limits, by, has_asked, shutdown).await,
+        None => converse(Patient::new(stream, patience), service, limits, by, has_asked, shutdown).await,
         Some(tls) => {
             if let Some(stream) = encrypted(stream, tls, by).await {
-                converse(stream, service, limits, by, has_asked, shutdown).await;
+                converse(Patient::new(stream, patience), service, limits, by, has_asked, shutdown).await;
             }
         }
     }
@@ -89,8 +95,8 @@ where
 }
 
 /// Serves the requests. The headers of the first one have to be there at `by`.
-async fn converse<S, V>(
-    stream: S,
+async fn converse<S, P, V>(
+    stream: Patient<S, P>,
     service: V,
     limits: Limits,
     by: Instant,
@@ -98,6 +104,7 @@ async fn converse<S, V>(
     mut shutdown: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
+    P: Fn() -> Duration + Unpin,
     V: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Unpin> + Unpin,
 {
     let mut connection = http1::Builder::new()
@@ -106,7 +113,7 @@ async fn converse<S, V>(
         .max_buf_size(READ)
         .max_headers(READ_HEADERS)
         .half_close(true)
-        .serve_connection(TokioIo::new(Patient::new(stream, limits.stalled_for)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let served = {
         let mut told = pin!(shutdown.wait_for(|told| *told));
         let mut late = pin!(sleep_until(by));
@@ -221,7 +228,8 @@ mod tests {
         let (stop, shutdown) = watch::channel(false);
         let terms = Terms { tls, limits: Limits::default(), shutdown };
         let serving = tokio::spawn(async move {
-            serve(near, terms, service, || asked.load(Ordering::Relaxed)).await;
+            let patience = || Limits::default().stalled_for;
+            serve(near, terms, service, || asked.load(Ordering::Relaxed), patience).await;
             drop(stop);
         });
         (far, serving)
@@ -259,6 +267,28 @@ mod tests {
         let (far, _) = served(None);
         drip(far).await;
         assert_eq!(began.elapsed().as_secs(), 10);
+    }
+
+    /// A stream may have nothing to say for longer than a client may take nothing.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_pauses_is_not_one_that_is_not_taken() {
+        let (near, mut far) = duplex(64 << 10);
+        let service = service_fn(|_| {
+            let pieces = futures_util::stream::unfold(0, |piece| async move {
+                sleep(seconds(40)).await;
+                (piece < 3).then_some((io::Result::Ok("x"), piece + 1))
+            });
+            ready(Ok(Response::new(Body::from_stream(pieces))))
+        });
+        let (_stop, shutdown) = watch::channel(false);
+        let terms = Terms { tls: None, limits: Limits::default(), shutdown };
+        let patience = || seconds(10);
+        let serving = tokio::spawn(async move { serve(near, terms, service, || true, patience).await });
+        far.write_all(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        far.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("1\r\nx\r\n0\r\n\r\n"), "{answer}");
+        serving.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

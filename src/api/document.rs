@@ -4,16 +4,19 @@ use schemars::{JsonSchema, Schema};
 use serde_json::json;
 
 use super::{
+    buses::Buses,
     commissioning::Record,
     error::{InvalidBody, Problem},
     lines::Lines,
     local::{Code, Events, Outbox, Panels, Sync, Told},
     query::Listed,
+    self_told,
+    stream::{End, Gap, HealthShown, Sample},
 };
 use crate::{
     domain::{
         ErrorCode::{self, *},
-        Reason,
+        LineStatus, PanelStatus, Reason,
         event::FlatRef,
         schema::{self, Format, Schemas, agree, any_event},
     },
@@ -30,6 +33,15 @@ struct FlatRow {
     key_count: u64,
     users_count: u64,
     properties: Properties,
+}
+
+/// A flat that was looked for: its document without keys and users, and its intercom.
+#[derive(JsonSchema)]
+#[allow(dead_code, reason = "it is a shape")]
+struct FoundRow {
+    #[serde(flatten)]
+    flat: FlatRow,
+    intercom_id: schema::Id,
 }
 
 /// A key record in a list, with its flat.
@@ -70,6 +82,7 @@ fn the_published_documents_end_with_the_schemas_of_the_types() {
         .written::<FlatDocument>()
         .written_as::<Listed<'_, FlatRow>>("FlatPage", |_| ())
         .written_as::<Listed<'_, KeyRow>>("KeyPage", |_| ())
+        .written_as::<Listed<'_, FoundRow>>("FoundPage", |_| ())
         .read::<OpenDoor>()
         .read::<Identify>()
         .written::<Panels>()
@@ -78,6 +91,14 @@ fn the_published_documents_end_with_the_schemas_of_the_types() {
         .written::<Events<'_>>()
         .written::<Outbox<'_>>()
         .written::<Sync>()
+        .written::<self_told::Told<'_>>()
+        .written::<Buses>()
+        .written_as::<PanelStatus>("PanelShown", |_| ())
+        .written_as::<LineStatus>("LineShown", |_| ())
+        .written::<HealthShown<'_>>()
+        .written::<Gap<'_>>()
+        .written::<Sample>()
+        .written::<End>()
         .written_as::<Told<Reason>>("Health", |_| ())
         .written_as::<Told<Code>>("HealthInBrief", |_| ())
         .written_as::<Problem<'_>>("Error", without_code)

@@ -150,6 +150,12 @@ impl Invalid {
         self.errors.is_empty()
     }
 
+    /// The names of what is wrong.
+    #[cfg(test)]
+    pub(super) fn fields(&self) -> Vec<String> {
+        self.errors.keys().cloned().collect()
+    }
+
     /// `{"message":…,"errors":{field:[…]}}`.
     pub(super) fn response(self) -> Response<Body> {
         self.with_message("The given data was invalid.", None)

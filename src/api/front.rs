@@ -90,6 +90,7 @@ impl Service<Request<Incoming>> for Visit {
         let front = self.front.clone();
         let answer = front.admit(&mut request, self.from, &self.seat).map(|()| {
             request.extensions_mut().insert(self.arrival);
+            request.extensions_mut().insert(self.seat.clone());
             front.routes.call(request)
         });
         Box::pin(async move {

@@ -19,6 +19,9 @@ use crate::{
     store::{CacheReader, KeyFilter, Page, StoreError},
 };
 
+/// Most flats of a page of those that were looked for (contract §3).
+const FOUND_PER_PAGE: u64 = 50;
+
 /// How long a list waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 
@@ -63,6 +66,18 @@ pub(super) async fn keys(State(api): State<Arc<Api>>, uri: Uri, address: Address
         Err(invalid) => return Invalid::response(invalid),
     };
     let read = move |cache: &CacheReader| cache.key_page(intercom, &filter, page.offset(), page.limit());
+    list(&api, page, &address, read).await
+}
+
+/// `GET /api/local/v1/flats`: of all intercoms, by number, key, or user's name or login.
+pub(super) async fn search(State(api): State<Arc<Api>>, uri: Uri, address: Address) -> Response<Body> {
+    let mut parameters = Parameters::of(&uri);
+    let page = PageAsked::of_at_most(&mut parameters, FOUND_PER_PAGE);
+    let search = parameters.text("search").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    if let Err(invalid) = parameters.finish() {
+        return Invalid::response(invalid);
+    }
+    let read = move |cache: &CacheReader| cache.search(search.as_deref(), page.offset(), page.limit());
     list(&api, page, &address, read).await
 }
 

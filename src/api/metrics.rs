@@ -53,11 +53,16 @@ fn text(api: &Api) -> String {
     page.metric(
         "bus_errors_total",
         "counter",
-        "Commands not answered in time, frames with a wrong check, bytes of noise.",
+        "Commands not answered in time, frames with a wrong check, sound ones that were no answer, bytes of noise.",
     );
     for (name, bus) in &statuses {
         let stats = bus.stats;
-        for (kind, value) in [("timeout", stats.timeouts), ("broken", stats.broken), ("noise", stats.noise)] {
+        for (kind, value) in [
+            ("timeout", stats.timeouts),
+            ("broken", stats.broken),
+            ("wrong", stats.wrong),
+            ("noise", stats.noise),
+        ] {
             page.sample(&format!("bus=\"{name}\",kind=\"{kind}\""), value);
         }
     }

@@ -19,6 +19,7 @@ mod address;
 mod age;
 mod assets;
 mod body;
+mod buses;
 mod commissioning;
 mod connection;
 mod counters;
@@ -34,12 +35,14 @@ mod lists;
 mod local;
 mod metrics;
 mod open_door;
+mod patient;
 mod places;
 mod query;
 mod refusal;
 mod room;
 mod routes;
 mod security_txt;
+mod self_told;
 mod server;
 mod state;
 mod stream;
@@ -75,6 +78,8 @@ pub struct Settings {
     pub gateway: Name,
     /// Where the self-signed certificate is kept, below `tls/`.
     pub state_dir: PathBuf,
+    /// `gateway.timezone`: the zone in which the cloud's zoneless dates are meant.
+    pub timezone: String,
     /// The intercoms of the configuration.
     pub intercoms: Vec<u64>,
     /// What clients may take.
@@ -111,6 +116,8 @@ pub struct Limits {
     pub body_within: Duration,
     /// How long a client may take nothing of an answer.
     pub stalled_for: Duration,
+    /// The same of a stream.
+    pub stream_stalled_for: Duration,
     /// Time for requests under way when told to stop.
     pub drain: Duration,
     /// How often the files of [`Tls::Files`] are looked at.
@@ -137,6 +144,7 @@ impl Default for Limits {
             headers_within: Duration::from_secs(10),
             body_within: Duration::from_secs(10),
             stalled_for: Duration::from_secs(30),
+            stream_stalled_for: Duration::from_secs(10),
             drain: Duration::from_secs(2),
             reload_every: Duration::from_secs(30),
         }

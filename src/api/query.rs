@@ -41,7 +41,8 @@ pub(super) fn ids<const N: usize>(uri: &Uri, names: [(&str, usize); N]) -> Resul
     if invalid.is_empty() { Ok(ids) } else { Err(invalid) }
 }
 
-fn positive(text: &str) -> Option<u64> {
+/// Returns an id or a number on a door, in plain digits.
+pub(super) fn positive(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.then(|| text.parse().ok())??;
     (1..=MAX_INTEGER).contains(&number).then_some(number)
@@ -143,9 +144,14 @@ pub(super) struct PageAsked {
 
 impl PageAsked {
     pub(super) fn of(parameters: &mut Parameters) -> Self {
+        Self::of_at_most(parameters, PER_PAGE.1)
+    }
+
+    /// As [`PageAsked::of`], with this many rows a page at most.
+    pub(super) fn of_at_most(parameters: &mut Parameters, most: u64) -> Self {
         Self {
             page: parameters.number("page", 1, MAX_INTEGER).unwrap_or(1),
-            per_page: parameters.number("per_page", 1, PER_PAGE.1).unwrap_or(PER_PAGE.0),
+            per_page: parameters.number("per_page", 1, most).unwrap_or(PER_PAGE.0.min(most)),
         }
     }
 

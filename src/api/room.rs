@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -20,6 +21,7 @@ use super::{
 /// All places of an endpoint.
 pub(super) struct Room {
     tokens: Tokens,
+    limits: Limits,
     places: Mutex<Places<Guest>>,
 }
 
@@ -36,11 +38,16 @@ pub(super) struct Seat {
     id: u64,
     room: Arc<Room>,
     has_asked: AtomicBool,
+    streams: AtomicBool,
 }
 
 impl Room {
     pub(super) fn new(limits: &Limits, tokens: Tokens) -> Self {
-        Self { tokens, places: Mutex::new(Places::new(limits.connections, limits.connections_of_one)) }
+        Self {
+            tokens,
+            limits: *limits,
+            places: Mutex::new(Places::new(limits.connections, limits.connections_of_one)),
+        }
     }
 
     /// Gives a new connection from this address a place, and with it what resolves once the place is another's.
@@ -51,7 +58,15 @@ impl Room {
         let has_good_token =
             |guest: &Guest| guest.shown.as_ref().is_some_and(|token| self.tokens.in_force(token));
         let (id, _displaced) = self.places().enter(account(from), guest, has_good_token).ok()?;
-        Some((Seat { id, room: self.clone(), has_asked: AtomicBool::new(false) }, lost))
+        Some((
+            Seat {
+                id,
+                room: self.clone(),
+                has_asked: AtomicBool::new(false),
+                streams: AtomicBool::new(false),
+            },
+            lost,
+        ))
     }
 
     pub(super) fn crowd(&self) -> Crowd {
@@ -72,6 +87,22 @@ impl Seat {
     /// Whether any whole request has come yet.
     pub(super) fn has_asked(&self) -> bool {
         self.has_asked.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a stream is sent over the connection.
+    pub(super) fn streams(&self) {
+        self.streams.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns for how long the client may take nothing of what is sent.
+    pub(super) fn patience(&self) -> Duration {
+        let limits = self.room.limits;
+        if self.streams.load(Ordering::Relaxed) { limits.stream_stalled_for } else { limits.stalled_for }
+    }
+
+    /// Ends the connection, whatever is under way on it.
+    pub(super) fn give_up(&self) {
+        self.room.places().leave(self.id);
     }
 
     /// Notes a good token, which keeps the place from now on. `false`: the place was lost before, and nothing may be

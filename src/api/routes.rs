@@ -12,10 +12,11 @@ use axum::{
 };
 
 use super::{
-    assets, commissioning,
+    assets, buses, commissioning,
     error::{json_response, not_found, problem},
-    flat, identify, lines, lists, local, metrics, open_door, security_txt,
+    flat, identify, lines, lists, local, metrics, open_door, security_txt, self_told,
     state::Api,
+    stream,
 };
 
 /// A path and what it takes, as `/openapi.json` describes it.
@@ -51,6 +52,10 @@ pub fn routes() -> Vec<Route> {
         Route::new("/api/local/v1/lines").get(lines::list),
         Route::new("/api/local/v1/intercoms/{intercom}/lines/{flat}/measure").post(lines::measure),
         Route::new("/api/local/v1/events").get(local::events),
+        Route::new("/api/local/v1/buses").get(buses::list),
+        Route::new("/api/local/v1/self").get(self_told::get),
+        Route::new("/api/local/v1/flats").get(lists::search),
+        Route::new("/api/local/v1/stream").get(stream::get),
         Route::new("/api/local/v1/outbox").get(local::outbox),
         Route::new("/api/local/v1/sync").get(local::sync),
         Route::new("/api/local/v1/commissioning").get(commissioning::list),

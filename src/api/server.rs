@@ -27,6 +27,7 @@ use super::{
     front::{Front, Visit},
     room::Room,
     state::Api,
+    stream,
 };
 use crate::{
     clock::{self, Clock},
@@ -36,6 +37,9 @@ use crate::{
 
 /// Pause after a connection could not be accepted for want of files or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Bytes that the kernel may keep for a client that takes nothing, besides what it is known to have room for.
+const UNSENT: u32 = 16 << 10;
 
 /// How often it is asked whether a certificate of our own is to be renewed: it costs no look at the disk.
 const RENEWAL: Duration = Duration::from_secs(1);
@@ -173,6 +177,8 @@ impl Bound {
             certificate.tell();
         }
         let api = Arc::new(Api::new(settings, handles));
+        let streams = api.streams.clone();
+        let feeding = stream::feed(streams.clone(), api.handles.clone(), api.settings.gateway.clone());
         let mut gate = Gate {
             room: api.room.clone(),
             front: Arc::new(Front::new(api)),
@@ -183,6 +189,7 @@ impl Bound {
             connections: JoinSet::new(),
         };
         let mut renewal = pin!(renew_for_ever(certificate, limits.reload_every));
+        let mut feeding = pin!(feeding);
         let mut told = pin!(shutdown.wait_for(|told| *told));
         loop {
             beat.store(clock::mono().as_nanos(), Ordering::Relaxed);
@@ -193,9 +200,11 @@ impl Bound {
                 Some(ended) = gate.connections.join_next() => noted(ended),
                 () = sleep(clock::until_next(BEAT)) => {}
                 never = &mut renewal => match never {},
+                never = &mut feeding => match never {},
             }
         }
         drop(listener);
+        streams.stop();
         let drained = async {
             while let Some(ended) = gate.connections.join_next().await {
                 noted(ended)
@@ -298,10 +307,12 @@ impl Gate {
         self.connections.spawn(async move {
             // Answers are small and written whole: waiting for more to send only delays them.
             let _ = stream.set_nodelay(true);
+            // It only makes a client that takes nothing known sooner.
+            let _ = sys::keep_unsent_below(&stream, UNSENT);
             tokio::select! {
                 biased;
-                _ = lost => tracing::debug!(%from, "a connection without a good token gives its place to a new one"),
-                () = connection::serve(stream, terms, visit, || seat.has_asked()) => {}
+                _ = lost => tracing::debug!(%from, "a connection is cut off: it has lost its place, or does not read its stream"),
+                () = connection::serve(stream, terms, visit, || seat.has_asked(), || seat.patience()) => {}
             }
         });
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::{Handles, Settings, age::Age, counters::Counters, error::Invalid, room::Room};
+use super::{Handles, Settings, age::Age, counters::Counters, error::Invalid, room::Room, stream::Hub};
 
 /// Lists that may be read at once: each scans all rows of its intercom, milliseconds of a core.
 const WALKS: usize = 2;
@@ -18,6 +18,7 @@ pub(super) struct Api {
     pub(super) walks: Arc<Semaphore>,
     pub(super) counters: Counters,
     pub(super) room: Arc<Room>,
+    pub(super) streams: Arc<Hub>,
 }
 
 impl Api {
@@ -29,6 +30,7 @@ impl Api {
             handles,
             walks: Arc::new(Semaphore::new(WALKS)),
             counters: Counters::default(),
+            streams: Arc::new(Hub::new()),
         }
     }
 

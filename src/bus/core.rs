@@ -23,6 +23,7 @@ use super::{
     effects::{Back, Effects, Purpose, Unlock},
     refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, LineStats, Schedule, Timing},
+    statistics::{Counters, LineCounters, PanelCounters},
 };
 use crate::{
     domain::{Mono, Name, PanelStatus, event::UnlockedBy},
@@ -332,6 +333,21 @@ impl Core {
             (doorway.settings.panel.clone(), self.schedule.exchanges(number))
         };
         numbered(&self.shown, &self.doorways).map(of).collect()
+    }
+
+    /// Returns what happened on the line.
+    pub fn line_counters(&mut self, now: Mono) -> Counters<LineCounters> {
+        self.schedule.line_counters(now)
+    }
+
+    /// Returns what became of the commands to each panel.
+    pub fn panel_counters(&mut self, now: Mono) -> Vec<(Name, Counters<PanelCounters>)> {
+        let shown = numbered(&self.shown, &self.doorways);
+        shown
+            .map(|(number, doorway)| {
+                (doorway.settings.panel.clone(), self.schedule.panel_counters(now, number))
+            })
+            .collect()
     }
 
     /// Returns the status of every panel.

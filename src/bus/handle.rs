@@ -18,6 +18,7 @@ use super::{
     port::PortSettings,
     refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, LineStats},
+    statistics::{Counters, LineCounters, PanelCounters},
 };
 use crate::{
     access::Directory,
@@ -115,6 +116,8 @@ pub struct BusStatus {
     pub error: Option<String>,
     /// Counters since the start.
     pub stats: LineStats,
+    /// What was counted, in detail.
+    pub counters: Arc<BusCounters>,
     /// All its panels.
     pub panels: Vec<PanelStatus>,
     /// By how much the lines of each panel that has some are read less often than they should be.
@@ -123,6 +126,15 @@ pub struct BusStatus {
     pub minute: Vec<(Name, Exchanges)>,
     /// Other processes that have the port open and take bytes from it.
     pub rivals: Vec<Holder>,
+}
+
+/// What was counted on a bus.
+#[derive(Clone, Debug, Default)]
+pub struct BusCounters {
+    /// On the line.
+    pub line: Counters<LineCounters>,
+    /// At each panel.
+    pub panels: Vec<(Name, Counters<PanelCounters>)>,
 }
 
 /// Why a remote unlock failed.
@@ -260,6 +272,10 @@ pub struct PanelHandle {
 pub struct BusHandle {
     /// Its name.
     pub name: Name,
+    /// Its port.
+    pub port: PortSettings,
+    /// Whether it speaks Modbus; else OSDP.
+    pub is_modbus: bool,
     /// How it is, as of the last change or second.
     pub status: watch::Receiver<BusStatus>,
     /// Its lines, panel by panel. A change of one of their states is a change; that they were measured again is not,

@@ -25,6 +25,7 @@ mod refused;
 pub mod schedule;
 mod shell;
 mod standing;
+mod statistics;
 mod suspects;
 mod task;
 mod timing;
@@ -36,14 +37,15 @@ pub use self::{
     door::DoorSettings,
     doorway::{DoorwaySettings, LockSettings},
     handle::{
-        BusHandle, BusSettings, BusStatus, Ending, IdentifyError, InForce, KeptLines, MeasureError,
-        ModbusSettings, NewestRecord, PairError, PanelHandle, PanelSettings, Placing, Protocol, Shared,
-        UnlockError,
+        BusCounters, BusHandle, BusSettings, BusStatus, Ending, IdentifyError, InForce, KeptLines,
+        MeasureError, ModbusSettings, NewestRecord, PairError, PanelHandle, PanelSettings, Placing, Protocol,
+        Shared, UnlockError,
     },
     obstacles::in_the_way,
     port::{Parity, PortAddress, PortSettings},
     refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
-    schedule::{Exchanges, LineStats, Timing},
+    schedule::{Exchanges, Timing},
+    statistics::{Counters, LineCounters, LineStats, PanelCounters, RoundTrip},
     task::spawn,
 };
 pub use crate::panel::Failure;

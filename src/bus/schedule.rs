@@ -12,8 +12,12 @@
 
 use std::time::Duration;
 
-pub use super::timing::Timing;
-use super::{order::Order, timing::IDLE_CHARACTERS};
+use super::{
+    order::Order,
+    statistics::{Counters, LineCounters, LineStatistics, PanelCounters, PanelStatistics},
+    timing::IDLE_CHARACTERS,
+};
+pub use super::{statistics::LineStats, timing::Timing};
 use crate::{
     domain::Mono,
     panel::{Driver, Heard, Turn, TurnKind},
@@ -23,19 +27,6 @@ use crate::{
 const LONGEST: u32 = 1440;
 /// What an idle line may read as: OSDP's mark before a frame, and what a driver that is switched leaves.
 const MARK: u8 = 0xFF;
-
-/// What happened on a line since its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LineStats {
-    /// Commands answered.
-    pub exchanges: u64,
-    /// Commands not answered in time.
-    pub timeouts: u64,
-    /// Frames received with a wrong check.
-    pub broken: u64,
-    /// Bytes received that were no answer, idle marks left out.
-    pub noise: u64,
-}
 
 /// What became of the commands to one panel since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +40,7 @@ pub struct Exchanges {
 struct Polled {
     driver: Driver,
     exchanges: Exchanges,
+    statistics: PanelStatistics,
     /// Only what must be done before its end is asked for.
     stopping: bool,
 }
@@ -80,7 +72,7 @@ pub struct Schedule {
     stopping: bool,
     /// No panel is polled before this moment.
     polls_from: Mono,
-    stats: LineStats,
+    statistics: LineStatistics,
 }
 
 impl Schedule {
@@ -100,7 +92,7 @@ impl Schedule {
             seen: now,
             stopping: false,
             polls_from: Mono::ZERO,
-            stats: LineStats::default(),
+            statistics: LineStatistics::new(now),
         };
         for driver in drivers {
             line.add(driver);
@@ -110,7 +102,12 @@ impl Schedule {
 
     /// Takes a panel, silent until heard, and returns its number: they count up from 0, and none is used twice.
     pub fn add(&mut self, driver: Driver) -> usize {
-        self.panels.push(Some(Polled { driver, exchanges: Exchanges::default(), stopping: false }));
+        self.panels.push(Some(Polled {
+            driver,
+            exchanges: Exchanges::default(),
+            statistics: PanelStatistics::new(self.seen),
+            stopping: false,
+        }));
         self.order.add();
         self.panels.len() - 1
     }
@@ -153,7 +150,17 @@ impl Schedule {
 
     /// Returns the line's counters since the start.
     pub fn stats(&self) -> LineStats {
-        self.stats
+        self.statistics.total()
+    }
+
+    /// Returns what happened on the line.
+    pub fn line_counters(&mut self, now: Mono) -> Counters<LineCounters> {
+        self.statistics.counters(now)
+    }
+
+    /// Returns what became of the commands to the panel with this number.
+    pub fn panel_counters(&mut self, now: Mono, number: usize) -> Counters<PanelCounters> {
+        self.panel_mut(number).map(|panel| panel.statistics.counters(now)).unwrap_or_default()
     }
 
     /// Returns the counters of the panel with this number.
@@ -253,7 +260,7 @@ impl Schedule {
                 self.listen(now, panel);
             }
             State::Idle => {
-                self.stats.noise += noise(bytes);
+                self.note_noise(now, bytes);
                 self.stray |= !bytes.is_empty();
             }
         }
@@ -273,7 +280,8 @@ impl Schedule {
         }
         // An unfinished frame stays unfinished: its first byte may have been noise before a good one.
         while !self.received.is_empty() && matches!(self.state, State::Awaiting { .. }) {
-            self.stats.noise += noise(&[self.received.remove(0)]);
+            let first = self.received.remove(0);
+            self.note_noise(now, &[first]);
             self.listen(now, panel);
         }
         if matches!(self.state, State::Awaiting { .. }) && (self.broken || now >= deadline) {
@@ -351,12 +359,21 @@ impl Schedule {
             match panel.driver.hear(now, rest) {
                 Heard::Waiting => break None,
                 Heard::Own(length) => dropped += length,
-                Heard::Skip(length) => {
-                    self.stats.noise += noise(rest.get(..length).unwrap_or(rest));
+                Heard::Noise(length) => {
+                    let count = noise(rest.get(..length).unwrap_or(rest));
+                    self.statistics.note(now, |line| line.noise += count);
+                    dropped += length;
+                }
+                Heard::Wrong(length) => {
+                    panel.statistics.wrong(now);
+                    self.statistics.note(now, |line| line.wrong += 1);
                     dropped += length;
                 }
                 Heard::Broken(length) => {
-                    self.stats.broken += u64::from(!self.broken);
+                    if !self.broken {
+                        panel.statistics.broken(now);
+                        self.statistics.note(now, |line| line.broken += 1);
+                    }
                     self.broken = true;
                     dropped += length;
                 }
@@ -379,7 +396,11 @@ impl Schedule {
         else {
             return;
         };
-        self.stats.exchanges += 1;
+        let took = now.since(begun);
+        self.statistics.note(now, |line| {
+            line.exchanges += 1;
+            line.busy += took;
+        });
         (self.last_heard, self.busy_since) = (now, now);
         self.stray |= !self.received.is_empty();
         self.note_turn(now, number, kind, begun, sent.since(begun) + self.characters(length));
@@ -388,6 +409,7 @@ impl Schedule {
         let began = now.since(sent).saturating_sub(whole);
         if let Some(panel) = self.panel_mut(number) {
             panel.exchanges.answered += 1;
+            panel.statistics.answered(now, took);
             panel.driver.began(began);
         }
     }
@@ -399,14 +421,25 @@ impl Schedule {
         else {
             return;
         };
-        self.stats.timeouts += 1;
+        self.statistics.note(now, |line| {
+            line.timeouts += 1;
+            line.busy += now.since(begun);
+        });
         self.busy_since = now;
         self.received.clear();
         self.broken = false;
         self.note_turn(now, number, kind, begun, sent.since(begun));
         if let Some(panel) = self.panel_mut(number) {
+            panel.statistics.timed_out(now);
             panel.exchanges.lost += u64::from(kind != TurnKind::Probe);
             panel.driver.handle_timeout(now);
+        }
+    }
+
+    fn note_noise(&mut self, now: Mono, bytes: &[u8]) {
+        let count = noise(bytes);
+        if count > 0 {
+            self.statistics.note(now, |line| line.noise += count);
         }
     }
 

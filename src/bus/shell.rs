@@ -16,8 +16,8 @@ use super::{
     core::Core,
     effects::{Moment, Output},
     handle::{
-        BusStatus, Command, IdentifyError, MeasureError, NewestRecord, PanelHandle, PanelSettings, Placing,
-        Shared, UnlockError,
+        BusCounters, BusStatus, Command, IdentifyError, MeasureError, NewestRecord, PanelHandle,
+        PanelSettings, Placing, Shared, UnlockError,
     },
     losses::Losses,
     obstacles, panels,
@@ -223,6 +223,7 @@ impl Shell {
             self.told_at = now;
             let panels = self.at_moment(|moment| core.statuses(moment));
             let stats = core.stats();
+            let counters = BusCounters { line: core.line_counters(now), panels: core.panel_counters(now) };
             let stretches = core.stretches();
             let minute = self.losses.note(now, core.exchanges(), &panels);
             self.complaints.panels(&panels);
@@ -243,6 +244,7 @@ impl Shell {
             self.status.send_modify(|status| {
                 (status.panels, status.stats, status.stretches) = (panels, stats, stretches);
                 status.minute = minute;
+                status.counters = Arc::new(counters);
             });
         }
     }

@@ -83,10 +83,13 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         looked_at: None,
         stopping: None,
     };
+    let (port, is_modbus) = (shell.port.clone(), shell.is_modbus);
     let panels = settings.panels;
     let thread = thread::Builder::new().name(format!("bus-{name}")).spawn(move || shell.run(panels))?;
     Ok(BusHandle {
         name,
+        port,
+        is_modbus,
         panels: ArcSwap::from_pointee(handles),
         status,
         lines,

@@ -172,7 +172,7 @@ mod tests {
     fn a_line_is_judged_by_its_broken_frames_and_not_by_panels_that_are_off() {
         let name = Name::new("street").unwrap();
         let of = |exchanges, timeouts, broken| {
-            let stats = LineStats { exchanges, timeouts, broken, noise: 7 };
+            let stats = LineStats { exchanges, timeouts, broken, noise: 7, ..LineStats::default() };
             errors(&name, &BusStatus { stats, ..BusStatus::default() })
         };
         assert_eq!(of(0, 0, 0).verdict, Verdict::Ok);
@@ -189,7 +189,7 @@ mod tests {
         );
         assert_eq!(of(90, 0, 10).verdict, Verdict::Bad);
         let minute = vec![(Name::new("entrance-1").unwrap(), Exchanges { answered: 30, lost: 90 })];
-        let stats = LineStats { exchanges: 1000, timeouts: 90, broken: 0, noise: 0 };
+        let stats = LineStats { exchanges: 1000, timeouts: 90, ..LineStats::default() };
         let lossy = errors(&name, &BusStatus { stats, minute, ..BusStatus::default() });
         assert_eq!(lossy.verdict, Verdict::Bad);
         let end = "; panel entrance-1: the line loses its answers, 90 of 120 in the last minute: check termination, wiring and power";

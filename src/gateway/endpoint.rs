@@ -37,6 +37,7 @@ fn settings(config: &Config) -> Result<Settings, SecretError> {
         },
         gateway: config.gateway.id.clone(),
         state_dir: config.gateway.state_dir.clone(),
+        timezone: config.gateway.timezone.iana_name().unwrap_or("UTC").to_owned(),
         intercoms: config.intercoms.iter().map(|intercom| intercom.id).collect(),
         limits: api::Limits::default(),
     })
@@ -92,7 +93,9 @@ fn is_over(stop: &watch::Receiver<bool>) -> bool {
 
 /// Whether the endpoint is the same by both configurations.
 fn is_served_alike(one: &Config, other: &Config) -> bool {
-    one.http == other.http && one.intercoms == other.intercoms
+    one.http == other.http
+        && one.intercoms == other.intercoms
+        && one.gateway.timezone == other.gateway.timezone
 }
 
 /// Serves by one configuration until `stop`.
@@ -243,6 +246,7 @@ mod tests {
                 tls,
                 gateway: Name::new("building-7").unwrap(),
                 state_dir: dir.path().to_path_buf(),
+                timezone: "UTC".into(),
                 intercoms: vec![1],
                 limits: api::Limits::default(),
             };

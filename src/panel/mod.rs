@@ -43,8 +43,11 @@ pub enum Heard {
     Waiting,
     /// This many leading bytes are the panel's own request, come back through the adapter: drop them and ask again.
     Own(usize),
-    /// This many leading bytes are no answer (noise, an echo, somebody else's frame): drop them and ask again.
-    Skip(usize),
+    /// This many leading bytes are part of no frame: drop them and ask again.
+    Noise(usize),
+    /// This many leading bytes are a sound frame that is no answer (an echo, somebody else's, one out of order): drop them
+    /// and ask again.
+    Wrong(usize),
     /// This many leading bytes belong to a damaged frame: drop them and ask again.
     Broken(usize),
     /// The turn is over; this many leading bytes were the answer.

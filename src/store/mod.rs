@@ -31,6 +31,7 @@ mod pulse;
 mod readers;
 mod salvage;
 mod schema;
+mod search;
 mod stand_in;
 mod window;
 mod writer;

@@ -2,7 +2,7 @@
 //! survive a power cut, connections, and who has a file open.
 #![allow(
     unsafe_code,
-    reason = "ioctls, adjtimex and sched_setscheduler, which get pointers to live, initialised locals; mallopt and malloc_trim; a descriptor registered with the runtime"
+    reason = "ioctls, setsockopt, adjtimex and sched_setscheduler, which get pointers to live, initialised locals; mallopt and malloc_trim; a descriptor registered with the runtime"
 )]
 
 mod connect;
@@ -53,6 +53,25 @@ pub fn set_low_latency(port: &impl AsRawFd) -> io::Result<()> {
     settings.0[4] |= ASYNC_LOW_LATENCY;
     // SAFETY: as above; the kernel reads what TIOCGSERIAL wrote, with one flag more.
     check(unsafe { libc::ioctl(port.as_raw_fd(), libc::TIOCSSERIAL, &raw const settings) })
+}
+
+/// Has the kernel take no more than this many bytes of a TCP connection that it cannot send yet (TCP_NOTSENT_LOWAT): what
+/// its other side does not take waits here then, where it is seen. What is on the way is not limited.
+///
+/// # Errors
+/// It is no TCP connection.
+pub fn keep_unsent_below(connection: &impl AsRawFd, bytes: u32) -> io::Result<()> {
+    let size = libc::socklen_t::try_from(size_of_val(&bytes)).unwrap_or_default();
+    // SAFETY: setsockopt reads one 32-bit word, which lives.
+    check(unsafe {
+        libc::setsockopt(
+            connection.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_NOTSENT_LOWAT,
+            (&raw const bytes).cast(),
+            size,
+        )
+    })
 }
 
 /// Locks an open file for this process by flock, without waiting. The lock ends with the file, also where the process is
@@ -172,6 +191,27 @@ mod tests {
         assert_eq!(finished(tokio::task::spawn_blocking(|| 7)).await, 7);
         let waiting = tokio::spawn(finished(tokio::task::spawn_blocking(|| panic!("on purpose"))));
         assert!(waiting.await.unwrap_err().is_panic());
+    }
+
+    #[test]
+    fn what_a_connection_cannot_send_stays_here() {
+        use std::{
+            io::Write,
+            net::{TcpListener, TcpStream},
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut connection = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (_takes_nothing, _) = listener.accept().unwrap();
+        keep_unsent_below(&connection, 16 << 10).unwrap();
+        connection.set_nonblocking(true).unwrap();
+        let mut taken = 0;
+        while let Ok(written) = connection.write(&[0; 1024]) {
+            taken += written;
+        }
+        // Its window is on the way to it.
+        assert!(taken < 512 << 10, "{taken}");
+        let none = nix::pty::openpty(None, None).unwrap();
+        assert!(keep_unsent_below(&none.slave, 1).is_err());
     }
 
     #[test]

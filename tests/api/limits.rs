@@ -172,6 +172,7 @@ async fn a_taken_port_is_said_plainly() {
         tls: Tls::Off,
         gateway: Name::new("g").unwrap(),
         state_dir: site.dir().to_path_buf(),
+        timezone: "UTC".into(),
         intercoms: vec![],
         limits: Limits::default(),
     };

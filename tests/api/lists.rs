@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::raw,
-    site::{Site, start},
+    site::{PUBLISHED, Site, in_intercom, start},
 };
 
 const DATE: &str = "2022-11-11 14:46:16";
@@ -173,4 +173,55 @@ async fn links_lead_to_the_host_that_was_asked_if_it_is_one_and_else_to_where_th
     assert_eq!(origin_of(&absolute, b"Host: elsewhere.test\r\n").await, "http://gate.local:81");
     let with_user = format!("http://tester@gate.local{path}");
     assert_eq!(origin_of(&with_user, b"Host: elsewhere.test\r\n").await, here);
+}
+
+#[tokio::test]
+async fn flats_are_found_by_number_key_and_name_in_all_intercoms() {
+    let site = start().await;
+    let mut other: Value = serde_json::from_str(PUBLISHED).unwrap();
+    other["id"] = json!(77);
+    other["flat"] = json!(305);
+    other["keys"] = json!([]);
+    other["key_count"] = json!(0);
+    other["users"][0]["name"] = json!("Ёжиков Ян \"<b>\"");
+    other["users"][0]["login"] = json!("Hedgehog@Mail.example");
+    let flats = [in_intercom(1, PUBLISHED), in_intercom(2, &other.to_string())].join(",");
+    site.import(&format!(r#"{{"revision":58,"flats":[{flats}]}}"#)).await;
+    let found = async |search: &str| -> Vec<(u64, u64)> {
+        let page = site.get(&format!("/api/local/v1/flats?search={search}")).await.json();
+        assert_eq!(page["meta"]["total"], page["data"].as_array().unwrap().len());
+        let row = |row: &Value| (row["intercom_id"].as_u64().unwrap(), row["id"].as_u64().unwrap());
+        page["data"].as_array().unwrap().iter().map(row).collect()
+    };
+    let (first, second) = ((1, 1), (2, 77));
+    assert_eq!(found("").await, [first, second]);
+    for (search, flats) in [
+        ("05", vec![second]),
+        ("3042caac", vec![first]),
+        ("000000417EE9AA", vec![first]),
+        ("%D1%91%D0%B6%D0%98%D0%BA", vec![second]),
+        ("hedgehog@", vec![second]),
+        ("%22%3Cb", vec![second]),
+        ("%20hedgehog%20", vec![second]),
+        ("mail", vec![first, second]),
+        ("nobody", vec![]),
+        ("%25", vec![]),
+        ("%27", vec![]),
+    ] {
+        assert_eq!(found(search).await, flats, "{search}");
+    }
+    let answer = site.get("/api/local/v1/flats?per_page=1&page=2&search=mail").await;
+    assert_eq!(answer.header("x-gateway-revision"), Some("58"));
+    let page = answer.json();
+    assert_eq!((&page["meta"]["total"], &page["meta"]["to"]), (&json!(2), &json!(2)));
+    let mut row = other.clone();
+    for member in ["keys", "users"] {
+        row.as_object_mut().unwrap().remove(member);
+    }
+    row["intercom_id"] = json!(2);
+    assert_eq!(page["data"], json!([row]));
+    for wrong in ["per_page=51", "per_page=0", "page=0"] {
+        let field = wrong.split('=').next().unwrap();
+        assert_eq!(site.get(&format!("/api/local/v1/flats?{wrong}")).await.fields(), [field]);
+    }
 }

@@ -147,6 +147,26 @@ async fn lines_are_asked_for_by_intercom_and_measured_by_the_number_on_the_door(
 }
 
 #[tokio::test]
+async fn a_gateway_says_who_it_is_and_whom_it_takes_the_asker_for() {
+    let site = start().await;
+    let told = site.get("/api/local/v1/self").await.json();
+    assert_eq!(
+        (&told["gateway"], &told["version"]),
+        (&json!("building-7"), &json!(env!("CARGO_PKG_VERSION")))
+    );
+    assert_eq!(told["journal"], *site.store.journal().identity());
+    assert_eq!((&told["timezone"], &told["clock"]), (&json!("Europe/Berlin"), &json!("synchronized")));
+    assert_eq!(told["token"], json!({"name": "tester", "read_only": false}));
+    let time: jiff::Timestamp = told["time"].as_str().unwrap().parse().unwrap();
+    assert!(time >= site.store.cache().state().borrow().applied_at.unwrap());
+    let reader = site.tokens.add("reader", true, jiff::Timestamp::UNIX_EPOCH).unwrap();
+    let header = format!("authorization: Bearer {}\r\n", *reader);
+    let told = site.ask_with("GET", "/api/local/v1/self", &header, "").await.json();
+    assert_eq!(told["token"], json!({"name": "reader", "read_only": true}));
+    assert_eq!(site.get("/api/local/v1/buses").await.json(), json!({"data": []}));
+}
+
+#[tokio::test]
 async fn metrics_are_prometheus_text() {
     let site = start().await;
     site.get("/nowhere").await;

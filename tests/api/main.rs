@@ -17,4 +17,7 @@ mod places;
 mod revoked;
 mod shapes;
 mod site;
+mod stream;
+#[path = "../support/stream.rs"]
+mod streamed;
 mod tls;

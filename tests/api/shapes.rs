@@ -47,7 +47,7 @@ async fn odd_but_valid_requests_are_answered_in_json() {
         ("GET", "/api/admin/v1/intercoms/1/flats/../../1", 404),
         ("GET", "/API/admin/v1/intercoms/1/flats/1", 404),
         ("POST", "/api/local/v1/lines?intercom=1", 405),
-        ("GET", "/api/local/v1/stream", 404),
+        ("POST", "/api/local/v1/stream", 405),
         ("GET", "/api/local/v1/intercoms/1/lines/1/measure", 405),
         ("PATCH", "/api/admin/v1/intercoms/1/flats/1", 405),
         ("TRACE", "/healthz", 405),

@@ -103,6 +103,7 @@ pub async fn start_by(clock: Arc<Clock>, tls: Tls, limits: Limits) -> Site {
         tls,
         gateway: Name::new("building-7").unwrap(),
         state_dir: dir.path().to_path_buf(),
+        timezone: "Europe/Berlin".into(),
         intercoms: vec![1, 2],
         limits,
     };

@@ -30,6 +30,9 @@ mod sick_files;
 mod signed;
 mod stalled;
 mod storage;
+mod stream;
+#[path = "../support/stream.rs"]
+mod streamed;
 #[path = "../support/mod.rs"]
 mod support;
 mod sync;

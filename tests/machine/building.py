@@ -26,6 +26,22 @@ PORT = "/dev/ttyS9"
 CARD, STRANGER = "3042CAAC", "0BADCA4D"
 FLATS = ROOT / "examples/demo/flats.json"
 ENDPOINT = "https://127.0.0.1:8443"
+# A second door, at a port of its own.
+YARD = """
+[[bus]]
+name = "yard"
+port = "{port}"
+protocol = "osdp"
+reply_timeout = "1s"
+
+[[panel]]
+name = "entrance-2"
+intercom = 1
+bus = "yard"
+address = 0
+lock = {{ output = 0 }}
+secure_channel = "install"
+"""
 APT = "apt-get install --yes --quiet=2 --option Dpkg::Options::=--force-confold"
 
 

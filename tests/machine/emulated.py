@@ -1,4 +1,4 @@
-"""A machine with a kernel of its own, under qemu without KVM: an 8250, an FTDI adapter, power that fails for good.
+"""A machine with a kernel of its own, under qemu without KVM: a UART, an FTDI adapter, power that fails for good.
 
 Invariants:
 - What its kernel has not yet written to the disk is gone after a power cut.
@@ -6,6 +6,7 @@ Invariants:
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -18,23 +19,62 @@ import tempfile
 import time
 import tty
 
-from machine import PLACE, PROGRAMS, Machine, Seen, debootstrap, with_user
+from machine import PLACE, PROGRAMS, Machine, NotHere, Seen, debootstrap, with_user
 
-# What Debian's kernel needs to find its disk; all modules would take a minute to unpack.
-MODULES = "virtio_pci\nvirtio_blk\next4\n"
-UART = "/dev/ttyS1"
+# What Debian's kernel needs to find its disk and its console; all modules would take a minute to unpack.
+MODULES = "virtio_pci\nvirtio_blk\nvirtio_console\next4\n"
 # The adapter's own number: its name does not depend on the socket.
 SERIAL = "A9XK3F7C"
+BINFMT = pathlib.Path("/proc/sys/fs/binfmt_misc")
 
 
-def kernel_image():
-    """Returns the folder of a Debian with a kernel and sshd, after making it (4 minutes, 900 MB)."""
-    folder = PLACE / "trixie-kernel"
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What differs between the machines of Debian's architectures."""
+
+    qemu: str
+    board: tuple
+    # The chardev "con" is the console, "s1" the line.
+    serial: tuple
+    console: str
+    uart: str
+
+
+KINDS = {
+    "amd64": Kind("qemu-system-x86_64", ("-cpu", "max"), ("-serial", "chardev:con", "-serial", "chardev:s1"),
+                  "ttyS0", "/dev/ttyS1"),
+    # The processor of a Raspberry Pi 4, and the PL011 that it has for a line.
+    "arm64": Kind("qemu-system-aarch64", ("-machine", "virt", "-cpu", "cortex-a72"),
+                  ("-serial", "chardev:s1", "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=con"),
+                  "hvc0", "/dev/ttyAMA0"),
+}
+
+
+def kernel_image(architecture):
+    """Returns the folder of a Debian with a kernel and sshd, after making it (4 minutes, half an hour where this host has
+    to emulate its programs; 900 MB)."""
+    folder = PLACE / f"trixie-kernel-{architecture}"
     if (folder / "made").exists():
         return folder
-    debootstrap("trixie", folder, PROGRAMS + ",linux-image-amd64,initramfs-tools,zstd,openssh-server,iproute2,kmod")
+    run_programs_of(architecture)
+    debootstrap("trixie", folder, f"{PROGRAMS},linux-image-{architecture},initramfs-tools,zstd,openssh-server,iproute2,"
+                                  "kmod", architecture)
     prepare(folder)
     return folder
+
+
+def run_programs_of(architecture):
+    """Lets this host run the programs of an architecture, as Debian's qemu-user-static does where systemd runs."""
+    own = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
+    name = {"amd64": "qemu-x86_64", "arm64": "qemu-aarch64"}[architecture]
+    if architecture == own or (BINFMT / name).exists():
+        return
+    how = pathlib.Path(f"/usr/lib/binfmt.d/{name}.conf")
+    if not how.exists():
+        raise NotHere(f"programs of {architecture} do not run here: apt-get install qemu-user-static")
+    if not (BINFMT / "register").exists():
+        subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT], check=True)
+    (BINFMT / "register").write_bytes(how.read_bytes())
 
 
 def prepare(folder):
@@ -56,8 +96,9 @@ def prepare(folder):
 class Emulated(Machine):
     """A machine that qemu emulates."""
 
-    def __init__(self, name):  # pylint: disable=super-init-not-called
-        image = kernel_image()
+    def __init__(self, name, architecture):  # pylint: disable=super-init-not-called
+        image = kernel_image(architecture)
+        self.kind = KINDS[architecture]
         self.name = name
         self.lines = []
         self.qemu = None
@@ -69,7 +110,7 @@ class Emulated(Machine):
         self.disk = self.place / "disk.raw"
         subprocess.run(["truncate", "--size=3G", self.disk], check=True)
         subprocess.run(["mkfs.ext4", "-q", "-F", "-d", image, self.disk], check=True, stdout=subprocess.DEVNULL)
-        self.ends = {UART: pty.openpty(), "usb": pty.openpty()}
+        self.ends = {"uart": pty.openpty(), "usb": pty.openpty()}
         for _, slave in self.ends.values():
             tty.setraw(slave)
         with socket.socket() as free:
@@ -80,17 +121,17 @@ class Emulated(Machine):
         """Boots; without KVM that takes minutes."""
         for line in self.lines:
             line.attach(self)
-        s1, usb = (os.ttyname(self.ends[end][1]) for end in (UART, "usb"))
+        uart, usb = (os.ttyname(self.ends[end][1]) for end in ("uart", "usb"))
         complaints = (self.place / "qemu.log").open("w", encoding="utf-8")
         self.qemu = subprocess.Popen(
-            ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "768", "-display", "none", "-no-reboot",
+            [self.kind.qemu, *self.kind.board, "-accel", "tcg", "-m", "768", "-display", "none", "-no-reboot",
              "-kernel", self.place / "vmlinuz", "-initrd", self.place / "initrd.img",
-             "-append", "root=/dev/vda rw console=ttyS0 quiet panic=5",
+             "-append", f"root=/dev/vda rw console={self.kind.console} quiet panic=5",
              "-drive", f"file={self.disk},if=virtio,format=raw,cache=none",
              "-netdev", f"user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:22",
              "-device", "virtio-net-pci,netdev=n",
-             "-chardev", f"file,id=con,path={self.log},append=on", "-serial", "chardev:con",
-             "-chardev", f"serial,id=s1,path={s1}", "-serial", "chardev:s1",
+             "-chardev", f"file,id=con,path={self.log},append=on",
+             "-chardev", f"serial,id=s1,path={uart}", *self.kind.serial,
              "-chardev", f"serial,id=u0,path={usb}", "-device", "qemu-xhci,id=xhci",
              "-device", f"usb-serial,id=ftdi,chardev=u0,bus=xhci.0,serial={SERIAL}",
              "-qmp", f"unix:{self.place}/qmp,server=on,wait=off"],
@@ -109,7 +150,7 @@ class Emulated(Machine):
 
     def line_end(self, device):
         """Returns this host's end of the UART, or of the adapter."""
-        return os.dup(self.ends[UART if device == UART else "usb"][0]), None
+        return os.dup(self.ends["uart" if device == self.kind.uart else "usb"][0]), None
 
     def run(self, command, seconds=300, user=None, stdin=None):
         """Runs a command of bash inside."""

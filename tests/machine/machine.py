@@ -36,15 +36,16 @@ class NotHere(Exception):
     """This host boots no machine: not even the first one, which nothing is installed on."""
 
 
-def debootstrap(suite, folder, programs):
-    """Makes a Debian in a folder, with an ordinary user who may use sudo."""
+def debootstrap(suite, folder, programs, architecture=None):
+    """Makes a Debian in a folder, with an ordinary user who may use sudo; of this host's architecture unless told."""
     mirrors = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)"], capture_output=True, text=True, check=True
     ).stdout.split()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with open(PLACE / f"{folder.name}.log", "w", encoding="utf-8") as log:
-        subprocess.run(["debootstrap", "--variant=minbase", f"--include={programs}", suite, folder, mirrors[0]],
+        other = [f"--arch={architecture}"] if architecture else []
+        subprocess.run(["debootstrap", *other, "--variant=minbase", f"--include={programs}", suite, folder, mirrors[0]],
                        stdout=log, stderr=log, check=True)
     shutil.rmtree(folder / "var/cache/apt/archives", ignore_errors=True)
     # A machine without a network asks no mirror.

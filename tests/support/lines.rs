@@ -142,6 +142,11 @@ impl Events {
         self.wait(&format!("{kind} of {panel}"), |event| event["type"] == kind && event["subject"] == panel)
     }
 
+    /// Passes over nothing any more: the next wait looks at all objects.
+    pub fn rewind(&mut self) {
+        self.0.rewind();
+    }
+
     /// All objects so far, whether passed over or not.
     pub fn so_far(&self) -> Vec<Value> {
         self.0.so_far().iter().map(|line| object(line)).collect()

@@ -69,6 +69,12 @@ impl Document {
         }
     }
 
+    /// Asserts that this is what the document says of a schema.
+    #[track_caller]
+    pub fn holds(&self, schema: &str, body: &str) {
+        self.judge(&format!("/components/schemas/{schema}"), body, schema);
+    }
+
     /// Where the document describes this response.
     fn response(&self, method: &str, path: &str, status: u16) -> Option<String> {
         let fits = |template: &str| {

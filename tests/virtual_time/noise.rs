@@ -122,6 +122,47 @@ fn idle_marks_are_no_noise() {
     assert_eq!(line.exchanges(0), Exchanges { answered: 1, lost: 0 });
 }
 
+/// A sound frame of another panel's is none of the bytes that nobody sent on purpose.
+#[test]
+fn what_is_counted_says_what_it_was() {
+    let timing = Timing::new(9600, 10, false);
+    let (mut line, sent) = line(timing);
+    let header = Header { address: ADDRESS + 1, reply: true, sequence: 0, check: Check::Crc };
+    let mut foreign = Vec::new();
+    emit(&header, None, Reply::Ack.code(), &[], &mut foreign).unwrap();
+    let mut broken = answer();
+    *broken.last_mut().unwrap() ^= 1;
+    let begin = sent + Duration::from_millis(20);
+    line.advance(begin);
+    let end = receive(&mut line, timing, begin, &[&[0xFF, 0x00][..], &foreign, &answer()].concat(), 4);
+    line.advance(end + timing.unfinished);
+    let (of_line, of_panel) = (line.line_counters(end), line.panel_counters(end, 0));
+    let LineStats { exchanges, timeouts, broken: damaged, wrong, noise, busy } = of_line.minute.stats;
+    assert_eq!((exchanges, timeouts, damaged, wrong, noise), (1, 0, 0, 1, 1));
+    assert_eq!((of_panel.minute.exchanges, of_panel.minute.wrong, of_panel.minute.timeouts), (1, 1, 0));
+    assert_eq!(of_line.total.stats, line.stats());
+    // From the first byte of the command on, which began two characters after the start.
+    assert_eq!(busy, end.since(Mono::ZERO + timing.character * 2));
+    assert_eq!(of_panel.total.round_trip.unwrap().max.as_micros(), busy.as_micros());
+
+    // The next one is answered by a damaged frame, and then by nothing.
+    let mut now = end + timing.unfinished;
+    let mut command = Vec::new();
+    while !line.poll_transmit(now, &mut command) {
+        now = line.next_time().max(now);
+        line.advance(now);
+    }
+    now = now + timing.character * command.len() as u32;
+    receive(&mut line, timing, now, &broken, 4);
+    while line.stats().timeouts == 0 {
+        now = line.next_time().max(now);
+        line.advance(now);
+    }
+    let panel = line.panel_counters(now, 0).minute;
+    assert_eq!((panel.exchanges, panel.timeouts, panel.broken), (1, 1, 1));
+    assert_eq!(line.stats().broken, 1);
+}
+
 /// A kernel whose cores are taken hands the end of an answer over late; without it the turn would be lost, and the card
 /// with it for 200 ms.
 #[test]

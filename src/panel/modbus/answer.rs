@@ -35,14 +35,15 @@ impl Panel {
         if buffer.is_empty() {
             return Heard::Waiting;
         }
-        let Some(in_flight) = &mut self.in_flight else { return Heard::Skip(buffer.len()) };
+        let Some(in_flight) = &mut self.in_flight else { return Heard::Noise(buffer.len()) };
         let twins = answers_like_itself(&in_flight.request);
         let is_answer = twins && self.echo == Some(false);
         let may_be_echo = !(in_flight.echoed || is_answer);
         let own = may_be_echo.then_some(in_flight.bytes.as_slice());
         match parse_reply(self.unit, &in_flight.request, own, buffer) {
             Parsed::Incomplete => Heard::Waiting,
-            Parsed::Noise(length) | Parsed::Foreign(length) => Heard::Skip(length),
+            Parsed::Noise(length) => Heard::Noise(length),
+            Parsed::Foreign(length) => Heard::Wrong(length),
             Parsed::Broken(length) => Heard::Broken(length),
             Parsed::Echo(length) => {
                 in_flight.echoed = true;

@@ -305,11 +305,11 @@ impl Panel {
     pub fn hear(&mut self, now: Mono, buffer: &[u8]) -> Heard {
         match parse(buffer) {
             Parsed::Incomplete { .. } => Heard::Waiting,
-            Parsed::Noise(length) => Heard::Skip(length),
+            Parsed::Noise(length) => Heard::Noise(length),
             Parsed::Broken { drop, .. } => Heard::Broken(drop),
             Parsed::Frame(frame, length) => {
                 if !self.link.is_from(&frame) {
-                    return Heard::Skip(length);
+                    return Heard::Wrong(length);
                 }
                 self.presence.heard(now);
                 let handshake = self.handshake();
@@ -333,7 +333,7 @@ impl Panel {
                     self.pacing.answered(now, is_extra);
                 }
                 self.tell_standing(now);
-                if ends_turn { Heard::Done(length) } else { Heard::Skip(length) }
+                if ends_turn { Heard::Done(length) } else { Heard::Wrong(length) }
             }
         }
     }

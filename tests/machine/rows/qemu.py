@@ -2,32 +2,18 @@
 
 import time
 
-from building import CARD, CONFIG, SERVICE, Building
-from emulated import SERIAL, UART, Emulated
+from building import CARD, CONFIG, SERVICE, YARD, Building
+from emulated import KINDS, SERIAL, Emulated
 from machine import Seen, wait
 from panels import Line, Panel
 
 # The journal commits 25 ms after the first event that waits, on a slow disk somewhat later.
 WINDOW = 0.025
-ADAPTER = """
-[[bus]]
-name = "yard"
-port = "{port}"
-protocol = "osdp"
-reply_timeout = "1s"
-
-[[panel]]
-name = "entrance-2"
-intercom = 1
-bus = "yard"
-address = 0
-lock = {{ output = 0 }}
-secure_channel = "install"
-"""
 
 
 def rows(judge, asked):
-    with Building("qemu", asked.deb, machine=Emulated("qemu"), port=UART) as building:
+    emulated = Emulated("qemu", asked.architecture)
+    with Building("qemu", asked.deb, machine=emulated, port=KINDS[asked.architecture].uart) as building:
         with Line(building.machine, "usb") as adapter, Panel(adapter) as second:
             _rows(judge, building, second)
 
@@ -36,7 +22,7 @@ def _rows(judge, building, second):
     machine = building.machine
     with judge.row("it boots with a kernel of its own") as notes:
         building.boot()
-        notes.append(machine.must("uname --kernel-release").strip())
+        notes.append(machine.must("uname --kernel-release --machine").strip())
     with judge.row("the package installs, and the panel at the UART is paired; the card opens", machine):
         building.install()
         building.configure('s,^reply_timeout = .*,reply_timeout = "1s",')
@@ -57,7 +43,7 @@ def _rows(judge, building, second):
         assert machine.must(f"readlink /sys/bus/usb-serial/devices/{tty}/driver").strip().endswith("ftdi_sio")
         assert machine.must(f"stat --dereference --format %G {port}").strip() == "dialout"
     with judge.row("the panel at the FTDI adapter is paired, and the card opens", machine):
-        machine.must(f"cat >> {CONFIG}", stdin=ADAPTER.format(port=port))
+        machine.must(f"cat >> {CONFIG}", stdin=YARD.format(port=port))
         machine.must(f"intercom-gateway check && systemctl restart {SERVICE}")
         second.opens(CARD, 180)
         building.opens(seconds=180)

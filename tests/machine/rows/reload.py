@@ -3,27 +3,13 @@
 import contextlib
 import time
 
-from building import CARD, CONFIG, SECRETS, SERVICE, STATE, Building
+from building import CARD, CONFIG, SECRETS, SERVICE, STATE, YARD, Building
 from machine import Seen, wait
 from panels import Line, Panel
 
 TRIAL = "/root/trial.toml"
 SECOND_PORT = "/dev/ttyS8"
-SECOND = f"""
-[[bus]]
-name = "yard"
-port = "{SECOND_PORT}"
-protocol = "osdp"
-reply_timeout = "500ms"
-
-[[panel]]
-name = "entrance-2"
-intercom = 1
-bus = "yard"
-address = 0
-lock = {{ output = 0 }}
-secure_channel = "install"
-"""
+SECOND = YARD.format(port=SECOND_PORT)
 
 
 def rows(judge, asked):

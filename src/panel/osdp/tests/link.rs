@@ -213,12 +213,12 @@ fn what_is_no_answer_is_skipped_and_the_answer_still_counts() {
     wrong.push(reply_bytes(rig.sequence, &Reply::Ack, None));
     wrong.push(reply_bytes(rig.sequence, &identity(), None));
     for bytes in wrong {
-        assert_eq!(rig.hear(&bytes), Heard::Skip(bytes.len()));
+        assert_eq!(rig.hear(&bytes), Heard::Wrong(bytes.len()));
         assert_eq!(rig.events(), []);
     }
     assert_eq!(rig.hear(&right), Heard::Done(right.len()));
     assert_eq!(rig.events().len(), 1);
-    assert_eq!(rig.hear(&right), Heard::Skip(right.len()), "once");
+    assert_eq!(rig.hear(&right), Heard::Wrong(right.len()), "once");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn what_people_do_at_the_door_counts_only_encrypted_and_is_suspect_in_any_other_
         let mut rig = Rig::secured();
         let _ = rig.next();
         let bytes = reply_bytes(rig.sequence, &reply, None);
-        assert_eq!(rig.hear(&bytes), Heard::Skip(bytes.len()), "in the clear it is no answer");
+        assert_eq!(rig.hear(&bytes), Heard::Wrong(bytes.len()), "in the clear it is no answer");
         assert_eq!(rig.events(), [Event::Suspect(SuspectCause::Plaintext)]);
         // With a MAC and in the clear it is an answer, and tells nothing.
         let bytes = rig.mac_only(&reply);
@@ -249,7 +249,7 @@ fn three_wrong_macs_end_a_session_and_each_is_told() {
         bytes.truncate(bytes.len() - 6);
         bytes.extend([guess, 0, 0, 0]);
         let bytes = with_check(bytes);
-        let expected = if guess < 3 { Heard::Skip(bytes.len()) } else { Heard::Done(bytes.len()) };
+        let expected = if guess < 3 { Heard::Wrong(bytes.len()) } else { Heard::Done(bytes.len()) };
         assert_eq!(rig.hear(&bytes), expected);
         assert_eq!(rig.events(), [Event::Suspect(SuspectCause::WrongMac)]);
     }
@@ -265,7 +265,7 @@ fn a_late_repetition_of_an_earlier_reply_is_no_answer_and_no_guess() {
         assert_eq!(rig.hear(&reply), Heard::Done(reply.len()));
         assert_eq!(rig.events().len(), 1);
         let _ = rig.next();
-        assert_eq!(rig.hear(&reply), Heard::Skip(reply.len()));
+        assert_eq!(rig.hear(&reply), Heard::Wrong(reply.len()));
         assert_eq!(rig.events(), []);
     }
     let mut rig = Rig::secured();
@@ -278,7 +278,7 @@ fn a_late_repetition_of_an_earlier_reply_is_no_answer_and_no_guess() {
     }
     let _ = rig.next();
     for reply in earlier.iter().chain(&earlier) {
-        assert_eq!(rig.hear(reply), Heard::Skip(reply.len()));
+        assert_eq!(rig.hear(reply), Heard::Wrong(reply.len()));
     }
     assert_eq!(rig.events(), []);
 }
@@ -288,7 +288,7 @@ fn a_reply_with_number_0_asks_for_a_new_link_unless_it_is_the_old_opening() {
     let mut rig = Rig::plain();
     let _ = rig.next();
     let opening = reply_bytes(0, &identity(), None);
-    assert_eq!(rig.hear(&opening), Heard::Skip(opening.len()));
+    assert_eq!(rig.hear(&opening), Heard::Wrong(opening.len()));
     assert!(matches!(rig.plain_reply(0, &Reply::Ack), Heard::Done(_)));
     assert_eq!((rig.next(), rig.sequence), ("ID", 0));
 }

@@ -13,15 +13,16 @@ use tokio::{
 };
 
 /// A stream whose other side has to take what is written within a time.
-pub(super) struct Patient<S> {
+pub(super) struct Patient<S, P> {
     inner: S,
-    patience: Duration,
+    patience: P,
     /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
-    pub(super) fn new(inner: S, patience: Duration) -> Self {
+impl<S, P> Patient<S, P> {
+    /// Returns a stream that is given up where nothing is taken for as long as `patience` says when that begins.
+    pub(super) fn new(inner: S, patience: P) -> Self {
         Self { inner, patience, stalled: None }
     }
 
@@ -31,7 +32,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Patient<S> {
+impl<S: AsyncWrite + Unpin, P: Fn() -> Duration + Unpin> Patient<S, P> {
     fn poll_step<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -43,15 +44,15 @@ impl<S: AsyncWrite + Unpin> Patient<S> {
                 Poll::Ready(result)
             }
             Poll::Pending => {
-                let patience = self.patience;
-                ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
+                let patience = &self.patience;
+                ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(patience()))).as_mut().poll(cx));
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
             }
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin, P: Unpin> AsyncRead for Patient<S, P> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -61,7 +62,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin, P: Fn() -> Duration + Unpin> AsyncWrite for Patient<S, P> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_step(cx, |inner, cx| inner.poll_write(cx, bytes))
     }
@@ -96,7 +97,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_given_up_and_one_that_takes_a_little_is_not() {
         let (near, mut far) = tokio::io::duplex(4);
-        let mut patient = Patient::new(near, Duration::from_secs(30));
+        let mut patient = Patient::new(near, || Duration::from_secs(30));
         let reader = tokio::spawn(async move {
             for _ in 0..5 {
                 sleep(Duration::from_secs(20)).await;
