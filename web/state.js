@@ -120,8 +120,8 @@ function withEvents(state, more) {
 /** Returns what of a gap is not among the events that are kept. */
 function missing(gap, { journal, data }) {
   if (gap.journal !== journal) return [gap];
-  const first = Math.min(...data.map(({ sequence }) => Number(sequence)));
-  return first <= gap.from ? [] : [{ ...gap, to: Math.min(gap.to, first - 1) }];
+  const to = Math.min(gap.to, ...data.map(({ sequence }) => Number(sequence) - 1));
+  return to < gap.from ? [] : [{ ...gap, to }];
 }
 
 /** What makes two events the same happening: everything but the moment. */

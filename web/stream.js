@@ -53,6 +53,8 @@ export function follow({ token, early, dispatch, live, gap, revoked }) {
     early = null;
     const response = await (first ?? ask());
     if (response.status === 401) return stop(), revoked(), null;
+    // The line is no more, or the event of another gateway.
+    if (response.status === 422) return (last = watched = null);
     if (!response.ok || !response.body) return response.status === 503 ? 'full' : 'lost';
     heard = Date.now();
     enter('live');

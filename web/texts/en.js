@@ -290,7 +290,7 @@ const texts = {
       refused: 'a wrong key was refused',
       on_hook: 'on hook',
       off_hook: 'lifted',
-      number: 'rang in the right flat',
+      number: 'flat number is right',
       back: 'away and back, with nothing waiting',
     },
   },

@@ -79,6 +79,8 @@ test('of a gap only what is really missing is told', () => {
   assert.deepEqual(gaps(gap, answer(4, 5, 6)), []);
   assert.deepEqual(gaps(gap, answer(8, 9, 10)), [[4, 7]]);
   assert.deepEqual(gaps(gap, answer(20)), [[4, 9]]);
+  assert.deepEqual(gaps(gap, answer()), [[4, 9]]);
+  assert.deepEqual(gaps({ ...gap, from: 1, to: 0 }, answer(1, 2)), [], 'another journal, of which all is kept');
   assert.deepEqual(gaps({ ...gap, journal: '00000002' }, answer(4)), [[4, 9]]);
 });
 
