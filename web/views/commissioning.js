@@ -65,7 +65,7 @@ function Handover({ record }) {
   }
   return html`<section class="card"><h3>${t('work.handover')}</h3>
     <dl><${Fact} name=${t('kinds.gateway')}><${Outside}>${gateway}<//> · ${record.version}<//>
-      <${Fact} name=${t('work.date')}><${Time} at=${time} /><//></dl>
+      <${Fact} name=${t('work.date')}>${new Date(time).toLocaleString(document.documentElement.lang)}<//></dl>
     <ul class="rows">${record.panels.map(({ panel, vendor, model, firmware, serial }) => html`<li><b><${Outside}>${panel}<//></b>
       <${Quiet}><${Outside}>${[vendor, model, firmware, serial].filter(Boolean).join(' · ')}<//><//></li>`)}</ul>
     <h3>${t('work.still')}: ${open.length}</h3>
