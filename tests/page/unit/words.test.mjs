@@ -1,0 +1,75 @@
+// Both dictionaries say the same things, and every code of the contract has its words.
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+
+import { load } from './browser.mjs';
+
+const { speak, t, when, moment } = await load('words.js');
+const { describe } = await load('event.js');
+const en = (await load('texts/en.js')).default;
+const ru = (await load('texts/ru.js')).default;
+const api = JSON.parse(await readFile(new URL('../../../src/api/openapi.json', import.meta.url), 'utf8'));
+const schemas = api.components.schemas;
+
+/** All texts by their full names. */
+function flat(texts, name = '') {
+  if (typeof texts === 'string') return { [name]: texts };
+  const isPlural = 'one' in texts;
+  if (isPlural) return { [name]: texts.other ?? texts.many };
+  return Object.assign({}, ...Object.entries(texts).map(([part, within]) => flat(within, name ? `${name}.${part}` : part)));
+}
+const holes = (text) => [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort();
+
+test('Russian has every text that English has, with the same values', () => {
+  const [english, russian] = [flat(en), flat(ru)];
+  assert.deepEqual(Object.keys(russian).sort(), Object.keys(english).sort());
+  for (const [name, text] of Object.entries(english)) {
+    assert.deepEqual(holes(russian[name]), holes(text), name);
+    assert.equal(russian[name].split('|').length, text.split('|').length, name);
+  }
+});
+
+test('every code of health, of panels, of refusals and of states has words', async () => {
+  const words = (place) => Object.keys(en[place]);
+  for (const code of schemas.HealthCode.enum) assert.ok(words('health').includes(code), code);
+  for (const state of schemas.LineState.enum) assert.ok(words('lineStates').includes(state), state);
+  for (const state of schemas.PanelState.enum) assert.ok(words('panelStates').includes(state), state);
+  const refusals = ['NotOpened', 'NotIdentified', 'NotMeasured', 'TooFast'].flatMap((name) => schemas[name].properties.code.enum);
+  for (const code of refusals) assert.ok(words('refusals').includes(code), code);
+  const troubles = await readFile(new URL('../../../src/domain/trouble.rs', import.meta.url), 'utf8');
+  const codes = [...troubles.matchAll(/=> "([a-z_]+)",/g)].map(([, code]) => code);
+  assert.ok(codes.length > 10);
+  for (const code of codes) assert.ok(words('troubles').includes(code), code);
+});
+
+test('every type of event has words, and one that is not known is shown by its name', async () => {
+  speak(en);
+  const source = await readFile(new URL('../../../src/domain/event.rs', import.meta.url), 'utf8');
+  const types = [...source.matchAll(/= "((?:intercom|gateway)\.[a-z._]+)"/g)].map(([, type]) => type);
+  assert.ok(types.length > 20);
+  const decided = (type) => (/swiped|code/.test(type) ? { decision: 'granted' } : {});
+  const data = { reason: 'key_known', flats: [{ id: 1, flat: 1 }], by: { kind: 'key', id: 1 }, to: 'short', state: 'break', lines: [1, 2], value: 1, unit: 'V', active: true };
+  for (const type of types) assert.notEqual(describe({ type, data: { ...data, ...decided(type) } }).title, type, type);
+  assert.equal(describe({ type: 'intercom.new.thing', data: {} }).title, 'intercom.new.thing');
+});
+
+test('plurals are those of the language', () => {
+  speak(en);
+  assert.equal(t('flats.found', { n: 1 }), '1 flat');
+  assert.equal(t('flats.found', { n: 0 }), '0 flats');
+});
+
+test('a decision is a word, a colour and a letter', () => {
+  speak(en);
+  const swipe = (decision, reason) => describe({ type: 'intercom.key.swiped', data: { decision, reason, flats: [] } });
+  assert.deepEqual(swipe('denied', 'key_unknown'), { tone: 'bad', letter: 'D', title: 'Key denied', detail: 'no flat has this key' });
+  assert.equal(swipe('granted', 'key_known').letter, 'G');
+});
+
+test('a time of today has no day, in UTC it says so', () => {
+  Object.assign(moment, { utc: true, now: Date.parse('2026-11-23T22:30:00Z') });
+  assert.equal(when('2026-11-23T22:00:01.123Z'), '22:00:01 UTC');
+  assert.match(when('2026-11-22T22:00:01.123Z'), /22.*2026.*22:00:01 UTC/);
+});

@@ -1,0 +1,170 @@
+// What is well and what is not, at one glance: health, every panel, then cloud, clock, flats and buses.
+
+import { Decision, describe } from './event.js';
+import { Act, AsOf, Dialog, Fact, html, InItsWords, Mark, Outside, Quiet, Say, Since, Time, useState, Wrong } from './parts.js';
+import { isStale } from './state.js';
+import { meaning, number, t } from './words.js';
+
+/** @import { Bus, Device, Panel, State, Told } from './types.js' */
+/** @typedef {import('./live.js').Page} Page */
+
+const TONES = { online: 'good', offline: 'bad', insecure: 'warn' };
+
+/** @param {{page: Page}} props */
+export function Home({ page }) {
+  const { state } = page;
+  const panels = Object.values(state.panels);
+  return html`
+    <${Health} state=${state} />
+    ${panels.length === 0 && html`<${Quiet}>${t(state.health ? 'home.noPanels' : 'wait')}<//>`}
+    <div class="cards">${panels.map((panel) => html`<${PanelCard} key=${panel.panel} page=${page} panel=${panel} />`)}</div>
+    <div class="cards around"><${Around} state=${state} />
+      ${Object.values(state.buses).map((bus) => html`<${BusCard} key=${bus.bus} state=${state} bus=${bus} />`)}</div>`;
+}
+
+/** @param {{state: State}} props */
+function Health({ state }) {
+  const { health } = state;
+  if (!health) return null;
+  const isWell = health.status === 'ok';
+  const stale = isStale(state, health);
+  return html`<section class="health ${isWell ? 'good' : 'warn'} ${stale && 'stale'}" aria-label=${t('home.health')}><ul>
+    ${isWell && html`<li><p><${Mark} tone="good" letter="✓" /><b>${t('health.ok')}</b></p></li>`}
+    ${health.reasons.map(({ code, message, panel, bus, since }) => html`<li><${Wrong} place="health" code=${code} message=${message} since=${since}>
+      <${Mark} tone="warn" letter="!" />${(panel ?? bus) && html`<b><${Outside}>${panel ?? bus}<//>: </b>`}<//></li>`)}
+  </ul>${stale && html`<${AsOf} at=${state.heard} />`}</section>`;
+}
+
+/** @param {{page: Page, panel: Told<Panel>}} props */
+function PanelCard({ page, panel }) {
+  const { state } = page;
+  const name = panel.panel;
+  const [letter, word] = meaning('panelStates', panel.state).split('|');
+  const stale = isStale(state, panel);
+  // What a panel said before it fell silent is no news of now.
+  const old = stale || panel.state !== 'online';
+  const tone = TONES[panel.state] ?? 'idle';
+  const swipe = state.swipes[name];
+  const lock = hasLock(state, name);
+  return html`<article class="card" aria-labelledby=${`panel-${name}`}>
+    <div class="head ${stale && 'stale'}"><${Mark} tone=${tone} letter=${letter} />
+      <div><h3 id=${`panel-${name}`}><${Outside}>${name}<//></h3><${Quiet}>${t('panel.intercom', { n: panel.intercom })}<//></div>
+      <div><b class=${tone}>${word}</b><${Quiet}><${Since} at=${panel.since} /><//></div></div>
+    ${(panel.error_code ?? panel.error) && html`<div class="trouble"><${Wrong} place="troubles" code=${panel.error_code} message=${panel.error} /></div>`}
+    ${(swipe || lock) && html`<div class="swipe"><${Quiet}>${t('panel.swipe')}<//>${swipe
+      ? html`<${Swipe} event=${swipe} />` : html`<${Quiet}>${t('panel.noSwipe')}<//>`}</div>`}
+    <dl class=${old && 'stale'}><${Facts} state=${state} panel=${panel} /></dl>
+    ${old && html`<${AsOf} at=${stale ? state.heard : panel.last_seen} />`}
+    <${About} device=${panel.device} />
+    <${Actions} page=${page} panel=${panel} lock=${lock} />
+  </article>`;
+}
+
+function Swipe({ event }) {
+  const { tone, letter, detail } = describe(event);
+  return html`<div><${Mark} tone=${tone} letter=${letter} /><p><${Decision} event=${event} /><${Outside}>${detail}<//></p>
+    <${Time} at=${event.time} /></div>`;
+}
+
+/** @param {{state: State, panel: Panel}} props */
+function Facts({ state, panel: { panel, door, held, tamper, power_failed } }) {
+  const lines = Object.values(state.lines).filter((line) => line.panel === panel);
+  const ill = lines.filter((line) => line.state === 'short' || line.state === 'break').length;
+  const row = rowOf(state, panel);
+  const errors = state.errors[panel];
+  const fact = (name, isBad, text) => html`<${Fact} name=${t(`panel.${name}`)}><span class=${isBad && 'bad'}>${text}</span><//>`;
+  return html`
+    ${door && fact('door', held, t(held ? 'panel.held' : `panel.${door}`))}
+    ${tamper !== null && fact('case', tamper, t(tamper ? 'panel.open' : 'panel.closed'))}
+    ${power_failed && fact('power', true, t('panel.failed'))}
+    ${lines.length > 0 && fact('lines', ill > 0, ill > 0 ? t('panel.ill', { ill, n: lines.length }) : number(lines.length))}
+    ${row?.minute.round_trip_ms?.p50 != null && fact('roundTrip', false, `${Math.round(row.minute.round_trip_ms.p50)} ${t('ms')}`)}
+    ${errors && html`<${Fact} name=${t('panel.errors')}>${number(100 * (errors.at(-1) ?? 0), 1)} % <${Sparkline} values=${errors} /><//>`}`;
+}
+
+/** The newest share of errors at the right. The scale begins at 1 %: one error is no mountain. */
+function Sparkline({ values }) {
+  const top = Math.max(0.01, ...values);
+  const path = values.map((value, place) => `${60 - values.length + place} ${(15 - (14 * value) / top).toFixed(1)}`);
+  const label = t('panel.most', { n: number(100 * Math.max(...values), 1) });
+  return html`<svg class="sparkline" viewBox="0 0 60 16" role="img" aria-label=${label}><path d=${`M${path.join('L')}`} /></svg>`;
+}
+
+/** @param {{device?: Device | null}} props */
+const About = ({ device }) => device && html`<${Quiet}><${Outside}>${[device.vendor, device.model].filter(Boolean).join(' ')}<//>
+  ${['firmware', 'serial'].map((what) => device[what] && html` · ${t(`panel.${what}`)} <${Outside}>${device[what]}<//>`)}<//>`;
+
+/** @param {{page: Page, panel: Panel, lock: boolean}} props */
+function Actions({ page, panel, lock }) {
+  const [asks, setAsks] = useState(/** @type {Function | null} */ (null));
+  const forbidden = page.state.self?.token.read_only ? t('readOnlyReason') : '';
+  const name = panel.panel;
+  const act = async (/** @type {'openDoor' | 'identify'} */ what) => (await page[what](panel), t(`${what}.done`, { panel: name }));
+  // Resolves once it is answered, so that the button that asked says what came of it.
+  const asked = () => new Promise((resolve, reject) => setAsks(() => (yes) => {
+    setAsks(null);
+    if (yes) act('openDoor').then(resolve, reject);
+    else resolve('');
+  }));
+  return html`<div class="actions">
+    ${lock && html`<${Act} kind="primary" label=${t('openDoor.button')} act=${asked} forbidden=${forbidden} say=${page.say} />`}
+    ${busOf(page.state, name)?.protocol === 'osdp' && html`<${Act} label=${t('identify.button')} act=${() => act('identify')}
+      forbidden=${forbidden} say=${page.say} />`}
+    ${forbidden && html`<${Quiet}>${forbidden}<//>`}
+    ${asks && html`<${Dialog} title=${html`<${Say} name="openDoor.ask" panel=${html`<${Outside}>${name}<//>`} />`} close=${() => asks(false)}>
+      <div class="actions"><button type="button" onClick=${() => asks(false)}>${t('cancel')}</button>
+        <button type="button" class="primary" onClick=${() => asks(true)}>${t('openDoor.yes')}</button></div><//>`}
+  </div>`;
+}
+
+/** @param {State} state @param {string} name */
+const busOf = (state, name) => Object.values(state.buses).find((bus) => bus.panels.some(({ panel }) => panel === name));
+/** @param {State} state @param {string} name */
+const rowOf = (state, name) => busOf(state, name)?.panels.find(({ panel }) => panel === name);
+
+/** The list of what is to be commissioned knows which panels have a lock. @param {State} state @param {string} name */
+const hasLock = ({ commissioning, lines }, name) => commissioning
+  ? commissioning.items.some(({ group, panel }) => group === 'lock' && panel === name)
+  : !Object.values(lines).some(({ panel }) => panel === name);
+
+/** A card beside the panels'. */
+const Small = ({ tone, title, children, stale }) => html`<section class="card ${stale && 'stale'}">
+  <h3><${Mark} tone=${tone} letter=${{ good: '✓', bad: '×', warn: '!', idle: '–' }[tone]} />${title}</h3>${children}</section>`;
+
+/** Cloud, clock and flats. @param {{state: State}} props */
+function Around({ state }) {
+  const { outbox, self, sync, offset, health } = state;
+  const stale = state.phase !== 'live';
+  const { uplink, undelivered = 0, oldest_undelivered_at: oldest } = outbox ?? {};
+  const since = health?.reasons.find(({ code }) => code === 'broker')?.since;
+  const off = Math.round(Math.abs(offset ?? 0) / 1000);
+  return html`
+    ${uplink && html`<${Small} stale=${stale} title=${t('home.cloud')} tone=${!uplink.configured ? 'idle' : uplink.connected ? 'good' : 'bad'}>
+      ${!uplink.configured ? html`<p>${t('home.alone')}</p>` : html`
+        <p>${t(uplink.connected ? 'home.connected' : 'home.away')} ${!uplink.connected && since && html`<${Since} at=${since} />`}</p>
+        <p>${t('home.waiting', { n: undelivered })}${oldest && html`, <${Since} name="home.oldest" at=${oldest} />`}</p>
+        <${InItsWords}>${uplink.error}<//>`}<//>`}
+    ${self && html`<${Small} stale=${stale} title=${t('home.clock')} tone=${self.clock === 'synchronized' ? 'good' : 'warn'}>
+      <p>${t(`home.${self.clock}`)}</p>${off > 5 && html`<p>${t('home.off', { n: off })}</p>`}<${Quiet}>${self.timezone}<//><//>`}
+    ${sync && html`<${Small} stale=${stale} title=${t('nav.flats')} tone=${sync.error ? 'warn' : sync.flats ? 'good' : 'idle'}>
+      <p>${t('flats.found', { n: sync.flats })}${sync.revision !== null && ` · ${t('home.revision', { n: sync.revision })}`}</p>
+      ${sync.applied_at && html`<${Quiet}><${Since} at=${sync.applied_at} /><//>`}
+      ${sync.error && html`<p>${t('home.refused')}</p><${InItsWords}>${sync.error.message}<//>`}<//>`}`;
+}
+
+/** @param {{state: State, bus: Told<Bus>}} props */
+function BusCard({ state, bus }) {
+  const { minute } = bus;
+  const stale = isStale(state, bus);
+  const wrong = minute.timeouts + minute.broken + minute.wrong;
+  return html`<${Small} stale=${stale} tone=${bus.open ? 'good' : 'bad'} title=${html`<span>${t('home.bus')} <${Outside}>${bus.bus}<//></span>`}>
+    <p>${t(bus.open ? 'bus.open' : 'bus.shut')}${bus.baud && ` · ${bus.baud} ${t('bus.baud')}`}</p>
+    <dl class=${!bus.open && 'stale'}>
+      <${Fact} name=${t('bus.exchanges')}>${number(minute.exchanges)}<//>
+      <${Fact} name=${t('bus.errors')}>${number(wrong)}${wrong > 0 && html`<${Quiet}>${t('bus.kinds', minute)}<//>`}<//>
+      <${Fact} name=${t('bus.busy')}>${Math.round(100 * minute.busy_ratio)} %<//>
+      ${minute.noise > 0 && html`<${Fact} name=${t('bus.noise')}>${number(minute.noise)}<//>`}
+    </dl>
+    <${Quiet}>${bus.protocol === 'osdp' ? 'OSDP' : 'Modbus'} · <${Outside}>${bus.port}<//><//>
+    ${stale && html`<${AsOf} at=${state.heard} />`}<//>`;
+}

@@ -1,0 +1,158 @@
+// What the page knows: a reducer without DOM, clock and network. Each value has the number of the connection that told
+// it, `told`: what this one has not told again is stale.
+
+/** @import { Action, GatewayEvent, State } from './types.js' */
+
+/** How many are kept; a round is 5 s of a sparkline. */
+const EVENTS = 2000;
+const ROUNDS = 60;
+const SAMPLES = 600;
+
+/** @type {State} */
+export const initial = {
+  phase: 'connecting', heard: 0, told: 0, utc: false,
+  self: null, offset: null, health: null, outbox: null, sync: null, commissioning: null,
+  panels: {}, buses: {}, errors: {}, lines: {},
+  events: [], journals: [], oldest: null, swipes: {}, gaps: [],
+  watched: null, samples: [],
+};
+
+/** @param {State} state @param {Action} action @returns {State} */
+export function reduce(state, action) {
+  const { type, data, at, phase, gap, line } = /** @type {any} */ (action);
+  switch (type) {
+    case 'phase':
+      if (phase === 'live') return { ...state, phase, heard: at, told: state.told + 1 };
+      // Since when all is stale does not change while one attempt after the other fails.
+      return { ...state, phase, heard: state.phase === 'live' ? at : state.heard || at };
+    case 'stream':
+      return fromStream(state, /** @type {any} */ (action));
+    case 'self':
+      return { ...state, self: data, offset: Date.parse(data.time) - at };
+    case 'panels':
+      return { ...state, panels: listed(state, state.panels, data, (row) => row.panel) };
+    case 'lines':
+      return { ...state, lines: listed(state, state.lines, data, keyOf) };
+    case 'events': {
+      const next = withEvents({ ...state, oldest: data.oldest }, data.data);
+      return gap ? { ...next, gaps: [...state.gaps, ...missing(gap, data)] } : next;
+    }
+    case 'watch':
+      return { ...state, watched: line, samples: [] };
+    case 'utc':
+      return { ...state, utc: !state.utc };
+    default:
+      return { ...state, [type]: data };
+  }
+}
+
+/** Name of a line among all. */
+export const keyOf = ({ intercom, flat }) => `${intercom}/${flat}`;
+
+/** Whether an earlier connection told it, or this one and it is lost. @param {State} state */
+export const isStale = (state, what) => state.phase !== 'live' || what?.told !== state.told;
+
+/** Whether a line's value is no news of now: its panel is away, or the connection. @param {State} state */
+export const isOld = (state, line) =>
+  isStale(state, line) || (state.panels[line.panel] ?? { state: 'online' }).state !== 'online';
+
+/** @param {State} state @returns {State} */
+function fromStream(state, { name, data, at }) {
+  /** @template T @param {Record<string, T>} all @param {string} key @returns {Record<string, T>} */
+  const put = (all, key) => ({ ...all, [key]: { ...all[key], ...data, told: state.told } });
+  switch (name) {
+    case 'panel':
+      return { ...state, panels: put(state.panels, data.panel) };
+    case 'line':
+      return { ...state, lines: put(state.lines, keyOf(data)) };
+    case 'bus': {
+      const errors = { ...state.errors };
+      for (const { panel, minute } of data.panels) errors[panel] = [...(errors[panel] ?? []), errorShare(minute)].slice(-ROUNDS);
+      return { ...state, errors, buses: put(state.buses, data.bus) };
+    }
+    case 'health':
+      return { ...state, health: { ...data, told: state.told, reasons: sinceWhen(state.health, data) } };
+    case 'event':
+      return withEvents(state, [data]);
+    case 'sample':
+      if (keyOf(data) !== state.watched) return state;
+      return { ...state, samples: [...state.samples, { at: Date.parse(data.at) || at, value: data.value }].slice(-SAMPLES) };
+    default:
+      return state;
+  }
+}
+
+/** What a list does not name is no longer there. @returns {Record<string, any>} */
+const listed = ({ told }, known, rows, name) =>
+  Object.fromEntries(rows.map((row) => [name(row), { ...known[name(row)], ...row, told }]));
+
+/** Returns the reasons with when each began: one that was there before has not begun again. */
+function sinceWhen(before, { since, reasons }) {
+  const name = ({ code, panel, bus }) => [code, panel, bus].join();
+  return reasons.map((reason) => ({
+    ...reason,
+    since: before?.reasons.find((other) => name(other) === name(reason))?.since ?? reason.since ?? since,
+  }));
+}
+
+/** The share of commands that were not answered well; an exchange is one that was. */
+export function errorShare({ exchanges, timeouts, broken, wrong }) {
+  const errors = timeouts + broken + wrong;
+  return errors / (exchanges + errors || 1);
+}
+
+/** @param {State} state @param {GatewayEvent[]} more @returns {State} */
+function withEvents(state, more) {
+  const known = new Set(state.events.map(({ id }) => id));
+  const fresh = more.filter(({ id }) => !known.has(id));
+  if (fresh.length === 0) return state;
+  const journals = [...new Set([...state.journals, ...fresh.map(({ data }) => data.journal)])];
+  const newestFirst = (a, b) =>
+    journals.indexOf(b.data.journal) - journals.indexOf(a.data.journal) || Number(b.sequence) - Number(a.sequence);
+  const swipes = { ...state.swipes };
+  for (const event of fresh) {
+    const place = event.subject ?? '';
+    if (event.data.decision && (!swipes[place] || newestFirst(event, swipes[place]) < 0)) swipes[place] = event;
+  }
+  return { ...state, journals, swipes, events: [...fresh, ...state.events].sort(newestFirst).slice(0, EVENTS) };
+}
+
+/** Returns what of a gap is not among the events that are kept. */
+function missing(gap, { journal, data }) {
+  if (gap.journal !== journal) return [gap];
+  const to = Math.min(gap.to, ...data.map(({ sequence }) => Number(sequence) - 1));
+  return to < gap.from ? [] : [{ ...gap, to }];
+}
+
+/** What makes two events the same happening: everything but the moment. */
+function likeness({ type, data }) {
+  const { boot, uptime_ms, clock, online, revision, value, ...same } = data;
+  if (type === 'intercom.line.changed') delete same.raw;
+  return type + JSON.stringify(same);
+}
+
+/** Returns groups of events: those that repeat one another are one. @param {GatewayEvent[]} events newest first */
+export function collapse(events) {
+  /** @type {{newest: GatewayEvent, first: GatewayEvent, times: number}[]} */
+  const groups = [];
+  let last = '';
+  for (const event of events) {
+    const same = likeness(event);
+    const group = groups.at(-1);
+    if (group && same === last) Object.assign(group, { first: event, times: group.times + 1 });
+    else groups.push({ newest: event, first: event, times: 1 });
+    last = same;
+  }
+  return groups;
+}
+
+/** The kind of an event, as filters tell them apart. @param {string} type */
+export function kindOf(type) {
+  const [room, thing] = type.split('.');
+  if (room === 'gateway') return room;
+  return { key: 'keys', keypad: 'keys', code: 'keys', door: 'doors', line: 'lines' }[thing] ?? 'panels';
+}
+
+/** Whether filters let an event through; an empty one lets all. */
+export const passes = ({ type, subject, data }, { panel, kind, decision }) =>
+  (!panel || subject === panel) && (!kind || kindOf(type) === kind) && (!decision || data.decision === decision);
