@@ -74,6 +74,7 @@ fn main() {
             gateway: Name::new("bench").expect("a name"),
             state_dir: dir.path().to_path_buf(),
             intercoms: vec![1],
+            timezone: "UTC".into(),
             limits: Limits::default(),
         };
         let clock = Arc::new(Clock::system(Trust::Always));

@@ -1,4 +1,5 @@
 //! Messages of a stream of the gateway's: server-sent events, taken out of their lines.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use serde_json::Value;
 
