@@ -73,6 +73,7 @@ fn main() {
             tls,
             gateway: Name::new("bench").expect("a name"),
             state_dir: dir.path().to_path_buf(),
+            timezone: "UTC".into(),
             intercoms: vec![1],
             timezone: "UTC".into(),
             limits: Limits::default(),

@@ -167,6 +167,7 @@ fn panels_lines_and_buses_are_told_first_and_when_they_change() {
 #[test]
 fn a_watched_line_is_measured_for_those_who_watch_it() {
     let house = House::new();
+    be(&house.panels, 3, Condition::Raw(60));
     let daemon = Daemon::start(&house.site);
     let mut plain = open(&daemon, &house.token, "", "");
     wait(&mut plain, "line", |data| data["flat"] == 3 && data["state"] == "on_hook");

@@ -28,20 +28,4 @@ impl Message {
         }
         message
     }
-
-    /// The name of its schema in openapi.json; `None`: it is a comment.
-    pub fn schema(&self) -> Option<&'static str> {
-        match self.event.as_str() {
-            "" => None,
-            "panel" => Some("PanelShown"),
-            "line" => Some("LineShown"),
-            "bus" => Some("Bus"),
-            "health" => Some("HealthShown"),
-            "event" => Some("Event"),
-            "gap" => Some("Gap"),
-            "sample" => Some("Sample"),
-            "end" => Some("End"),
-            other => panic!("not in openapi.json: {other}"),
-        }
-    }
 }
