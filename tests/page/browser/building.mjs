@@ -3,7 +3,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -40,6 +40,15 @@ async function freePort() {
   return port;
 }
 
+/** Whether somebody listens. @param {number} port @returns {Promise<boolean>} */
+function isOpen(port) {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}
+
 /** Ends a process and waits for it. @param {import('node:child_process').ChildProcess | null} child @param {NodeJS.Signals} signal */
 async function end(child, signal = 'SIGTERM') {
   if (!child || child.exitCode !== null || child.signalCode !== null) return;
@@ -52,21 +61,33 @@ export class Building {
   /** @param {{config?: string, flats?: object[], cloud?: boolean}} [options] */
   static async start({ config = 'building.toml', flats, cloud = false } = {}) {
     const building = new Building();
-    building.dir = await mkdtemp(join(tmpdir(), 'intercom-page-'));
-    building.port = await freePort();
-    building.brokerPort = await freePort();
+    try {
+      await building.#start(config, flats, cloud);
+    } catch (error) {
+      // What runs by now would keep the test from ending.
+      await building.stop();
+      throw error;
+    }
+    return building;
+  }
+
+  async #start(config, flats, cloud) {
+    this.dir = await mkdtemp(join(tmpdir(), 'intercom-page-'));
+    this.port = await freePort();
+    this.brokerPort = await freePort();
     let text = await readFile(new URL(config, import.meta.url), 'utf8');
     if (cloud) text += '\n[mqtt]\nurl = "mqtt://127.0.0.1:BROKER"\n';
-    text = text.replaceAll('DIR', building.dir).replaceAll('HTTPS_PORT', String(building.port));
-    await writeFile(building.path('gateway.toml'), text.replaceAll('BROKER', String(building.brokerPort)));
-    if (cloud) building.startBroker();
-    await building.#startPanels();
+    text = text.replaceAll('DIR', this.dir).replaceAll('HTTPS_PORT', String(this.port));
+    await writeFile(this.path('gateway.toml'), text.replaceAll('BROKER', String(this.brokerPort)));
+    if (cloud) await this.startBroker();
+    await this.#startPanels();
     const demo = JSON.parse(await readFile(new URL('examples/demo/flats.json', root), 'utf8'));
-    await writeFile(building.path('flats.json'), JSON.stringify(flats ? { ...demo, flats: [...demo.flats, ...flats] } : demo));
-    building.run('import', building.path('flats.json'));
-    building.token = building.addToken('installer');
-    await building.startDaemon();
-    return building;
+    const intercoms = [...text.matchAll(/^\[\[intercom\]\]\s+id = (\d+)/gm)].map(([, id]) => Number(id));
+    const known = demo.flats.filter(({ intercom }) => intercoms.includes(intercom));
+    await writeFile(this.path('flats.json'), JSON.stringify({ ...demo, flats: [...known, ...(flats ?? [])] }));
+    this.run('import', this.path('flats.json'));
+    this.token = this.addToken('installer');
+    await this.startDaemon();
   }
 
   dir = '';
@@ -79,6 +100,8 @@ export class Building {
   panels = null;
   /** @type {import('node:child_process').ChildProcess | null} */
   broker = null;
+  /** @type {import('node:child_process').ChildProcess | null} */
+  consumer = null;
   /** What the panels were seen to do. @type {any[]} */
   sightings = [];
 
@@ -122,11 +145,19 @@ export class Building {
   /** @param {NodeJS.Signals} [signal] */
   stopDaemon = (signal) => end(this.daemon, signal);
 
-  startBroker() {
-    const path = `${process.env.PATH}:/usr/sbin`;
-    this.broker = spawn('mosquitto', ['-p', String(this.brokerPort)], { stdio: 'ignore', env: { ...process.env, PATH: path } });
+  /** A broker, and somebody who consumes events: without one no event is delivered. */
+  async startBroker() {
+    const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
+    const port = String(this.brokerPort);
+    this.broker = spawn('mosquitto', ['-p', port], { stdio: 'ignore', env });
+    await until('the broker listens', () => isOpen(this.brokerPort));
+    this.consumer = spawn('mosquitto_sub', ['-V', '5', '-p', port, '-q', '1', '-t', '#'], { stdio: 'ignore', env });
   }
-  stopBroker = () => end(this.broker);
+
+  async stopBroker() {
+    await end(this.consumer);
+    await end(this.broker);
+  }
 
   /** Asks the gateway itself. @param {string} path @param {string} [method] @param {string} [token] @returns {Promise<any>} */
   ask(path, method = 'GET', token = this.token) {
@@ -152,7 +183,7 @@ export class Building {
   async stop() {
     await this.stopDaemon();
     await end(this.panels);
-    await end(this.broker);
+    await this.stopBroker();
     await rm(this.dir, { recursive: true, force: true });
   }
 }
