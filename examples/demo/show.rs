@@ -39,6 +39,11 @@ pub fn introduce(stage: &Stage) {
         certificate.display()
     );
     println!("  mosquitto_sub -V 5 -p {} -t '{EVERYTHING}' -v", stage.broker.port);
+    println!(
+        "\nIn a browser, which has to be let past the gateway's own certificate; the page asks for the token:"
+    );
+    println!("  https://localhost:{port}/");
+    println!("  {token}");
     println!("\nBelow is what the cloud's stand-in consumes, and what the doors do. Ctrl-C ends it.\n");
 }
 
