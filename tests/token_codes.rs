@@ -49,7 +49,7 @@ fn read(rows: &[&str]) -> String {
     let rows: Vec<Vec<char>> = rows.iter().map(|row| row.chars().collect()).collect();
     let (width, height) = (rows[0].len() * SIZE, rows.len() * 2 * SIZE);
     let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| {
-        let half = if y / SIZE % 2 == 0 { '▀' } else { '▄' };
+        let half = if (y / SIZE).is_multiple_of(2) { '▀' } else { '▄' };
         let module = rows[y / (2 * SIZE)][x / SIZE];
         if module == '█' || module == half { 0 } else { 255 }
     });

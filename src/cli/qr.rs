@@ -65,7 +65,7 @@ mod tests {
         let (width, height) = (rows[0].len() * SIZE, rows.len() * 2 * SIZE);
         let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| {
             let (upper, lower) = rows[y / (2 * SIZE)][x / SIZE];
-            let is_dark = if y / SIZE % 2 == 0 { upper } else { lower };
+            let is_dark = if (y / SIZE).is_multiple_of(2) { upper } else { lower };
             if is_dark { 0 } else { 255 }
         });
         let found = image.detect_grids();
