@@ -75,7 +75,6 @@ fn main() {
             state_dir: dir.path().to_path_buf(),
             timezone: "UTC".into(),
             intercoms: vec![1],
-            timezone: "UTC".into(),
             limits: Limits::default(),
         };
         let clock = Arc::new(Clock::system(Trust::Always));
