@@ -171,7 +171,7 @@ fn strike(fault: &str, part: &Part) {
     let seen = struck + if fault == "panic" { ENDS } else { HANGS };
 
     if fault == "hang" && part.kind == Kind::Told {
-        told(&site, &panels, daemon, seen);
+        told(part, &site, &panels, daemon, seen);
         return;
     }
     let end = loop {
@@ -201,7 +201,7 @@ fn strike(fault: &str, part: &Part) {
 }
 
 /// A part that is not vital: health tells of it, doors are served, and it holds no end up.
-fn told(site: &Site, panels: &Panels, mut daemon: Daemon, seen: Mono) {
+fn told(part: &Part, site: &Site, panels: &Panels, mut daemon: Daemon, seen: Mono) {
     while clock::mono() < seen {
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -213,7 +213,9 @@ fn told(site: &Site, panels: &Panels, mut daemon: Daemon, seen: Mono) {
         assert!(clock::mono() < wished + END, "it holds the end up");
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(daemon.log.count("does not end in time"), 1);
+    // A thread can only be left behind; a task is aborted.
+    let is_task = part.name == "the record of commissioning";
+    assert_eq!(daemon.log.count("does not end in time"), usize::from(!is_task));
     drop(daemon);
     let restarted = Daemon::start(site);
     opens(panels);
