@@ -12,7 +12,7 @@
 //!   changes faster than it reads it gets the newest.
 //! - A reader's last message is its `end`. One that is slow has it for a second, then it is to be cut off.
 //! - Slow is one that has taken nothing for 10 s while there was something, whose oldest event has waited for so long, or
-//!   that has been more than 256 events behind for a second: so many may come at once. One that catches up with what
+//!   that has been more than 256 events behind for a second: that many may come at once. One that catches up with what
 //!   was before it came is slow by the first of these alone.
 
 use std::{

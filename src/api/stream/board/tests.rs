@@ -242,7 +242,7 @@ fn who_is_256_events_behind_for_a_second_is_slow_and_a_burst_is_no_reason() {
     let mut rig = Rig::new(0);
     let (reads, slow) = (rig.joined(None), rig.joined(None));
     rig.happen(1..=256);
-    assert_eq!(rig.pass(Duration::from_secs(2)), [0; 0], "exactly so many may wait");
+    assert_eq!(rig.pass(Duration::from_secs(2)), [0; 0], "exactly that many may wait");
     rig.happen(257..=300);
     assert_eq!(rig.take_all(reads, |from| (from..=300).take(64).collect()), ids(1..=300));
     assert_eq!(rig.pass(BURST - Duration::from_millis(1)), [0; 0]);
