@@ -41,6 +41,20 @@ impl Residents {
         Self { random: StdRng::seed_from_u64(seed), pause, cards: 0 }
     }
 
+    /// Presents the next card at a random panel, after a pause: the panel, the card's number, and when it was there.
+    pub fn come<'a>(
+        &mut self,
+        premises: &Premises,
+        panels: &'a [Name],
+    ) -> anyhow::Result<(&'a Name, u32, Mono)> {
+        thread::sleep(self.pause.mul_f64(0.75 + 0.5 * self.random.random::<f64>()));
+        let panel = &panels[self.random.random_range(0..panels.len())];
+        let card = FIRST_CARD + self.cards % CARDS;
+        self.cards += 1;
+        let data = card.to_be_bytes().to_vec();
+        Ok((panel, card, premises.building.act(panel, Action::Card(Card { format: 0, bits: 32, data }))?))
+    }
+
     /// Presents cards at random panels at random moments, as long as `more` says so of how many there were.
     pub fn present(
         &mut self,
@@ -52,11 +66,7 @@ impl Residents {
         while premises.sightings.try_recv().is_ok() {}
         let (mut presented, mut seen) = (Vec::new(), Vec::new());
         while more(presented.len()) {
-            thread::sleep(self.pause.mul_f64(0.75 + 0.5 * self.random.random::<f64>()));
-            let panel = &panels[self.random.random_range(0..panels.len())];
-            let data = (FIRST_CARD + self.cards % CARDS).to_be_bytes().to_vec();
-            self.cards += 1;
-            let at = premises.building.act(panel, Action::Card(Card { format: 0, bits: 32, data }))?;
+            let (panel, _, at) = self.come(premises, panels)?;
             presented.push((panel, at));
             seen.extend(premises.sightings.try_iter());
         }

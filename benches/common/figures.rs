@@ -99,3 +99,9 @@ impl Table {
         println!();
     }
 }
+
+/// The median; of an even number of figures the upper one of the middle.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}

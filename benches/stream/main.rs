@@ -17,7 +17,7 @@ use intercom_gateway::{
     config::Config,
     domain::{Mono, Name, StoredEvent},
     simulate::{
-        action::{Action, Card, Condition, Lines},
+        action::{Action, Condition, Lines},
         building::Building,
         plan::Plan,
     },
@@ -28,8 +28,9 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use self::{
     common::{
         aside,
-        daemon::{self, CARDS, Daemon, FIRST_CARD},
-        figures::{Samples, Table},
+        cards::Residents,
+        daemon::{self, Daemon},
+        figures::{Samples, Table, median},
         machine,
         premises::{Line, Premises},
         verdicts::Verdicts,
@@ -45,7 +46,7 @@ const CABINETS: [&str; 2] = ["risers-1", "risers-2"];
 const HANDSETS: u16 = 100;
 /// A line's thread wakes so much early, and runs ahead of ordinary threads.
 const SPIN: Duration = Duration::from_micros(50);
-/// From one card to the next, give or take a quarter: longer than until its OUT and its light are over.
+/// From one card to the next.
 const PAUSE: Duration = Duration::from_millis(400);
 /// Readers have come or gone, and the daemon is calm.
 const SETTLING: Duration = Duration::from_secs(3);
@@ -55,7 +56,7 @@ const CALM: Duration = Duration::from_secs(2);
 /// To reach with four readers: so much more memory, bytes, and processor time, of a core.
 const MORE_MEMORY: f64 = 3e6;
 const MORE_PROCESSOR: f64 = 0.02;
-/// And a p95 of at most so many times that without, or so much more, whichever is more.
+/// And a p95 of at most this many times that without, or this much more: the larger of the two.
 const SLOWER: f64 = 1.05;
 const LATER: Duration = Duration::from_millis(2);
 /// An event is read so soon after it happened.
@@ -122,8 +123,14 @@ fn main() -> anyhow::Result<()> {
     premises.secured()?;
     let address = daemon.wait_log("http, without TLS address=")?.trim().parse()?;
 
-    let mut doors =
-        Doors { premises: &premises, cabinets: &cabinets, random: StdRng::seed_from_u64(9600), cards: 0 };
+    let panels = (0..STREET.2).map(|address| lines[0].panel(address)).collect::<anyhow::Result<_>>()?;
+    let mut doors = Doors {
+        premises: &premises,
+        cabinets: &cabinets,
+        panels,
+        residents: Residents::new(STREET.1.into(), PAUSE),
+        random: StdRng::seed_from_u64(STREET.1.into()),
+    };
     let mut pairs = Vec::new();
     for pair in 1..=arguments.pairs {
         eprintln!("pair {pair} of {} …", arguments.pairs);
@@ -183,8 +190,11 @@ struct Run {
 struct Doors<'a> {
     premises: &'a Premises,
     cabinets: &'a Building,
+    /// Those where cards are presented.
+    panels: Vec<Name>,
+    residents: Residents,
+    /// Which handset is lifted or hung.
     random: StdRng,
-    cards: u32,
 }
 
 impl Doors<'_> {
@@ -199,13 +209,9 @@ impl Doors<'_> {
         thread::sleep(SETTLING);
         let (begun, used) = (clock::mono(), daemon.processor_time()?);
         let mut cards = Vec::new();
-        for number in self.cards..self.cards + count {
-            thread::sleep(PAUSE.mul_f64(0.75 + 0.5 * self.random.random::<f64>()));
-            let card = FIRST_CARD + number % CARDS;
-            let panel = Name::new(&format!("{}-{}", STREET.0, self.random.random_range(0..STREET.2)))?;
-            let data = card.to_be_bytes().to_vec();
-            let action = Action::Card(Card { format: 0, bits: 32, data });
-            cards.push((card, self.premises.building.act(&panel, action)?));
+        for number in 0..count {
+            let (_, card, at) = self.residents.come(self.premises, &self.panels)?;
+            cards.push((card, at));
             if number % 4 == 0 {
                 let lifted = self.random.random::<bool>();
                 let condition = if lifted { Condition::Lifted } else { Condition::Hung };
@@ -215,7 +221,6 @@ impl Doors<'_> {
             // Nobody looks at them here.
             self.premises.sightings.try_iter().for_each(drop);
         }
-        self.cards += count;
         thread::sleep(CALM);
         let processor =
             (daemon.processor_time()? - used).as_secs_f64() / clock::mono().since(begun).as_secs_f64();
@@ -285,11 +290,6 @@ fn report(pairs: &[[Run; 2]], events: &HashMap<u32, Mono>, readers: usize) -> an
     verdicts.at_most("event → reader, p95".into(), 1e3 * p95.as_secs_f64(), 1e3 * SEEN.as_secs_f64(), "ms");
     verdicts.print();
     Ok(())
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// When each card's event happened, by the stamp that the line's thread gave it: milliseconds since boot, rounded down.

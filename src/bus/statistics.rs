@@ -230,7 +230,7 @@ impl Tally<u64> {
         PanelCounters { exchanges, timeouts, broken, wrong, round_trip }
     }
 
-    /// Returns the middle of the bucket that so many percent of the round trips do not exceed, µs.
+    /// Returns the middle of the bucket that this percentage of the round trips does not exceed, µs.
     fn quantile(&self, percent: u64) -> u64 {
         let all: u64 = self.buckets.iter().sum();
         let rank = all.saturating_mul(percent).div_ceil(100);
