@@ -1,10 +1,11 @@
 //! Compresses the installer's page (web/) for the binary, and names its assets by one hash of all of them.
 //!
 //! ```text
-//! web/**          ─► gzip, sorted by name ─► /assets/{hash}/PATH
-//! web/index.html  ─► {assets}, <!-- modulepreload --> filled in ─► gzip ─► /
+//! web/**          ─► brotli and gzip, sorted by name ─► /assets/{hash}/PATH
+//! web/index.html  ─► {assets}, <!-- modulepreload --> filled in ─► brotli and gzip ─► /
 //! ```
-//! The same files give the same bytes on every machine: what gzip could say of time and system is left out.
+//! The same files give the same bytes on every machine: what gzip could say of time and system is left out. gzip is for
+//! those who take no brotli: a browser without TLS, a script.
 
 use std::{
     env,
@@ -15,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use brotli::enc::BrotliEncoderParams;
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest, Sha256};
 
@@ -130,9 +132,16 @@ fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
 
 /// Compresses a file for the binary, and returns the code that names it.
 fn written(out: &Path, path: &str, content: &[u8], number: usize) -> Result<String, Failure> {
+    let params = BrotliEncoderParams { size_hint: content.len(), ..BrotliEncoderParams::default() };
+    let mut brotli = Vec::new();
+    brotli::BrotliCompress(&mut &*content, &mut brotli, &params)?;
+    fs::write(out.join(format!("{number}.br")), brotli)?;
     let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::best());
     gzip.write_all(content)?;
     fs::write(out.join(format!("{number}.gz")), gzip.finish()?)?;
     let length = content.len();
-    Ok(format!("Asset {{ path: {path:?}, length: {length}, gzip: include_bytes!(\"{number}.gz\") }}"))
+    Ok(format!(
+        "Asset {{ path: {path:?}, length: {length}, brotli: include_bytes!(\"{number}.br\"), \
+         gzip: include_bytes!(\"{number}.gz\") }}"
+    ))
 }

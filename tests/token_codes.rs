@@ -80,11 +80,11 @@ fn a_phone_reads_where_the_gateway_is_by_what_it_is_known_and_the_token() {
     // What a person compares, and what they have to know.
     let (first, second) = fingerprint.split_at(fingerprint.len().div_ceil(2));
     for words in
-        [first, second, "https://127.0.0.1:48443/", "No phone reaches 127.0.0.1", "asks no search engine"]
+        [first, second, "https://127.0.0.1:48443/", "A phone cannot reach 127.0.0.1", "works offline"]
     {
         assert!(shown.contains(words), "{words}: {shown}");
     }
-    assert!(shown.find("search engine") > shown.find(BEGIN), "beside the token");
+    assert!(shown.find("works offline") > shown.find(BEGIN), "beside the token");
     assert!(!shown.contains(token), "the token is on standard output alone: {shown}");
     daemon.stop();
 }

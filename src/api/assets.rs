@@ -22,7 +22,17 @@ struct Asset {
     path: &'static str,
     /// Bytes of it, not compressed.
     length: usize,
+    brotli: &'static [u8],
     gzip: &'static [u8],
+}
+
+/// How an asset is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Brotli,
+    Gzip,
+    /// As it is.
+    Identity,
 }
 
 /// What a browser may do with the page: nothing but what this gateway serves runs or is shown in it, nothing of it leads
@@ -88,13 +98,16 @@ fn find(path: &str) -> Option<&'static Asset> {
 impl Asset {
     /// Returns it as the client can read it.
     fn response(&self, headers: &HeaderMap) -> Response<Body> {
-        let takes_gzip = takes_gzip(headers);
-        let body = if takes_gzip { Bytes::from_static(self.gzip) } else { self.inflated().into() };
+        let (body, coding) = match coding(headers) {
+            Coding::Brotli => (Bytes::from_static(self.brotli), Some("br")),
+            Coding::Gzip => (Bytes::from_static(self.gzip), Some("gzip")),
+            Coding::Identity => (self.inflated().into(), None),
+        };
         let mut response = Response::new(Body::from(body));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind()));
-        if takes_gzip {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        if let Some(coding) = coding {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
         }
         with_safety(response)
     }
@@ -124,20 +137,26 @@ fn with_safety(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// Whether the client says that it takes gzip: by its name, or as one of any.
-fn takes_gzip(headers: &HeaderMap) -> bool {
-    let mut any = false;
-    for coding in lists(headers, header::ACCEPT_ENCODING) {
-        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        let name = name.trim();
-        let weight = weight.trim().strip_prefix("q=").map_or(Some(1.0), |weight| weight.parse().ok());
-        let is_taken = weight.is_some_and(|weight: f32| weight > 0.0);
-        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
-            return is_taken;
+/// Returns the coding that the client likes best, of those that it says it takes (RFC 9110 §12.5.3); between equals the one
+/// that is smaller.
+fn coding(headers: &HeaderMap) -> Coding {
+    let (mut brotli, mut gzip, mut others) = (None, None, 0.0);
+    for member in lists(headers, header::ACCEPT_ENCODING) {
+        let (name, weight) = member.split_once(';').unwrap_or((member, ""));
+        let weight = weight.trim().strip_prefix("q=").map_or(Ok(1.0), str::parse::<f32>).unwrap_or(0.0);
+        match name.trim().to_ascii_lowercase().as_str() {
+            "br" => brotli = Some(weight),
+            "gzip" | "x-gzip" => gzip = Some(weight),
+            "*" => others = weight,
+            _ => {}
         }
-        any |= name == "*" && is_taken;
     }
-    any
+    let (brotli, gzip) = (brotli.unwrap_or(others), gzip.unwrap_or(others));
+    match () {
+        () if brotli > 0.0 && brotli >= gzip => Coding::Brotli,
+        () if gzip > 0.0 => Coding::Gzip,
+        () => Coding::Identity,
+    }
 }
 
 /// Returns the members of a header that is a list, on however many lines it comes.
@@ -159,31 +178,29 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_sent_to_those_who_take_it() {
-        let takes = |lines: &[&str]| takes_gzip(&headers(header::ACCEPT_ENCODING, lines));
-        for yes in [
-            &["gzip"][..],
-            &["deflate, GZIP;q=0.1, br"],
-            &["br", "gzip"],
-            &["*"],
-            &["identity;q=0, *;q=0.5"],
-            &["x-gzip"],
-            &["gzip ; q=1"],
+    fn what_the_client_likes_best_is_sent() {
+        for (lines, expected) in [
+            (&["gzip, deflate, br, zstd"][..], Coding::Brotli),
+            (&["br", "gzip"], Coding::Brotli),
+            (&["BR ; q=0.1"], Coding::Brotli),
+            (&["*"], Coding::Brotli),
+            (&["identity;q=0, *;q=0.5"], Coding::Brotli),
+            (&["gzip;q=0, *"], Coding::Brotli),
+            (&["gzip"], Coding::Gzip),
+            (&["deflate, GZIP;q=0.1"], Coding::Gzip),
+            (&["br;q=0.5, gzip"], Coding::Gzip),
+            (&["br;q=0, *"], Coding::Gzip),
+            (&["br;q=x, x-gzip"], Coding::Gzip),
+            (&[], Coding::Identity),
+            (&[""], Coding::Identity),
+            (&["identity"], Coding::Identity),
+            (&["deflate, zstd"], Coding::Identity),
+            (&["br;q=0", "gzip;q=0"], Coding::Identity),
+            (&["*;q=0"], Coding::Identity),
+            (&["gzip;q=x"], Coding::Identity),
+            (&["gzipped, brotli"], Coding::Identity),
         ] {
-            assert!(takes(yes), "{yes:?}");
-        }
-        for no in [
-            &[][..],
-            &[""],
-            &["identity"],
-            &["br, deflate"],
-            &["gzip;q=0"],
-            &["gzip;q=0, *"],
-            &["*;q=0"],
-            &["gzip;q=x"],
-            &["gzipped"],
-        ] {
-            assert!(!takes(no), "{no:?}");
+            assert_eq!(coding(&headers(header::ACCEPT_ENCODING, lines)), expected, "{lines:?}");
         }
     }
 
@@ -193,6 +210,9 @@ mod tests {
         for asset in &ASSETS {
             let content = std::fs::read(web.join(asset.path)).unwrap();
             assert_eq!(asset.inflated(), content, "{}", asset.path);
+            let mut unpacked = Vec::new();
+            brotli_decompressor::BrotliDecompress(&mut &*asset.brotli, &mut unpacked).unwrap();
+            assert_eq!(unpacked, content, "{}", asset.path);
             assert_eq!(asset.length, content.len());
             assert_eq!(find(asset.path).unwrap().path, asset.path);
             assert!(KINDS.iter().any(|(end, _)| asset.path.ends_with(end)), "{} has no kind", asset.path);

@@ -263,6 +263,8 @@ pub struct PanelHandle {
     pub intercom: u64,
     /// Whether it has a lock.
     pub has_lock: bool,
+    /// In how many columns its lines are wired, where they are a matrix.
+    pub columns: Option<u16>,
     /// The newest record of its keys; version 0 is what it was started with. Its end says that the panel has ended.
     pub record: watch::Receiver<Arc<NewestRecord>>,
     pub(super) number: usize,

@@ -86,6 +86,7 @@ pub(super) fn handle(
         name: name.clone(),
         intercom: *intercom,
         has_lock: lock.is_some(),
+        columns: panel.lines.as_ref().and_then(|lines| lines.profile.columns),
         record: newest,
         number,
     };

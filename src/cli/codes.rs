@@ -1,7 +1,7 @@
-//! What `token add --qr` shows: where a phone finds the gateway and by what it knows it, and the token.
+//! What `token add --qr` shows: the gateway's address with the fingerprint of its certificate, and the token.
 //!
-//! The first code is an address that a phone opens at once, with the fingerprint behind its `#`: what stands there is
-//! sent to nobody. The token is in no address, where it would be kept in histories: it is a code of its own, a text.
+//! The first code is a URL for the phone to open. The fingerprint is in its fragment, which browsers send to no server. The
+//! token is in no URL, for a browser's history would keep it: it has a code of its own, as plain text.
 
 use std::{
     fs,
@@ -18,7 +18,8 @@ use crate::{
     tls::{Pem, fingerprint},
 };
 
-/// Addresses of documentation (RFC 5737, RFC 3849), which lead where everything outside does. Nothing is sent there.
+/// Addresses reserved for documentation (RFC 5737, RFC 3849), which are routed like any other host outside. Nothing is sent
+/// to them.
 const OUTSIDE: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9),
     SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9),
@@ -31,8 +32,9 @@ const OUTSIDE: [SocketAddr; 2] = [
 pub fn show(config: &Config, token: &str) -> anyhow::Result<()> {
     let mut out = io::stderr().lock();
     if !out.is_terminal() {
-        let message = "--qr draws its codes where standard error is a terminal, which it is not here";
-        return Ok(writeln!(out, "{message}: the token above is all that there is")?);
+        let message =
+            "no codes are drawn: --qr needs a terminal as standard error. The token itself was printed";
+        return Ok(writeln!(out, "{message}")?);
     }
     let listen = config.http.listen;
     let hosts = hosts(listen);
@@ -46,7 +48,7 @@ pub fn show(config: &Config, token: &str) -> anyhow::Result<()> {
     if listen.ip().is_loopback() {
         writeln!(
             out,
-            "No phone reaches {}: with http.listen = \"0.0.0.0:{}\" it does.",
+            "A phone cannot reach {}: set http.listen = \"0.0.0.0:{}\" if it should.",
             listen.ip(),
             listen.port()
         )?;
@@ -57,7 +59,7 @@ pub fn show(config: &Config, token: &str) -> anyhow::Result<()> {
             let (first, second) = fingerprint.split_at(fingerprint.len().div_ceil(2));
             writeln!(
                 out,
-                "Its certificate has this SHA-256 fingerprint. Compare before you let the browser go on:"
+                "SHA-256 fingerprint of its certificate, to compare before you accept the browser's warning:"
             )?;
             writeln!(out, "  {first}\n  {second}")?;
             format!("{address}#sha256={}", fingerprint.replace(':', ""))
@@ -74,16 +76,16 @@ pub fn show(config: &Config, token: &str) -> anyhow::Result<()> {
     write!(out, "{}", qr::drawn(&code)?)?;
     writeln!(
         out,
-        "\nThe token. Read it by a reader that asks no search engine: a camera app that searches the net for what it sees\n\
-         gives the token away. Clear the screen afterwards: who sees it can do what the token may."
+        "\nThe token. Scan it with an app that works offline: a camera app that looks up what it sees on the web gives the\n\
+         token away. Clear the screen afterwards: anybody who sees this code can use the token."
     )?;
     write!(out, "{}", qr::drawn(token)?)?;
     Ok(())
 }
 
-/// Returns where the endpoint is reached, host and port, the likeliest first: the address that it listens on, or where
-/// that is all of this machine's, the one by which it reaches others, and then the rest. One that has none yet may be
-/// found by its name.
+/// Returns where the endpoint can be reached, as host and port, the likeliest first: the address that it listens on. Where
+/// it listens on all of them: the one that the default route uses, then those of the other interfaces, or the machine's
+/// name under `.local` where there is no address yet.
 fn hosts(listen: SocketAddr) -> Vec<String> {
     let mut addresses = vec![listen.ip()];
     if listen.ip().is_unspecified() {
@@ -104,7 +106,7 @@ fn hosts(listen: SocketAddr) -> Vec<String> {
     hosts
 }
 
-/// Returns the address of this machine that leads to another.
+/// Returns the address from which this machine would reach another.
 fn towards(other: SocketAddr) -> Option<IpAddr> {
     let any = if other.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).ok()?;
@@ -125,7 +127,7 @@ fn of_interfaces() -> Vec<IpAddr> {
     addresses
 }
 
-/// Whether others may reach this address: not this machine alone, and not by naming an interface.
+/// Whether other machines can reach this address without naming an interface: not loopback, unspecified or link-local.
 fn is_reachable(address: &IpAddr) -> bool {
     let is_of_link = match address {
         IpAddr::V4(address) => address.is_link_local(),
@@ -143,7 +145,7 @@ fn own_fingerprint(config: &Config) -> anyhow::Result<Option<String>> {
     };
     let read = fs::read(&path).with_context(|| match config.http.tls {
         Tls::SelfSigned => {
-            format!("cannot read {}, which the daemon makes when it first serves", path.display())
+            format!("cannot read {}, which the daemon creates when it first serves", path.display())
         }
         _ => format!("cannot read {}", path.display()),
     })?;

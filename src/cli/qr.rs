@@ -1,24 +1,25 @@
-//! Codes that a phone reads from a terminal.
+//! QR codes drawn in a terminal, for a phone to scan.
 
 use std::fmt::Write as _;
 
 use anyhow::Context;
 use qrcode::{Color, EcLevel, QrCode};
 
-/// Modules of light around a code, without which readers do not find it.
+/// Light modules around a code (the quiet zone), without which readers do not find it.
 const QUIET: usize = 4;
-/// Black on white, of the fixed colours that no theme changes: a code in the colours of a dark terminal would be inverted.
+/// Black on white from the fixed part of the palette, which themes leave alone: in a dark terminal's own colours the code
+/// would be inverted.
 const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
 const USUAL: &str = "\x1b[0m";
 
-/// Draws a code, two modules a character, one above the other.
+/// Draws a QR code, each character two modules, one above the other.
 ///
 /// # Errors
-/// The text is longer than a code can be.
+/// The text is too long for a QR code.
 pub fn drawn(text: &str) -> anyhow::Result<String> {
-    // Of the levels of correction the lowest: nothing spoils what a screen shows, and the smallest code is read best.
+    // The lowest level of error correction: a screen has no stains, and the smallest code is the easiest to scan.
     let code =
-        QrCode::with_error_correction_level(text, EcLevel::L).context("this is too long for a code")?;
+        QrCode::with_error_correction_level(text, EcLevel::L).context("this is too long for a QR code")?;
     let width = code.width();
     let is_dark = |column: usize, row: usize| {
         let (column, row) = (column.wrapping_sub(QUIET), row.wrapping_sub(QUIET));

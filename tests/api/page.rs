@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use brotli_decompressor::BrotliDecompress;
 use flate2::read::GzDecoder;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -21,12 +22,11 @@ async fn get(site: &Site, path: &str) -> Answer {
     site.ask_with("GET", path, "", "").await
 }
 
-/// Asks as a browser does, and returns head and body as they came.
-async fn compressed(site: &Site, path: &str) -> (String, Vec<u8>) {
+/// Asks as a browser does that takes these codings, and returns head and body as they came.
+async fn compressed(site: &Site, path: &str, codings: &str) -> (String, Vec<u8>) {
     let mut stream = TcpStream::connect(site.address).await.unwrap();
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nhost: a\r\naccept-encoding: gzip, deflate, br, zstd\r\nconnection: close\r\n\r\n"
-    );
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: a\r\naccept-encoding: {codings}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
@@ -79,7 +79,7 @@ async fn everybody_gets_the_page_and_all_that_it_names() {
 }
 
 #[tokio::test]
-async fn who_takes_gzip_gets_it_and_it_is_the_same() {
+async fn who_takes_brotli_or_gzip_gets_it_and_it_is_the_same() {
     let site = start().await;
     let page = get(&site, "/").await;
     let paths = assets(&page.body);
@@ -87,11 +87,16 @@ async fn who_takes_gzip_gets_it_and_it_is_the_same() {
         let plain = get(&site, path).await;
         assert_eq!(plain.header("content-encoding"), None);
         assert_eq!(plain.header("content-length"), Some(plain.body.len().to_string().as_str()));
-        let (head, body) = compressed(&site, path).await;
+        let (head, body) = compressed(&site, path, "gzip, deflate").await;
         assert!(head.contains("content-encoding: gzip"), "{head}");
         let mut inflated = String::new();
         GzDecoder::new(&*body).read_to_string(&mut inflated).unwrap();
         assert_eq!(inflated, plain.body, "{path}");
+        let (head, body) = compressed(&site, path, "gzip, deflate, br, zstd").await;
+        assert!(head.contains("content-encoding: br"), "{head}");
+        let mut unpacked = Vec::new();
+        BrotliDecompress(&mut &*body, &mut unpacked).unwrap();
+        assert_eq!(unpacked, plain.body.as_bytes(), "{path}");
         let asked = site.ask_with("HEAD", path, "", "").await;
         assert_eq!((asked.status, asked.body.as_str()), (200, ""));
         assert_eq!(asked.header("content-length"), plain.header("content-length"), "{path}");

@@ -291,6 +291,7 @@ fn a_panel_that_was_away_is_set_up_again_and_one_that_is_another_says_so() {
         (&rows["data"][0]["state"], &rows["data"][0]["device"]["model"]),
         (&json!("online"), &json!("KM-64"))
     );
+    assert_eq!(rows["data"][0]["columns"], 10, "as its profile has them");
     daemon.stop();
 }
 

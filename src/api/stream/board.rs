@@ -1,19 +1,19 @@
-//! What every reader of a stream gets next. Deterministic: takes its time from the caller.
+//! Decides what each reader of the stream gets next. Deterministic: the caller tells it the time.
 //!
 //! ```text
 //!  states (panel, line, bus, health) ─► the newest of each ─┐
 //!  samples of watched lines ──────────► the newest of each ─┼─► next(reader) ─► Send, Read, Wait, Over
 //!  events ────────────────────────────► the newest 256 ─────┘        ▲
-//!                     older ones are read in the journal ─► supply ──┘
+//!                      older ones, from the journal ─► supply ───────┘
 //! ```
 //! Invariants:
-//! - Messages are made once and shared; a reader has a place in them, and no queue.
-//! - A reader gets the states first, then every event once and in order, or a `gap` in its place. Of a state that
-//!   changes faster than it reads it gets the newest.
-//! - A reader's last message is its `end`. One that is slow has it for a second, then it is to be cut off.
-//! - Slow is one that has taken nothing for 10 s while there was something, whose oldest event has waited for so long, or
-//!   that has been more than 256 events behind for a second: that many may come at once. One that catches up with what
-//!   was before it came is slow by the first of these alone.
+//! - Messages are encoded once and shared; a reader has a position among them, and no queue of its own.
+//! - A reader gets the states first, then every event once and in order, or a `gap` instead. Of a state that changes faster
+//!   than it reads, it gets the newest.
+//! - A reader's last message is its `end`. A slow reader has a second to take it before it is cut off.
+//! - A reader is slow when it has taken nothing for 10 s although there was something, when its oldest event has waited for
+//!   10 s, or when it has been more than 256 events behind for a second (a burst may be that long). While it catches up on
+//!   events from before it joined, only the first of these counts.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -33,16 +33,16 @@ use crate::{api::TokenInfo, domain::Mono};
 const READERS: usize = 16;
 /// Events that a reader may be behind.
 const EVENTS: usize = 256;
-/// How long a reader may be that far behind: it has had no chance yet to take what came at once.
+/// How long a reader may be further behind than that: it had no chance yet to take a burst.
 const BURST: Duration = Duration::from_secs(1);
 /// How long anything may wait for a reader.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a reader has to take its end.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
-/// Panels that are gone and still told of.
+/// Panels that are gone and still announced.
 const GONE: usize = 64;
 
-/// What a state is of, in the order in which a reader gets them.
+/// Kinds of states, in the order in which a reader gets them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Panel,
@@ -60,7 +60,7 @@ pub(super) enum Next {
     Read { journal: Arc<str>, from: u64 },
     /// Nothing, until the board changes.
     Wait,
-    /// Nothing any more.
+    /// The stream is over.
     Over,
 }
 
@@ -88,15 +88,15 @@ struct Events {
 struct Reader {
     token: TokenInfo,
     watch: Option<Line>,
-    /// The version of the states that it has; `None`: it has none yet.
+    /// The version of the states that it has been given; `None`: none yet.
     seen: Option<u64>,
-    /// Where it wants to go on, until the journal is known.
+    /// Where it asked to resume, until the journal is known.
     wants: Option<Option<LastSeen>>,
     /// The sequence of its next event.
     next: u64,
-    /// It goes on in another journal than it was in, which it is told even where nothing is missing.
+    /// It resumes in another journal than the one it was in, and is told so even where no event is missing.
     restarts: bool,
-    /// Everything was taken.
+    /// It has taken everything.
     waits: bool,
     /// When it last took something, or something came while it waited.
     took: Mono,
