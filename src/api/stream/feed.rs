@@ -119,6 +119,7 @@ impl Feed<'_> {
         self.looks += 1;
         let is_time = |every| self.looks.is_multiple_of(every);
         self.hub.change(|inner, now| {
+            inner.look_for_absent(now, self.handles);
             if is_time(BUS_EVERY) {
                 inner.show_buses(now, &self.handles.buses, true);
                 // Words may hold a figure that counts up: they are news now and then.

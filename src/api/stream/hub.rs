@@ -45,6 +45,9 @@ pub(super) struct Inner {
 #[derive(Default)]
 struct Shown {
     panels: Vec<PanelStatus>,
+    /// Panels of which their bus says nothing any more, while they are still configured: they are about to go, or to begin
+    /// again.
+    absent: Vec<PanelStatus>,
     /// A piece for each bus.
     lines: Vec<Arc<[KnownLine]>>,
     health: Option<Health>,
@@ -178,6 +181,7 @@ impl Hub {
 }
 
 /// What the buses say of panels and lines.
+#[cfg_attr(test, derive(Clone))]
 struct Found {
     panels: Vec<PanelStatus>,
     lines: Vec<Arc<[KnownLine]>>,
@@ -203,7 +207,10 @@ impl Inner {
     /// Takes note of how panels and lines are. `fresh`: those who come now are to get all as it is now, last measurements
     /// included, which are no news to the others.
     pub(super) fn show(&mut self, now: Mono, handles: &Handles, fresh: bool) {
-        let found = Found::look(&handles.buses);
+        self.show_found(now, Found::look(&handles.buses), handles.clock.wall(), fresh);
+    }
+
+    fn show_found(&mut self, now: Mono, found: Found, wall: jiff::Timestamp, fresh: bool) {
         let before = std::mem::take(&mut self.shown);
         for (place, panel) in found.panels.iter().enumerate() {
             let is_news = !before.panels.get(place).is_some_and(|shown| is_alike(shown, panel));
@@ -212,14 +219,17 @@ impl Inner {
             }
         }
         self.board.truncate(Kind::Panel, found.panels.len());
-        for gone in before.panels {
-            let is_here = found.configured.contains(&gone.panel)
-                || found.panels.iter().any(|panel| panel.panel == gone.panel);
-            if !is_here && gone.state != PanelState::Unconfigured {
-                let since = handles.clock.wall();
-                let gone = PanelStatus::new(gone.panel, gone.intercom, PanelState::Unconfigured, since);
-                self.board.is_gone(now, frames::message("panel", &gone));
-            }
+        // A bus stops telling of a panel before the panel leaves its handle: both are looked at until it is clear.
+        let is_told = |panel: &PanelStatus| found.panels.iter().any(|told| told.panel == panel.panel);
+        let (absent, gone): (Vec<_>, Vec<_>) = before
+            .absent
+            .into_iter()
+            .chain(before.panels)
+            .filter(|panel| !is_told(panel) && panel.state != PanelState::Unconfigured)
+            .partition(|panel| found.configured.contains(&panel.panel));
+        for gone in gone {
+            let gone = PanelStatus::new(gone.panel, gone.intercom, PanelState::Unconfigured, wall);
+            self.board.is_gone(now, frames::message("panel", &gone));
         }
         let mut shown = before.lines.iter().flat_map(|lines| lines.iter());
         let mut place = 0;
@@ -231,7 +241,14 @@ impl Inner {
             place += 1;
         }
         self.board.truncate(Kind::Line, place);
-        self.shown = Shown { panels: found.panels, lines: found.lines, health: before.health };
+        self.shown = Shown { panels: found.panels, absent, lines: found.lines, health: before.health };
+    }
+
+    /// Looks again at panels of which it was not clear whether they are gone.
+    pub(super) fn look_for_absent(&mut self, now: Mono, handles: &Handles) {
+        if !self.shown.absent.is_empty() {
+            self.show(now, handles, false);
+        }
     }
 
     /// Takes note of what was counted on the buses.
@@ -315,4 +332,56 @@ fn is_same(one: &LineStatus, other: &LineStatus) -> bool {
     } = one;
     (intercom, flat, flat_id, state) == (&other.intercom, &other.flat, &other.flat_id, &other.state)
         && (since, unit, thresholds) == (&other.since, &other.unit, &other.thresholds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Tokens;
+
+    const WALL: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
+
+    fn name(name: &str) -> Name {
+        name.parse().unwrap()
+    }
+
+    fn found(told: &[&str], configured: &[&str]) -> Found {
+        let told = told.iter().map(|panel| PanelStatus::new(name(panel), 1, PanelState::Online, WALL));
+        let configured = configured.iter().map(|panel| name(panel)).collect();
+        Found { panels: told.collect(), lines: Vec::new(), configured }
+    }
+
+    /// A reload ends a panel in steps, and the board may be brought up to date between any two of them.
+    #[test]
+    fn a_panel_that_is_removed_is_announced_once_whenever_the_board_looks() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(&dir.path().join("tokens.json")).unwrap();
+        tokens.add("reader", false, WALL).unwrap();
+        let token = tokens.list().swap_remove(0);
+        for (steps, announced) in [
+            (&[found(&["gate"], &["gate"])][..], 1),
+            (&[found(&["gate"], &["gate", "front"]), found(&["gate"], &["gate"])], 1),
+            (&[found(&["front", "gate"], &["gate"]), found(&["gate"], &["gate"])], 1),
+            (&[found(&[], &["gate", "front"]), found(&["gate"], &["gate"]), found(&["gate"], &["gate"])], 1),
+            // It begins again under its name.
+            (&[found(&["gate"], &["gate", "front"]), found(&["gate", "front"], &["gate", "front"])], 0),
+        ] {
+            let hub = Hub::new();
+            let mut inner = hub.lock();
+            let reader = inner.board.join(Mono::ZERO, token.clone(), Asked::default()).unwrap();
+            inner.show_found(Mono::ZERO, found(&["front", "gate"], &["front", "gate"]), WALL, true);
+            let mut told = String::new();
+            for step in steps {
+                while let Next::Send(messages) = inner.board.next(Mono::ZERO, reader) {
+                    told.push_str(std::str::from_utf8(&messages).unwrap());
+                }
+                inner.show_found(Mono::ZERO, step.clone(), WALL, false);
+            }
+            while let Next::Send(messages) = inner.board.next(Mono::ZERO, reader) {
+                told.push_str(std::str::from_utf8(&messages).unwrap());
+            }
+            assert_eq!(told.matches("unconfigured").count(), announced, "{told}");
+            assert!(inner.shown.absent.is_empty());
+        }
+    }
 }
