@@ -15,6 +15,8 @@
 //!   10 s, or when it has been more than 256 events behind for a second (a burst may be that long). While it catches up on
 //!   events from before it joined, only the first of these counts.
 
+mod reader;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -23,8 +25,9 @@ use std::{
 
 use axum::body::Bytes;
 
+use self::reader::{Event, Events, Reader};
 use super::{
-    asked::{Asked, LastSeen, Line},
+    asked::{Asked, Line},
     frames::{self, Why},
 };
 use crate::{api::TokenInfo, domain::Mono};
@@ -69,43 +72,6 @@ struct Slot {
     version: u64,
 }
 
-struct Event {
-    sequence: u64,
-    message: Bytes,
-    at: Mono,
-}
-
-/// The newest events.
-struct Events {
-    /// Empty until it is known.
-    journal: Arc<str>,
-    /// Every event from here on is in `newest`.
-    from: u64,
-    last: u64,
-    newest: VecDeque<Event>,
-}
-
-struct Reader {
-    token: TokenInfo,
-    watch: Option<Line>,
-    /// The version of the states that it has been given; `None`: none yet.
-    seen: Option<u64>,
-    /// Where it asked to resume, until the journal is known.
-    wants: Option<Option<LastSeen>>,
-    /// The sequence of its next event.
-    next: u64,
-    /// It resumes in another journal than the one it was in, and is told so even where no event is missing.
-    restarts: bool,
-    /// It has taken everything.
-    waits: bool,
-    /// When it last took something, or something came while it waited.
-    took: Mono,
-    /// Since when it has been too many events behind.
-    overrun: Option<Mono>,
-    end: Option<(Why, Mono)>,
-    is_over: bool,
-}
-
 /// What is to be told, and who reads it.
 pub(super) struct Board {
     states: [Vec<Slot>; 4],
@@ -142,19 +108,7 @@ impl Board {
             return None;
         }
         self.numbers += 1;
-        let mut reader = Reader {
-            token,
-            watch: asked.watch,
-            seen: None,
-            wants: Some(asked.last_seen),
-            next: u64::MAX,
-            restarts: false,
-            waits: false,
-            took: now,
-            overrun: None,
-            end: None,
-            is_over: false,
-        };
+        let mut reader = Reader::new(now, token, asked);
         reader.find_place(&self.events);
         self.readers.insert(self.numbers, reader);
         Some(self.numbers)
@@ -406,67 +360,6 @@ impl Board {
         messages.extend(watched.map(|(_, slot)| slot).filter(is_news).map(|slot| slot.message.clone()));
         messages.extend((self.comment > later).then_some(frames::COMMENT));
         (!messages.is_empty()).then(|| joined(messages))
-    }
-}
-
-impl Reader {
-    /// Finds where it goes on, once the journal is known.
-    fn find_place(&mut self, events: &Events) {
-        if events.journal.is_empty() {
-            return;
-        }
-        (self.next, self.restarts) = match self.wants.take() {
-            None => return,
-            Some(None) => (events.last + 1, false),
-            Some(Some(seen)) if *seen.journal == *events.journal && seen.sequence <= events.last => {
-                (seen.sequence + 1, false)
-            }
-            Some(Some(_)) => (1, true),
-        };
-    }
-
-    /// The next of the newest events, or the gap before it.
-    fn event(&mut self, events: &Events) -> Option<Bytes> {
-        if self.next < events.from {
-            return None;
-        }
-        let place = events.newest.partition_point(|event| event.sequence < self.next);
-        match events.newest.get(place) {
-            Some(event) => {
-                if let Some(gap) = self.gap_before(&events.journal, event.sequence) {
-                    self.next = event.sequence;
-                    return Some(gap);
-                }
-                self.next = event.sequence + 1;
-                Some(event.message.clone())
-            }
-            None => {
-                // Nothing is left of these, or another journal is empty.
-                let gap = self.gap_before(&events.journal, events.last + 1)?;
-                self.next = events.last + 1;
-                Some(gap)
-            }
-        }
-    }
-
-    /// What is to be said where the next event is this one.
-    fn gap_before(&mut self, journal: &str, sequence: u64) -> Option<Bytes> {
-        let restarts = std::mem::take(&mut self.restarts);
-        (restarts || sequence > self.next).then(|| frames::gap(journal, self.next, sequence - 1))
-    }
-
-    fn is_slow(&self, events: &Events, now: Mono) -> bool {
-        let is_catching_up = self.next < events.from && self.overrun.is_none();
-        let place = events.newest.partition_point(|event| event.sequence < self.next);
-        let oldest = events.newest.get(place).filter(|_| !is_catching_up);
-        !self.waits
-            && (now.since(self.took) >= PATIENCE
-                || oldest.is_some_and(|event| now.since(event.at) >= PATIENCE)
-                || self.overrun.is_some_and(|since| now.since(since) >= BURST))
-    }
-
-    fn ends(&mut self, now: Mono, why: Why) {
-        self.end = self.end.or(Some((why, now)));
     }
 }
 

@@ -1,7 +1,7 @@
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::*;
-use crate::api::Tokens;
+use crate::api::{Tokens, stream::asked::LastSeen};
 
 const OURS: &str = "9f3c2a41";
 const OTHER: &str = "00000001";
