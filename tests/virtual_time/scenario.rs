@@ -54,7 +54,7 @@ impl Tally for Counts {
 
 #[test]
 fn no_bad_line_opens_a_door_loses_a_swipe_or_wedges_a_panel() {
-    let counts = run_all("no_bad_line", 10_000, bad_day);
+    let counts = run_all("no_bad_line", 4_000, bad_day);
     println!("{counts:?}");
     let many = counts.swipes > 1_000;
     let telling = counts.granted * 4 > counts.swipes && counts.stale > 0 && counts.offline > 0;
