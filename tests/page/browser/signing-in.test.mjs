@@ -85,7 +85,7 @@ test('wrong tokens are slowed, and the page says for how long; a good one always
   const page = await browser.tab(building);
   for (let attempt = 0; attempt < 12; attempt += 1) {
     await signIn(page, `wrong-${attempt}`.padEnd(43, 'x'));
-    await page.waitForFunction(() => !document.querySelector('#token-error')?.hasAttribute('hidden'));
+    await page.waitForFunction(() => document.querySelector('#token-error')?.textContent);
     if (/Too many/.test((await page.locator('#token-error').textContent()) ?? '')) break;
   }
   await page.locator('#token-error', { hasText: /Try again in \d+ s/ }).waitFor();

@@ -22,7 +22,7 @@ async function closure(path, found = new Set()) {
 
 test('the list of modules to fetch at once is complete', async () => {
   const source = await readFile(new URL('start.js', web), 'utf8');
-  const listed = /const PAGE = '([^']+)'/.exec(source)?.[1].split(' ').map((name) => `${name}.js`) ?? [];
+  const listed = /fetched\('(app [^']+)'\)/.exec(source)?.[1].split(' ').map((name) => `${name}.js`) ?? [];
   const form = await closure('main.js');
   const page = new Set([...(await closure('app.js')), ...(await closure('live.js'))]);
   assert.deepEqual(listed.sort(), [...page].filter((path) => !form.has(path)).sort());
