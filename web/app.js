@@ -1,4 +1,4 @@
-// The frame of every view, and the first one: what is well and what is not.
+// The frame of every view, and the first one.
 
 import {
   Act, AsOf, Decision, describe, Dialog, Fact, html, InItsWords, Mark, Newest, Outside, Quiet, Say, Since, Time, useEffect,
@@ -183,7 +183,7 @@ function Actions({ page, panel, lock }) {
   const forbidden = page.state.self?.token.read_only ? t('readOnlyReason') : '';
   const name = panel.panel;
   const act = async (/** @type {'openDoor' | 'identify'} */ what) => (await page[what](panel), t(`${what}.done`, { panel: name }));
-  // Resolves once it is answered: the button that asked says what came of it.
+  // Resolves once it is answered.
   const asked = () => new Promise((resolve, reject) => setAsks(() => (yes) => {
     setAsks(null);
     if (yes) act('openDoor').then(resolve, reject);

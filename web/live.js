@@ -47,7 +47,7 @@ export function open({ token, early, leave, changed }) {
     commissionSoon();
   }
 
-  // The daemon ticks once an event is in its journal.
+  // The daemon ticks a moment later.
   let soon = 0;
   function commissionSoon() {
     if (location.hash === '#/commissioning') soon ||= setTimeout(() => ((soon = 0), fetchInto('commissioning')), 500);
@@ -73,7 +73,7 @@ export function open({ token, early, leave, changed }) {
 
   const poll = setInterval(() => {
     if (state.phase !== 'live' || document.visibilityState !== 'visible') return;
-    fetchInto('outbox', 'self'); // The clock may be set at any time.
+    fetchInto('outbox', 'self');
     commissionSoon();
   }, POLL);
 
@@ -184,7 +184,7 @@ export function follow({ token, early, dispatch, live, gap, revoked }) {
     signal: request.signal,
   });
 
-  /** Takes a connection, and returns the phase after it; null: ask again at once. */
+  /** Returns the phase after a connection; null: ask again at once. */
   async function once() {
     const first = early;
     early = null;

@@ -42,7 +42,7 @@ form.onsubmit = async (submit) => {
 function complain(text) {
   clearTimeout(countdown);
   countdown = 0;
-  show('token-error', text);
+  say('token-error', text);
   input.setAttribute('aria-invalid', String(text !== ''));
 }
 
@@ -62,14 +62,14 @@ function slowed(end) {
   countdown = setTimeout(slowed, 1000, end);
 }
 
-function show(id, text) {
+function say(id, text) {
   element(id).textContent = text;
   if (text === '') return;
   element('status').textContent = text;
   input.focus();
 }
 
-const showPage = (isShown) => document.documentElement.classList.toggle('signed-in', isShown);
+const show = (isSignedIn) => (document.documentElement.className = isSignedIn ? 'signed-in' : 'signed-out');
 
 async function enter(token, early) {
   const [{ App }, { open }, { html, render }] = await Promise.all([import('./app.js'), import('./live.js'), import('./parts.js')]);
@@ -87,7 +87,7 @@ async function enter(token, early) {
     render(page && html`<${App} page=${page} />`, element('app'));
   };
   redraw();
-  showPage(true);
+  show(true);
 }
 
 /** @param {'revoked' | 'out'} reason */
@@ -96,7 +96,7 @@ function leave(reason) {
   page = null;
   redraw();
   session.forget();
-  showPage(false);
+  show(false);
   document.title = t('title');
-  show('reason', t(`signIn.${reason}`));
+  say('reason', t(`signIn.${reason}`));
 }

@@ -8,7 +8,7 @@ import { h, render } from './vendor/preact.js';
 export const html = htm.bind(h);
 export { render, useEffect, useRef, useState };
 
-/** Letter of each tone, where it stands, and its shape. */
+/** Letter, its height and shape of each tone: they say what the colour says. */
 const TONES = {
   good: ['✓', 16.5, 'M12 1a11 11 0 1 0 .01 0z'],
   info: ['i', 16.5, 'M12 0 24 12 12 24 0 12z'],
@@ -17,7 +17,6 @@ const TONES = {
   idle: ['–', 16.5, 'M2 2h20v20H2z'],
 };
 
-/** A state at a glance: colour, shape and letter say the same. */
 export const Mark = ({ tone, letter = TONES[tone][0] }) => html`<svg class="mark ${tone}" viewBox="0 0 24 24" aria-hidden="true">
   <path d=${TONES[tone][2]} /><text x="12" y=${TONES[tone][1]} text-anchor="middle">${letter}</text></svg>`;
 
@@ -36,7 +35,7 @@ export const Quiet = ({ children }) => html`<p class="quiet">${children}</p>`;
 
 export const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
 
-/** What is wrong and what to do; in the gateway's words on demand, or where its code is not known. */
+/** What is wrong and what to do; in the gateway's words where its code is not known. */
 export function Wrong({ place, code, message, since = null, children = null }) {
   const [what, cure] = t(`${place}.${code}`).split('|');
   const text = html`<p>${children}<b>${cure === undefined ? html`<${Outside}>${message ?? code}<//>` : what}</b> ${cure}

@@ -1,37 +1,45 @@
-// Runs before anything is painted, in the JavaScript of 2009: says what an old browser lacks, shows the page at once to
-// somebody who has signed in, and has what comes next fetched side by side.
+// Runs before anything is shown, in the JavaScript of 2009: says what an old browser lacks, decides between sign-in form and
+// page, and has modules fetched side by side.
 
 var start = (function () {
   var script = /** @type {HTMLScriptElement} */ (document.currentScript || document.scripts[0]);
   var root = document.documentElement;
-  if (!('noModule' in script && window.HTMLDialogElement && window.TextDecoderStream && Object.hasOwn)) {
-    document.addEventListener('DOMContentLoaded', function () {
-      document.forms[0].style.display = 'none';
-      document.forms[0].insertAdjacentText('afterend', 'This browser is too old for this page. ' +
-        'Этот браузер слишком стар для этой страницы. Chrome 93+, Edge 93+, Firefox 105+, Safari 15.4+.');
-    });
-  }
-
-  var language = (/(?:^|,)(en|ru)/.exec(navigator.languages.join()) || ['', 'en'])[1];
+  var language = (/(?:^|,)(en|ru)/.exec(String(navigator.languages)) || ['', 'en'])[1];
   root.lang = language;
+  function add(tag, name, more) {
+    var path = script.src.replace(/start\.js$/, name + '.js');
+    document.head.appendChild(Object.assign(document.createElement(tag), { src: path, href: path }, more));
+  }
   function fetched(names) {
     names.split(' ').forEach(function (name) {
-      var link = document.createElement('link');
-      link.rel = 'modulepreload';
-      link.href = script.src.replace(/start\.js$/, name + '.js');
-      document.head.appendChild(link);
+      add('link', name, { rel: 'modulepreload' });
     });
   }
-  fetched('texts/' + language);
   function preload() {
     fetched('app live state parts vendor/preact vendor/hooks vendor/htm');
   }
+  function begin() {
+    fetched('talk texts/' + language);
+    add('script', 'main', { type: 'module' });
+  }
 
   var token = sessionStorage.getItem('token');
-  if (token === null) return { language: language, preload: preload, stream: null };
-  root.className = 'signed-in';
-  preload();
-  var stream = fetch('/api/local/v1/stream', { headers: { Authorization: 'Bearer ' + token }, cache: 'no-store' });
-  stream.catch(function () {}); // live.js looks at it.
+  var stream = null;
+  root.className = token === null ? 'signed-out' : 'signed-in';
+  if (!('noModule' in script && window.HTMLDialogElement && window.TextDecoderStream && Object.hasOwn)) {
+    document.forms[0].style.display = 'none';
+    document.forms[0].insertAdjacentText('afterend', 'This browser is too old. Этот браузер слишком стар. ' +
+      'Chrome 93+, Edge 93+, Firefox 105+, Safari 15.4+.');
+  } else if (token === null) {
+    // Once the form is painted.
+    requestAnimationFrame(function () {
+      setTimeout(begin);
+    });
+  } else {
+    begin();
+    preload();
+    stream = fetch('/api/local/v1/stream', { headers: { Authorization: 'Bearer ' + token }, cache: 'no-store' });
+    stream.catch(function () {}); // live.js looks at it.
+  }
   return { language: language, preload: preload, stream: stream };
 })();

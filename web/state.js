@@ -110,7 +110,6 @@ function withEvents(state, more) {
   return { ...state, journals, swipes, events: [...fresh, ...state.events].sort(newestFirst).slice(0, EVENTS) };
 }
 
-/** Returns what of a gap is not among the events that are kept. */
 function missing(gap, { journal, data }) {
   if (gap.journal !== journal) return [gap];
   const to = Math.min(gap.to, ...data.map(({ sequence }) => Number(sequence) - 1));
@@ -146,6 +145,6 @@ export function kindOf(type) {
   return { key: 'keys', keypad: 'keys', code: 'keys', door: 'doors', line: 'lines' }[thing] ?? 'panels';
 }
 
-/** Whether filters let an event through; an empty one does. */
+/** Whether filters let an event through. */
 export const passes = ({ type, subject, data }, { panel, kind, decision }) =>
   (!panel || subject === panel) && (!kind || kindOf(type) === kind) && (!decision || data.decision === decision);

@@ -55,7 +55,7 @@ export function when(time) {
   return show(time, show(time, 2) === show(moment.now, 2) ? 0 : 1) + (timeZone ? ' UTC' : '');
 }
 
-/** Returns why a request has no good answer; status 0: none at all. */
+/** Status 0: no answer at all. */
 const failure = (status, body = /** @type {any} */ (null), retryAfter = 0) =>
   Object.assign(new Error(body?.message), { status, code: body?.code, retryAfter });
 

@@ -7,7 +7,7 @@ import {
 import { collapse, isOld, keyOf, passes } from './state.js';
 import { ask, meaning, number, t, why } from './talk.js';
 
-// Lines: each commutator as its cabinet is wired, and one line close up.
+// Lines.
 
 const flatOf = ({ flat }) => t('flats.flat', { flat });
 
@@ -139,7 +139,8 @@ function Plot({ line, samples }) {
 }
 
 function options(element, limits) {
-  const color = (name) => getComputedStyle(element).getPropertyValue(`--${name}`);
+  // Asked for at each drawing: the colour scheme may change.
+  const color = (name) => () => getComputedStyle(element).getPropertyValue(`--${name}`);
   const axis = { stroke: color('quiet'), grid: { stroke: color('line'), width: 1 }, ticks: { stroke: color('line') } };
   const curve = { points: { show: false } };
   const clock = (_, times) => times.map((time) => new Date(time * 1000).toTimeString().slice(3, 8));
