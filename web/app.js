@@ -14,7 +14,7 @@ const ICONS = {
   flats: 'M6 20V4h12v16M3 20h18M10 8h4M10 12h4M11 20v-4h2v4',
   commissioning: 'M4 6l2 2 3-4M4 13l2 2 3-4M4 20l2 2 3-4M12 6h8M12 13h8M12 20h8',
 };
-/** The others come once the first one is there: a gateway that is updated no longer has them. */
+/** The others come early: a gateway that is updated no longer has them. */
 const views = { home: Home };
 
 const current = () => {

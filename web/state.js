@@ -88,7 +88,7 @@ function sinceWhen(before, { since, reasons }) {
   }));
 }
 
-/** Returns the share of commands that were not answered well; an exchange is one that was. */
+/** Returns the share of commands that went wrong; an exchange is a good one. */
 export function errorShare({ exchanges, timeouts, broken, wrong }) {
   const errors = timeouts + broken + wrong;
   return errors / (exchanges + errors || 1);

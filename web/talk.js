@@ -59,7 +59,6 @@ export function when(time) {
 const failure = (status, body = /** @type {any} */ (null), retryAfter = 0) =>
   Object.assign(new Error(body?.message), { status, code: body?.code, retryAfter });
 
-/** What is done once the token is not known any more. */
 export const refused = { token() {} };
 
 /** Asks the gateway, and returns its answer; with a body, by POST. */

@@ -204,7 +204,7 @@ function Happened({ group: { newest: event, first, times } }) {
   </li>`;
 }
 
-// Flats: whose key is it, and may it open?
+// Flats.
 
 /** @param {{page: Page}} props */
 function Flats({ page }) {

@@ -162,7 +162,7 @@ lines
   noValue no value
   watch Watch
   stop Stop
-  watching Lift the handset now.
+  watching Lift the handset, then hang it up.
   plot Value of flat {flat}, live
   noPlot The curve cannot be shown.
   measure Measure

@@ -148,7 +148,7 @@ openDoor
   yes Открыть
   done {panel}: замок открыт.
 identify
-  button Показать
+  button Мигнуть
   done {panel} мигает и пищит 10 с.
 bus
   open Порт открыт
@@ -166,7 +166,7 @@ lines
   noValue нет значения
   watch Наблюдать
   stop Прекратить
-  watching Снимите трубку.
+  watching Снимите трубку и положите её.
   plot Значение квартиры {flat}, вживую
   noPlot Кривую показать нельзя.
   measure Измерить

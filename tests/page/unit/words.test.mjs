@@ -1,10 +1,10 @@
 // Both dictionaries say the same things, and every code of the contract has its words.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
-import { load } from './browser.mjs';
+import { load, web } from './browser.mjs';
 
 const { speak, t, when, moment } = await load('talk.js');
 const { describe } = await load('parts.js');
@@ -27,6 +27,25 @@ test('Russian has every text that English has, with the same values', () => {
     assert.deepEqual(holes(russian[name]), holes(text), name);
     assert.equal(russian[name].split('|').length, text.split('|').length, name);
   }
+});
+
+test('every text is used, and every text that is used is there', async () => {
+  const files = ['index.html', ...(await readdir(web)).filter((name) => name.endsWith('.js'))];
+  const code = (await Promise.all(files.map((name) => readFile(new URL(name, web), 'utf8')))).join('\n');
+  const found = (/** @type {RegExp} */ pattern) => [...code.matchAll(pattern)].map(([, name]) => name);
+  const words = new Set(found(/["']([\w.]+)["']/g));
+  // `place.${word}`, or the place that a function is given; some are chosen or put together.
+  const places = new Set(['kinds', 'inputs', ...found(/`(\w[\w.]*)\.\$\{/g), ...found(/\b(?:meaning\(|place=)["'](\w[\w.]*)["']/g)]);
+  const done = found(/['"](\w+)['"] \| /g).concat('identify').map((what) => `${what}.done`);
+  const isUsed = (name) => words.has(name) || done.includes(name) || places.has(name.slice(0, name.lastIndexOf('.')));
+  const english = flat(en);
+  assert.deepEqual(Object.keys(english).filter((name) => !isUsed(name)), []);
+  const named = [...found(/\bt\('([\w.]+)'/g), ...found(/\bname="(\w+\.[\w.]+)"/g)];
+  assert.ok(named.length > 50);
+  assert.deepEqual(named.filter((name) => !(name in english)), []);
+  const form = found(/data-text="([\w.]+)"/g);
+  const russian = flat(ru);
+  assert.deepEqual(form.filter((name) => !(name in russian)), []);
 });
 
 test('every code of health, of panels, of refusals and of states has words', async () => {
