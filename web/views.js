@@ -38,7 +38,7 @@ function Cabinet({ state, name, lines, show }) {
   return html`<section class="card" aria-labelledby=${`lines-${name}`}>
     <h3 id=${`lines-${name}`}><${Outside}>${name}<//></h3>
     <${Quiet}>${t('lines.good', { good: lines.filter((line) => line.state === 'on_hook').length, n: lines.length })}<//>
-    <div class="scroll"><ul class="grid ${old && 'stale'}" style=${columns && { gridTemplateColumns: `repeat(${columns}, minmax(3rem, 1fr))` }}>
+    <div class="scroll"><ul class="grid ${old && 'stale'}" style=${columns && { gridTemplateColumns: `repeat(${columns}, minmax(3rem, 6rem))` }}>
       ${lines.map((line) => html`<li key=${keyOf(line)} style=${place(line)}>
         <button type="button" class=${lineTone(line.state)} onClick=${() => show(keyOf(line))}>
           <span class="unseen">${flatOf(line)}: ${lineState(line.state)}</span>
