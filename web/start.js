@@ -1,5 +1,5 @@
-// Runs before anything is shown, in the JavaScript of 2009: says what an old browser lacks, decides between sign-in form and
-// page, and has modules fetched side by side.
+// Runs before anything is shown, in the JavaScript of 2009: says what an old browser lacks, decides between sign-in
+// form and page, and has modules fetched side by side.
 
 var start = (function () {
   var script = /** @type {HTMLScriptElement} */ (document.currentScript || document.scripts[0]);
