@@ -1,17 +1,15 @@
-// What runs while somebody is signed in: state and stream, what is asked for beside it, what can be done, and the one line
-// for screen readers.
+// What runs while somebody is signed in.
 
-import { ask, post, refused } from './api.js';
-import { describe } from './event.js';
+import { describe } from './parts.js';
 import { initial, reduce } from './state.js';
-import { follow } from './stream.js';
-import { t } from './words.js';
+import { ask, bearer, refused, t } from './talk.js';
 
 const LOCAL = '/api/local/v1/';
+const STREAM = `${LOCAL}stream`;
 const POLL = 5000;
 const EVENTS = 200;
-
-/** @typedef {ReturnType<typeof open>} Page */
+/** So long without the comment of every 15 s: the line is dead. */
+const SILENCE = 20_000;
 
 export function open({ token, early, leave, changed }) {
   let state = initial;
@@ -25,21 +23,21 @@ export function open({ token, early, leave, changed }) {
     if (isClosed) return;
     const before = state;
     state = reduce(state, action);
-    if (action.type === 'stream') heed(before, action);
-    if (action.type === 'phase' && before.told > 0 && (before.phase === 'live') !== (action.phase === 'live')) {
-      announce.say(t(action.phase === 'live' ? 'connection.back' : 'connection.gone'));
+    const { type, phase } = action;
+    if (type === 'stream') heed(before, action);
+    if (type === 'phase' && before.told > 0 && (before.phase === 'live') !== (phase === 'live')) {
+      announce.say(t(phase === 'live' ? 'say.back' : 'say.gone'));
     }
     changed();
   }
 
-  /** Says what is news, and asks for what it has changed elsewhere. */
   function heed(before, { name, data }) {
     if (name === 'health' && before.health && before.health.reasons.length !== data.reasons.length) {
       announce.say(data.reasons.length ? t('say.ill', { n: data.reasons.length }) : t('health.ok'));
     }
     // A reload has brought or taken a panel.
     if (name === 'panel' && before.health && (data.state === 'unconfigured' || !before.panels[data.panel])) {
-      for (const list of ['panels', 'lines', 'commissioning']) fetchInto(list);
+      fetchInto('panels', 'lines', 'commissioning');
     }
     if (name !== 'event') return;
     const { title, detail } = describe(data);
@@ -49,17 +47,14 @@ export function open({ token, early, leave, changed }) {
     commissionSoon();
   }
 
-  // The daemon ticks once an event is in its journal; several at once are asked for together.
+  // The daemon ticks a moment later.
   let soon = 0;
   function commissionSoon() {
     if (location.hash === '#/commissioning') soon ||= setTimeout(() => ((soon = 0), fetchInto('commissioning')), 500);
   }
 
-  async function fetchInto(/** @type {any} */ type) {
-    const answer = await ask(LOCAL + type).catch(() => null);
-    if (answer) dispatch({ type, data: type === 'panels' || type === 'lines' ? answer.data : answer, at: Date.now() });
-  }
-
+  const fetchInto = (...names) => Promise.all(names.map((type) => ask(LOCAL + type)
+    .then((answer) => dispatch({ type, data: answer.data ?? answer, at: Date.now() }), () => {})));
   const fetchEvents = async (query, gap = undefined) =>
     dispatch({ type: 'events', data: await ask(`${LOCAL}events?${query}`), gap });
 
@@ -69,7 +64,7 @@ export function open({ token, early, leave, changed }) {
     dispatch,
     revoked: () => leave('revoked'),
     live() {
-      for (const what of ['self', 'panels', 'lines', 'outbox', 'sync', 'commissioning']) fetchInto(what);
+      fetchInto('self', 'panels', 'lines', 'outbox', 'sync', 'commissioning');
       fetchEvents(`limit=${EVENTS}`).catch(() => {});
     },
     gap: (gap) => fetchEvents(`from=${gap.from}&limit=1000`, gap).catch(() => {}),
@@ -78,8 +73,7 @@ export function open({ token, early, leave, changed }) {
 
   const poll = setInterval(() => {
     if (state.phase !== 'live' || document.visibilityState !== 'visible') return;
-    fetchInto('outbox');
-    fetchInto('self'); // The clock may be set at any time.
+    fetchInto('outbox', 'self');
     commissionSoon();
   }, POLL);
 
@@ -90,15 +84,15 @@ export function open({ token, early, leave, changed }) {
     dispatch,
     say: announce.say,
     leave,
-    openDoor: ({ intercom, panel }) => post(`/api/admin/v1/intercoms/${intercom}/open-door`, { panel }),
-    identify: ({ panel }) => post(`${LOCAL}panels/${panel}/identify`),
+    openDoor: ({ intercom, panel }) => ask(`/api/admin/v1/intercoms/${intercom}/open-door`, { panel }),
+    identify: ({ panel }) => ask(`${LOCAL}panels/${panel}/identify`, {}),
     async measure({ intercom, flat }) {
-      const data = await post(`${LOCAL}intercoms/${intercom}/lines/${flat}/measure`);
+      const data = await ask(`${LOCAL}intercoms/${intercom}/lines/${flat}/measure`, {});
       dispatch({ type: 'stream', name: 'line', data, at: Date.now() });
       return data;
     },
     async confirm({ id }) {
-      await post(`${LOCAL}commissioning/${id}`);
+      await ask(`${LOCAL}commissioning/${id}`, {});
       await fetchInto('commissioning');
     },
     watch(line) {
@@ -119,7 +113,7 @@ export function open({ token, early, leave, changed }) {
   };
 }
 
-/** Returns what takes news and has them told together, at most every 2 s: a busy door does not chatter. */
+/** Returns what has news told together, at most every 2 s: a busy door does not chatter. */
 export function announcer(tell) {
   const INTERVAL = 2000;
   let news = [];
@@ -129,7 +123,7 @@ export function announcer(tell) {
   let told = -INTERVAL;
 
   function flush() {
-    if (events > 0) news.push((events > 1 ? t('say.events', { n: events }) : '') + newest);
+    if (events > 0) news.push(events > 1 ? t('say.events', { n: events, newest }) : newest);
     tell(news.join(' '));
     timer = events = 0;
     news = [];
@@ -137,14 +131,130 @@ export function announcer(tell) {
   }
   const soon = () => (timer ||= /** @type {any} */ (setTimeout(flush, Math.max(0, told + INTERVAL - Date.now()))));
   return {
-    say(/** @type {string} */ text) {
+    say(text) {
       if (!news.includes(text)) news.push(text);
       soon();
     },
-    event(/** @type {string} */ text) {
+    event(text) {
       events += 1;
       newest = text;
       soon();
+    },
+  };
+}
+
+/** Returns what makes server-sent events of pieces of text. */
+export function reader() {
+  const none = { name: '', data: '', id: /** @type {string | null} */ (null) };
+  let rest = '';
+  let event = { ...none };
+  return (piece) => {
+    const found = [];
+    const lines = (rest + piece).split(/\r\n|\n|\r(?!$)/);
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line) ?? [];
+      if (line === '') {
+        if (event.data) found.push({ ...event, data: event.data.slice(1) });
+        event = { ...none };
+      } else if (field === 'event') event.name = value;
+      else if (field === 'data') event.data += `\n${value}`;
+      else if (field === 'id') event.id = value;
+    }
+    return found;
+  };
+}
+
+export const pause = (attempt, random) => Math.min(5000, 250 * 2 ** attempt) * (1 - random / 2);
+
+/** Follows the stream; by fetch, for an EventSource cannot show a token. */
+export function follow({ token, early, dispatch, live, gap, revoked }) {
+  let stopped = false;
+  let attempt = 0;
+  let heard = Date.now();
+  let last = null;
+  let watched = null;
+  let rewatched = false;
+  let hurry = () => {};
+  let request = new AbortController();
+  const enter = (phase) => dispatch({ type: 'phase', phase, at: heard });
+  const ask = () => fetch(watched === null ? STREAM : `${STREAM}?watch=${watched}`, {
+    headers: { ...bearer(token), ...(last && { 'Last-Event-ID': last }) },
+    cache: 'no-store',
+    signal: request.signal,
+  });
+
+  /** Returns the phase after a connection; null: ask again at once. */
+  async function once() {
+    const first = early;
+    early = null;
+    const response = await (first ?? ask());
+    if (response.status === 401) return stop(), revoked(), null;
+    // The line is no more, or the event of another gateway.
+    if (response.status === 422) return (last = watched = null);
+    if (!response.ok || !response.body) return response.status === 503 ? 'full' : 'lost';
+    heard = Date.now();
+    enter('live');
+    attempt = 0;
+    live();
+    const text = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    const cancel = () => text.cancel().catch(() => {});
+    request.signal.onabort = cancel;
+    const take = reader();
+    for (;;) {
+      const watchdog = setTimeout(cancel, SILENCE);
+      const { value, done } = await text.read().finally(() => clearTimeout(watchdog));
+      if (done) return 'lost';
+      heard = Date.now();
+      for (const { name, data: json, id } of take(value)) {
+        const data = JSON.parse(json);
+        last = id ?? last;
+        if (name === 'end') {
+          cancel();
+          if (data.reason === 'revoked') return stop(), revoked(), null;
+          return data.reason === 'slow' ? null : 'stopping';
+        }
+        dispatch({ type: 'stream', name, data, at: heard });
+        if (name === 'gap') gap(data);
+      }
+    }
+  }
+
+  async function run() {
+    while (!stopped) {
+      request = new AbortController();
+      rewatched = false;
+      const phase = await once().catch(() => 'lost');
+      if (stopped || rewatched || phase === null) continue;
+      enter(phase);
+      await new Promise((resolve) => {
+        hurry = () => resolve(null);
+        setTimeout(resolve, phase === 'full' ? 5000 : pause(attempt++, Math.random()));
+      });
+    }
+  }
+
+  // The cable is out, in again, or somebody looks again.
+  const gone = new AbortController();
+  addEventListener('offline', () => request.abort(), gone);
+  addEventListener('online', () => hurry(), gone);
+  document.addEventListener('visibilitychange', () => hurry(), gone);
+  run();
+
+  function stop() {
+    stopped = true;
+    gone.abort();
+    request.abort();
+    hurry();
+  }
+
+  return {
+    stop,
+    watch(line) {
+      if (line === watched) return;
+      watched = line;
+      rewatched = true;
+      request.abort();
     },
   };
 }

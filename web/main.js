@@ -1,23 +1,24 @@
-// From the sign-in form, which stands in the HTML itself, to the page, and back.
+// From the sign-in form to the page, and back.
 
-import { ask, why } from './api.js';
-import { early, preload, session, showPage, texts } from './start.js';
-import { speak, t } from './words.js';
+import { ask, lookUp, session, speak, t, why } from './talk.js';
 
-speak((await texts).default);
+speak((await import(`./texts/${start.language}.js`)).default);
 
 const element = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const form = /** @type {HTMLFormElement} */ (document.forms[0]);
 const input = /** @type {HTMLInputElement} */ (element('token'));
-/** @type {import('./live.js').Page | null} */
+/** @type {Page | null} */
 let page = null;
 let redraw = () => {};
 let countdown = 0;
 
-for (const part of form.querySelectorAll('[data-text]')) part.textContent = t(part.getAttribute('data-text') ?? '');
-document.title = t('signIn.title');
-if (session.token() !== null) enter(session.token(), early);
-else setTimeout(preload);
+// In English it stands there already.
+for (const part of form.querySelectorAll('[data-text]')) part.textContent = lookUp(part.getAttribute('data-text')) ?? part.textContent;
+document.title = t('title');
+certificate();
+addEventListener('hashchange', certificate);
+if (session.token() !== null) enter(session.token(), start.stream);
+else setTimeout(start.preload);
 
 form.onsubmit = async (submit) => {
   submit.preventDefault();
@@ -26,9 +27,9 @@ form.onsubmit = async (submit) => {
   if (!/^[\w.~+/=-]+$/.test(token)) return complain(t('signIn.malformed'));
   complain('');
   try {
-    await ask('/api/local/v1/self', { token });
+    await ask('/api/local/v1/self', null, token);
     input.value = '';
-    element('reason').hidden = true;
+    element('reason').textContent = '';
     session.keep(token);
     await enter(token, null);
   } catch (error) {
@@ -37,15 +38,21 @@ form.onsubmit = async (submit) => {
   }
 };
 
-/** Says at the field what is wrong with it; an empty text: nothing. @param {string} text */
+/** Says at the field what is wrong. @param {string} text */
 function complain(text) {
   clearTimeout(countdown);
   countdown = 0;
-  show('token-error', text);
+  say('token-error', text);
   input.setAttribute('aria-invalid', String(text !== ''));
 }
 
-/** Says for how long wrong tokens are held up, second by second, and to screen readers once. @param {number} end */
+/** Shows the fingerprint that the address has where it comes from the code of `token add --qr`. */
+function certificate() {
+  const [, print] = /^#sha256=([0-9a-f]{64})$/i.exec(location.hash) ?? [];
+  element('certificate').textContent = print ? t('signIn.certificate', { print: print.toUpperCase().match(/../g)?.join(':') }) : '';
+}
+
+/** Counts the seconds down; a screen reader hears of it once. @param {number} end */
 function slowed(end) {
   const seconds = Math.ceil((end - Date.now()) / 1000);
   if (seconds <= 0) return complain('');
@@ -55,32 +62,32 @@ function slowed(end) {
   countdown = setTimeout(slowed, 1000, end);
 }
 
-function show(id, text) {
+function say(id, text) {
   element(id).textContent = text;
-  element(id).hidden = text === '';
   if (text === '') return;
   element('status').textContent = text;
   input.focus();
 }
 
-async function enter(token, answer) {
+const show = (isSignedIn) => (document.documentElement.className = isSignedIn ? 'signed-in' : 'signed-out');
+
+async function enter(token, early) {
   const [{ App }, { open }, { html, render }] = await Promise.all([import('./app.js'), import('./live.js'), import('./parts.js')]);
   let isDue = false;
-  page = open({ token, early: answer, leave, changed });
-  // However much changes at once, it is drawn once; a tab that nobody sees draws once a second.
+  page = open({ token, early, leave, changed });
+  // Drawn once a frame; where nobody looks, once a second.
   function changed() {
     if (isDue) return;
     isDue = true;
-    if (document.visibilityState === 'visible') requestAnimationFrame(draw);
-    else setTimeout(draw, 1000);
+    if (document.visibilityState === 'visible') requestAnimationFrame(redraw);
+    else setTimeout(redraw, 1000);
   }
-  function draw() {
+  redraw = () => {
     isDue = false;
     render(page && html`<${App} page=${page} />`, element('app'));
-  }
-  redraw = draw;
-  draw();
-  showPage(true);
+  };
+  redraw();
+  show(true);
 }
 
 /** @param {'revoked' | 'out'} reason */
@@ -89,7 +96,7 @@ function leave(reason) {
   page = null;
   redraw();
   session.forget();
-  showPage(false);
-  document.title = t('signIn.title');
-  show('reason', t(`signIn.${reason}`));
+  show(false);
+  document.title = t('title');
+  say('reason', t(`signIn.${reason}`));
 }

@@ -1,39 +1,45 @@
-// Runs before anything is painted: decides between the sign-in form and the page, fetches the texts, and where somebody
-// has signed in opens the stream while the rest is on its way.
+// Runs before anything is shown, in the JavaScript of 2009: says what an old browser lacks, decides between sign-in
+// form and page, and has modules fetched side by side.
 
-/** The API token: kept for this tab alone, never in a cookie or an address. */
-export const session = {
-  token: () => sessionStorage.getItem('token'),
-  keep: (token) => sessionStorage.setItem('token', token),
-  forget: () => sessionStorage.removeItem('token'),
-};
-
-export const showPage = (signedIn) => document.documentElement.classList.toggle('signed-in', signedIn);
-
-export const language = navigator.languages.map((tag) => tag.slice(0, 2)).find((tag) => tag === 'en' || tag === 'ru') ?? 'en';
-document.documentElement.lang = language;
-
-export const texts = language === 'ru' ? import('./texts/ru.js') : import('./texts/en.js');
-
-/** @returns {Record<string, string>} */
-export const bearer = (token = session.token()) => ({ Authorization: `Bearer ${token}` });
-
-export const STREAM = '/api/local/v1/stream';
-
-/** Modules that the page needs and the sign-in form does not. */
-const PAGE = 'app live state stream home event parts vendor/preact vendor/hooks vendor/htm';
-
-/** Has them fetched all at once, and not one after the other as they name each other. */
-export function preload() {
-  for (const name of PAGE.split(' ')) {
-    const href = new URL(`${name}.js`, import.meta.url).href;
-    document.head.append(Object.assign(document.createElement('link'), { rel: 'modulepreload', href }));
+var start = (function () {
+  var script = /** @type {HTMLScriptElement} */ (document.currentScript || document.scripts[0]);
+  var root = document.documentElement;
+  var language = (/(?:^|,)(en|ru)/.exec(String(navigator.languages)) || ['', 'en'])[1];
+  root.lang = language;
+  function add(tag, name, more) {
+    var path = script.src.replace(/start\.js$/, name + '.js');
+    document.head.appendChild(Object.assign(document.createElement(tag), { src: path, href: path }, more));
   }
-}
+  function fetched(names) {
+    names.split(' ').forEach(function (name) {
+      add('link', name, { rel: 'modulepreload' });
+    });
+  }
+  function preload() {
+    fetched('app live state parts vendor/preact vendor/hooks vendor/htm');
+  }
+  function begin() {
+    fetched('talk texts/' + language);
+    add('script', 'main', { type: 'module' });
+  }
 
-const isSignedIn = session.token() !== null;
-showPage(isSignedIn);
-if (isSignedIn) preload();
-/** What the stream answers to somebody who has signed in before in this tab. */
-export const early = isSignedIn ? fetch(STREAM, { headers: bearer(), cache: 'no-store' }) : null;
-early?.catch(() => {}); // Looked at by the one that takes it.
+  var token = sessionStorage.getItem('token');
+  var stream = null;
+  root.className = token === null ? 'signed-out' : 'signed-in';
+  if (!('noModule' in script && window.HTMLDialogElement && window.TextDecoderStream && Object.hasOwn)) {
+    document.forms[0].style.display = 'none';
+    document.forms[0].insertAdjacentText('afterend', 'This browser is too old. Этот браузер слишком стар. ' +
+      'Chrome 93+, Edge 93+, Firefox 105+, Safari 15.4+.');
+  } else if (token === null) {
+    // Once the form is painted.
+    requestAnimationFrame(function () {
+      setTimeout(begin);
+    });
+  } else {
+    begin();
+    preload();
+    stream = fetch('/api/local/v1/stream', { headers: { Authorization: 'Bearer ' + token }, cache: 'no-store' });
+    stream.catch(function () {}); // live.js looks at it.
+  }
+  return { language: language, preload: preload, stream: stream };
+})();

@@ -1,9 +1,6 @@
-// What the page knows: a reducer without DOM, clock and network. Each value has the number of the connection that told
-// it, `told`: what this one has not told again is stale.
+// What the page knows: a reducer without DOM, clock and network. What this connection has not told again is stale.
 
-/** @import { Action, GatewayEvent, State } from './types.js' */
-
-/** How many are kept; a round is 5 s of a sparkline. */
+/** How many are kept. */
 const EVENTS = 2000;
 const ROUNDS = 60;
 const SAMPLES = 600;
@@ -17,22 +14,22 @@ export const initial = {
   watched: null, samples: [],
 };
 
-/** @param {State} state @param {Action} action @returns {State} */
+/** @type {Reduce} */
 export function reduce(state, action) {
-  const { type, data, at, phase, gap, line } = /** @type {any} */ (action);
+  const { type, name, data, at, phase, gap, line } = /** @type {any} */ (action);
   switch (type) {
     case 'phase':
       if (phase === 'live') return { ...state, phase, heard: at, told: state.told + 1 };
-      // Since when all is stale does not change while one attempt after the other fails.
+      // Failing attempts do not change since when all is stale.
       return { ...state, phase, heard: state.phase === 'live' ? at : state.heard || at };
     case 'stream':
-      return fromStream(state, /** @type {any} */ (action));
+      return fromStream(state, name, data, at);
     case 'self':
       return { ...state, self: data, offset: Date.parse(data.time) - at };
     case 'panels':
-      return { ...state, panels: listed(state, state.panels, data, (row) => row.panel) };
+      return { ...state, panels: listed(state, data, ({ panel }) => panel) };
     case 'lines':
-      return { ...state, lines: listed(state, state.lines, data, keyOf) };
+      return { ...state, lines: listed(state, data, keyOf) };
     case 'events': {
       const next = withEvents({ ...state, oldest: data.oldest }, data.data);
       return gap ? { ...next, gaps: [...state.gaps, ...missing(gap, data)] } : next;
@@ -46,19 +43,17 @@ export function reduce(state, action) {
   }
 }
 
-/** Name of a line among all. */
 export const keyOf = ({ intercom, flat }) => `${intercom}/${flat}`;
 
-/** Whether an earlier connection told it, or this one and it is lost. @param {State} state */
+/** @param {State} state */
 export const isStale = (state, what) => state.phase !== 'live' || what?.told !== state.told;
 
-/** Whether a line's value is no news of now: its panel is away, or the connection. @param {State} state */
+/** Whether a line's value is stale, or its panel away. @param {State} state */
 export const isOld = (state, line) =>
   isStale(state, line) || (state.panels[line.panel] ?? { state: 'online' }).state !== 'online';
 
 /** @param {State} state @returns {State} */
-function fromStream(state, { name, data, at }) {
-  /** @template T @param {Record<string, T>} all @param {string} key @returns {Record<string, T>} */
+function fromStream(state, name, data, at) {
   const put = (all, key) => ({ ...all, [key]: { ...all[key], ...data, told: state.told } });
   switch (name) {
     case 'panel':
@@ -82,11 +77,9 @@ function fromStream(state, { name, data, at }) {
   }
 }
 
-/** What a list does not name is no longer there. @returns {Record<string, any>} */
-const listed = ({ told }, known, rows, name) =>
-  Object.fromEntries(rows.map((row) => [name(row), { ...known[name(row)], ...row, told }]));
+/** @returns {Record<string, any>} */
+const listed = ({ told }, rows, name) => Object.fromEntries(rows.map((row) => [name(row), { ...row, told }]));
 
-/** Returns the reasons with when each began: one that was there before has not begun again. */
 function sinceWhen(before, { since, reasons }) {
   const name = ({ code, panel, bus }) => [code, panel, bus].join();
   return reasons.map((reason) => ({
@@ -95,7 +88,7 @@ function sinceWhen(before, { since, reasons }) {
   }));
 }
 
-/** The share of commands that were not answered well; an exchange is one that was. */
+/** Returns the share of commands that went wrong; an exchange is a good one. */
 export function errorShare({ exchanges, timeouts, broken, wrong }) {
   const errors = timeouts + broken + wrong;
   return errors / (exchanges + errors || 1);
@@ -117,23 +110,22 @@ function withEvents(state, more) {
   return { ...state, journals, swipes, events: [...fresh, ...state.events].sort(newestFirst).slice(0, EVENTS) };
 }
 
-/** Returns what of a gap is not among the events that are kept. */
 function missing(gap, { journal, data }) {
   if (gap.journal !== journal) return [gap];
   const to = Math.min(gap.to, ...data.map(({ sequence }) => Number(sequence) - 1));
   return to < gap.from ? [] : [{ ...gap, to }];
 }
 
-/** What makes two events the same happening: everything but the moment. */
+/** Returns an event without its moment. */
 function likeness({ type, data }) {
   const { boot, uptime_ms, clock, online, revision, value, ...same } = data;
   if (type === 'intercom.line.changed') delete same.raw;
   return type + JSON.stringify(same);
 }
 
-/** Returns groups of events: those that repeat one another are one. @param {GatewayEvent[]} events newest first */
+/** Returns groups of events that repeat one another. @param {GatewayEvent[]} events newest first */
 export function collapse(events) {
-  /** @type {{newest: GatewayEvent, first: GatewayEvent, times: number}[]} */
+  /** @type {Group[]} */
   const groups = [];
   let last = '';
   for (const event of events) {
@@ -146,13 +138,13 @@ export function collapse(events) {
   return groups;
 }
 
-/** The kind of an event, as filters tell them apart. @param {string} type */
+/** Returns the kind of an event. @param {string} type */
 export function kindOf(type) {
   const [room, thing] = type.split('.');
   if (room === 'gateway') return room;
   return { key: 'keys', keypad: 'keys', code: 'keys', door: 'doors', line: 'lines' }[thing] ?? 'panels';
 }
 
-/** Whether filters let an event through; an empty one lets all. */
+/** Whether filters let an event through. */
 export const passes = ({ type, subject, data }, { panel, kind, decision }) =>
   (!panel || subject === panel) && (!kind || kindOf(type) === kind) && (!decision || data.decision === decision);

@@ -130,7 +130,7 @@ test('lines are the cabinet; one of them can be watched and measured', async () 
   await sheet.getByRole('button', { name: 'Watch' }).click();
   await sheet.locator('canvas').waitFor();
   assert.ok(scripts.some((url) => url.includes('uplot')));
-  await sheet.getByText(/ to .* V/).waitFor();
+  await sheet.getByText(/ … .* V/).waitFor();
   building.happen('line risers 3 hung');
   await sheet.locator('.reading').getByText('On hook').waitFor();
   await sheet.getByRole('button', { name: 'Stop' }).click();

@@ -41,8 +41,17 @@ test('the form is found by role and name, and says at its field what is wrong', 
 test('a good token opens the page; it is kept for the tab, and in no cookie and no address', async () => {
   const page = await browser.signedIn(building);
   await page.getByRole('heading', { level: 1, name: 'building-7' }).waitFor();
+  await page.addInitScript(() => {
+    const look = () => {
+      const form = document.querySelector('form');
+      if (form && form.getClientRects().length > 0) /** @type {any} */ (globalThis).formWasShown = true;
+      requestAnimationFrame(look);
+    };
+    look();
+  });
   await page.reload();
   await page.getByRole('article', { name: 'entrance-1' }).waitFor();
+  assert.equal(await page.evaluate(() => /** @type {any} */ (globalThis).formWasShown), undefined, 'not for a moment');
   assert.deepEqual(await page.context().cookies(), []);
   assert.equal(await page.evaluate(() => localStorage.length), 0);
   assert.ok(!page.url().includes(building.token));
@@ -53,6 +62,29 @@ test('a good token opens the page; it is kept for the tab, and in no cookie and 
   await page.getByText('You have signed out.').first().waitFor();
   await page.reload();
   await page.getByRole('button', { name: 'Sign in' }).waitFor();
+});
+
+test('the address of the QR code shows what the certificate should be, and signs in like any other', async () => {
+  const page = await browser.tab(building);
+  const certificate = page.locator('#certificate');
+  await page.getByRole('button', { name: 'Sign in' }).waitFor();
+  assert.equal(await certificate.isVisible(), false);
+  // What is no fingerprint is not shown, markup least of all.
+  for (const wrong of ['', '12', `${'ab'.repeat(31)}zz`, 'ab'.repeat(33), '%3Cb%3E', `${'ab'.repeat(32)}/x`]) {
+    await page.goto(`${building.url}/#sha256=${wrong}`);
+    await page.reload();
+    await page.getByRole('button', { name: 'Sign in' }).waitFor();
+    await page.waitForFunction(() => document.forms[0].onsubmit);
+    assert.equal(await certificate.isVisible(), false, wrong);
+  }
+  await page.goto(`${building.url}/#sha256=${'ab01'.repeat(16)}`);
+  await certificate.getByText(Array(16).fill('AB:01').join(':')).waitFor();
+  await certificate.getByText('Compare').waitFor();
+  await signIn(page, building.token);
+  await page.getByRole('heading', { level: 2, name: 'Home' }).waitFor();
+  await goTo(page, 'Lines');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByText('You have signed out.').first().waitFor();
 });
 
 test('a read-only token may look and measure; the rest is greyed out with the reason', async () => {
@@ -85,7 +117,7 @@ test('wrong tokens are slowed, and the page says for how long; a good one always
   const page = await browser.tab(building);
   for (let attempt = 0; attempt < 12; attempt += 1) {
     await signIn(page, `wrong-${attempt}`.padEnd(43, 'x'));
-    await page.waitForFunction(() => !document.querySelector('#token-error')?.hasAttribute('hidden'));
+    await page.waitForFunction(() => document.querySelector('#token-error')?.textContent);
     if (/Too many/.test((await page.locator('#token-error').textContent()) ?? '')) break;
   }
   await page.locator('#token-error', { hasText: /Try again in \d+ s/ }).waitFor();

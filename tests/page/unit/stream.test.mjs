@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import { load } from './browser.mjs';
 
-const { pause, reader } = await load('stream.js');
+const { pause, reader } = await load('live.js');
 
 const TEXT = ': comment\n\nevent: panel\ndata: {"a":1}\n\r\nevent: event\r\nid: 9f3c2a41-184\r\ndata: {"b":\r\ndata: 2}\r\n\r\ndata:x: y\n\n';
 const EVENTS = [

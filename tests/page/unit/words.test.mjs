@@ -1,38 +1,56 @@
 // Both dictionaries say the same things, and every code of the contract has its words.
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
-import { load } from './browser.mjs';
+import { load, web } from './browser.mjs';
 
-const { speak, t, when, moment } = await load('words.js');
-const { describe } = await load('event.js');
+const { speak, t, when, moment } = await load('talk.js');
+const { describe } = await load('parts.js');
 const en = (await load('texts/en.js')).default;
 const ru = (await load('texts/ru.js')).default;
 const api = JSON.parse(await readFile(new URL('../../../src/api/openapi.json', import.meta.url), 'utf8'));
 const schemas = api.components.schemas;
 
-/** All texts by their full names. */
-function flat(texts, name = '') {
-  if (typeof texts === 'string') return { [name]: texts };
-  const isPlural = 'one' in texts;
-  if (isPlural) return { [name]: texts.other ?? texts.many };
-  return Object.assign({}, ...Object.entries(texts).map(([part, within]) => flat(within, name ? `${name}.${part}` : part)));
-}
+/** All texts by their full names, of a plural its last form. */
+const flat = (texts) => Object.fromEntries([...speak(texts)].filter(([, text]) => text)
+  .map(([name, text]) => [name.replace(/\.(one|few|many|other)$/, ''), text]));
 const holes = (text) => [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort();
 
 test('Russian has every text that English has, with the same values', () => {
   const [english, russian] = [flat(en), flat(ru)];
-  assert.deepEqual(Object.keys(russian).sort(), Object.keys(english).sort());
+  // What stands in the HTML and in the code is English already.
+  const names = Object.keys(russian).filter((name) => !/^(form|letters)\./.test(name));
+  assert.deepEqual(names.sort(), Object.keys(english).sort());
   for (const [name, text] of Object.entries(english)) {
     assert.deepEqual(holes(russian[name]), holes(text), name);
     assert.equal(russian[name].split('|').length, text.split('|').length, name);
   }
 });
 
+test('every text is used, and every text that is used is there', async () => {
+  const files = ['index.html', ...(await readdir(web)).filter((name) => name.endsWith('.js'))];
+  const code = (await Promise.all(files.map((name) => readFile(new URL(name, web), 'utf8')))).join('\n');
+  const found = (/** @type {RegExp} */ pattern) => [...code.matchAll(pattern)].map(([, name]) => name);
+  const words = new Set(found(/["']([\w.]+)["']/g));
+  // `place.${word}`, or the place that a function is given; some are chosen or put together.
+  const places = new Set(['kinds', 'inputs', ...found(/`(\w[\w.]*)\.\$\{/g), ...found(/\b(?:meaning\(|place=)["'](\w[\w.]*)["']/g)]);
+  const done = found(/['"](\w+)['"] \| /g).concat('identify').map((what) => `${what}.done`);
+  const isUsed = (name) => words.has(name) || done.includes(name) || places.has(name.slice(0, name.lastIndexOf('.')));
+  const english = flat(en);
+  assert.deepEqual(Object.keys(english).filter((name) => !isUsed(name)), []);
+  const named = [...found(/\bt\('([\w.]+)'/g), ...found(/\bname="(\w+\.[\w.]+)"/g)];
+  assert.ok(named.length > 50);
+  assert.deepEqual(named.filter((name) => !(name in english)), []);
+  const form = found(/data-text="([\w.]+)"/g);
+  const russian = flat(ru);
+  assert.deepEqual(form.filter((name) => !(name in russian)), []);
+});
+
 test('every code of health, of panels, of refusals and of states has words', async () => {
-  const words = (place) => Object.keys(en[place]);
+  const names = Object.keys(flat(en));
+  const words = (place) => names.flatMap((name) => (name.startsWith(`${place}.`) ? name.slice(place.length + 1) : []));
   for (const code of schemas.HealthCode.enum) assert.ok(words('health').includes(code), code);
   for (const state of schemas.LineState.enum) assert.ok(words('lineStates').includes(state), state);
   for (const state of schemas.PanelState.enum) assert.ok(words('panelStates').includes(state), state);
