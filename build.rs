@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! web/**          ─► brotli and gzip, sorted by name ─► /assets/{hash}/PATH
-//! web/index.html  ─► {assets}, <!-- modulepreload --> filled in ─► brotli and gzip ─► /
+//! web/index.html  ─► {assets} filled in ─► brotli and gzip ─► /
 //! ```
 //! The same files give the same bytes on every machine: what gzip could say of time and system is left out. gzip is for
 //! those who take no brotli: a browser without TLS, a script.
@@ -22,9 +22,8 @@ use sha2::{Digest, Sha256};
 
 const WEB: &str = "web";
 const INDEX: &str = "index.html";
-/// What stands in the index for the path of the assets, and for the links that have the browser fetch all modules at once.
+/// What stands in the index for the path of the assets.
 const ASSETS: &str = "{assets}";
-const PRELOADS: &str = "<!-- modulepreload -->";
 /// Bytes of the hash in the path: what differs is never the same by accident.
 const HASH: usize = 8;
 
@@ -46,7 +45,7 @@ fn main() -> Result<(), Failure> {
 
     let index =
         fs::read_to_string(web.join(INDEX)).map_err(|error| format!("cannot read {WEB}/{INDEX}: {error}"))?;
-    let index = filled_in(&index, &format!("/assets/{hash}"), assets.iter().map(|(path, _)| path.as_str()));
+    let index = index.replace(ASSETS, &format!("/assets/{hash}"));
     let tag = self::hash([index.as_bytes()]);
 
     let mut code = format!("const HASH: &str = \"{hash}\";\nconst INDEX_TAG: &str = \"{tag}\";\n");
@@ -92,32 +91,6 @@ fn is_served(name: &str, within: &str) -> bool {
         || matches!(name, "package.json" | "node_modules")
         || [".d.ts", ".lock", "lock.json", ".md"].iter().any(|end| name.ends_with(end));
     !(is_index || is_tool || name.starts_with("LICENSE") || name.starts_with('.'))
-}
-
-/// Returns the page that is served.
-fn filled_in<'a>(index: &str, assets: &str, paths: impl Iterator<Item = &'a str> + Clone) -> String {
-    let mut filled = String::new();
-    for line in index.split_inclusive('\n') {
-        match line.split_once(PRELOADS) {
-            Some((indent, rest)) => {
-                for path in paths.clone().filter(|path| is_preloaded(path)) {
-                    let link = format!("{indent}<link rel=\"modulepreload\" href=\"{assets}/{path}\">");
-                    filled.push_str(&link);
-                    filled.push_str(rest);
-                }
-            }
-            None => filled.push_str(&line.replace(ASSETS, assets)),
-        }
-    }
-    filled
-}
-
-/// Whether a browser needs the module before it can show anything: of the texts it needs one language, of what draws a
-/// curve nothing before somebody watches a line, and what is for old browsers is no module.
-fn is_preloaded(path: &str) -> bool {
-    let is_module = path.ends_with(".js") || path.ends_with(".mjs");
-    let is_later = path.starts_with("vendor/uplot") || path.starts_with("texts/");
-    is_module && !is_later && path.rsplit('/').next() != Some("legacy.js")
 }
 
 /// Returns the beginning of the hash of these parts, each with its length.

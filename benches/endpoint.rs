@@ -74,7 +74,7 @@ fn main() {
             gateway: Name::new("bench").expect("a name"),
             state_dir: dir.path().to_path_buf(),
             timezone: "UTC".into(),
-            intercoms: vec![1],
+            intercoms: [1].into(),
             limits: Limits::default(),
         };
         let clock = Arc::new(Clock::system(Trust::Always));

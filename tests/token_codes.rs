@@ -100,14 +100,17 @@ fn without_a_certificate_or_without_tls_the_codes_say_what_there_is() {
     command.env("INTERCOM_GATEWAY__HTTP__LISTEN", "192.0.2.7:8443");
     let (told, shown) = at_terminal(command);
     assert_eq!(codes(&shown), ["https://192.0.2.7:8443/", told.trim()], "{shown}");
-    assert!(shown.contains("tls/cert.pem, which the daemon makes when it first serves"), "{shown}");
+    assert!(shown.contains("tls/cert.pem, which the daemon creates when it first serves"), "{shown}");
 }
 
 #[test]
 fn where_there_is_no_terminal_the_token_is_printed_as_ever() {
     let site = Site::new(ENTRANCE);
     let ran = site.run(["token", "add", "script", "--qr"]);
-    assert!(ran.stderr.contains("standard error is a terminal") && !ran.stderr.contains(BEGIN), "{ran:?}");
+    assert!(
+        ran.stderr.contains("needs a terminal as standard error") && !ran.stderr.contains(BEGIN),
+        "{ran:?}"
+    );
     let token = ran.ok();
     assert_eq!((token.lines().count(), token.starts_with("igw_")), (1, true), "{token}");
     assert!(site.run(["token", "list"]).ok().contains("script"));

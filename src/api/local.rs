@@ -26,13 +26,15 @@ use crate::domain::{
 /// Events of an answer: by default, and at most.
 const EVENTS: (u64, u64) = (100, 1000);
 
-/// A panel as in the topic `panels/{panel}`, with what the device says of itself and how its lines are wired.
+/// A panel as in the topic `panels/{panel}`, with what the device says of itself and what the configuration has of it.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Panel {
     #[serde(flatten)]
     status: PanelStatus,
     device: Option<Device>,
+    /// What people call its intercom, as the configuration has it.
+    intercom_name: Option<String>,
     /// In how many columns its lines are wired: line `n` is in column `(n - 1) % columns`; null: it has no matrix.
     columns: Option<u16>,
 }
@@ -109,13 +111,14 @@ pub(super) struct Code {
     code: HealthCode,
 }
 
-/// `GET /api/local/v1/panels`: `{"data":[…]}`, each as in the contract's `panels/{panel}`, with `device` and `columns`.
+/// `GET /api/local/v1/panels`: `{"data":[…]}`, each as in the contract's `panels/{panel}`, with `device`, `intercom_name` and `columns`.
 pub(super) async fn panels(State(api): State<Arc<Api>>) -> Response<Body> {
     let mut data = Vec::new();
     for bus in api.handles.buses.handles().iter() {
         let handles = bus.panels();
         data.extend(bus.status.borrow().panels.iter().map(|status| Panel {
             device: status.device.clone(),
+            intercom_name: api.settings.intercoms.name(status.intercom),
             columns: handles.iter().find(|panel| panel.name == status.panel).and_then(|panel| panel.columns),
             status: status.clone(),
         }));

@@ -48,8 +48,9 @@ mod state;
 mod stream;
 mod tokens;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 pub use self::{
@@ -81,9 +82,38 @@ pub struct Settings {
     /// `gateway.timezone`: the zone in which the cloud's zoneless dates are meant.
     pub timezone: String,
     /// The intercoms of the configuration.
-    pub intercoms: Vec<u64>,
+    pub intercoms: Intercoms,
     /// What clients may take.
     pub limits: Limits,
+}
+
+/// The intercoms of the configuration, which a reload may change while the endpoint is served; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Intercoms(Arc<ArcSwap<BTreeMap<u64, String>>>);
+
+impl Intercoms {
+    /// Takes the intercoms by id, each with its name for people, which may be empty.
+    pub fn set(&self, intercoms: impl IntoIterator<Item = (u64, String)>) {
+        self.0.store(Arc::new(intercoms.into_iter().collect()));
+    }
+
+    /// Whether the configuration has this one.
+    fn has(&self, intercom: u64) -> bool {
+        self.0.load().contains_key(&intercom)
+    }
+
+    /// Returns what people call it.
+    fn name(&self, intercom: u64) -> Option<String> {
+        self.0.load().get(&intercom).filter(|name| !name.is_empty()).cloned()
+    }
+}
+
+impl<const N: usize> From<[u64; N]> for Intercoms {
+    fn from(ids: [u64; N]) -> Self {
+        let intercoms = Self::default();
+        intercoms.set(ids.map(|id| (id, String::new())));
+        intercoms
+    }
 }
 
 /// How the endpoint is encrypted.

@@ -309,6 +309,9 @@ impl Gate {
             let _ = stream.set_nodelay(true);
             // It only makes a client that takes nothing known sooner.
             let _ = sys::keep_unsent_below(&stream, UNSENT);
+            // A phone that has left the building says no goodbye, and a stream that has little to say would never be found
+            // to be stuck.
+            let _ = sys::give_up_after(&stream, terms.limits.stalled_for);
             tokio::select! {
                 biased;
                 _ = lost => tracing::debug!(%from, "a connection is cut off: it has lost its place, or does not read its stream"),

@@ -37,8 +37,7 @@ impl Api {
     /// Returns the 422 of an intercom that neither the configuration nor the cache has.
     pub(super) fn known_intercom(&self, intercom: u64) -> Result<(), Invalid> {
         // A cache that cannot be read tells so in what is asked of it next.
-        if self.settings.intercoms.contains(&intercom)
-            || self.handles.cache.has_intercom(intercom).unwrap_or(true)
+        if self.settings.intercoms.has(intercom) || self.handles.cache.has_intercom(intercom).unwrap_or(true)
         {
             return Ok(());
         }

@@ -22,6 +22,8 @@ pub struct FittedPanel {
     pub name: Name,
     /// Its intercom.
     pub intercom: u64,
+    /// Whether it may have light or sound to be identified by.
+    pub can_blink: bool,
     /// Whether it is to have a secure channel.
     pub has_secure_channel: bool,
     /// Whether keys are read at it.
@@ -63,7 +65,7 @@ impl FittedPanel {
         let kinds = [
             (Kind::Answered, true),
             (Kind::Secured, self.has_secure_channel),
-            (Kind::Identified, true),
+            (Kind::Identified, self.can_blink),
             (Kind::Opened, self.has_lock),
             (Kind::Contact, self.has_contact),
             (Kind::Exit, self.exit.is_some()),

@@ -22,6 +22,7 @@ fn fittings() -> Fittings {
     let panel = |panel| FittedPanel {
         name: name(panel),
         intercom: 1,
+        can_blink: true,
         has_secure_channel: false,
         has_reader: false,
         has_lock: false,
@@ -38,7 +39,7 @@ fn fittings() -> Fittings {
         ..panel("entrance-1")
     };
     let gate = FittedPanel { has_reader: true, has_contact: true, ..panel("gate") };
-    let risers = FittedPanel { flats: vec![12, 14], ..panel("risers") };
+    let risers = FittedPanel { can_blink: false, flats: vec![12, 14], ..panel("risers") };
     Fittings { panels: vec![entrance, gate, risers], has_cloud: true }
 }
 
@@ -118,7 +119,6 @@ fn the_list_makes_itself_from_what_is_fitted() {
             "door/gate/contact",
             "key/gate/refused",
             "panel/risers/answered",
-            "panel/risers/identified",
             "line/1/12/on_hook",
             "line/1/12/off_hook",
             "line/1/12/number",
@@ -137,7 +137,7 @@ fn the_list_makes_itself_from_what_is_fitted() {
         assert!(item.done.is_none());
     }
     assert_eq!(
-        serde_json::to_value(&items[16]).unwrap(),
+        serde_json::to_value(&items[15]).unwrap(),
         json!({
             "id": "line/1/14/on_hook", "group": "line", "kind": "on_hook", "panel": "risers", "intercom": 1, "flat": 14,
             "by_hand": false, "done": null,

@@ -85,6 +85,7 @@ fn fittings(config: &Config) -> Fittings {
         FittedPanel {
             name: panel.name.clone(),
             intercom: panel.intercom,
+            can_blink: modbus.is_none(),
             has_secure_channel: modbus.is_none() && panel.secure_channel != SecureChannel::Off,
             // An OSDP panel is one at a door.
             has_reader: modbus.is_none_or(|modbus| modbus.profile.keys.is_some()),

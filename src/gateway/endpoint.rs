@@ -1,7 +1,7 @@
 //! Keeps the HTTP endpoint served: a port that is taken, or a certificate that cannot be read, is no reason for the
 //! doors to stay shut.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::sleep};
 
@@ -10,7 +10,7 @@ use super::{
     units::{Beat, Part, Units},
 };
 use crate::{
-    api::{self, BindError, Handles, Settings},
+    api::{self, BindError, Handles, Intercoms, Settings},
     clock,
     config::{self, Config, SecretError},
     domain::{HealthCode, Reason, with_causes},
@@ -25,7 +25,7 @@ const BEAT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// A `credential:` without systemd's `$CREDENTIALS_DIRECTORY`, or one that is not in it.
-fn settings(config: &Config) -> Result<Settings, SecretError> {
+fn settings(config: &Config, intercoms: &Intercoms) -> Result<Settings, SecretError> {
     Ok(Settings {
         listen: config.http.listen,
         tls: match &config.http.tls {
@@ -38,7 +38,7 @@ fn settings(config: &Config) -> Result<Settings, SecretError> {
         gateway: config.gateway.id.clone(),
         state_dir: config.gateway.state_dir.clone(),
         timezone: config.gateway.timezone.iana_name().unwrap_or("UTC").to_owned(),
-        intercoms: config.intercoms.iter().map(|intercom| intercom.id).collect(),
+        intercoms: intercoms.clone(),
         limits: api::Limits::default(),
     })
 }
@@ -64,16 +64,18 @@ async fn serve(
     stop: watch::Receiver<bool>,
 ) {
     let mut changes = config.watch();
+    let intercoms = Intercoms::default();
     while !is_over(&stop) {
         let served = changes.borrow_and_update().clone();
+        take_intercoms(&served, &intercoms);
         let (end, ends) = watch::channel(false);
-        let mut serving = std::pin::pin!(serve_as(&served, &handles, &trouble, &beat, ends));
+        let mut serving = std::pin::pin!(serve_as(&served, &intercoms, &handles, &trouble, &beat, ends));
         let over = async {
             let mut stop = stop.clone();
             tokio::select! {
                 // An error of either: nobody is left who could say so.
                 _ = stop.wait_for(|stop| *stop) => {}
-                _ = changes.wait_for(|config| !is_served_alike(config, &served)) => {}
+                () = served_otherwise(&mut changes, &served, &intercoms) => {}
             }
         };
         tokio::select! {
@@ -91,23 +93,43 @@ fn is_over(stop: &watch::Receiver<bool>) -> bool {
     *stop.borrow() || stop.has_changed().is_err()
 }
 
-/// Whether the endpoint is the same by both configurations.
+/// Waits until the endpoint is another by the configuration than by `served`. What it can take while it is served it is
+/// given meanwhile.
+async fn served_otherwise(
+    changes: &mut watch::Receiver<Arc<Config>>,
+    served: &Config,
+    intercoms: &Intercoms,
+) {
+    // An error: nobody is left who could change it.
+    while changes.changed().await.is_ok() {
+        let config = changes.borrow_and_update().clone();
+        if !is_served_alike(&config, served) {
+            return;
+        }
+        take_intercoms(&config, intercoms);
+    }
+}
+
+fn take_intercoms(config: &Config, intercoms: &Intercoms) {
+    intercoms.set(config.intercoms.iter().map(|intercom| (intercom.id, intercom.name.clone())));
+}
+
+/// Whether the endpoint is the same by both configurations, but for what it can take while it is served.
 fn is_served_alike(one: &Config, other: &Config) -> bool {
-    one.http == other.http
-        && one.intercoms == other.intercoms
-        && one.gateway.timezone == other.gateway.timezone
+    one.http == other.http && one.gateway.timezone == other.gateway.timezone
 }
 
 /// Serves by one configuration until `stop`.
 async fn serve_as(
     config: &Config,
+    intercoms: &Intercoms,
     handles: &Handles,
     trouble: &watch::Sender<Option<Reason>>,
     beat: &Beat,
     stop: watch::Receiver<bool>,
 ) {
     // What systemd handed over is the same for the life of the process.
-    match settings(config) {
+    match settings(config, intercoms) {
         Ok(settings) => serve_by(settings, handles, trouble, beat, stop).await,
         Err(error) => {
             let code = match &error {
@@ -247,7 +269,7 @@ mod tests {
                 gateway: Name::new("building-7").unwrap(),
                 state_dir: dir.path().to_path_buf(),
                 timezone: "UTC".into(),
-                intercoms: vec![1],
+                intercoms: [1].into(),
                 limits: api::Limits::default(),
             };
             let beaten = Arc::new(AtomicU64::new(0));

@@ -14,8 +14,12 @@ use std::{
     fs::Metadata,
     io, mem,
     ops::RangeInclusive,
-    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::fs::MetadataExt,
+    },
     path::Path,
+    time::Duration,
 };
 
 pub use connect::{NoSuchHost, connect};
@@ -72,6 +76,16 @@ pub fn keep_unsent_below(connection: &impl AsRawFd, bytes: u32) -> io::Result<()
             size,
         )
     })
+}
+
+/// Has the kernel end a TCP connection whose other side has confirmed nothing of what was sent for this long
+/// (TCP_USER_TIMEOUT): by itself it tries for a quarter of an hour.
+///
+/// # Errors
+/// It is no TCP connection.
+pub fn give_up_after(connection: &impl AsFd, time: Duration) -> nix::Result<()> {
+    let milliseconds = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    nix::sys::socket::setsockopt(connection, nix::sys::socket::sockopt::TcpUserTimeout, &milliseconds)
 }
 
 /// Locks an open file for this process by flock, without waiting. The lock ends with the file, also where the process is
@@ -212,6 +226,18 @@ mod tests {
         assert!(taken < 512 << 10, "{taken}");
         let none = nix::pty::openpty(None, None).unwrap();
         assert!(keep_unsent_below(&none.slave, 1).is_err());
+    }
+
+    #[test]
+    fn a_connection_is_told_how_long_to_try() {
+        use nix::sys::socket::{getsockopt, sockopt::TcpUserTimeout};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let connection = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        give_up_after(&connection, Duration::from_secs(30)).unwrap();
+        assert_eq!(getsockopt(&connection, TcpUserTimeout).unwrap(), 30_000);
+        assert!(
+            give_up_after(&nix::pty::openpty(None, None).unwrap().slave, Duration::from_secs(1)).is_err()
+        );
     }
 
     #[test]

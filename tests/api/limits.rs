@@ -173,7 +173,7 @@ async fn a_taken_port_is_said_plainly() {
         gateway: Name::new("g").unwrap(),
         state_dir: site.dir().to_path_buf(),
         timezone: "UTC".into(),
-        intercoms: vec![],
+        intercoms: [].into(),
         limits: Limits::default(),
     };
     let error = api::bind(&settings, &clock).await.err().unwrap().to_string();

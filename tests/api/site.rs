@@ -48,6 +48,7 @@ pub struct Kept {
 impl Kept {
     fn start() -> (Self, Commissioning) {
         let gate = FittedPanel {
+            can_blink: true,
             name: Name::new("gate").unwrap(),
             intercom: 1,
             has_secure_channel: true,
@@ -104,7 +105,7 @@ pub async fn start_by(clock: Arc<Clock>, tls: Tls, limits: Limits) -> Site {
         gateway: Name::new("building-7").unwrap(),
         state_dir: dir.path().to_path_buf(),
         timezone: "Europe/Berlin".into(),
-        intercoms: vec![1, 2],
+        intercoms: [1, 2].into(),
         limits,
     };
     let bound = api::bind(&settings, &clock).await.unwrap();

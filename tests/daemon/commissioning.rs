@@ -165,12 +165,13 @@ async fn from_nothing_to_complete() {
         assert_eq!(house.confirm(&format!("line/1/{flat}/number")).0, 200);
     }
     // The slashes of an item may be escaped, as a browser's function for parts of a path does.
-    let (status, item) = house.confirm("panel%2Frisers%2Fidentified");
+    let (status, item) = house.confirm("panel%2Fentrance-1%2Fidentified");
     assert_eq!(
         (status, &item["id"], &item["done"]["token"]),
-        (200, &json!("panel/risers/identified"), &json!("installer"))
+        (200, &json!("panel/entrance-1/identified"), &json!("installer"))
     );
-    assert_eq!(house.confirm("panel/entrance-1/identified").0, 200);
+    // It has neither light nor sound.
+    assert_eq!(house.confirm("panel/risers/identified").0, 422);
     let list = house.list();
     assert_eq!((&list["complete"], &list["open"]), (&json!(false), &json!(1)), "{list}");
 
@@ -228,7 +229,7 @@ fn a_crash_at_any_moment_loses_no_tick() {
         before.iter().all(|item| done.contains(item))
     });
     // What was confirmed is on the disk when the answer comes.
-    for id in ["panel/entrance-1/identified", "panel/risers/identified", "line/1/12/number"] {
+    for id in ["panel/entrance-1/identified", "line/1/14/number", "line/1/12/number"] {
         let (status, item) = house.confirm(id);
         assert_eq!(status, 200, "{item}");
         let before = house.done();
@@ -279,13 +280,13 @@ fn another_configuration_is_another_list() {
             "key/entrance-1/refused",
         ]
     );
-    assert_eq!(house.confirm("panel/risers/identified").0, 422);
+    assert_eq!(house.confirm("line/1/12/number").0, 422);
     assert_eq!(house.confirm("panel/entrance-1/identified").0, 200);
 
     house.site.configure(&format!("{STREET}{BASEMENT}"));
     house.site.run(["reload"]).ok();
     house.wait_done(&["panel/risers/answered", "line/1/12/on_hook"]);
-    assert_eq!(house.confirm("panel/risers/identified").0, 200);
+    assert_eq!(house.confirm("line/1/12/number").0, 200);
     let all = house.done();
 
     // The first panel goes, and is back: all of it is as it was.
@@ -293,7 +294,7 @@ fn another_configuration_is_another_list() {
     house.site.configure(&street);
     house.site.run(["reload"]).ok();
     wait_until("the list is shorter", || ids().len() == 5);
-    assert_eq!(house.confirm("panel/risers/identified").0, 422);
+    assert_eq!(house.confirm("line/1/12/number").0, 422);
     house.site.configure(&format!("{STREET}{BASEMENT}"));
     house.site.run(["reload"]).ok();
     wait_until("it is as it was", || all.iter().all(|item| house.done().contains(item)));

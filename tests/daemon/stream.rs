@@ -242,7 +242,7 @@ fn revoking_its_token_by_the_command_line_ends_a_stream() {
 }
 
 #[test]
-fn a_reload_that_changes_the_endpoint_ends_its_streams_and_one_of_panels_goes_on() {
+fn a_reload_that_changes_the_endpoint_ends_its_streams_and_one_of_the_building_does_not() {
     let house = House::new();
     let daemon = Daemon::start(&house.site);
     let mut stream = open(&daemon, &house.token, "", "");
@@ -252,7 +252,21 @@ fn a_reload_that_changes_the_endpoint_ends_its_streams_and_one_of_panels_goes_on
     wait(&mut stream, "panel", |data| data["panel"] == "gate" && data["state"] == "online");
     stream.rewind();
     wait(&mut stream, "panel", |data| data["panel"] == "front" && data["state"] == "unconfigured");
-    house.site.configure(&format!("{HOUSE}\n[[intercom]]\nid = 2\n"));
+    // An intercom more: the endpoint has it, and goes on.
+    let flats = "/api/admin/v1/intercoms/2/flats";
+    assert_eq!(daemon.ask("GET", flats, house.token.trim()).0, 422);
+    house.site.configure(
+        &format!("{HOUSE}\n[[intercom]]\nid = 2\nname = \"Yard\"\n")
+            .replace("id = 1", "id = 1\nname = \"Street\""),
+    );
+    house.site.run(["reload"]).ok();
+    assert_eq!(daemon.ask("GET", flats, house.token.trim()).0, 200);
+    let (_, panels) = daemon.ask("GET", "/api/local/v1/panels", house.token.trim());
+    assert_eq!(panels["data"][0]["intercom_name"], "Street");
+    wait(&mut stream, "bus", |_| true);
+    let layer = house.site.path("gateway.toml.d");
+    std::fs::create_dir(&layer).unwrap();
+    std::fs::write(layer.join("zone.toml"), "[gateway]\ntimezone = \"Asia/Vladivostok\"\n").unwrap();
     house.site.run(["reload"]).ok();
     wait(&mut stream, "end", |data| data["reason"] == "stopping");
     daemon.stop();

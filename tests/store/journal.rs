@@ -317,3 +317,17 @@ async fn shutting_down_commits_what_was_handed_over() {
         .unwrap();
     assert_eq!(open(dir.path()).journal().last(), 3000);
 }
+
+/// A gateway without a cloud has nothing to deliver (contract §2, `[mqtt]`).
+#[tokio::test(flavor = "multi_thread")]
+async fn alone_every_event_is_delivered_once_it_is_written() {
+    let dir = tempdir().unwrap();
+    let (store, _) = Store::open(StoreOptions { alone: true, ..options(dir.path()) }).unwrap();
+    let journal = store.journal();
+    let mut position = journal.position();
+    for number in 1..=3 {
+        journal.append_durable(event(number)).await.unwrap();
+        let last = position.wait_for(|position| position.last == number).await.unwrap().last;
+        assert_eq!(journal.delivered(), last);
+    }
+}

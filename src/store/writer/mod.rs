@@ -429,6 +429,9 @@ impl JournalWriter {
 
     fn publish(&self) {
         let position = self.journal.position();
+        if self.options.alone {
+            self.shared.deliver(&position.journal, position.last);
+        }
         self.shared.position.send_if_modified(|shown| {
             let changed = shown != position;
             shown.clone_from(position);

@@ -146,6 +146,7 @@ fn fill(state: &Path) {
 /// Returns a record of commissioning: what was seen in the journal, what was confirmed, and a cloud that is on its way back.
 fn commissioned(journal: &Journal) -> Vec<u8> {
     let panel = FittedPanel {
+        can_blink: true,
         name: Name::new("entrance-1").unwrap(),
         intercom: 1,
         has_secure_channel: true,
