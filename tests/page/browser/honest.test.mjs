@@ -1,6 +1,7 @@
 // What is old, late, frozen or too much: the page says so, and shows nothing for what it is not.
 
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { after, afterEach, before, test } from 'node:test';
 
@@ -184,4 +185,21 @@ test('a gateway that is frozen is noticed within 15 s, and followed again when i
   await page.getByRole('article', { name: 'entrance-1' }).getByText('as of').waitFor();
   building.daemon?.kill('SIGCONT');
   await page.locator('.live').waitFor();
+});
+
+test('a bus that a reload takes is gone, and there again with the next one', async () => {
+  const page = await browser.signedIn(building);
+  const bus = page.getByRole('heading', { level: 3, name: 'Bus basement' });
+  await bus.waitFor();
+  const path = building.path('gateway.toml');
+  const whole = await readFile(path, 'utf8');
+  const tables = whole.split(/\n(?=\[)/);
+  await writeFile(path, tables.filter((table) => !table.includes('"basement"')).join('\n'));
+  building.run('reload');
+  await bus.waitFor({ state: 'detached' });
+  await page.getByRole('heading', { level: 3, name: 'Bus street' }).waitFor();
+  await page.getByRole('article', { name: 'risers' }).waitFor({ state: 'detached' });
+  await writeFile(path, whole);
+  building.run('reload');
+  await bus.waitFor();
 });
