@@ -1,15 +1,16 @@
 // What runs while somebody is signed in.
 
-import { describe } from './parts.js';
-import { initial, reduce } from './state.js';
+import { describe } from './app.js';
+import { hasLock, initial, reduce } from './state.js';
 import { ask, bearer, refused, t } from './talk.js';
 
 const LOCAL = '/api/local/v1/';
 const STREAM = `${LOCAL}stream`;
 const POLL = 5000;
 const EVENTS = 200;
-/** So long without the comment of every 15 s: the line is dead. */
-const SILENCE = 20_000;
+/** So long without news: buses tell every 5 s, and a comment comes every 15 s. */
+const SILENCE = 10_000;
+const SILENCE_WITHOUT_BUS = 19_000;
 
 export function open({ token, early, leave, changed }) {
   let state = initial;
@@ -23,7 +24,9 @@ export function open({ token, early, leave, changed }) {
     if (isClosed) return;
     const before = state;
     state = reduce(state, action);
+    if (state === before) return;
     const { type, phase } = action;
+    if (phase === 'full') fetchInto('self');
     if (type === 'stream') heed(before, action);
     if (type === 'phase' && before.told > 0 && (before.phase === 'live') !== (phase === 'live')) {
       announce.say(t(phase === 'live' ? 'say.back' : 'say.gone'));
@@ -58,14 +61,26 @@ export function open({ token, early, leave, changed }) {
   const fetchEvents = async (query, gap = undefined) =>
     dispatch({ type: 'events', data: await ask(`${LOCAL}events?${query}`), gap });
 
+  let hasSought = false;
+  async function older(limit = EVENTS) {
+    const to = Number(state.events.at(-1)?.sequence ?? 1);
+    const from = Math.max(state.oldest ?? 1, to - limit);
+    if (to > from) await fetchEvents(`from=${from}&limit=${to - from}`);
+  }
+
   const stream = follow({
     token,
     early,
     dispatch,
     revoked: () => leave('revoked'),
-    live() {
-      fetchInto('self', 'panels', 'lines', 'outbox', 'sync', 'commissioning');
-      fetchEvents(`limit=${EVENTS}`).catch(() => {});
+    silence: () => (Object.keys(state.buses).length ? SILENCE : SILENCE_WITHOUT_BUS),
+    live: async () => {
+      const lists = fetchInto('self', 'panels', 'lines', 'outbox', 'sync', 'commissioning');
+      await Promise.all([lists, fetchEvents(`limit=${EVENTS}`)]);
+      // A busy commutator hides what a quiet door has last seen.
+      if (Object.keys(state.panels).every((name) => state.swipes[name] || !hasLock(state, name)) || hasSought) return;
+      hasSought = true;
+      await older(1000);
     },
     gap: (gap) => fetchEvents(`from=${gap.from}&limit=1000`, gap).catch(() => {}),
   });
@@ -99,10 +114,11 @@ export function open({ token, early, leave, changed }) {
       dispatch({ type: 'watch', line });
       stream.watch(line);
     },
-    async older() {
-      const to = Number(state.events.at(-1)?.sequence ?? 1);
-      const from = Math.max(state.oldest ?? 1, to - EVENTS);
-      if (to > from) await fetchEvents(`from=${from}&limit=${to - from}`);
+    older: () => older(),
+    /** Has a line's value told: the stream tells of states alone. */
+    async look({ intercom, flat }) {
+      const { data } = await ask(`${LOCAL}lines?intercom=${intercom}`);
+      dispatch({ type: 'stream', name: 'line', data: data.find((line) => line.flat === flat), at: Date.now() });
     },
     close() {
       isClosed = true;
@@ -168,7 +184,7 @@ export function reader() {
 export const pause = (attempt, random) => Math.min(5000, 250 * 2 ** attempt) * (1 - random / 2);
 
 /** Follows the stream; by fetch, for an EventSource cannot show a token. */
-export function follow({ token, early, dispatch, live, gap, revoked }) {
+export function follow({ token, early, dispatch, live, silence, gap, revoked }) {
   let stopped = false;
   let attempt = 0;
   let heard = Date.now();
@@ -188,7 +204,9 @@ export function follow({ token, early, dispatch, live, gap, revoked }) {
   async function once() {
     const first = early;
     early = null;
-    const response = await (first ?? ask());
+    const patience = setTimeout(() => request.abort(), SILENCE);
+    const aborted = new Promise((_, reject) => (request.signal.onabort = reject));
+    const response = await Promise.race([first ?? ask(), aborted]).finally(() => clearTimeout(patience));
     if (response.status === 401) return stop(), revoked(), null;
     // The line is no more, or the event of another gateway.
     if (response.status === 422) return (last = watched = null);
@@ -196,13 +214,13 @@ export function follow({ token, early, dispatch, live, gap, revoked }) {
     heard = Date.now();
     enter('live');
     attempt = 0;
-    live();
+    live().catch(() => {});
     const text = response.body.pipeThrough(new TextDecoderStream()).getReader();
     const cancel = () => text.cancel().catch(() => {});
     request.signal.onabort = cancel;
     const take = reader();
     for (;;) {
-      const watchdog = setTimeout(cancel, SILENCE);
+      const watchdog = setTimeout(cancel, silence());
       const { value, done } = await text.read().finally(() => clearTimeout(watchdog));
       if (done) return 'lost';
       heard = Date.now();

@@ -1,8 +1,9 @@
 // From the sign-in form to the page, and back.
 
 import { ask, lookUp, session, speak, t, why } from './talk.js';
+import texts from './texts.js';
 
-speak((await import(`./texts/${start.language}.js`)).default);
+speak(texts);
 
 const element = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const form = /** @type {HTMLFormElement} */ (document.forms[0]);
@@ -24,12 +25,12 @@ form.onsubmit = async (submit) => {
   submit.preventDefault();
   const token = input.value.trim();
   if (token === '') return complain(t('signIn.empty'));
-  if (!/^[\w.~+/=-]+$/.test(token)) return complain(t('signIn.malformed'));
+  if (!/^[\w.~+/=-]{1,99}$/.test(token)) return complain(t('signIn.malformed'));
   complain('');
   try {
     await ask('/api/local/v1/self', null, token);
     input.value = '';
-    element('reason').textContent = '';
+    element('reason').textContent = element('status').textContent = '';
     session.keep(token);
     await enter(token, null);
   } catch (error) {
@@ -72,7 +73,7 @@ function say(id, text) {
 const show = (isSignedIn) => (document.documentElement.className = isSignedIn ? 'signed-in' : 'signed-out');
 
 async function enter(token, early) {
-  const [{ App }, { open }, { html, render }] = await Promise.all([import('./app.js'), import('./live.js'), import('./parts.js')]);
+  const [{ App, html, render }, { open }] = await Promise.all([import('./app.js'), import('./live.js')]);
   let isDue = false;
   page = open({ token, early, leave, changed });
   // Drawn once a frame; where nobody looks, once a second.

@@ -16,10 +16,10 @@ var start = (function () {
     });
   }
   function preload() {
-    fetched('app live state parts vendor/preact vendor/hooks vendor/htm');
+    fetched('app live state vendor/preact vendor/hooks vendor/htm');
   }
   function begin() {
-    fetched('talk texts/' + language);
+    fetched('talk texts');
     add('script', 'main', { type: 'module' });
   }
 

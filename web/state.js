@@ -1,9 +1,11 @@
-// What the page knows: a reducer without DOM, clock and network. What this connection has not told again is stale.
+// What the page knows. What this connection has not told again is stale.
 
 /** How many are kept. */
 const EVENTS = 2000;
 const ROUNDS = 60;
 const SAMPLES = 600;
+/** A bus tells every 5 s. */
+const GONE = 8000;
 
 /** @type {State} */
 export const initial = {
@@ -24,12 +26,20 @@ export function reduce(state, action) {
       return { ...state, phase, heard: state.phase === 'live' ? at : state.heard || at };
     case 'stream':
       return fromStream(state, name, data, at);
-    case 'self':
-      return { ...state, self: data, offset: Date.parse(data.time) - at };
+    case 'self': {
+      const { time, ...self } = data;
+      const offset = Date.parse(time) - at;
+      return merge(state, {
+        self,
+        // What the network takes is no change.
+        offset: Math.abs(offset - (state.offset ?? Infinity)) < 500 ? state.offset : offset,
+        buses: Object.fromEntries(Object.entries(state.buses).filter(([, bus]) => at - Math.max(bus.at, state.heard) < GONE)),
+      });
+    }
     case 'panels':
-      return { ...state, panels: listed(state, data, ({ panel }) => panel) };
+      return merge(state, { panels: listed(state, data, ({ panel }) => panel) });
     case 'lines':
-      return { ...state, lines: listed(state, data, keyOf) };
+      return merge(state, { lines: listed(state, data, keyOf) });
     case 'events': {
       const next = withEvents({ ...state, oldest: data.oldest }, data.data);
       return gap ? { ...next, gaps: [...state.gaps, ...missing(gap, data)] } : next;
@@ -39,8 +49,14 @@ export function reduce(state, action) {
     case 'utc':
       return { ...state, utc: !state.utc };
     default:
-      return { ...state, [type]: data };
+      return merge(state, { [type]: data });
   }
+}
+
+/** Keeps what is no other than it was, so that it is not drawn again. */
+function merge(state, news) {
+  const changed = Object.keys(news).filter((name) => JSON.stringify(news[name]) !== JSON.stringify(state[name]));
+  return changed.reduce((all, name) => ({ ...all, [name]: news[name] }), state);
 }
 
 export const keyOf = ({ intercom, flat }) => `${intercom}/${flat}`;
@@ -52,9 +68,22 @@ export const isStale = (state, what) => state.phase !== 'live' || what?.told !==
 export const isOld = (state, line) =>
   isStale(state, line) || (state.panels[line.panel] ?? { state: 'online' }).state !== 'online';
 
+/** Returns from when what is old of a panel is. @param {State} state */
+export function asOf(state, name) {
+  if (state.phase !== 'live') return state.heard;
+  const lines = Object.values(state.lines).filter(({ panel }) => panel === name);
+  const times = [state.panels[name]?.last_seen, ...lines.map(({ measured_at }) => measured_at)];
+  return Math.max(...times.map((time) => Date.parse(time ?? '') || 0));
+}
+
+/** Commissioning knows which panels have a lock. @param {State} state @param {string} name */
+export const hasLock = ({ commissioning, lines }, name) => commissioning
+  ? commissioning.items.some(({ group, panel }) => group === 'lock' && panel === name)
+  : !Object.values(lines).some(({ panel }) => panel === name);
+
 /** @param {State} state @returns {State} */
 function fromStream(state, name, data, at) {
-  const put = (all, key) => ({ ...all, [key]: { ...all[key], ...data, told: state.told } });
+  const put = (all, key) => ({ ...all, [key]: { ...all[key], ...data, told: state.told, at } });
   switch (name) {
     case 'panel':
       return { ...state, panels: put(state.panels, data.panel) };
@@ -69,9 +98,16 @@ function fromStream(state, name, data, at) {
       return { ...state, health: { ...data, told: state.told, reasons: sinceWhen(state.health, data) } };
     case 'event':
       return withEvents(state, [data]);
-    case 'sample':
-      if (keyOf(data) !== state.watched) return state;
-      return { ...state, samples: [...state.samples, { at: Date.parse(data.at) || at, value: data.value }].slice(-SAMPLES) };
+    case 'sample': {
+      const { at: measured_at, ...read } = data;
+      const key = keyOf(data);
+      if (key !== state.watched) return state;
+      return {
+        ...state,
+        lines: { ...state.lines, [key]: { ...state.lines[key], ...read, measured_at } },
+        samples: [...state.samples, { at: Date.parse(measured_at), value: data.value }].slice(-SAMPLES),
+      };
+    }
     default:
       return state;
   }

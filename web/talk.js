@@ -13,13 +13,14 @@ const plurals = new Intl.PluralRules(language);
 /** @type {Map<string, string>} */
 const texts = new Map();
 
-/** Takes the texts of a language: a name like `home.clock` is on two lines. */
-export function speak(lines) {
+/** Takes the texts of one language: a name like `home.clock` is on two lines. */
+export function speak(lines, { language } = start) {
   texts.clear();
   const path = [];
-  for (const [, indent, name, text] of lines.matchAll(/^( *)(\w+) ?(.*)$/gm)) {
+  for (const [, indent, name, en, ru] of lines.matchAll(/^( *)(\w+) ?(.*)(?:\n= (.*))?$/gm)) {
     path.splice(indent.length / 2, path.length, name);
-    texts.set(path.join('.'), text);
+    const text = language === 'ru' ? ru : en;
+    if (text) texts.set(path.join('.'), text);
   }
   return texts;
 }
@@ -27,9 +28,9 @@ export function speak(lines) {
 /** @returns {any} */
 export const lookUp = (name) => texts.get(name);
 
-/** Returns a text with its values, which may be elements; `n` chooses the plural. @returns {any[]} */
+/** Returns a text with its values, which may be elements; `n` chooses the plural. Without a text it is the word. @returns {any[]} */
 export function parts(name, values = /** @type {any} */ ({})) {
-  const text = texts.get(name) || texts.get(`${name}.${plurals.select(values.n)}`) || texts.get(`${name}.many`) || name;
+  const text = texts.get(name) || texts.get(`${name}.${plurals.select(values.n)}`) || texts.get(`${name}.many`) || name.split('.').at(-1);
   return text.split(/\{(\w+)\}/).map((part, place) => (place % 2 ? values[part] ?? '' : part));
 }
 
@@ -38,22 +39,41 @@ export const t = (name, values = {}) => parts(name, values).join('');
 /** Returns what a word of the gateway means, where that is known. */
 export const meaning = (place, word) => lookUp(`${place}.${word}`) ?? String(word ?? '');
 
-export const number = (value, digits = 0) =>
-  value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits || 2 });
+/** Making a formatter takes a hundred times as long as using it. @type {Record<string, any>} */
+const kept = {};
 
-/** How times are shown: set before each drawing. */
-export const moment = { utc: false, now: 0 };
+export const number = (value, digits = 0) => (kept[digits] ??=
+  new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits || 2 })).format(value);
+
+/** How times are shown; with another `mark` all of them are other ones. */
+export const moment = { utc: false, now: 0, mark: '' };
+
+const formats = {
+  day: { day: 'numeric', month: 'short', year: 'numeric' },
+  time: { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' },
+  stamp: { dateStyle: 'short', timeStyle: 'long' },
+};
+/** A stamp is written as in Sweden: 2026-11-23 22:00:01 UTC. */
+const format = (at, name, timeZone = moment.utc ? 'UTC' : undefined) => (kept[name + timeZone] ??=
+  new Intl.DateTimeFormat(name === 'stamp' ? 'sv' : language, { ...formats[name], timeZone })).format(new Date(at));
+
+/** Is set before each drawing. */
+export function setMoment(utc, now) {
+  Object.assign(moment, { utc, now });
+  moment.mark = format(now, 'day') + utc;
+}
 
 /** Returns a time as people write it: without the day where that is today. */
 export function when(time) {
-  const timeZone = moment.utc ? 'UTC' : undefined;
-  const show = (at, day) => new Date(at).toLocaleString(language, {
-    ...(day && { day: 'numeric', month: 'short', year: 'numeric' }),
-    ...(day !== 2 && { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }),
-    timeZone,
-  });
-  return show(time, show(time, 2) === show(moment.now, 2) ? 0 : 1) + (timeZone ? ' UTC' : '');
+  const day = format(time, 'day');
+  return `${day + moment.utc === moment.mark ? '' : `${day}, `}${format(time, 'time')}${moment.utc ? ' UTC' : ''}`;
 }
+
+/** Returns a time for a record, with day and zone. */
+export const stamp = (time) => format(time, 'stamp');
+
+/** Whether a date without a zone is over in `timeZone`. */
+export const isPast = (date, timeZone, now) => date <= format(now, 'stamp', timeZone);
 
 /** Status 0: no answer at all. */
 const failure = (status, body = /** @type {any} */ (null), retryAfter = 0) =>

@@ -13,7 +13,7 @@ interface Device { vendor?: string | null; model: string; firmware: string | nul
 interface Panel {
   panel: string; intercom: number; state: PanelState; since: Time; last_seen: Time | null; tamper: boolean | null;
   power_failed: boolean | null; door: 'open' | 'closed' | null; held: boolean; error: string | null;
-  error_code: string | null; device?: Device | null; columns?: number | null;
+  error_code: string | null; device?: Device | null; columns?: number | null; intercom_name?: string | null;
 }
 
 interface Thresholds {
@@ -87,12 +87,12 @@ interface State {
   heard: number;
   /** Number of the connection. */
   told: number;
-  self: Self | null;
+  self: Omit<Self, 'time'> | null;
   /** The gateway's clock minus this device's, milliseconds. */
   offset: number | null;
   health: Told<Health> | null;
   panels: Record<string, Told<Panel>>;
-  buses: Record<string, Told<Bus>>;
+  buses: Record<string, Told<Bus> & { at: number }>;
   /** Rounds of the last minutes: the share of exchanges that went wrong. */
   errors: Record<string, number[]>;
   lines: Record<string, Told<Line>>;

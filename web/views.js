@@ -1,11 +1,11 @@
 // The other views.
 
 import {
-  Act, AsOf, Copy, describe, Dialog, Fact, html, LineMark, lineState, lineTone, Mark, Outside, Quiet, Say, Since, Time,
-  useEffect, useRef, useState,
-} from './parts.js';
-import { collapse, isOld, keyOf, passes } from './state.js';
-import { ask, meaning, number, t, why } from './talk.js';
+  About, Act, AsOf, Copy, describe, Dialog, Fact, html, LineMark, lineState, lineTone, Mark, Outside, Quiet, Say, Since,
+  still, Time, useEffect, useRef, useState, withUnit,
+} from './app.js';
+import { asOf, collapse, isOld, keyOf, passes } from './state.js';
+import { ask, isPast, meaning, number, stamp, t, why } from './talk.js';
 
 // Lines.
 
@@ -28,7 +28,7 @@ const Sign = ({ state }) => html`<${LineMark} state=${state} />${lineState(state
 
 /** @param {{state: State, name: string, lines: Told<Line>[], show: Function}} props */
 function Cabinet({ state, name, lines, show }) {
-  const { columns, last_seen } = state.panels[name] ?? {};
+  const { columns } = state.panels[name] ?? {};
   const old = lines.some((line) => isOld(state, line));
   lines.sort((a, b) => (a.line ?? a.flat) - (b.line ?? b.flat));
   const rowOf = (line) => Math.floor((line - 1) / (columns ?? 1)) + 1;
@@ -40,13 +40,18 @@ function Cabinet({ state, name, lines, show }) {
     <${Quiet}>${t('lines.good', { good: lines.filter((line) => line.state === 'on_hook').length, n: lines.length })}<//>
     <div class="scroll"><ul class="grid ${old && 'stale'}" style=${columns && { gridTemplateColumns: `repeat(${columns}, minmax(3rem, 6rem))` }}>
       ${lines.map((line) => html`<li key=${keyOf(line)} style=${place(line)}>
-        <button type="button" class=${lineTone(line.state)} onClick=${() => show(keyOf(line))}>
-          <span class="unseen">${flatOf(line)}: ${lineState(line.state)}</span>
-          <span aria-hidden="true">${line.flat}</span><${LineMark} state=${line.state} /></button></li>`)}
+        <${Cell} name=${keyOf(line)} flat=${line.flat} state=${line.state} show=${show} /></li>`)}
     </ul></div>
-    ${old && html`<${AsOf} at=${state.phase === 'live' ? last_seen : state.heard} />`}
+    ${old && html`<${AsOf} at=${asOf(state, name)} />`}
   </section>`;
 }
+
+const Cell = still(({ name, flat, state, show }) => html`<button type="button" class=${lineTone(state)} onClick=${() => show(name)}>
+  <span class="unseen">${flatOf({ flat })}: ${lineState(state)}</span>
+  <span aria-hidden="true">${flat}</span><${LineMark} state=${state} /></button>`);
+
+/** A value that is so much older than the news of its panel, in milliseconds, is an old one. */
+const OLD = 10_000;
 
 /** @param {{page: Page, line: Told<Line>, close: () => void}} props */
 function Sheet({ page, line, close }) {
@@ -54,11 +59,23 @@ function Sheet({ page, line, close }) {
   const { unit, thresholds } = line;
   const key = keyOf(line);
   const isWatched = state.watched === key;
-  const old = isOld(state, line);
+  const isAway = isOld(state, line);
   const samples = isWatched ? state.samples : [];
-  const value = samples.length > 0 ? samples.at(-1)?.value : line.value;
-  const read = (value) => (value == null ? t('lines.noValue') : `${number(value)} ${unit}`);
-  useEffect(() => () => page.watch(null), []);
+  const read = (value) => (value == null ? t('lines.noValue') : withUnit(value, unit));
+  const last = isAway ? asOf(state, line.panel) : Date.now() + (state.offset ?? 0);
+  const measured = line.measured_at;
+  const isOlder = measured && last - Date.parse(measured) > OLD;
+  const old = isAway || isOlder;
+  const [, draw] = useState({});
+  useEffect(() => {
+    const look = () => page.look(line).catch(() => {}).then(() => draw({}));
+    look();
+    const timer = setInterval(look, 2000);
+    return () => {
+      clearInterval(timer);
+      page.watch(null);
+    };
+  }, []);
   async function measure() {
     const now = await page.measure(line);
     return `${flatOf(now)}: ${read(now.value)}, ${lineState(now.state)}`;
@@ -67,9 +84,9 @@ function Sheet({ page, line, close }) {
   return html`<${Dialog} kind="sheet" title=${flatOf(line)} close=${close}>
     <div class="reading ${old && 'stale'}"><${LineMark} state=${line.state} />
       <div><b>${lineState(line.state)}</b><${Quiet}><${Since} at=${line.since} /><//></div>
-      <strong><${Outside}>${read(value)}<//></strong></div>
-    ${old && html`<${AsOf} at=${line.measured_at ?? state.heard} />`}
-    ${isWatched && html`<${Quiet}>${t('lines.watching')}<//><${Plot} line=${line} samples=${samples} />`}
+      <strong><${Outside}>${read(line.value)}<//></strong></div>
+    ${old && html`<${AsOf} at=${isOlder ? measured : last} />`}
+    ${isWatched && html`${!old && html`<${Quiet}>${t('lines.watching')}<//>`}<${Plot} line=${line} samples=${samples} />`}
     <div class="actions">
       <button type="button" class="primary" aria-pressed=${isWatched} onClick=${() => page.watch(isWatched ? null : key)}>
         ${t(isWatched ? 'lines.stop' : 'lines.watch')}</button>
@@ -82,7 +99,7 @@ function Sheet({ page, line, close }) {
       ${step('break', `≥ ${read(thresholds.door_button_below ?? thresholds.off_hook_below)}`)}
     </ul><${Quiet}>${t('lines.hysteresis')} ${read(thresholds.hysteresis)}<//></section>
     <dl><${Fact} name=${t('lines.register')}>${line.raw ?? '–'}<//>
-      ${line.measured_at && html`<${Fact} name=${t('lines.measured')}><${Time} at=${line.measured_at} /><//>`}
+      ${measured && html`<${Fact} name=${t('lines.measured')}><${Time} at=${measured} /><//>`}
       <${Fact} name=${t('lines.place')}>${line.line} · <${Outside}>${line.panel}<//><//></dl>
   <//>`;
 }
@@ -133,9 +150,9 @@ function Plot({ line, samples }) {
   }, [samples]);
 
   const values = samples.flatMap(({ value }) => value ?? []);
-  const range = values.length > 0 && `${number(Math.min(...values))} … ${number(Math.max(...values))} ${line.unit}`;
+  const range = values.length > 0 && `${number(Math.min(...values))} … ${withUnit(Math.max(...values), line.unit)}`;
   return html`<figure><div ref=${place} role="img" aria-label=${t('lines.plot', { flat: line.flat })}></div>
-    <${Quiet}>${failed ? t('lines.noPlot') : range}<//></figure>`;
+    <${Quiet}>${failed ? t('upgraded') : range}<//></figure>`;
 }
 
 function options(element, limits) {
@@ -186,11 +203,11 @@ function Events({ page }) {
         ${t(paused ? 'events.resume' : 'events.pause')}${paused && waiting > 0 && ` (+${waiting})`}</button></div>
     ${state.gaps.map(({ from, to }) => html`<p class="trouble">${t('events.gone', { from, to })}</p>`)}
     ${groups.length === 0 && html`<${Quiet}>${t(state.told > 0 ? 'events.none' : 'wait')}<//>`}
-    <ul class="events">${groups.slice(0, rows).map((group) => html`<${Happened} key=${group.first.id} group=${group} />`)}</ul>
+    <ul class="events">${groups.slice(0, rows).map((group) => html`<${Happened} key=${group.first.id} ...${group} />`)}</ul>
     ${isAll ? html`<${Quiet}>${t('events.oldest')}<//>` : html`<${Act} label=${t('events.older')} act=${older} />`}`;
 }
 
-function Happened({ group: { newest: event, first, times } }) {
+const Happened = still(({ newest: event, first, times }) => {
   const { tone, letter, title, detail } = describe(event);
   const { subject, data } = event;
   const panel = html`<${Outside}>${subject ?? t('kinds.gateway')}<//>`;
@@ -202,7 +219,7 @@ function Happened({ group: { newest: event, first, times } }) {
     ${data.reversed_known && html`<p class="hint"><${Say} name="events.reversed" panel=${panel} /></p>`}
     ${data.reason === 'key_unknown' && html`<p class="key"><code>${data.key}</code><${Copy} text=${data.key} /></p>`}
   </li>`;
-}
+});
 
 // Flats.
 
@@ -210,17 +227,17 @@ function Happened({ group: { newest: event, first, times } }) {
 function Flats({ page }) {
   const [found, setFound] = useState(/** @type {Paginated<FlatRow> & {search: string} | null} */ (null));
   const [wrong, setWrong] = useState('');
+  const asked = useRef(0);
 
   async function look(search, number, before) {
-    try {
-      const answer = await ask(`/api/local/v1/flats?${new URLSearchParams({ search, page: number })}`);
-      setFound({ ...answer, search, data: [...before, ...answer.data] });
-      setWrong('');
-      page.say(t('flats.found', { n: answer.meta.total }));
-    } catch (error) {
-      setWrong(why(error));
-      page.say(why(error));
-    }
+    const mine = (asked.current += 1);
+    const [answer, wrong] = await ask(`/api/local/v1/flats?${new URLSearchParams({ search, page: number })}`)
+      .then((answer) => [answer, ''], (error) => [null, why(error)]);
+    // Something else has been asked for meanwhile.
+    if (mine !== asked.current) return;
+    setFound(answer && { ...answer, search, data: [...before, ...answer.data] });
+    setWrong(wrong);
+    page.say(wrong || t('flats.found', { n: answer.meta.total }));
   }
   function submit(event) {
     event.preventDefault();
@@ -229,43 +246,45 @@ function Flats({ page }) {
 
   return html`<form role="search" onSubmit=${submit}>
       <label for="search">${t('flats.search')}</label>
-      <div><input id="search" type="search" autocomplete="off" autocapitalize="none" spellcheck=${false}
+      <div><input id="search" type="search" maxlength="99" autocomplete="off" autocapitalize="none" spellcheck=${false}
         aria-invalid=${wrong !== ''} aria-describedby="wrong" /><button class="primary">${t('flats.button')}</button></div>
       <p id="wrong" class="bad"><${Outside}>${wrong}<//></p></form>
     ${found && html`<${Quiet}>${t('flats.found', { n: found.meta.total })}<//>
-      <ul class="flats">${found.data.map((row) => html`<${Found} key=${`${row.intercom_id}/${row.id}`} row=${row} />`)}</ul>
+      <ul class="flats">${found.data.map((row) => html`<${Found} key=${`${row.intercom_id}/${row.id}`} page=${page} row=${row} />`)}</ul>
       ${found.meta.current_page < found.meta.last_page && html`<button type="button"
         onClick=${() => look(found.search, found.meta.current_page + 1, found.data)}>${t('flats.more')}</button>`}`}`;
 }
 
-/** @param {{row: FlatRow}} props */
-function Found({ row: { intercom_id: intercom, id, flat: number, key_count: keys, users_count: users } }) {
+/** @param {{page: Page, row: FlatRow}} props */
+function Found({ page, row: { intercom_id: intercom, id, flat: number, key_count: keys, users_count: users } }) {
   const [flat, setFlat] = useState(/** @type {Flat | null} */ (null));
   const [wrong, setWrong] = useState('');
   const toggle = ({ target }) => target.open && !flat &&
     ask(`/api/admin/v1/intercoms/${intercom}/flats/${id}`).then(setFlat, (error) => setWrong(why(error)));
   return html`<li><details class="card" onToggle=${toggle}>
     <summary><p><b>${t('flats.flat', { flat: number })}</b> · ${t('panel.intercom', { n: intercom })} · ${t('flats.counts', { keys, users })}</p></summary>
-    ${flat ? html`<${All} flat=${flat} />` : html`<p class=${wrong && 'bad'}><${Outside}>${wrong || t('wait')}<//></p>`}
+    ${flat ? html`<${All} state=${page.state} flat=${flat} />` : html`<p class=${wrong && 'bad'}><${Outside}>${wrong || t('wait')}<//></p>`}
   </details></li>`;
 }
 
-/** @param {{flat: Flat}} props */
-const All = ({ flat }) => html`
+/** @param {{state: State, flat: Flat}} props */
+const All = ({ state, flat }) => html`
   <${Quiet}>${t('flats.id', { id: flat.id })} · ${t(flat.properties.is_analog_line_enable ? 'flats.on' : 'flats.off')}
     ${flat.properties.is_can_manage_resistance && ` · ${t('flats.own')}`}<//>
   <h3>${t('flats.keys')}</h3>
   <ul class="rows">${flat.keys.map(({ key, user }) => html`<li><p class="key"><code>${key}</code><${Copy} text=${key} /></p>
-    ${user ? html`<${Person} user=${user} />` : html`<${Quiet}>${t('flats.nobody')}<//>`}</li>`)}</ul>
+    ${user ? html`<${Person} state=${state} user=${user} />` : html`<${Quiet}>${t('flats.nobody')}<//>`}</li>`)}</ul>
   <h3>${t('flats.users')}</h3>
-  <ul class="rows">${flat.users.map((user) => html`<li><${Person} user=${user} /></li>`)}</ul>
+  <ul class="rows">${flat.users.map((user) => html`<li><${Person} state=${state} user=${user} /></li>`)}</ul>
   <details><summary>${t('flats.document')}</summary><pre>${JSON.stringify(flat, null, 1)}</pre></details>`;
 
-/** The cloud's dates have no zone. @param {{user: User}} props */
-function Person({ user: { name, login, expired_at: until } }) {
-  const isOver = until !== null && Date.parse(until.replace(' ', 'T')) < Date.now();
+/** The cloud's dates are meant in the gateway's zone. @param {{state: State, user: User}} props */
+function Person({ state: { self, offset }, user: { name, login, expired_at: until } }) {
+  const zone = self?.timezone;
+  const isOver = until !== null && isPast(until, zone, Date.now() + (offset ?? 0));
+  const isHere = zone === Intl.DateTimeFormat().resolvedOptions().timeZone;
   return html`<p class="clamp"><${Outside}>${name}<//></p><p class="quiet clamp"><${Outside}>${login}<//>
-    ${until !== null && html`<span class=${isOver && 'bad'}> · ${t('flats.until')} <${Outside}>${until}<//></span>`}</p>`;
+    ${until !== null && html`<span class=${isOver && 'bad'}> · ${t('flats.until')} <${Outside}>${until} ${!isHere && zone}<//></span>`}</p>`;
 }
 
 // Commissioning.
@@ -293,7 +312,8 @@ function Commissioning({ page }) {
     <${Handover} record=${record} />`;
 }
 
-const task = ({ kind }) => meaning('work.kinds', kind);
+/** What is to be seen, and how to bring it about. */
+const task = ({ kind }) => meaning('work.kinds', kind).split('|');
 
 /** @param {Item[]} items @returns {[string, Item[]][]} */
 function bySubject(items) {
@@ -305,17 +325,18 @@ function bySubject(items) {
   return [...all.values()].map((items) => [items[0].flat !== null ? t('flats.flat', items[0]) : items[0].panel ?? '', items]);
 }
 
-/** @param {{page: Page, item: Item, forbidden: string}} props */
-function Entry({ page, item, forbidden }) {
+const Entry = still((/** @type {{page: Page, item: Item, forbidden: string}} */ { page, item, forbidden }) => {
   const { done, by_hand } = item;
+  const [what, how] = task(item);
   return html`<li><${Mark} tone=${done ? 'good' : 'idle'} />
-    <div>${task(item)}<span class="unseen">, ${t(done ? 'work.done' : 'work.open')}</span>
-      ${done && html`<${Quiet}><${Time} at=${done.at} /> · ${done.sequence === null
+    <div>${what}<span class="unseen">, ${t(done ? 'work.done' : 'work.open')}</span>
+      ${!done && how && html`<${Quiet}>${how}<//>`}
+      ${done && html`<${Quiet}><${Time} at=${done.at} as=${stamp} /> · ${done.sequence === null
         ? html`${t('work.byHand')} <${Outside}>${done.token}<//>` : `${t('work.event')} ${done.sequence}`}<//>`}</div>
-    ${!done && by_hand && html`<${Act} label=${t('work.confirm')} name=${`${t('work.confirm')}: ${[item.panel, item.flat, task(item)].filter(Boolean).join(' ')}`}
+    ${!done && by_hand && html`<${Act} label=${t('work.confirm')} name=${`${t('work.confirm')}: ${[item.panel, item.flat, what].filter(Boolean).join(' ')}`}
       forbidden=${forbidden} act=${() => page.confirm(item)} />`}
   </li>`;
-}
+});
 
 /** The record to hand over. @param {{record: Commissioning}} props */
 function Handover({ record }) {
@@ -328,11 +349,11 @@ function Handover({ record }) {
   }
   return html`<section class="card"><h3>${t('work.handover')}</h3>
     <dl><${Fact} name=${t('kinds.gateway')}><${Outside}>${gateway}<//> · ${record.version}<//>
-      <${Fact} name=${t('work.date')}>${new Date(time).toLocaleString(document.documentElement.lang)}<//></dl>
-    <ul class="rows">${record.panels.map(({ panel, vendor, model, firmware, serial }) => html`<li><b><${Outside}>${panel}<//></b>
-      <${Quiet}><${Outside}>${[vendor, model, firmware, serial].filter(Boolean).join(' · ')}<//><//></li>`)}</ul>
+      <${Fact} name=${t('work.date')}><${Time} at=${time} as=${stamp} /><//></dl>
+    <ul class="rows">${record.panels.map((device) => html`<li><b><${Outside}>${device.panel}<//></b>
+      <${About} device=${device} /></li>`)}</ul>
     <h3>${t('work.still')}: ${open.length}</h3>
-    <ul class="still">${bySubject(open).map(([subject, items]) => html`<li><b><${Outside}>${subject}<//></b> ${items.map(task).join(', ')}</li>`)}</ul>
+    <ul class="still">${bySubject(open).map(([subject, items]) => html`<li><b><${Outside}>${subject}<//></b> ${items.map((item) => task(item)[0]).join(', ')}</li>`)}</ul>
     <div class="actions screen"><button type="button" onClick=${save}>${t('work.save')}</button>
       <button type="button" onClick=${() => print()}>${t('work.print')}</button></div>
   </section>`;

@@ -26,5 +26,5 @@ test('the list of modules to fetch at once is complete', async () => {
   const form = await closure('main.js');
   const page = new Set([...(await closure('app.js')), ...(await closure('live.js'))]);
   assert.deepEqual(listed(/fetched\('(app [^']+)'\)/).sort(), [...page].filter((path) => !form.has(path)).sort());
-  assert.deepEqual(['main.js', ...listed(/fetched\('(talk[^']*) texts/)].sort(), [...form].sort());
+  assert.deepEqual(['main.js', ...listed(/fetched\('(talk[^']*)'/)].sort(), [...form].sort());
 });

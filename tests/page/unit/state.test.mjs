@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import { load } from './browser.mjs';
 
-const { collapse, errorShare, initial, isOld, isStale, kindOf, passes, reduce } = await load('state.js');
+const { asOf, collapse, errorShare, initial, isOld, isStale, kindOf, passes, reduce } = await load('state.js');
 
 const JOURNAL = '9f3c2a41';
 const event = (sequence, more = {}, journal = JOURNAL) => ({
@@ -119,4 +119,36 @@ test('filters tell kinds apart', () => {
   for (const [type, kind] of Object.entries(kinds)) assert.equal(kindOf(type), kind, type);
   assert.ok(passes(event(1), { panel: '', kind: 'keys', decision: 'granted' }));
   assert.ok(!passes(event(1), { panel: 'other', kind: '', decision: '' }));
+});
+
+const self = (at) => ({ type: 'self', data: { gateway: 'g', time: new Date(at).toISOString() }, at });
+const bus = (name, at) => ({ type: 'stream', name: 'bus', data: { bus: name, panels: [] }, at });
+
+test('a bus that tells no more while the gateway answers is gone, and a frozen gateway takes none away', () => {
+  let state = [bus('a', 1000), bus('b', 1000), bus('a', 6000), self(6500)].reduce(reduce, live(initial));
+  assert.deepEqual(Object.keys(state.buses), ['a', 'b']);
+  state = reduce(state, self(10_000));
+  assert.deepEqual(Object.keys(state.buses), ['a']);
+  const again = reduce(live(state, 30_000), self(30_100));
+  assert.deepEqual(Object.keys(again.buses), ['a'], 'it has not had the time to tell this connection');
+});
+
+test('an answer that says nothing new is no new state, so that nothing is drawn', () => {
+  const outbox = () => ({ type: 'outbox', data: { last: 3, uplink: { connected: true } } });
+  const state = [self(1000), outbox()].reduce(reduce, live(initial));
+  assert.equal(reduce(state, outbox()), state);
+  assert.equal(reduce(state, self(6020)), state, 'its time goes on as ours does');
+  assert.notEqual(reduce(state, { ...self(9000), at: 6000 }), state, 'its clock was set');
+});
+
+test('what is grey is from the newest time that is known of its panel', () => {
+  const line = { intercom: 1, flat: 3, state: 'on_hook', panel: 'risers', measured_at: '2026-11-23T22:00:05Z' };
+  let state = reduce(live(initial), { type: 'lines', data: [line] });
+  state = told(state, 'panel', { ...panel('risers', 'offline'), last_seen: '2026-11-23T22:00:03Z' });
+  const at = Date.parse(line.measured_at);
+  assert.equal(asOf(state, 'risers'), at);
+  state = reduce(state, { type: 'watch', line: '1/3' });
+  state = told(state, 'sample', { intercom: 1, flat: 3, value: 6, at: '2026-11-23T22:00:07Z' });
+  assert.deepEqual([asOf(state, 'risers'), state.lines['1/3'].value], [at + 2000, 6]);
+  assert.equal(asOf(reduce(state, { type: 'phase', phase: 'lost', at: at + 9000 }), 'risers'), at + 9000);
 });

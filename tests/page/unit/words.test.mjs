@@ -1,4 +1,4 @@
-// Both dictionaries say the same things, and every code of the contract has its words.
+// Both languages say the same things, and every code of the contract has its words.
 
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
@@ -6,22 +6,23 @@ import { test } from 'node:test';
 
 import { load, web } from './browser.mjs';
 
-const { speak, t, when, moment } = await load('talk.js');
-const { describe } = await load('parts.js');
-const en = (await load('texts/en.js')).default;
-const ru = (await load('texts/ru.js')).default;
+const { isPast, setMoment, speak: take, stamp, t, when } = await load('talk.js');
+const { describe, lineState, sign, still, withUnit } = await load('app.js');
+const texts = (await load('texts.js')).default;
+const [en, ru] = ['en', 'ru'];
+const speak = (/** @type {string} */ language) => take(texts, { language });
 const api = JSON.parse(await readFile(new URL('../../../src/api/openapi.json', import.meta.url), 'utf8'));
 const schemas = api.components.schemas;
 
-/** All texts by their full names, of a plural its last form. */
-const flat = (texts) => Object.fromEntries([...speak(texts)].filter(([, text]) => text)
+/** All texts of a language by their full names, of a plural its last form. */
+const flat = (/** @type {string} */ language) => Object.fromEntries([...speak(language)]
   .map(([name, text]) => [name.replace(/\.(one|few|many|other)$/, ''), text]));
 const holes = (text) => [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort();
 
 test('Russian has every text that English has, with the same values', () => {
   const [english, russian] = [flat(en), flat(ru)];
   // What stands in the HTML and in the code is English already.
-  const names = Object.keys(russian).filter((name) => !/^(form|letters)\./.test(name));
+  const names = Object.keys(russian).filter((name) => !/^(form|letters|units)\./.test(name));
   assert.deepEqual(names.sort(), Object.keys(english).sort());
   for (const [name, text] of Object.entries(english)) {
     assert.deepEqual(holes(russian[name]), holes(text), name);
@@ -35,7 +36,7 @@ test('every text is used, and every text that is used is there', async () => {
   const found = (/** @type {RegExp} */ pattern) => [...code.matchAll(pattern)].map(([, name]) => name);
   const words = new Set(found(/["']([\w.]+)["']/g));
   // `place.${word}`, or the place that a function is given; some are chosen or put together.
-  const places = new Set(['kinds', 'inputs', ...found(/`(\w[\w.]*)\.\$\{/g), ...found(/\b(?:meaning\(|place=)["'](\w[\w.]*)["']/g)]);
+  const places = new Set(['kinds', 'inputs', ...found(/`(\w[\w.]*)\.\$\{/g), ...found(/\b(?:meaning\(|sign\(|place=)["'](\w[\w.]*)["']/g)]);
   const done = found(/['"](\w+)['"] \| /g).concat('identify').map((what) => `${what}.done`);
   const isUsed = (name) => words.has(name) || done.includes(name) || places.has(name.slice(0, name.lastIndexOf('.')));
   const english = flat(en);
@@ -87,7 +88,73 @@ test('a decision is a word, a colour and a letter', () => {
 });
 
 test('a time of today has no day, in UTC it says so', () => {
-  Object.assign(moment, { utc: true, now: Date.parse('2026-11-23T22:30:00Z') });
+  setMoment(true, Date.parse('2026-11-23T22:30:00Z'));
   assert.equal(when('2026-11-23T22:00:01.123Z'), '22:00:01 UTC');
   assert.match(when('2026-11-22T22:00:01.123Z'), /22.*2026.*22:00:01 UTC/);
+});
+
+test('a time of a record has its day and its zone', () => {
+  setMoment(true, Date.parse('2026-11-23T22:30:00Z'));
+  assert.equal(stamp('2026-11-23T22:00:01.123Z'), '2026-11-23 22:00:01 UTC');
+  setMoment(false, Date.parse('2026-11-23T22:30:00Z'));
+  assert.match(stamp('2026-11-23T22:00:01.123Z'), /^2026-11-2\d \d\d:\d\d:01 \S+$/);
+});
+
+test('a date of the cloud is over by the clock of the zone in which it is meant', () => {
+  const now = Date.parse('2026-11-29T16:00:00Z');
+  assert.equal(isPast('2026-11-30 01:00:00', 'Asia/Tokyo', now), true);
+  assert.equal(isPast('2026-11-30 01:00:01', 'Asia/Tokyo', now), false);
+  assert.equal(isPast('2026-11-29 16:00:01', 'UTC', now), false);
+  assert.equal(isPast('2026-11-29 10:59:59', 'America/New_York', now), true);
+});
+
+test('formatters are made once: making one for each time of a long list takes seconds', () => {
+  speak(en);
+  const { DateTimeFormat, NumberFormat } = Intl;
+  let made = 0;
+  const counted = (/** @type {any} */ Format) => function (...given) {
+    made += 1;
+    return new Format(...given);
+  };
+  Object.assign(Intl, { DateTimeFormat: counted(DateTimeFormat), NumberFormat: counted(NumberFormat) });
+  const { toLocaleString } = Date.prototype;
+  Date.prototype.toLocaleString = () => assert.fail('a formatter for one time');
+  try {
+    for (let at = 0; at < 1000; at += 1) [when(at * 1e8), stamp(at), withUnit(at / 3, 'V')];
+  } finally {
+    Object.assign(Intl, { DateTimeFormat, NumberFormat });
+    Date.prototype.toLocaleString = toLocaleString;
+  }
+  assert.ok(made <= 8, `${made} formatters`);
+});
+
+test('what is given the same is not drawn again, but where times are shown otherwise', () => {
+  const instance = /** @type {any} */ ({});
+  setMoment(false, 0);
+  still(() => null).call(instance, { state: 'on_hook', flat: 3 });
+  assert.equal(instance.shouldComponentUpdate({ state: 'on_hook', flat: 3 }), false);
+  assert.equal(instance.shouldComponentUpdate({ state: 'off_hook', flat: 3 }), true);
+  setMoment(true, 0);
+  assert.equal(instance.shouldComponentUpdate({ state: 'on_hook', flat: 3 }), true);
+});
+
+test('a word that the page does not know is shown as the gateway says it', () => {
+  for (const language of [en, ru]) {
+    speak(language);
+    assert.deepEqual(sign('panelStates', 'weird'), ['?', 'weird']);
+    assert.equal(lineState('new_state'), 'new_state');
+    const { title, letter } = describe({ type: 'intercom.line.changed', data: { flat: 5, to: 'new_state', value: null } });
+    assert.ok(title.endsWith('new_state'), title);
+    assert.equal(letter, '?');
+    assert.match(describe({ type: 'intercom.key.swiped', data: { decision: 'maybe', reason: 'x' } }).title, /maybe$/);
+    assert.match(describe({ type: 'intercom.door.unlocked', data: { by: { kind: 'robot', id: null } } }).title, / robot$/);
+  }
+});
+
+test('Russian has the units and the causes that it can have', () => {
+  speak(ru);
+  assert.equal(withUnit(5.5, 'V'), '5.5 В');
+  const pruned = (cause) => describe({ type: 'gateway.journal.pruned', data: { cause } }).detail;
+  assert.equal(pruned('the journal holds its most, max_events = 1000'), 'журнал полон: max_events = 1000');
+  assert.equal(pruned('another sentence'), 'another sentence');
 });
