@@ -89,11 +89,11 @@ pub struct Settings {
 
 /// The intercoms of the configuration, which a reload may change while the endpoint is served; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Intercoms(Arc<ArcSwap<BTreeMap<u64, String>>>);
+pub struct Intercoms(Arc<ArcSwap<BTreeMap<u64, Option<String>>>>);
 
 impl Intercoms {
-    /// Takes the intercoms by id, each with its name for people, which may be empty.
-    pub fn set(&self, intercoms: impl IntoIterator<Item = (u64, String)>) {
+    /// Takes the intercoms by id, each with its name for people, where it has one.
+    pub fn set(&self, intercoms: impl IntoIterator<Item = (u64, Option<String>)>) {
         self.0.store(Arc::new(intercoms.into_iter().collect()));
     }
 
@@ -104,14 +104,14 @@ impl Intercoms {
 
     /// Returns what people call it.
     fn name(&self, intercom: u64) -> Option<String> {
-        self.0.load().get(&intercom).filter(|name| !name.is_empty()).cloned()
+        self.0.load().get(&intercom).cloned().flatten()
     }
 }
 
 impl<const N: usize> From<[u64; N]> for Intercoms {
     fn from(ids: [u64; N]) -> Self {
         let intercoms = Self::default();
-        intercoms.set(ids.map(|id| (id, String::new())));
+        intercoms.set(ids.map(|id| (id, None)));
         intercoms
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn intercoms(sections: Vec<Section<'_>>) -> Vec<Intercom> {
     let mut intercoms = Vec::new();
     for mut section in sections {
         let id = section.require("id", "1", whole(1..=MAX_ID));
-        let name = section.get_or("name", format!("Intercom {}", id.unwrap_or_default()), text);
+        let name = section.get_or("name", Intercom::unnamed(id.unwrap_or_default()), text);
         if let Some(id) = id {
             ids.take(&section, "id", id, &format!("the id {id}"));
             intercoms.push(Intercom { id, name });

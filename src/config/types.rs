@@ -203,6 +203,13 @@ pub struct Intercom {
     pub name: String,
 }
 
+impl Intercom {
+    /// Returns the `name` of one to which the configuration gives none.
+    pub fn unnamed(id: u64) -> String {
+        format!("Intercom {id}")
+    }
+}
+
 /// `[[bus]]`: one RS-485 line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bus {

@@ -111,7 +111,10 @@ async fn served_otherwise(
 }
 
 fn take_intercoms(config: &Config, intercoms: &Intercoms) {
-    intercoms.set(config.intercoms.iter().map(|intercom| (intercom.id, intercom.name.clone())));
+    let named = |intercom: &config::Intercom| {
+        (intercom.name != config::Intercom::unnamed(intercom.id)).then(|| intercom.name.clone())
+    };
+    intercoms.set(config.intercoms.iter().map(|intercom| (intercom.id, named(intercom))));
 }
 
 /// Whether the endpoint is the same by both configurations, but for what it can take while it is served.

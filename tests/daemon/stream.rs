@@ -253,6 +253,8 @@ fn a_reload_that_changes_the_endpoint_ends_its_streams_and_one_of_the_building_d
     stream.rewind();
     wait(&mut stream, "panel", |data| data["panel"] == "front" && data["state"] == "unconfigured");
     // An intercom more: the endpoint has it, and goes on.
+    let (_, panels) = daemon.ask("GET", "/api/local/v1/panels", house.token.trim());
+    assert!(panels["data"][0]["intercom_name"].is_null(), "{panels}");
     let flats = "/api/admin/v1/intercoms/2/flats";
     assert_eq!(daemon.ask("GET", flats, house.token.trim()).0, 422);
     house.site.configure(
