@@ -22,7 +22,7 @@ use intercom_gateway::{
     gateway::tenths,
     lines::CommutatorSettings,
     panel::osdp,
-    simulate::{action::Fault, panel::Observation},
+    simulate::{action::Fault, bank::Sighting, panel::Observation},
     store::{Store, StoreError, StoreOptions},
 };
 use tokio::sync::mpsc;
@@ -231,11 +231,10 @@ async fn the_lock_that_is_meant_opens_and_no_other() {
         assert_eq!(refused.code(), ErrorCode::UnknownPanel);
     }
 
-    let seen = house.panels.seen();
-    let opened = seen.iter().filter(|sighting| matches!(sighting.what, Observation::Output(_)));
-    let opened: Vec<&str> = opened.map(|sighting| sighting.panel.as_str()).collect();
-    assert_eq!(opened, ["entrance-1", "yard-2", "yard-1", "entrance-1"]);
+    assert_eq!(house.panels.wait_outputs(4), ["entrance-1", "yard-2", "yard-1", "entrance-1"]);
     house.stop().await;
+    let is_output = |sighting: &Sighting| matches!(sighting.what, Observation::Output(_));
+    assert!(!house.panels.seen().iter().any(is_output), "no other opened");
     drop(house.buses);
     let mut by = Vec::new();
     house.events.close();
