@@ -111,20 +111,16 @@ impl Panels {
         false
     }
 
-    /// Waits for so many outputs to be switched on, and returns their panels in order. A panel answers before it is seen.
+    /// Waits for `count` outputs to be switched on, and returns their panels in order. A panel answers the gateway before
+    /// its observation arrives here.
     pub fn wait_outputs(&self, count: usize) -> Vec<String> {
         let mut panels = Vec::new();
-        while panels.len() < count {
-            match self.sightings.recv_timeout(PATIENCE) {
-                Ok(seen) if matches!(seen.what, Observation::Output(_)) => {
-                    panels.push(seen.panel.to_string())
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    panic!("the simulated panels: {count} outputs are waited for, {panels:?} came: {error}")
-                }
+        self.wait_seen(&format!("{count} outputs"), |seen| {
+            if matches!(seen.what, Observation::Output(_)) {
+                panels.push(seen.panel.to_string());
             }
-        }
+            panels.len() == count
+        });
         panels
     }
 

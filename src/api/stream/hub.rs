@@ -371,15 +371,16 @@ mod tests {
             let reader = inner.board.join(Mono::ZERO, token.clone(), Asked::default()).unwrap();
             inner.show_found(Mono::ZERO, found(&["front", "gate"], &["front", "gate"]), WALL, true);
             let mut told = String::new();
-            for step in steps {
+            let mut read = |inner: &mut Inner| {
                 while let Next::Send(messages) = inner.board.next(Mono::ZERO, reader) {
                     told.push_str(std::str::from_utf8(&messages).unwrap());
                 }
+            };
+            for step in steps {
+                read(&mut inner);
                 inner.show_found(Mono::ZERO, step.clone(), WALL, false);
             }
-            while let Next::Send(messages) = inner.board.next(Mono::ZERO, reader) {
-                told.push_str(std::str::from_utf8(&messages).unwrap());
-            }
+            read(&mut inner);
             assert_eq!(told.matches("unconfigured").count(), announced, "{told}");
             assert!(inner.shown.absent.is_empty());
         }
