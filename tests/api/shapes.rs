@@ -64,6 +64,8 @@ async fn odd_but_valid_requests_are_answered_in_json() {
     );
     let old = format!("GET /healthz HTTP/1.0\r\n{token}\r\n");
     assert_eq!(raw(site.address, old.as_bytes()).await.unwrap().status, 200);
+    let page = site.ask_with("GET", "/#a//fragment", "", "").await;
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let head = site.ask_with("HEAD", "/api/admin/v1/intercoms/1/flats/1", &token, "").await;
     assert_eq!((head.status, head.body.as_str(), head.header("x-gateway-revision")), (200, "", Some("57")));
 }

@@ -34,11 +34,11 @@ impl Document {
     /// all of its members; and that the document leaves room for more members.
     #[track_caller]
     pub fn accepts(&self, method: &str, target: &str, status: u16, content_type: Option<&str>, body: &str) {
-        // The target may have a host in front of its path.
+        // The target may have a host in front of its path, and a query or a fragment behind it.
         let path = target
             .strip_prefix("http://")
             .map_or(target, |rest| &rest[rest.find('/').unwrap_or(rest.len())..]);
-        let path = path.split('?').next().unwrap();
+        let path = path.split(['?', '#']).next().unwrap();
         let shown = format!("{method} {target}: {status} {body}");
         let Some(place) = self.response(method, path, status) else {
             // No path of the document, no method of the path, headers that are too large, or plain HTTP to a port of HTTPS.
