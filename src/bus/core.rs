@@ -23,7 +23,7 @@ use super::{
     effects::{Back, Effects, Purpose, Unlock},
     refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, LineStats, Schedule, Timing},
-    statistics::{Counters, LineCounters, PanelCounters},
+    statistics::{Counters, LineCounters, PanelCounters, PanelTimes},
 };
 use crate::{
     domain::{Mono, Name, PanelStatus, event::UnlockedBy},
@@ -227,8 +227,8 @@ impl Core {
         let doorway = doorway.ok_or(UnlockRefused::UnknownPanel)?;
         let lock = doorway.settings.lock.ok_or(UnlockRefused::NoLock)?;
         let tenths = tenths.unwrap_or(lock.open);
-        let unlock = Unlock { by, tenths, reader: None, request: Some(request) };
-        doorway.unlock(moment.mono, unlock, caused, &mut self.effects);
+        let unlock = Unlock { by, caused, tenths, reader: None, request: Some(request) };
+        doorway.unlock(moment.mono, unlock, &mut self.effects);
         self.settle(moment);
         Ok(())
     }
@@ -348,6 +348,18 @@ impl Core {
                 (doorway.settings.panel.clone(), self.schedule.panel_counters(now, number))
             })
             .collect()
+    }
+
+    /// Returns how long what each panel was asked for took.
+    pub fn panel_times(&self) -> Vec<(Name, PanelTimes)> {
+        let of = |(number, doorway): (usize, &Doorway)| {
+            let times = PanelTimes {
+                round_trip: self.schedule.round_trips(number),
+                key_to_unlock: doorway.key_to_unlock(),
+            };
+            (doorway.settings.panel.clone(), times)
+        };
+        numbered(&self.shown, &self.doorways).map(of).collect()
     }
 
     /// Returns the status of every panel.

@@ -94,6 +94,8 @@ pub(super) enum Purpose {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Unlock {
     pub(super) by: UnlockedBy,
+    /// When it was asked for, which its two seconds count from.
+    pub(super) caused: Mono,
     /// In units of 100 ms.
     pub(super) tenths: NonZeroU16,
     /// The reader that waits for a light.

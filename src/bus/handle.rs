@@ -18,7 +18,7 @@ use super::{
     port::PortSettings,
     refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, LineStats},
-    statistics::{Counters, LineCounters, PanelCounters},
+    statistics::{Counters, LineCounters, PanelCounters, PanelTimes},
 };
 use crate::{
     access::Directory,
@@ -135,6 +135,8 @@ pub struct BusCounters {
     pub line: Counters<LineCounters>,
     /// At each panel.
     pub panels: Vec<(Name, Counters<PanelCounters>)>,
+    /// How long what each panel was asked for took.
+    pub times: Vec<(Name, PanelTimes)>,
 }
 
 /// Why a remote unlock failed.

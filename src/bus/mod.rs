@@ -45,7 +45,7 @@ pub use self::{
     port::{Parity, PortAddress, PortSettings},
     refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, Timing},
-    statistics::{Counters, LineCounters, LineStats, PanelCounters, RoundTrip},
+    statistics::{Counters, LineCounters, LineStats, PanelCounters, PanelTimes, RoundTrip},
     task::spawn,
 };
 pub use crate::panel::Failure;

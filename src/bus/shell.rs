@@ -223,7 +223,11 @@ impl Shell {
             self.told_at = now;
             let panels = self.at_moment(|moment| core.statuses(moment));
             let stats = core.stats();
-            let counters = BusCounters { line: core.line_counters(now), panels: core.panel_counters(now) };
+            let counters = BusCounters {
+                line: core.line_counters(now),
+                panels: core.panel_counters(now),
+                times: core.panel_times(),
+            };
             let stretches = core.stretches();
             let minute = self.losses.note(now, core.exchanges(), &panels);
             self.complaints.panels(&panels);

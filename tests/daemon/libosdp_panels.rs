@@ -97,12 +97,16 @@ fn in_plaintext_everything_of_a_door_works() {
     for baud in [115_200, 9600] {
         let site = site(baud, &[0], "secure_channel = \"off\"");
         site.import(57, &[flats::known()]).ok();
+        let token = site.run(["token", "add", "prometheus"]).ok();
         let line = libosdp::line(&site.path("street"), baud);
         let mut panels = Panels::start(&line.ports()[1], baud, "0", &[]);
         let mut daemon = Daemon::start(&site);
         let mut events = daemon.events(&site, 1);
         events.wait_panel(ONLINE, "panel-0");
         known_opens_and_unknown_does_not(&mut panels, &mut events, 0);
+        let metric = |name| format!("intercom_gateway_panel_{name}{{panel=\"panel-0\"}}");
+        daemon.wait_metric(token.trim(), &metric("key_to_unlock_seconds_count"), |count| count >= 1.0);
+        daemon.wait_metric(token.trim(), &metric("round_trip_seconds_sum"), |seconds| seconds > 0.0);
 
         panels.tell("key 0 99*12#");
         let entered = events.wait_type("intercom.keypad.entered");
