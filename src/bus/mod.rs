@@ -39,13 +39,13 @@ pub use self::{
     handle::{
         BusCounters, BusHandle, BusSettings, BusStatus, Ending, IdentifyError, InForce, KeptLines,
         MeasureError, ModbusSettings, NewestRecord, PairError, PanelHandle, PanelSettings, Placing, Protocol,
-        Shared, UnlockError,
+        RekeyError, Shared, UnlockError,
     },
     obstacles::in_the_way,
     port::{Parity, PortAddress, PortSettings},
-    refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
+    refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, Timing},
     statistics::{Counters, LineCounters, LineStats, PanelCounters, PanelTimes, RoundTrip},
     task::spawn,
 };
-pub use crate::panel::Failure;
+pub use crate::panel::{Failure, osdp::PanelKey};

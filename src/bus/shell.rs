@@ -17,7 +17,7 @@ use super::{
     effects::{Moment, Output},
     handle::{
         BusCounters, BusStatus, Command, IdentifyError, MeasureError, NewestRecord, PanelHandle,
-        PanelSettings, Placing, Shared, UnlockError,
+        PanelSettings, Placing, RekeyError, Shared, UnlockError,
     },
     losses::Losses,
     obstacles, panels,
@@ -71,6 +71,7 @@ pub(super) struct Shell {
     pub(super) unlocking: Callers<(), UnlockError>,
     pub(super) measuring: Callers<LineStatus, MeasureError>,
     pub(super) identifying: Callers<(), IdentifyError>,
+    pub(super) rekeying: Callers<(), RekeyError>,
     pub(super) next_request: u64,
     pub(super) told_at: Mono,
     pub(super) changed: bool,
@@ -112,6 +113,11 @@ impl Shell {
             Some(Command::Pair { panel, until, done }) => {
                 let armed = self.at_moment(|moment| core.arm_pairing(moment, &panel, until));
                 let _ = done.send(armed.map_err(Into::into));
+            }
+            Some(Command::Rekey { panel, to, done }) => {
+                let request = self.number();
+                let begun = self.at_moment(|moment| core.rekey(moment, &panel, to, request));
+                self.rekeying.note(request, begun, done);
             }
             Some(Command::Stored { panel, version }) => {
                 self.at_moment(|moment| core.record_stored(moment, panel, version));
@@ -199,6 +205,9 @@ impl Shell {
                 Output::Measured { request, result } => {
                     let result = result.map(|status| *status).map_err(MeasureError::Failed);
                     self.measuring.answer(request, result);
+                }
+                Output::Rekeyed { request, result } => {
+                    self.rekeying.answer(request, result.map_err(RekeyError::Failed));
                 }
                 Output::Identified { request, result } => {
                     self.identifying.answer(request, result.map_err(IdentifyError::Failed));
@@ -303,6 +312,7 @@ impl Shell {
         self.unlocking.answer_all(UnlockError::Failed(Failure::Stopping));
         self.measuring.answer_all(MeasureError::Failed(Failure::Stopping));
         self.identifying.answer_all(IdentifyError::Failed(Failure::Stopping));
+        self.rekeying.answer_all(RekeyError::Failed(Failure::Stopping));
     }
 
     /// Returns the number of a new request.

@@ -102,6 +102,7 @@ impl<'a> Outside<'a> {
             clock: self.base.clock.clone(),
             doors: self.doors.clone(),
             tokens: self.tokens.clone(),
+            config: self.base.config.clone(),
             reload,
             stop,
         }
