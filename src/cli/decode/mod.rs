@@ -21,8 +21,8 @@ use crate::{
     },
 };
 
-/// Shows a recording of a line frame by frame: an OSDPCAP capture, decrypted where a key is known, or a pcap file of link
-/// type 250 (RTAC serial) with Modbus. Ends with status 1 where something in it is no frame.
+/// Shows a recording of a line frame by frame: an OSDPCAP capture, decrypted where a key is known, or a pcap file of
+/// link type 250 (RTAC serial) with Modbus. Ends with status 1 where something in it is no frame.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Decode {
     /// The recording; "-" reads standard input
@@ -53,12 +53,13 @@ impl Decode {
     }
 }
 
-/// Decodes a recording from `input`, which messages call `name`, to `out`: a table, or with `json` an object a frame. What
-/// kind of recording it is, its first bytes say. A reader of `out` that has gone (`| head`) ends it without an error.
+/// Decodes a recording from `input`, which messages call `name`, to `out`: a table, or with `json` an object a frame.
+/// What kind of recording it is, its first bytes say. A reader of `out` that has gone (`| head`) ends it without an
+/// error.
 ///
 /// # Errors
-/// `out` cannot be written, or parts of the recording cannot be read or are no frames: the first of them is named, and all
-/// frames have been written.
+/// `out` cannot be written, or parts of the recording cannot be read or are no frames: the first of them is named,
+/// and all frames have been written.
 pub fn print(
     mut input: impl BufRead,
     name: &str,

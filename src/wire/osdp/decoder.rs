@@ -93,6 +93,8 @@ pub enum Unopened {
     UnknownKey,
     /// Its MAC or its padding is wrong.
     Rejected,
+    /// The recorder changed a frame before it, and every MAC hangs on the one before.
+    ChainLost,
 }
 
 /// What a line of a capture holds. A frame that lies in two lines is of the one where it begins.
@@ -126,6 +128,9 @@ impl Record {
             }
             Content::Encrypted(Unopened::UnknownKey) => {
                 "encrypted with a key that is not known (--key)".into()
+            }
+            Content::Encrypted(Unopened::ChainLost) => {
+                "encrypted, and a frame before it that counts for it was redacted".into()
             }
             Content::Encrypted(Unopened::Rejected) => "not what the channel expects next".into(),
             Content::Broken(fault) => fault.to_string(),
@@ -171,6 +176,8 @@ enum Channel {
     UnknownKey,
     /// RMAC_I seen.
     Open(Box<Session>),
+    /// A frame of the session was changed by the recorder.
+    Lost,
 }
 
 #[derive(Clone, Debug)]
@@ -221,7 +228,7 @@ impl Decoder {
         let known = link.last.get(usize::from(frame.reply)).and_then(Option::as_ref);
         let repeated = known.filter(|(raw, _)| raw == frame.raw).map(|(_, outcome)| outcome.clone());
         let is_repeated = repeated.is_some();
-        let outcome = repeated.unwrap_or_else(|| link.follow(frame, &self.keys));
+        let outcome = repeated.unwrap_or_else(|| link.follow(frame, redacted, &self.keys));
         if let Some(last) = link.last.get_mut(usize::from(frame.reply)) {
             *last = Some((frame.raw.to_vec(), outcome.clone()));
         }
@@ -297,12 +304,15 @@ impl Decoder {
 
 impl Link {
     /// Takes a frame that is no repetition: moves the channel, opens what can be opened.
-    fn follow(&mut self, frame: &Frame<'_>, keys: &[Scbk]) -> Outcome {
+    fn follow(&mut self, frame: &Frame<'_>, redacted: bool, keys: &[Scbk]) -> Outcome {
         let plain = Outcome { mac: None, data: frame.data.to_vec(), unopened: None };
         let Some(security) = frame.security.filter(|_| frame.mac.is_some()) else {
             self.shake_hands(frame, keys);
             return plain;
         };
+        if redacted {
+            self.channel = Channel::Lost;
+        }
         let closed = |reason| if security.is_encrypted() { Some(reason) } else { None };
         match &mut self.channel {
             Channel::Open(session) => match session.open(frame) {
@@ -310,6 +320,7 @@ impl Link {
                 Err(_) => Outcome { mac: Some(Verdict::Bad), unopened: Some(Unopened::Rejected), ..plain },
             },
             Channel::UnknownKey => Outcome { unopened: closed(Unopened::UnknownKey), ..plain },
+            Channel::Lost => Outcome { unopened: closed(Unopened::ChainLost), ..plain },
             Channel::Unseen | Channel::Challenged(_) | Channel::Proven(_) => {
                 Outcome { unopened: closed(Unopened::NoHandshake), ..plain }
             }

@@ -5,15 +5,19 @@
 //!  pcap packet  ─┼─ (at, io, bytes) ─► Frames ──┼─► the trace of a bus
 //!  a bus's tap  ─┘             or ModbusFrames  └─► a replay
 //! ```
-//! Where a frame begins is not lost when a recorder wrote it in two runs: what was put together has the place of its first
-//! byte.
+//! Where a frame begins is not lost when a recorder wrote it in two runs: what was put together has the place of its
+//! first byte.
 
+mod entry;
 mod modbus_frames;
 mod osdp_frames;
 pub mod pcap;
+mod redaction;
 
+pub use entry::{Content, Entry, Form, Remark};
 pub use modbus_frames::{Answered, ModbusFrames};
 pub use osdp_frames::Frames;
+pub use redaction::{KeyRegisters, ModbusRedactor, OsdpRedactor, Secret};
 
 use super::osdp::{capture::Io, frame::Fault};
 

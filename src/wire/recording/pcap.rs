@@ -1,5 +1,5 @@
-//! pcap files of link type 250, which is "RTAC serial": a serial line as Schweitzer's automation controllers record it and
-//! Wireshark reads it (`-d rtacser.data,mbrtu` shows Modbus in it).
+//! pcap files of link type 250, which is "RTAC serial": a serial line as Schweitzer's automation controllers record
+//! it and Wireshark reads it (`-d rtacser.data,mbrtu` shows Modbus in it).
 //!
 //! ```text
 //!  file    magic A1B2C3D4, version 2.4, 0, 0, longest packet, link type        24 bytes, in the writer's byte order
@@ -7,8 +7,8 @@
 //!          seconds, microseconds, event, control lines, footer                 12 bytes, big-endian
 //!          what was on the line
 //! ```
-//! The footer is nobody's by the format. Here it says 1 where a key was made unreadable, and a number with events that
-//! have one: frames that were dropped, exchanges that were only counted, bytes that were left out.
+//! The footer is nobody's by the format. Here it says 1 where a key was made unreadable, and a number with events
+//! that have one: frames that were dropped, exchanges that were only counted, bytes that were left out.
 
 use std::io::{self, Read};
 
