@@ -52,3 +52,11 @@ pub use self::{
     task::spawn,
 };
 pub use crate::panel::Failure;
+
+/// Returns the core of a bus, without its thread: for who gives it time and bytes himself.
+pub fn without_thread(settings: BusSettings, moment: &core::Moment<'_>) -> core::Core {
+    let is_modbus = panels::is_modbus(&settings.panels);
+    let timing = panels::timing(&settings.port, is_modbus);
+    let panels = panels::panels(settings.panels, timing, &KeptLines::new(), moment.wall);
+    core::Core::new(timing, panels, moment)
+}

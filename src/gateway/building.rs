@@ -133,7 +133,7 @@ impl Building {
     }
 }
 
-fn port(bus: &config::Bus) -> PortSettings {
+pub(super) fn port(bus: &config::Bus) -> PortSettings {
     PortSettings {
         address: match &bus.port {
             config::Port::Tty(path) => PortAddress::Tty(path.clone()),
@@ -150,7 +150,7 @@ fn port(bus: &config::Bus) -> PortSettings {
     }
 }
 
-fn doorway_settings(panel: &config::Panel) -> DoorwaySettings {
+pub(super) fn doorway_settings(panel: &config::Panel) -> DoorwaySettings {
     DoorwaySettings {
         panel: panel.name.clone(),
         intercom: panel.intercom,
@@ -199,7 +199,7 @@ fn osdp_settings(
 }
 
 /// The lines of a panel that has some, and at least one that is a flat's.
-fn lines_settings(panel: &config::Panel) -> Option<CommutatorSettings> {
+pub(super) fn lines_settings(panel: &config::Panel) -> Option<CommutatorSettings> {
     let modbus = panel.modbus.as_ref()?;
     let profile = modbus.profile.lines.clone().filter(|_| !modbus.lines.is_empty())?;
     Some(CommutatorSettings {

@@ -28,6 +28,7 @@ mod notify;
 mod outside;
 mod records;
 pub mod reload;
+pub mod replay;
 mod reports;
 mod statuses;
 mod summary;
