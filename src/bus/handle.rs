@@ -19,6 +19,7 @@ use super::{
     refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, LineStats},
     statistics::{Counters, LineCounters, PanelCounters, PanelTimes},
+    tap::Tap,
 };
 use crate::{
     access::Directory,
@@ -40,6 +41,8 @@ pub struct BusSettings {
     pub port: PortSettings,
     /// Its panels.
     pub panels: Vec<PanelSettings>,
+    /// Who records what goes over it.
+    pub tap: Tap,
 }
 
 /// A panel as configured.

@@ -22,6 +22,7 @@ use super::{
     losses::Losses,
     obstacles, panels,
     port::PortSettings,
+    tap::Tap,
 };
 use crate::{
     access::Now,
@@ -60,6 +61,7 @@ pub(super) struct Shell {
     pub(super) own_commands: mpsc::WeakSender<Command>,
     pub(super) status: watch::Sender<BusStatus>,
     pub(super) lines: watch::Sender<Arc<[KnownLine]>>,
+    pub(super) tap: Tap,
     /// By the panels' numbers.
     pub(super) records: Vec<Option<watch::Sender<Arc<NewestRecord>>>>,
     /// Whether Modbus is spoken.
@@ -188,6 +190,7 @@ impl Shell {
         while let Some(output) = core.poll_output() {
             match output {
                 Output::Event(body) => {
+                    self.tap.event(self.shared.clock.wall(), &body);
                     let occurrence = Occurrence { stamp: self.shared.clock.stamp(), body };
                     if self.shared.reports.try_send(occurrence).is_err() {
                         self.shared.lost.fetch_add(1, Ordering::Relaxed);

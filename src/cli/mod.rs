@@ -18,6 +18,7 @@ mod passphrase;
 mod profile;
 mod qr;
 mod reload;
+mod replay;
 mod restore;
 mod run;
 mod simulate;
@@ -64,6 +65,7 @@ enum Command {
     Restore(restore::Restore),
     Journal(journal::Journal),
     Decode(decode::Decode),
+    Replay(replay::Replay),
     /// Deals with one panel
     #[command(subcommand)]
     Panel(panel::Panel),
@@ -115,6 +117,7 @@ impl Command {
             Self::Restore(restore) => restore.run(config).map(done),
             Self::Journal(journal) => journal.run(config).map(done),
             Self::Decode(decode) => decode.run().map(done),
+            Self::Replay(replay) => replay.run(config).map(done),
             Self::Panel(panel) => panel.run(config).map(done),
             Self::Profile(profile) => profile.run().map(done),
             Self::Token(token) => token.run(config).map(done),

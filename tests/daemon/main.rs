@@ -37,3 +37,4 @@ mod streamed;
 mod support;
 mod sync;
 mod systemd;
+mod traces;
