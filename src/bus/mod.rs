@@ -26,6 +26,7 @@ pub mod schedule;
 mod shell;
 mod standing;
 mod statistics;
+mod survey;
 mod suspects;
 mod task;
 mod timing;
@@ -46,6 +47,7 @@ pub use self::{
     refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, Timing},
     statistics::{Counters, LineCounters, LineStats, PanelCounters, RoundTrip},
+    survey::survey,
     task::spawn,
 };
 pub use crate::panel::Failure;

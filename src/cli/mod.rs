@@ -20,6 +20,7 @@ mod qr;
 mod reload;
 mod restore;
 mod run;
+mod scan;
 mod simulate;
 mod token;
 
@@ -73,6 +74,7 @@ enum Command {
     /// Deals with API tokens
     #[command(subcommand)]
     Token(token::Token),
+    Scan(scan::Scan),
     Simulate(simulate::Simulate),
     Completions(completions::Completions),
 }
@@ -118,6 +120,7 @@ impl Command {
             Self::Panel(panel) => panel.run(config).map(done),
             Self::Profile(profile) => profile.run().map(done),
             Self::Token(token) => token.run(config).map(done),
+            Self::Scan(scan) => scan.run(config).map(done),
             Self::Simulate(simulate) => simulate.run(config).map(done),
             Self::Completions(completions) => completions.run().map(done),
         }

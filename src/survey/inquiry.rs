@@ -1,0 +1,72 @@
+//! The questions to one address, whatever is spoken.
+
+use std::time::Duration;
+
+use super::{
+    Language,
+    found::{Answers, Verdict},
+    osdp,
+};
+use crate::{
+    domain::Mono,
+    panel::{Entropy, Heard},
+};
+
+/// The questions to one address.
+#[derive(Debug)]
+pub(super) enum Inquiry {
+    Osdp(Box<osdp::Inquiry>),
+}
+
+/// Calls the same method of whichever it is.
+macro_rules! each {
+    ($self:expr, $inquiry:ident => $call:expr) => {
+        match $self {
+            Self::Osdp($inquiry) => $call,
+        }
+    };
+}
+
+impl Inquiry {
+    /// Begins with an address.
+    pub(super) fn new(language: &Language, address: u8, thorough: bool, entropy: &mut dyn Entropy) -> Self {
+        match language {
+            Language::Osdp { keys } => {
+                let mut rnd_a = [0; 8];
+                let rnd_a = entropy.fill(&mut rnd_a).then_some(rnd_a);
+                Self::Osdp(Box::new(osdp::Inquiry::new(address, keys.clone(), rnd_a, thorough)))
+            }
+        }
+    }
+
+    /// Appends the next question; `false`: there is none, and there is a verdict.
+    pub(super) fn ask(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
+        each!(self, inquiry => inquiry.ask(now, out))
+    }
+
+    /// Looks at what was received since the question.
+    pub(super) fn hear(&mut self, now: Mono, buffer: &[u8]) -> Heard {
+        each!(self, inquiry => inquiry.hear(now, buffer))
+    }
+
+    /// Ends the question without a whole answer; `bytes`: how many came at once, marks and echoes
+    /// left out.
+    pub(super) fn unanswered(&mut self, bytes: usize) {
+        each!(self, inquiry => inquiry.unanswered(bytes));
+    }
+
+    /// Returns for how long it is to be listened on after an answer.
+    pub(super) fn listens_on_for(&self) -> Duration {
+        each!(self, inquiry => inquiry.listens_on_for())
+    }
+
+    /// Returns what was found out, once there is no question left.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        each!(self, inquiry => inquiry.verdict())
+    }
+
+    /// Returns how it was answered so far.
+    pub(super) fn answers(&mut self) -> &mut Answers {
+        each!(self, inquiry => inquiry.answers_mut())
+    }
+}
