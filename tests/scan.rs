@@ -6,7 +6,7 @@ mod support;
 use std::process::Command;
 
 use serde_json::Value;
-use support::{Daemon, Site, libosdp, simulated::Panels, site::Ran};
+use support::{Daemon, Site, libosdp, pymodbus, simulated::Panels, site::Ran};
 
 /// Three panels, of which one has a key that is configured, one is new, and one has no secure channel.
 const STREET: &str = r#"
@@ -151,4 +151,25 @@ fn wrong_usage_is_told_with_what_would_be_right() {
             "/dev/null/none",
         ]));
     assert!(ran.stderr.contains("no panel is known to have a key of yours"), "{ran:?}");
+}
+
+#[test]
+fn modbus_panels_by_somebody_else_are_found_with_what_they_say_of_themselves() {
+    let site = Site::new("");
+    let line = site.path("line");
+    let wire = libosdp::line(&line, 19_200);
+    let _panels = pymodbus::Panels::start(&wire.ports()[1], 19_200, "12,200");
+    let arguments =
+        ["scan", "--json", "--protocol", "modbus", "--baud", "19200", "--port", line.to_str().unwrap()];
+    let (panels, findings) = objects(site.run(arguments));
+    let told: Vec<_> =
+        panels.iter().map(|panel| (panel["address"].as_u64(), panel["protocol"].as_str())).collect();
+    assert_eq!(told, [(Some(12), Some("modbus")), (Some(200), Some("modbus"))], "{panels:?} {findings:?}");
+    assert!(panels.iter().all(|panel| panel["secure"].is_null() && panel["parity"] == "none"), "{panels:?}");
+    assert!(
+        panels.iter().all(|panel| panel["model"].as_str().is_some_and(|model| !model.is_empty())),
+        "{panels:?}"
+    );
+    let usage = site.run(["scan", "--parity", "even", "--port", "none"]).failed(2);
+    assert!(usage.contains("OSDP has none"), "{usage}");
 }

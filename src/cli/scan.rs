@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     bus::{self, PortAddress, PortSettings},
     config::{self, Config},
-    domain::{Parity, with_causes},
+    domain::{Parity, Profile, with_causes},
     gateway::{self, control::Client},
     survey::{Found, Language, Output, Plan, Secure, Speed},
     wire::osdp::Scbk,
@@ -21,7 +21,8 @@ use crate::{
 const EXAMPLES: &str = "Examples:
   intercom-gateway scan --port /dev/ttyUSB0
   intercom-gateway scan --port /dev/ttyUSB0 --baud 9600 115200 --json
-  intercom-gateway scan --port /dev/ttyUSB0 --thorough";
+  intercom-gateway scan --port /dev/ttyUSB0 --thorough
+  intercom-gateway scan --port /dev/ttyUSB0 --protocol modbus --baud 9600 19200 --parity none --parity even";
 
 /// Finds the panels on a line that no daemon uses: listens first, then asks every address at every rate.
 ///
@@ -37,9 +38,12 @@ pub struct Scan {
     /// What is spoken on the line
     #[arg(long, value_enum, default_value_t = Protocol::Osdp)]
     protocol: Protocol,
-    /// The rates that are tried, in bits a second; by default all six of OSDP
+    /// The rates that are tried, in bits a second; by default all six of OSDP, or 9600 and 19200 of Modbus
     #[arg(long, value_name = "N", num_args = 1.., value_delimiter = ',')]
     baud: Vec<u32>,
+    /// The parity bits that are tried, of Modbus; OSDP has none
+    #[arg(long, value_enum, value_name = "P", default_value = "none")]
+    parity: Vec<ParityBit>,
     /// Asks every address that is silent again, and in other ways: three times as long
     #[arg(long)]
     thorough: bool,
@@ -51,6 +55,24 @@ pub struct Scan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Protocol {
     Osdp,
+    Modbus,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ParityBit {
+    None,
+    Even,
+    Odd,
+}
+
+impl From<ParityBit> for Parity {
+    fn from(bit: ParityBit) -> Self {
+        match bit {
+            ParityBit::None => Self::None,
+            ParityBit::Even => Self::Even,
+            ParityBit::Odd => Self::Odd,
+        }
+    }
 }
 
 /// A panel, as scripts read it (contract §1).
@@ -72,7 +94,7 @@ impl Scan {
     /// # Errors
     /// The port cannot be opened or is lost.
     pub fn run(&self, config: &Path) -> anyhow::Result<()> {
-        let speeds = self.speeds();
+        let rates = self.rates();
         let config = load(config);
         let address = address(&self.port);
         if let Some(config) = &config {
@@ -80,8 +102,13 @@ impl Scan {
         }
         let language = match self.protocol {
             Protocol::Osdp => Language::Osdp { keys: config.as_ref().map(keys).unwrap_or_default() },
+            Protocol::Modbus => Language::Modbus { profiles: profiles(config.as_ref()) },
         };
-        let speeds: Vec<Speed> = if speeds.is_empty() { language.usual_speeds().collect() } else { speeds };
+        let rates =
+            if rates.is_empty() { language.usual_speeds().map(|speed| speed.baud).collect() } else { rates };
+        let with_parities =
+            |baud| self.parity.iter().map(move |parity| Speed { baud, parity: (*parity).into() });
+        let speeds: Vec<Speed> = rates.into_iter().flat_map(with_parities).collect();
         let Some(first) = speeds.first().copied() else { return Ok(()) };
         let port = PortSettings {
             address,
@@ -102,26 +129,27 @@ impl Scan {
         Ok(printer.end()?)
     }
 
-    /// The speeds that are asked for; none: the usual ones. Ends the program where one cannot be.
-    fn speeds(&self) -> Vec<Speed> {
+    /// The rates that are asked for; none: the usual ones. Ends the program where one cannot be.
+    fn rates(&self) -> Vec<u32> {
         let protocol = match self.protocol {
             Protocol::Osdp => config::Protocol::Osdp,
+            Protocol::Modbus => config::Protocol::Modbus,
         };
         let rates = protocol.baud_rates();
-        let is_serial_server = self.port.starts_with("tcp:");
-        if is_serial_server && self.baud.len() != 1 {
+        let is_one = self.baud.len() == 1 && self.parity.len() == 1;
+        if self.port.starts_with("tcp:") && !is_one {
             wrong(
                 "--baud: one rate belongs here, that of the serial server's line: it cannot be set from here",
             );
         }
-        let speed = |baud: &u32| {
-            if !rates.contains(baud) {
-                let rates: Vec<String> = rates.iter().map(u32::to_string).collect();
-                wrong(&format!("--baud: {baud} is no rate of {protocol}; there are {}", rates.join(", ")));
-            }
-            Speed { baud: *baud, parity: Parity::None }
-        };
-        self.baud.iter().map(speed).collect()
+        if let Some(baud) = self.baud.iter().find(|baud| !rates.contains(baud)) {
+            let rates: Vec<String> = rates.iter().map(u32::to_string).collect();
+            wrong(&format!("--baud: {baud} is no rate of {protocol}; there are {}", rates.join(", ")));
+        }
+        if self.protocol == Protocol::Osdp && self.parity != [ParityBit::None] {
+            wrong("--parity: OSDP has none; it is for --protocol modbus");
+        }
+        self.baud.clone()
     }
 }
 
@@ -181,6 +209,14 @@ fn address(port: &Path) -> PortAddress {
 /// The panel keys that are configured, and those that are kept for any panel.
 fn keys(config: &Config) -> Arc<[Scbk]> {
     gateway::known_panel_keys(config).iter().map(|key| key.scbk().clone()).collect()
+}
+
+/// The profiles that come with the program, and those of the configuration.
+fn profiles(config: Option<&Config>) -> Arc<[Arc<Profile>]> {
+    let configured =
+        config.iter().flat_map(|config| &config.panels).filter_map(|panel| panel.modbus.as_ref());
+    let configured = configured.map(|modbus| modbus.profile.clone());
+    config::shipped_profiles().into_iter().map(Arc::new).chain(configured).collect()
 }
 
 /// Writes what a survey finds: for people, or for scripts.
@@ -272,6 +308,7 @@ fn line(protocol: Protocol, speed: Speed, found: &Found) -> Line {
     });
     let protocol = match protocol {
         Protocol::Osdp => "osdp",
+        Protocol::Modbus => "modbus",
     };
     let round_trip_ms = found.round_trip.map(|time| (time.as_secs_f64() * 1e4).round() / 10.0);
     Line {

@@ -23,8 +23,8 @@ pub enum Finding {
         address: u8,
         /// At what speed.
         speed: Speed,
-        /// What they say of themselves: serial numbers, as they are shown.
-        serials: [String; 2],
+        /// Their serial numbers, as they are shown, where they tell and differ.
+        serials: Option<[String; 2]>,
     },
     /// Every answer at one address is damaged, and none at others is.
     Collision {
@@ -112,10 +112,13 @@ impl fmt::Display for Finding {
             Self::Echo => f.write_str(
                 "the adapter echoes: it hears what it sends; this does no harm, but costs time: switch its echo off where it has a jumper for it",
             ),
-            Self::TwoDevices { address, speed, serials: [one, other] } => write!(
-                f,
-                "two devices answer at address {address} ({speed}): serial numbers {one} and {other}; give one of them another address"
-            ),
+            Self::TwoDevices { address, speed, serials } => {
+                write!(f, "two devices answer at address {address} ({speed})")?;
+                if let Some([one, other]) = serials {
+                    write!(f, ", serial numbers {one} and {other}")?;
+                }
+                f.write_str(": give one of them another address")
+            }
             Self::Collision { address, speed } => write!(
                 f,
                 "every answer at address {address} ({speed}) is damaged, and no other panel's is: probably two devices have this address, else this one is broken; take one of them off the line, then scan again"

@@ -58,6 +58,8 @@ pub struct Found {
     pub secure: Option<Secure>,
     /// From the first byte of the shortest exchange to its last one.
     pub round_trip: Option<Duration>,
+    /// One question was answered twice.
+    pub is_twice: bool,
     /// It answers only where a checksum is used.
     pub is_by_checksum: bool,
     pub(super) answers: Answers,
@@ -74,6 +76,7 @@ impl Found {
             nonsense: None,
             secure: None,
             round_trip: None,
+            is_twice: false,
             is_by_checksum: false,
             answers: Answers::default(),
         }

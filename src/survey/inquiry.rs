@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Language,
     found::{Answers, Verdict},
-    osdp,
+    modbus, osdp,
 };
 use crate::{
     domain::Mono,
@@ -16,6 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Inquiry {
     Osdp(Box<osdp::Inquiry>),
+    Modbus(Box<modbus::Inquiry>),
 }
 
 /// Calls the same method of whichever it is.
@@ -23,6 +24,7 @@ macro_rules! each {
     ($self:expr, $inquiry:ident => $call:expr) => {
         match $self {
             Self::Osdp($inquiry) => $call,
+            Self::Modbus($inquiry) => $call,
         }
     };
 }
@@ -35,6 +37,9 @@ impl Inquiry {
                 let mut rnd_a = [0; 8];
                 let rnd_a = entropy.fill(&mut rnd_a).then_some(rnd_a);
                 Self::Osdp(Box::new(osdp::Inquiry::new(address, keys.clone(), rnd_a, thorough)))
+            }
+            Language::Modbus { profiles } => {
+                Self::Modbus(Box::new(modbus::Inquiry::new(address, profiles.clone(), thorough)))
             }
         }
     }
@@ -53,6 +58,15 @@ impl Inquiry {
     /// left out.
     pub(super) fn unanswered(&mut self, bytes: usize) {
         each!(self, inquiry => inquiry.unanswered(bytes));
+    }
+
+    /// Ends the question after its answer, when it was listened on for long enough.
+    pub(super) fn settled(&mut self) {
+        match self {
+            // Its answer itself leads on to the next step.
+            Self::Osdp(_) => {}
+            Self::Modbus(inquiry) => inquiry.next(),
+        }
     }
 
     /// Returns for how long it is to be listened on after an answer.

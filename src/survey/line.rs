@@ -378,6 +378,8 @@ impl Survey {
         let (Some((inquiry, _)), Some(speed)) = (&mut self.inquiry, self.speed) else { return };
         if is_unanswered {
             inquiry.unanswered(self.burst.longest);
+        } else {
+            inquiry.settled();
         }
         let answers = inquiry.answers();
         let (masters, strays) = (std::mem::take(&mut answers.masters), std::mem::take(&mut answers.strays));
@@ -430,8 +432,9 @@ impl Survey {
         let address = found.address;
         self.answering.insert(address);
         self.outputs.push_back(Output::Panel(speed, Box::new(found.clone())));
-        if let (Some(one), Some(other)) = (found.identity, found.other) {
-            let serials = [serial_text(one.serial), serial_text(other.serial)];
+        let both = found.identity.zip(found.other);
+        if both.is_some() || found.is_twice {
+            let serials = both.map(|(one, other)| [one, other].map(|identity| serial_text(identity.serial)));
             self.tell(Finding::TwoDevices { address, speed, serials });
         } else if found.answers.damaged > 0 {
             let (damaged, asked) = (found.answers.damaged, found.answers.asked);

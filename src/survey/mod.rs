@@ -15,6 +15,7 @@ mod finding;
 mod found;
 mod inquiry;
 mod line;
+mod modbus;
 mod osdp;
 mod speed;
 
@@ -26,7 +27,10 @@ pub use self::{
     line::{Output, Survey},
     speed::Speed,
 };
-use crate::{domain::Parity, wire::osdp::Scbk};
+use crate::{
+    domain::{Parity, Profile},
+    wire::osdp::Scbk,
+};
 
 /// How often an address is asked from which only damaged answers come.
 const FIRST_TRIES: u8 = 4;
@@ -41,6 +45,11 @@ pub enum Language {
         /// The panel keys that are known, of whatever panel.
         keys: Arc<[Scbk]>,
     },
+    /// Modbus RTU.
+    Modbus {
+        /// The profiles by whose identities devices are known.
+        profiles: Arc<[Arc<Profile>]>,
+    },
 }
 
 impl Language {
@@ -48,6 +57,7 @@ impl Language {
     pub fn addresses(&self) -> RangeInclusive<u8> {
         match self {
             Self::Osdp { .. } => 0..=126,
+            Self::Modbus { .. } => 1..=247,
         }
     }
 
@@ -55,6 +65,7 @@ impl Language {
     pub fn usual_speeds(&self) -> impl Iterator<Item = Speed> + use<> {
         let rates: &[u32] = match self {
             Self::Osdp { .. } => &[9600, 19_200, 38_400, 57_600, 115_200, 230_400],
+            Self::Modbus { .. } => &[9600, 19_200],
         };
         rates.iter().map(|baud| Speed { baud: *baud, parity: Parity::None })
     }

@@ -217,6 +217,8 @@ impl Inquiry {
             self.identified(id);
         }
         if self.is_answered {
+            // It was asked once, so two have answered.
+            self.found.is_twice |= self.tries == 1;
             return false;
         }
         let expected = match self.step {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use intercom_gateway::{
-    domain::{Mono, Name, Parity},
+    domain::{Mono, Name, Parity, Profile},
     panel::Entropy,
     simulate::{
         action::{Action, Fault},
@@ -11,10 +11,14 @@ use intercom_gateway::{
         chance::Chance,
         device::{Device, DeviceSetup},
         line::{Line, LineRate, LineSettings, StationId},
+        modbus::ModbusSetup,
         panel::{ChannelSetup, PanelSetup},
     },
     survey::{Finding, Found, Language, Output, Plan, Speed, Survey},
-    wire::osdp::{Check, Command, Header, Scbk, emit},
+    wire::{
+        modbus::{Request, Table},
+        osdp::{Check, Command, Header, Scbk, emit},
+    },
 };
 
 /// Randomness that can be had again.
@@ -49,6 +53,8 @@ pub struct World {
     pub keys: Vec<Scbk>,
     pub speeds: Vec<u32>,
     pub thorough: bool,
+    /// Modbus is spoken, and devices are known by these profiles.
+    pub profiles: Option<Vec<Arc<Profile>>>,
 }
 
 /// What a survey found, and how long it took.
@@ -71,6 +77,7 @@ impl World {
             keys: Vec::new(),
             speeds: vec![baud],
             thorough: false,
+            profiles: None,
         }
     }
 
@@ -83,6 +90,12 @@ impl World {
         self
     }
 
+    /// Adds a Modbus panel with the registers of a profile.
+    pub fn unit(mut self, address: u8, profile: &Arc<Profile>) -> Self {
+        self.panels.push((ModbusSetup::new(address, profile.clone()).into(), None));
+        self
+    }
+
     /// Has the panel that was added last misbehave.
     pub fn with_fault(mut self, fault: Fault) -> Self {
         self.panels.last_mut().unwrap().1 = Some(fault);
@@ -92,7 +105,10 @@ impl World {
     fn plan(&self) -> Plan {
         let speed = |baud: &u32| Speed { baud: *baud, parity: Parity::None };
         Plan {
-            language: Language::Osdp { keys: self.keys.clone().into() },
+            language: match &self.profiles {
+                Some(profiles) => Language::Modbus { profiles: profiles.clone().into() },
+                None => Language::Osdp { keys: self.keys.clone().into() },
+            },
             speeds: self.speeds.iter().map(speed).collect(),
             thorough: self.thorough,
             is_buffered: false,
@@ -116,6 +132,7 @@ struct Running {
     next_noise: Mono,
     next_master: Mono,
     asked: usize,
+    is_modbus: bool,
 }
 
 impl Running {
@@ -147,6 +164,7 @@ impl Running {
             gateway,
             stranger,
             asked: 0,
+            is_modbus: world.profiles.is_some(),
         };
         running.plan_noise();
         if let Some((_, from, _)) = &running.disturbances.master {
@@ -199,7 +217,9 @@ impl Running {
                     }
                     survey.receive(self.now, &heard);
                 }
-                if !self.disturbances.shorted {
+                // What a panel says is nobody's request.
+                let is_panel = run.from != self.gateway && run.from != self.stranger;
+                if !self.disturbances.shorted && !is_panel {
                     self.bank.hear(&run, &bytes, &mut self.line, &mut Vec::new());
                 }
             }
@@ -223,8 +243,13 @@ impl Running {
             self.asked += 1;
             self.next_master = self.now + *every;
             let mut frame = Vec::new();
-            let header = Header { address, reply: false, sequence: 0, check: Check::Crc };
-            emit(&header, None, Command::Poll.code(), &[], &mut frame).unwrap();
+            if self.is_modbus {
+                let request = Request::Read { table: Table::Holding, start: 0, count: 10 };
+                request.emit(address, &mut frame).unwrap();
+            } else {
+                let header = Header { address, reply: false, sequence: 0, check: Check::Crc };
+                emit(&header, None, Command::Poll.code(), &[], &mut frame).unwrap();
+            }
             self.line.transmit(self.stranger, &frame, self.now);
         }
     }

@@ -32,6 +32,7 @@ use std::{
     time::Duration,
 };
 
+pub use answer::identity_text;
 pub use plan::Limits;
 
 use self::{
