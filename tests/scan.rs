@@ -3,8 +3,12 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::process::Command;
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
+use intercom_gateway::simulate::panel::Observation;
 use serde_json::Value;
 use support::{Daemon, Site, libosdp, pymodbus, simulated::Panels, site::Ran};
 
@@ -118,7 +122,7 @@ fn who_has_the_port_is_told() {
     let refused = site.run(scan).failed(1);
     assert_eq!(
         site.anonymous(&refused),
-        "the running daemon has DIR/street as its bus street: stop it (`systemctl stop intercom-gateway`), then scan\n"
+        "the running daemon has DIR/street as its bus street: scan it by `scan --bus street`, or stop the daemon (`systemctl stop intercom-gateway`)\n"
     );
     // Somebody with another configuration. The kernel keeps 15 characters of a name.
     let other = Site::new("");
@@ -172,4 +176,69 @@ fn modbus_panels_by_somebody_else_are_found_with_what_they_say_of_themselves() {
     );
     let usage = site.run(["scan", "--parity", "even", "--port", "none"]).failed(2);
     assert!(usage.contains("OSDP has none"), "{usage}");
+}
+
+#[test]
+fn a_stranger_is_found_through_the_daemon_and_no_session_ends() {
+    let site = site();
+    let panels = Panels::start(&site, true);
+    // The third one is not configured.
+    site.configure(STREET.split("\n[[panel]]\nname = \"entrance-3\"").next().unwrap());
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in 0..2 {
+        events.wait_type("intercom.panel.online");
+    }
+    let _ = panels.seen();
+    let (found, findings) = objects(site.run(["scan", "--bus", "street", "--json"]));
+    let told: Vec<_> = found
+        .iter()
+        .map(|panel| (panel["address"].as_u64().unwrap(), panel["secure"].as_str().unwrap_or("null")))
+        .collect();
+    assert_eq!(told, [(3, "own_key"), (40, "own_key"), (126, "none")]);
+    for panel in &found {
+        assert_eq!(panel["model"], "53-49-4D model 1 version 1");
+        assert!(panel["round_trip_ms"].as_f64().unwrap() > 1.0, "{panel}");
+        assert_eq!((&panel["baud"], &panel["protocol"]), (&Value::from(115_200), &Value::from("osdp")));
+    }
+    assert!(findings.iter().any(|finding| finding.contains("`scan --port`")), "{findings:?}");
+    let ended: Vec<_> = panels
+        .seen()
+        .into_iter()
+        .filter(|seen| matches!(seen.what, Observation::Unsecured | Observation::Offline))
+        .collect();
+    assert!(ended.is_empty(), "{ended:?}");
+    let unknown = site.run(["scan", "--bus", "yard"]).failed(1);
+    assert_eq!(unknown, "there is no bus yard in the configuration; there are: street\n");
+    let both = site.run(["scan", "--bus", "street", "--baud", "9600"]).failed(2);
+    assert!(both.contains("--baud"), "{both}");
+    daemon.stop();
+    let alone = site.run(["scan", "--bus", "street"]).failed(1);
+    assert!(alone.contains("no daemon is running") && alone.contains("scan --port"), "{alone}");
+}
+
+#[test]
+fn one_scan_of_a_bus_at_a_time_and_its_callers_end_is_its_end() {
+    let site = site();
+    let _panels = Panels::start(&site, true);
+    let daemon = Daemon::start(&site);
+    let mut first = site.command(["scan", "--bus", "street", "--json"]);
+    let mut first = first.stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = support::Events::of("the scan", first.stdout.take().unwrap());
+    told.wait("something", |_| true);
+    let refused = site.run(["scan", "--bus", "street"]).failed(1);
+    assert_eq!(refused, "a scan of this bus is under way: wait for its end\n");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // The bus notices within a question.
+    support::wait_until("the first scan is over", || {
+        let mut second = site.command(["scan", "--bus", "street", "--json"]);
+        let mut second = second.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut told = support::Events::of("the scan", second.stdout.take().unwrap());
+        let has_begun = told.wait_within(Duration::from_secs(5), |_| true).is_some();
+        second.kill().unwrap();
+        second.wait().unwrap();
+        has_begun
+    });
+    daemon.stop();
 }

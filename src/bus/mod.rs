@@ -22,6 +22,7 @@ mod paced;
 mod panels;
 mod port;
 mod refused;
+mod scan;
 pub mod schedule;
 mod shell;
 mod standing;
@@ -45,6 +46,7 @@ pub use self::{
     obstacles::in_the_way,
     port::{Parity, PortAddress, PortSettings},
     refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
+    scan::{Placed, ScanError, ScanRequest, Scanning},
     schedule::{Exchanges, Timing},
     statistics::{Counters, LineCounters, LineStats, PanelCounters, RoundTrip},
     survey::survey,

@@ -22,6 +22,7 @@ use super::{
     losses::Losses,
     obstacles, panels,
     port::PortSettings,
+    scan::Scan,
 };
 use crate::{
     access::Now,
@@ -71,6 +72,8 @@ pub(super) struct Shell {
     pub(super) unlocking: Callers<(), UnlockError>,
     pub(super) measuring: Callers<LineStatus, MeasureError>,
     pub(super) identifying: Callers<(), IdentifyError>,
+    /// The survey that is under way.
+    pub(super) scan: Option<Scan>,
     pub(super) next_request: u64,
     pub(super) told_at: Mono,
     pub(super) changed: bool,
@@ -113,6 +116,7 @@ impl Shell {
                 let armed = self.at_moment(|moment| core.arm_pairing(moment, &panel, until));
                 let _ = done.send(armed.map_err(Into::into));
             }
+            Some(Command::Scan { request, begun }) => self.begin_scan(core, request, begun),
             Some(Command::Stored { panel, version }) => {
                 self.at_moment(|moment| core.record_stored(moment, panel, version));
             }
@@ -207,6 +211,7 @@ impl Shell {
                 Output::LinesChanged => self.lines_changed = true,
             }
         }
+        self.pass_on(core);
         let now = clock::mono();
         self.beat.store(now.as_nanos(), Ordering::Relaxed);
         faults::point(format_args!("bus {}", self.name));

@@ -73,6 +73,7 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         unlocking: Callers::new(),
         measuring: Callers::new(),
         identifying: Callers::new(),
+        scan: None,
         next_request: 0,
         told_at: Mono::ZERO,
         changed: true,
@@ -191,6 +192,7 @@ impl Shell {
                         Ended::PortLost(error) => {
                             tracing::warn!(bus = %self.name, %error, "port is lost; it is opened again as soon as it is back");
                             self.tell_port(Some(error.to_string()));
+                            self.end_scan(core);
                         }
                         Ended::Silent => {
                             tracing::debug!(bus = %self.name, "no panel answers: the port is opened anew");

@@ -1,20 +1,25 @@
 //! `scan`: finds the panels on a line.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, BufRead, IsTerminal, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use clap::{ValueEnum, error::ErrorKind};
-use serde::Serialize;
+use anyhow::Context;
+use clap::{ArgGroup, ValueEnum, error::ErrorKind};
+use serde_json::{Value, json};
 
+use super::offline::{self, Access};
 use crate::{
     bus::{self, PortAddress, PortSettings},
     config::{self, Config},
-    domain::{Parity, Profile, with_causes},
-    gateway::{self, control::Client},
-    survey::{Found, Language, Output, Plan, Secure, Speed},
+    domain::{Name, Parity, Profile, with_causes},
+    gateway::{
+        self,
+        control::{Client, Request},
+    },
+    survey::{Language, Output, Plan, Record, Secure, Speed},
     wire::osdp::Scbk,
 };
 
@@ -22,19 +27,25 @@ const EXAMPLES: &str = "Examples:
   intercom-gateway scan --port /dev/ttyUSB0
   intercom-gateway scan --port /dev/ttyUSB0 --baud 9600 115200 --json
   intercom-gateway scan --port /dev/ttyUSB0 --thorough
+  sudo intercom-gateway scan --bus street
   intercom-gateway scan --port /dev/ttyUSB0 --protocol modbus --baud 9600 19200 --parity none --parity even";
 
-/// Finds the panels on a line that no daemon uses: listens first, then asks every address at every rate.
+/// Finds the panels on a line: by its port, which no daemon uses, or through the daemon that does.
 ///
 /// What answers is shown with what it says of itself, how its secure channel is (own_key: a key that is configured here or
 /// kept for any panel; default_key: to be paired; unknown_key; none), and how long its shortest exchange took. Nothing is
-/// changed at any panel.
+/// changed at any panel. By a port the line is listened to first, then every address is asked at every rate. Through the
+/// daemon the panels of the configuration are shown as it knows them, and the other addresses are asked between its own
+/// turns, at the line's rate.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group(ArgGroup::new("line").required(true).args(["bus", "port"])))]
 pub struct Scan {
+    /// The bus of the running daemon
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["protocol", "baud", "parity"])]
+    bus: Option<Name>,
     /// The port of the line, which nobody else may have open; tcp://HOST:PORT for a serial server
     #[arg(long, value_name = "DEV")]
-    port: PathBuf,
+    port: Option<PathBuf>,
     /// What is spoken on the line
     #[arg(long, value_enum, default_value_t = Protocol::Osdp)]
     protocol: Protocol,
@@ -75,28 +86,52 @@ impl From<ParityBit> for Parity {
     }
 }
 
-/// A panel, as scripts read it (contract §1).
-#[derive(Debug, PartialEq, Serialize)]
-struct Line {
-    address: u8,
-    baud: u32,
-    protocol: &'static str,
-    vendor: Option<String>,
-    model: Option<String>,
-    firmware: Option<String>,
-    serial: Option<String>,
-    secure: Option<Secure>,
-    parity: String,
-    round_trip_ms: Option<f64>,
-}
-
 impl Scan {
     /// # Errors
-    /// The port cannot be opened or is lost.
+    /// The port cannot be opened or is lost; no daemon runs, or it does not scan.
     pub fn run(&self, config: &Path) -> anyhow::Result<()> {
-        let rates = self.rates();
+        match (&self.port, &self.bus) {
+            (Some(port), _) => self.scan_port(config, port),
+            (None, Some(bus)) => self.scan_bus(&Config::load(config)?, bus),
+            // One of them is there: clap sees to it.
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn scan_bus(&self, config: &Config, bus: &Name) -> anyhow::Result<()> {
+        if config.bus(bus).is_none() {
+            let known: Vec<&str> = config.buses.iter().map(|bus| bus.name.as_str()).collect();
+            anyhow::bail!("there is no bus {bus} in the configuration; there are: {}", known.join(", "));
+        }
+        let Access::Daemon(daemon) = offline::reach(config)? else {
+            anyhow::bail!(
+                "no daemon is running with this configuration: scan its port by `scan --port`, or start it"
+            );
+        };
+        let answer = daemon.ask(&Request::Scan { bus: bus.clone(), thorough: self.thorough })?;
+        let mut printer = Printer::new(self.json);
+        for line in answer.rest.lines() {
+            let line = line.context("the scan broke off")?;
+            let value: Value = serde_json::from_str(&line).context("the daemon has another version")?;
+            if let Some(address) = value.get("progress") {
+                printer.progress(&format!("bus {bus}: address {address} …"));
+            } else if let Some(finding) = value["finding"].as_str() {
+                printer.finding(finding)?;
+            } else if let Some(why) = value["broken_off"].as_str() {
+                printer.clear();
+                anyhow::bail!("{why}");
+            } else {
+                printer.panel(&serde_json::from_value(value).context("the daemon has another version")?)?;
+            }
+        }
+        printer.clear();
+        Ok(printer.end()?)
+    }
+
+    fn scan_port(&self, config: &Path, path: &Path) -> anyhow::Result<()> {
+        let rates = self.rates(path);
         let config = load(config);
-        let address = address(&self.port);
+        let address = address(path);
         if let Some(config) = &config {
             refuse_a_running_bus(config, &address)?;
         }
@@ -118,26 +153,42 @@ impl Scan {
             rts_direction: false,
         };
         let plan = Plan { language, speeds, thorough: self.thorough, is_buffered: port.is_buffered() };
-        let mut printer = Printer::new(self.json, self.protocol);
-        let surveyed = bus::survey(port, plan, &mut |output| printer.take(output));
+        let mut printer = Printer::new(self.json);
+        let language = plan.language.clone();
+        let mut is_listening = true;
+        let surveyed = bus::survey(port, plan, &mut |output| match output {
+            Output::Speed(_) => {
+                if is_listening {
+                    printer.progress("listening …");
+                }
+                Ok(())
+            }
+            Output::Progress { speed, address } => {
+                is_listening = false;
+                printer.progress(&format!("{speed}: address {address} …"));
+                Ok(())
+            }
+            Output::Panel(speed, found) => printer.panel(&Record::of(&language, *speed, found)),
+            Output::Finding(finding) => printer.finding(&finding.to_string()),
+        });
         printer.clear();
         surveyed.map_err(|error| {
             let is_closed_pipe = error.kind() == io::ErrorKind::BrokenPipe;
-            let context = format!("cannot scan {}", self.port.display());
+            let context = format!("cannot scan {}", path.display());
             if is_closed_pipe { error.into() } else { anyhow::Error::from(error).context(context) }
         })?;
         Ok(printer.end()?)
     }
 
     /// The rates that are asked for; none: the usual ones. Ends the program where one cannot be.
-    fn rates(&self) -> Vec<u32> {
+    fn rates(&self, port: &Path) -> Vec<u32> {
         let protocol = match self.protocol {
             Protocol::Osdp => config::Protocol::Osdp,
             Protocol::Modbus => config::Protocol::Modbus,
         };
         let rates = protocol.baud_rates();
         let is_one = self.baud.len() == 1 && self.parity.len() == 1;
-        if self.port.starts_with("tcp:") && !is_one {
+        if port.starts_with("tcp:") && !is_one {
             wrong(
                 "--baud: one rate belongs here, that of the serial server's line: it cannot be set from here",
             );
@@ -189,7 +240,7 @@ fn refuse_a_running_bus(config: &Config, port: &PortAddress) -> anyhow::Result<(
     // Who may not ask the daemon may still be told by the port who has it.
     if let Ok(Some(_)) = Client::connect(&config.gateway.control_socket()) {
         anyhow::bail!(
-            "the running daemon has {port} as its bus {}: stop it (`systemctl stop intercom-gateway`), then scan",
+            "the running daemon has {port} as its bus {0}: scan it by `scan --bus {0}`, or stop the daemon (`systemctl stop intercom-gateway`)",
             bus.name
         );
     }
@@ -219,66 +270,44 @@ fn profiles(config: Option<&Config>) -> Arc<[Arc<Profile>]> {
     config::shipped_profiles().into_iter().map(Arc::new).chain(configured).collect()
 }
 
-/// Writes what a survey finds: for people, or for scripts.
+/// Writes what is found: for people, or for scripts.
 struct Printer {
     json: bool,
-    protocol: Protocol,
     /// Progress is shown: somebody looks at it.
     is_watched: bool,
-    any: bool,
-    begun: bool,
     panels: usize,
 }
 
 impl Printer {
-    fn new(json: bool, protocol: Protocol) -> Self {
-        let is_watched = io::stderr().is_terminal();
-        Self { json, protocol, is_watched, any: false, begun: false, panels: 0 }
+    fn new(json: bool) -> Self {
+        Self { json, is_watched: io::stderr().is_terminal(), panels: 0 }
     }
 
-    fn take(&mut self, output: &Output) -> io::Result<()> {
-        match output {
-            Output::Speed(_) if !self.begun => {
-                self.progress("listening …");
-                Ok(())
+    fn panel(&mut self, record: &Record) -> io::Result<()> {
+        self.clear();
+        let mut out = io::stdout().lock();
+        if self.json {
+            serde_json::to_writer(&mut out, record)?;
+            writeln!(out)?;
+        } else {
+            if self.panels == 0 {
+                writeln!(out, "ADDRESS    BAUD  PARITY  SECURE       ROUND TRIP  FIRMWARE  SERIAL    MODEL")?;
             }
-            Output::Speed(_) => Ok(()),
-            Output::Progress { speed, address } => {
-                self.begun = true;
-                self.progress(&format!("{speed}: address {address} …"));
-                Ok(())
-            }
-            Output::Panel(speed, found) => {
-                self.panels += 1;
-                let line = line(self.protocol, *speed, found);
-                self.clear();
-                let mut out = io::stdout().lock();
-                if self.json {
-                    serde_json::to_writer(&mut out, &line)?;
-                    writeln!(out)?;
-                } else {
-                    if !std::mem::replace(&mut self.any, true) {
-                        writeln!(
-                            out,
-                            "ADDRESS    BAUD  PARITY  SECURE       ROUND TRIP  FIRMWARE  SERIAL    MODEL"
-                        )?;
-                    }
-                    writeln!(out, "{}", row(&line))?;
-                }
-                out.flush()
-            }
-            Output::Finding(finding) => {
-                self.clear();
-                let mut out = io::stdout().lock();
-                if self.json {
-                    serde_json::to_writer(&mut out, &serde_json::json!({ "finding": finding.to_string() }))?;
-                    writeln!(out)?;
-                } else {
-                    writeln!(out, "finding: {finding}")?;
-                }
-                out.flush()
-            }
+            writeln!(out, "{}", row(record))?;
         }
+        self.panels += 1;
+        out.flush()
+    }
+
+    fn finding(&self, finding: &str) -> io::Result<()> {
+        self.clear();
+        let mut out = io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", json!({ "finding": finding }))?;
+        } else {
+            writeln!(out, "finding: {finding}")?;
+        }
+        out.flush()
     }
 
     fn progress(&self, text: &str) {
@@ -301,31 +330,7 @@ impl Printer {
     }
 }
 
-fn line(protocol: Protocol, speed: Speed, found: &Found) -> Line {
-    let device = found.device();
-    let (vendor, model, firmware, serial) = device.map_or((None, None, None, None), |device| {
-        (device.vendor, Some(device.model), device.firmware, device.serial)
-    });
-    let protocol = match protocol {
-        Protocol::Osdp => "osdp",
-        Protocol::Modbus => "modbus",
-    };
-    let round_trip_ms = found.round_trip.map(|time| (time.as_secs_f64() * 1e4).round() / 10.0);
-    Line {
-        address: found.address,
-        baud: speed.baud,
-        protocol,
-        vendor,
-        model,
-        firmware,
-        serial,
-        secure: found.secure,
-        parity: speed.parity.to_string(),
-        round_trip_ms,
-    }
-}
-
-fn row(line: &Line) -> String {
+fn row(line: &Record) -> String {
     let secure = match line.secure {
         Some(Secure::OwnKey) => "own key",
         Some(Secure::DefaultKey) => "default key",

@@ -324,6 +324,11 @@ impl Driver {
         each!(self, panel => panel.poll_event())
     }
 
+    /// Returns its address on the line.
+    pub fn address(&self) -> u8 {
+        each!(self, panel => panel.address())
+    }
+
     /// Returns when it last answered; `None`: never.
     pub fn last_heard(&self) -> Option<Mono> {
         each!(self, panel => panel.last_heard())

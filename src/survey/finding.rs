@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, time::Duration};
 
 use super::Speed;
-use crate::wire::osdp::code::reply;
+use crate::{domain::Name, wire::osdp::code::reply};
 
 /// Something that was heard, or not heard, on a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +99,49 @@ pub enum Finding {
     },
     /// Each address was asked once.
     NotThorough,
+    /// Nobody was waited for as long as the standard allows.
+    QuickOnly,
+    /// A panel of the configuration does not answer.
+    Missing {
+        /// Its name.
+        panel: Name,
+        /// Its address.
+        address: u8,
+    },
+}
+
+/// What was noticed of the addresses of one speed together.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    /// Addresses from which only damaged answers come.
+    pub(super) damaged: Vec<u8>,
+    /// Those from which whole ones come.
+    pub(super) answering: BTreeSet<u8>,
+    echoes: u32,
+}
+
+impl Lists {
+    /// Counts questions that came back; tells of it once.
+    pub(super) fn echoed(&mut self, echoes: u32) -> Option<Finding> {
+        /// Echoes that are no chance.
+        const ECHOES: u32 = 3;
+        let before = self.echoes;
+        self.echoes = before.saturating_add(echoes);
+        (before < ECHOES && self.echoes >= ECHOES).then_some(Finding::Echo)
+    }
+
+    /// Returns what the damaged answers mean.
+    pub(super) fn damaged_findings(&self, speed: Speed) -> Vec<Finding> {
+        if self.answering.is_empty() && self.damaged.len() > 1 {
+            return vec![Finding::AllDamaged { addresses: self.damaged.clone(), speed }];
+        }
+        self.damaged.iter().map(|address| Finding::Collision { address: *address, speed }).collect()
+    }
+
+    /// Forgets the addresses: another speed begins.
+    pub(super) fn begin(&mut self) {
+        (self.damaged, self.answering) = (Vec::new(), BTreeSet::new());
+    }
 }
 
 impl fmt::Display for Finding {
@@ -167,6 +210,12 @@ impl fmt::Display for Finding {
             Self::NotThorough => f.write_str(
                 "each address was asked once, by one question: a panel that missed it, or that wants to be asked otherwise, was not found; --thorough asks again and in every way",
             ),
+            Self::QuickOnly => f.write_str(
+                "the daemon went on using the line, so each address had 60 ms, and only the line's own rate was tried: slower panels, and those at another rate, are found by `scan --port` while the daemon is stopped",
+            ),
+            Self::Missing { panel, address } => {
+                write!(f, "panel {panel} of the configuration, address {address}, does not answer")
+            }
         }
     }
 }

@@ -2,8 +2,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{FIRST_TRIES, Secure};
-use crate::{domain::Device, panel::Identity, wire::osdp::NakCode};
+use super::{FIRST_TRIES, Finding, Secure, Speed};
+use crate::{
+    domain::Device,
+    panel::{Identity, serial_text},
+    wire::osdp::NakCode,
+};
 
 /// What became of the questions to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +84,32 @@ impl Found {
             is_by_checksum: false,
             answers: Answers::default(),
         }
+    }
+
+    /// Returns what is to be told of it besides.
+    pub(super) fn findings(&self, speed: Speed, is_late: bool) -> Vec<Finding> {
+        let (mut findings, address) = (Vec::new(), self.address);
+        let both = self.identity.zip(self.other);
+        if both.is_some() || self.is_twice {
+            let serials = both.map(|(one, other)| [one, other].map(|identity| serial_text(identity.serial)));
+            findings.push(Finding::TwoDevices { address, speed, serials });
+        } else if self.answers.damaged > 0 {
+            let (damaged, asked) = (self.answers.damaged, self.answers.asked);
+            findings.push(Finding::Damaged { address, speed, damaged, asked });
+        }
+        if let Some(code) = self.nonsense {
+            findings.push(Finding::Nonsense { address, speed, code });
+        }
+        if let (Some(reason), None) = (self.refusal, self.identity) {
+            findings.push(Finding::Refused { address, speed, reason: reason.to_string() });
+        }
+        if let Some(round_trip) = self.round_trip.filter(|_| is_late) {
+            findings.push(Finding::Late { address, speed, round_trip });
+        }
+        if self.is_by_checksum {
+            findings.push(Finding::ChecksumOnly { address, speed });
+        }
+        findings
     }
 
     /// Returns what it says of itself, in words.

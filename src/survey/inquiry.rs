@@ -49,6 +49,19 @@ impl Inquiry {
         each!(self, inquiry => inquiry.ask(now, out))
     }
 
+    /// Returns how many characters the next question has, its mark included.
+    pub(super) fn question_characters(&self) -> u32 {
+        each!(self, inquiry => inquiry.question_characters())
+    }
+
+    /// Returns before which moment the next question is not to be asked: the device was busy.
+    pub(super) fn not_before(&self) -> Mono {
+        match self {
+            Self::Osdp(inquiry) => inquiry.not_before(),
+            Self::Modbus(_) => Mono::ZERO,
+        }
+    }
+
     /// Looks at what was received since the question.
     pub(super) fn hear(&mut self, now: Mono, buffer: &[u8]) -> Heard {
         each!(self, inquiry => inquiry.hear(now, buffer))

@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Finding, Found, Plan, Speed, ear::Ear, found::Verdict, inquiry::Inquiry};
+use super::{Finding, Found, Plan, Speed, ear::Ear, finding::Lists, found::Verdict, inquiry::Inquiry};
 use crate::{
     domain::Mono,
-    panel::{Entropy, Heard, serial_text},
+    panel::{Entropy, Heard},
     wire::osdp::frame::MARK,
 };
 
@@ -33,8 +33,6 @@ const UNFINISHED_BUFFERED: Duration = Duration::from_millis(150);
 const SHORTEST_GAP: Duration = Duration::from_micros(1750);
 /// Characters after which a line that never falls silent is used all the same.
 const LONGEST: u32 = 1440;
-/// Echoes in a row that are no chance.
-const ECHOES: u32 = 3;
 /// Bytes within [`LISTEN`] that are more than a relay that switches or a hand at the plug makes.
 const HEARD: usize = 8;
 /// The same while addresses are asked at which nobody is.
@@ -124,8 +122,7 @@ pub struct Survey {
     quiet_since: Mono,
     busy_since: Mono,
     /// At this speed.
-    damaged: Vec<u8>,
-    answering: BTreeSet<u8>,
+    lists: Lists,
     late: BTreeSet<u8>,
     /// At all of them.
     found: usize,
@@ -135,7 +132,6 @@ pub struct Survey {
     unasked: usize,
     heard_before: usize,
     zeros: usize,
-    echoes: u32,
     outputs: VecDeque<Output>,
 }
 
@@ -156,8 +152,7 @@ impl Survey {
             burst: Burst::default(),
             quiet_since: now,
             busy_since: now,
-            damaged: Vec::new(),
-            answering: BTreeSet::new(),
+            lists: Lists::default(),
             late: BTreeSet::new(),
             found: 0,
             any_damaged: false,
@@ -165,7 +160,6 @@ impl Survey {
             unasked: 0,
             heard_before: 0,
             zeros: 0,
-            echoes: 0,
             outputs: VecDeque::new(),
         };
         survey.listen(now);
@@ -185,6 +179,9 @@ impl Survey {
     /// Appends the next question to `out`, where it is time for one.
     pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
         if !matches!(self.state, State::Idle) || now < self.line_free_at() {
+            return false;
+        }
+        if self.inquiry.as_ref().is_some_and(|(inquiry, _)| now < inquiry.not_before()) {
             return false;
         }
         let begin = out.len();
@@ -247,7 +244,11 @@ impl Survey {
     pub fn next_time(&self) -> Mono {
         match self.state {
             State::Listening { until } => until,
-            State::Idle => self.line_free_at(),
+            State::Idle => {
+                let not_before =
+                    self.inquiry.as_ref().map_or(Mono::ZERO, |(inquiry, _)| inquiry.not_before());
+                self.line_free_at().max(not_before)
+            }
             State::Awaiting { .. } | State::Settling { .. } => self.silent_at(),
             State::Over => Mono::NEVER,
         }
@@ -325,7 +326,8 @@ impl Survey {
         self.begun = self.begun.saturating_add(1);
         self.set_speed(now, speed);
         self.queue = self.plan.language.addresses().map(|address| (address, WINDOW)).collect();
-        (self.damaged, self.answering, self.late) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        self.lists.begin();
+        self.late.clear();
         self.next_address(now);
     }
 
@@ -392,7 +394,7 @@ impl Survey {
         let is_waiting = |address: &u8| self.queue.iter().any(|(waiting, _)| waiting == address);
         let late: Vec<u8> = strays
             .into_iter()
-            .filter(|address| !self.answering.contains(address) && !is_waiting(address))
+            .filter(|address| !self.lists.answering.contains(address) && !is_waiting(address))
             .collect();
         self.late.extend(late);
         if let Some(verdict) = verdict {
@@ -405,21 +407,16 @@ impl Survey {
         let Some((mut inquiry, window)) = self.inquiry.take() else { return };
         let is_patient = window > WINDOW;
         let echoes = inquiry.answers().echoes;
-        if echoes > 0 && self.echoes < ECHOES {
-            self.echoes = self.echoes.saturating_add(echoes);
-            if self.echoes >= ECHOES {
-                self.tell(Finding::Echo);
-            }
-        }
+        self.outputs.extend(self.lists.echoed(echoes).map(Output::Finding));
         match verdict {
             Verdict::Silent => {
                 let heard = self.heard.saturating_sub(self.heard_before);
                 self.unasked = self.unasked.saturating_add(heard);
             }
             Verdict::Damaged(address) => {
-                self.damaged.push(address);
+                self.lists.damaged.push(address);
                 // Whatever is asked, and whether anybody is there: nothing is to be found at this speed.
-                if self.damaged.len() >= HOPELESS && self.answering.is_empty() {
+                if self.lists.damaged.len() >= HOPELESS && self.lists.answering.is_empty() {
                     self.queue.clear();
                 }
             }
@@ -429,44 +426,20 @@ impl Survey {
 
     fn found(&mut self, speed: Speed, found: Found, is_late: bool) {
         self.found = self.found.saturating_add(1);
-        let address = found.address;
-        self.answering.insert(address);
-        self.outputs.push_back(Output::Panel(speed, Box::new(found.clone())));
-        let both = found.identity.zip(found.other);
-        if both.is_some() || found.is_twice {
-            let serials = both.map(|(one, other)| [one, other].map(|identity| serial_text(identity.serial)));
-            self.tell(Finding::TwoDevices { address, speed, serials });
-        } else if found.answers.damaged > 0 {
-            let (damaged, asked) = (found.answers.damaged, found.answers.asked);
-            self.tell(Finding::Damaged { address, speed, damaged, asked });
-        }
-        if let Some(code) = found.nonsense {
-            self.tell(Finding::Nonsense { address, speed, code });
-        }
-        if let (Some(reason), None) = (found.refusal, found.identity) {
-            self.tell(Finding::Refused { address, speed, reason: reason.to_string() });
-        }
-        if let Some(round_trip) = found.round_trip.filter(|_| is_late) {
-            self.tell(Finding::Late { address, speed, round_trip });
-        }
-        if found.is_by_checksum {
-            self.tell(Finding::ChecksumOnly { address, speed });
-        }
+        self.lists.answering.insert(found.address);
+        let findings = found.findings(speed, is_late);
+        self.outputs.push_back(Output::Panel(speed, Box::new(found)));
+        self.outputs.extend(findings.into_iter().map(Output::Finding));
     }
 
     fn end_speed(&mut self) {
         let Some(speed) = self.speed else { return };
-        let damaged = std::mem::take(&mut self.damaged);
         if self.found == 0 && is_shorted(self.heard, self.zeros) {
             return;
         }
-        self.any_damaged |= !damaged.is_empty();
-        if self.answering.is_empty() && damaged.len() > 1 {
-            return self.tell(Finding::AllDamaged { addresses: damaged, speed });
-        }
-        for address in damaged {
-            self.tell(Finding::Collision { address, speed });
-        }
+        self.any_damaged |= !self.lists.damaged.is_empty();
+        let findings = self.lists.damaged_findings(speed);
+        self.outputs.extend(findings.into_iter().map(Output::Finding));
     }
 
     /// Everything was asked: what is the line like?

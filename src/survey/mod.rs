@@ -4,9 +4,11 @@
 //! ```text
 //!  Survey   listen at every speed ─► at each speed: address after address ─► what the line is like
 //!                                                      │
+//!  Walk     address after address of a line that a daemon uses, a turn of its schedule each
+//!                                                      │
 //!                              Inquiry:  question ─► answer ─► next question … ─► verdict
 //! ```
-//! Invariants: nothing is sent before the line has been listened to at every speed, and nothing more once another master was
+//! Invariants: a survey sends nothing before the line has been listened to at every speed, and nothing more once another master was
 //! heard. No question changes anything at a panel: no handshake is finished, nothing is written.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -17,7 +19,9 @@ mod inquiry;
 mod line;
 mod modbus;
 mod osdp;
+mod record;
 mod speed;
+mod walk;
 
 use std::{ops::RangeInclusive, sync::Arc};
 
@@ -25,7 +29,9 @@ pub use self::{
     finding::Finding,
     found::Found,
     line::{Output, Survey},
+    record::Record,
     speed::Speed,
+    walk::Walk,
 };
 use crate::{
     domain::{Parity, Profile},
@@ -53,6 +59,14 @@ pub enum Language {
 }
 
 impl Language {
+    /// Returns what the configuration calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Osdp { .. } => "osdp",
+            Self::Modbus { .. } => "modbus",
+        }
+    }
+
     /// Returns the addresses that a device may have.
     pub fn addresses(&self) -> RangeInclusive<u8> {
         match self {
@@ -85,7 +99,7 @@ pub struct Plan {
 }
 
 /// How a panel's secure channel is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Secure {
     /// It has a key that is configured, or kept for any panel.

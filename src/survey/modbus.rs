@@ -86,6 +86,15 @@ impl Inquiry {
         }
     }
 
+    /// Returns how many characters the next question has.
+    pub(super) fn question_characters(&self) -> u32 {
+        match self.questions.front() {
+            Some(Question::Own(Identification::Server)) => 4,
+            Some(Question::Own(Identification::Device)) => 7,
+            _ => 8,
+        }
+    }
+
     pub(super) fn listens_on_for(&self) -> Duration {
         Duration::from_millis(20)
     }

@@ -28,6 +28,8 @@ use crate::{
 const TRIES: u8 = 3;
 /// How often BUSY is taken for an answer to one question.
 const BUSY: u8 = 10;
+/// How long a busy panel is left alone.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// PDCAP: communication security.
 const SECURITY: u8 = 9;
 
@@ -71,6 +73,7 @@ pub(super) struct Inquiry {
     /// Tries of this step, and answers by BUSY.
     tries: u8,
     busy: u8,
+    not_before: Mono,
     /// Whether the question under way is answered.
     is_answered: bool,
     own: Vec<u8>,
@@ -92,6 +95,7 @@ impl Inquiry {
             check: Check::Crc,
             tries: 0,
             busy: 0,
+            not_before: Mono::ZERO,
             is_answered: false,
             own: Vec::new(),
             asked_at: Mono::ZERO,
@@ -105,6 +109,19 @@ impl Inquiry {
     /// Whether a second device may still answer what was answered: the answers of most come within this time.
     pub(super) fn listens_on_for(&self) -> Duration {
         Duration::from_millis(if self.step == Step::Cap { 60 } else { 20 })
+    }
+
+    /// Returns how many characters the next question has, its mark included.
+    pub(super) fn question_characters(&self) -> u32 {
+        match self.step {
+            Step::OwnKey | Step::DefaultKey => 20,
+            _ => 10,
+        }
+    }
+
+    /// Returns before which moment the next question is not to be asked.
+    pub(super) fn not_before(&self) -> Mono {
+        self.not_before
     }
 
     /// Appends the next question; `false`: there is none.
@@ -231,6 +248,7 @@ impl Inquiry {
             if self.busy < BUSY {
                 // The same question again.
                 self.tries = self.tries.saturating_sub(1);
+                self.not_before = now + BUSY_PAUSE;
                 self.note_answer(now);
                 return true;
             }

@@ -21,6 +21,7 @@ mod pairing;
 mod recalling;
 mod reload;
 mod returns;
+mod scanning;
 mod scenario;
 mod seeds;
 mod stopping;

@@ -36,7 +36,12 @@ const FOLDER: &str = "panels";
 /// whether it is configured or not. Blocks on the disk.
 pub fn known_panel_keys(config: &Config) -> Vec<PanelKey> {
     let configured = config.panels.iter().filter_map(Records::configured_key);
-    let files = fs::read_dir(config.gateway.state_dir.join(FOLDER)).into_iter().flatten().flatten();
+    configured.chain(kept_keys(&config.gateway.state_dir)).collect()
+}
+
+/// Returns the panel keys that are kept for any panel. Blocks on the disk.
+pub fn kept_keys(state_dir: &Path) -> Vec<PanelKey> {
+    let files = fs::read_dir(state_dir.join(FOLDER)).into_iter().flatten().flatten();
     let kept = |entry: fs::DirEntry| {
         let Found::Note(note) = read(&entry.path()) else { return Vec::new() };
         let KeyRecord { current, pending, .. } = note.into_record(None);
@@ -46,7 +51,7 @@ pub fn known_panel_keys(config: &Config) -> Vec<PanelKey> {
         };
         known.into_iter().chain(pending).collect()
     };
-    configured.chain(files.flat_map(kept)).collect()
+    files.flat_map(kept).collect()
 }
 
 /// The files of all panels.

@@ -206,6 +206,16 @@ impl Panel {
         self.events.pop_front()
     }
 
+    /// Returns its address.
+    pub fn address(&self) -> u8 {
+        self.unit
+    }
+
+    /// Returns what its registers mean.
+    pub fn profile(&self) -> &Arc<Profile> {
+        &self.profile
+    }
+
     /// See [`super::Driver::last_heard`].
     pub fn last_heard(&self) -> Option<Mono> {
         self.last_valid.filter(|_| self.heard)

@@ -221,6 +221,16 @@ impl Panel {
         armed
     }
 
+    /// Returns its address.
+    pub fn address(&self) -> u8 {
+        self.link.address()
+    }
+
+    /// Returns how securely it is to be connected.
+    pub fn security(&self) -> Security {
+        self.keyring.security()
+    }
+
     /// Sets how old the last POLL that was answered by ACK may be for a swipe to count.
     pub fn set_stale_after(&mut self, stale_after: Duration) {
         self.presence.set_stale_after(stale_after);
