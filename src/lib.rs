@@ -23,6 +23,7 @@ pub mod lines;
 pub mod panel;
 pub mod simulate;
 pub mod store;
+pub mod survey;
 pub mod sys;
 pub mod tls;
 pub mod wire;

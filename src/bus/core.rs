@@ -14,7 +14,7 @@
 //! Invariants: what a reply leads to is done before the next turn is chosen, so an unlock waits for nobody's poll. Each
 //! unlock, each measurement and each panel that is to blink ends exactly once, whatever happens.
 
-use std::{collections::BTreeMap, num::NonZeroU16, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc, time::Duration};
 
 pub use super::effects::{Moment, Output};
 use super::{
@@ -22,13 +22,15 @@ use super::{
     doorway::{Doorway, DoorwaySettings},
     effects::{Back, Effects, Purpose, Unlock},
     refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
+    scan::Placed,
     schedule::{Exchanges, LineStats, Schedule, Timing},
     statistics::{Counters, LineCounters, PanelCounters, PanelTimes},
 };
 use crate::{
-    domain::{Mono, Name, PanelStatus, event::UnlockedBy},
+    domain::{Mono, Name, PanelStatus, Profile, event::UnlockedBy},
     lines::{Commutator, FlatLines},
     panel::{self, Driver, Failure, Request, Token, osdp::PanelKey},
+    survey::Walk,
 };
 
 /// An unlock that its panel has not taken within this time of its cause is withdrawn (contract §5).
@@ -409,6 +411,44 @@ impl Core {
             stretches.extend(stretch.map(|stretch| (doorway.settings.panel.clone(), stretch)));
         }
         stretches
+    }
+
+    /// Returns the electrical facts of the line.
+    pub fn timing(&self) -> Timing {
+        self.schedule.timing()
+    }
+
+    /// Lets somebody ask addresses of the line that are no panel's.
+    pub fn invite(&mut self, guest: Walk) {
+        self.schedule.invite(guest);
+    }
+
+    /// Returns whoever was invited.
+    pub fn guest(&mut self) -> Option<&mut Walk> {
+        self.schedule.guest()
+    }
+
+    /// Gives the guest no turn any more.
+    pub fn dismiss(&mut self) {
+        self.schedule.dismiss();
+    }
+
+    /// Returns where the panels are on the line.
+    pub fn placed(&mut self) -> Vec<Placed> {
+        let mut placed = Vec::with_capacity(self.shown.len());
+        for (number, doorway) in numbered(&self.shown, &self.doorways) {
+            let Some(driver) = self.schedule.driver(number) else { continue };
+            let (name, address) = (doorway.settings.panel.clone(), driver.address());
+            placed.push(Placed { name, address, security: driver.osdp().map(|panel| panel.security()) });
+        }
+        placed
+    }
+
+    /// Returns the profiles of the panels.
+    pub fn profiles(&mut self) -> Vec<Arc<Profile>> {
+        let numbers = self.shown.clone();
+        let profile = |number| Some(self.schedule.driver(number)?.modbus()?.profile().clone());
+        numbers.into_iter().filter_map(profile).collect()
     }
 
     /// Returns the name of a panel by its number.

@@ -30,7 +30,7 @@ use crate::{
             UnlockKind, UnlockedBy,
         },
     },
-    panel::{self, Failure, Identity, Request, Token},
+    panel::{self, Failure, Request, Token, serial_text},
 };
 
 /// How long a refused key shows red, in units of 100 ms.
@@ -134,9 +134,7 @@ impl Doorway {
             }
             panel::Event::State { state, trouble } => self.state_changed(moment, state, trouble, effects),
             panel::Event::Secured => effects.event(EventBody::PanelSecured(self.at())),
-            panel::Event::Identity(identity) => {
-                self.standing.identified(device(&identity));
-            }
+            panel::Event::Identity(identity) => self.standing.identified(identity.device()),
             panel::Event::Model { found, expected } => {
                 let device = Device { model: found.clone(), vendor: None, firmware: None, serial: None };
                 self.standing.identified(device);
@@ -369,23 +367,6 @@ impl Doorway {
 
 fn seconds(tenths: NonZeroU16) -> Duration {
     Duration::from_millis(100) * u32::from(tenths.get())
-}
-
-fn device(identity: &Identity) -> Device {
-    let [a, b, c] = identity.vendor;
-    let (model, version) = identity.model;
-    let [major, minor, build] = identity.firmware;
-    let vendor = format!("{a:02X}-{b:02X}-{c:02X}");
-    Device {
-        model: format!("{vendor} model {model} version {version}"),
-        vendor: Some(vendor),
-        firmware: Some(format!("{major}.{minor}.{build}")),
-        serial: Some(serial_text(identity.serial)),
-    }
-}
-
-fn serial_text(serial: u32) -> String {
-    format!("{serial:08X}")
 }
 
 #[cfg(test)]

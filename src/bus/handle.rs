@@ -17,6 +17,7 @@ use super::{
     doorway::DoorwaySettings,
     port::PortSettings,
     refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
+    scan::{Begun, ScanError, ScanRequest, Scanning},
     schedule::{Exchanges, LineStats},
     statistics::{Counters, LineCounters, PanelCounters, PanelTimes},
     tap::Tap,
@@ -255,6 +256,10 @@ pub(super) enum Command {
         to: Option<PanelKey>,
         done: oneshot::Sender<Result<(), RekeyError>>,
     },
+    Scan {
+        request: ScanRequest,
+        begun: Begun,
+    },
     /// A panel's record is on the disk, synced.
     Stored {
         panel: usize,
@@ -390,6 +395,17 @@ impl BusHandle {
         let identify = Command::Identify { panel: panel.clone(), tenths, caused: clock::mono(), done };
         self.commands.try_send(identify).map_err(|_| IdentifyError::Busy)?;
         result.await.map_err(|_| IdentifyError::Busy)?
+    }
+
+    /// Begins to ask the addresses of the line that are no panel's, between the turns of the panels. What is found comes
+    /// until the survey is over, or the port is lost; dropping it ends the survey.
+    ///
+    /// # Errors
+    /// [`ScanError`]: nobody is asked.
+    pub async fn scan(&self, request: ScanRequest) -> Result<Scanning, ScanError> {
+        let (begun, result) = oneshot::channel();
+        self.commands.try_send(Command::Scan { request, begun }).map_err(|_| ScanError::Busy)?;
+        result.await.map_err(|_| ScanError::Busy)?
     }
 
     /// Lets a swapped panel in by the default key for a time.

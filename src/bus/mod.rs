@@ -23,10 +23,12 @@ mod paced;
 mod panels;
 mod port;
 mod refused;
+mod scan;
 pub mod schedule;
 mod shell;
 mod standing;
 mod statistics;
+mod survey;
 mod suspects;
 mod tap;
 mod task;
@@ -46,8 +48,10 @@ pub use self::{
     obstacles::in_the_way,
     port::{Parity, PortAddress, PortSettings},
     refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
+    scan::{Placed, ScanError, ScanRequest, Scanning},
     schedule::{Exchanges, Timing},
     statistics::{Counters, LineCounters, LineStats, PanelCounters, PanelTimes, RoundTrip},
+    survey::survey,
     tap::{Happened, Incident, Run, Runs, Tap, tap},
     task::spawn,
 };

@@ -13,6 +13,9 @@
 //!    three times the mean of that excess. So a slow or hostile panel takes about a quarter from the others at most; so
 //!    does one whose requests are answered late: from its second in a row on they wait for the same time.
 //!
+//! A guest, who asks addresses that are no panel's, wants probes alone. It gets one a round of polls at most: no poll waits for
+//! two of them.
+//!
 //! No turn is left unused while anybody wants one: what a rule puts off goes when nothing else is due.
 
 use std::time::Duration;
@@ -57,8 +60,9 @@ impl Standing {
 }
 
 /// The order of turns on one line. See the module for its rules.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Order {
+    /// By number; behind them, the guest's.
     panels: Vec<Standing>,
     /// The last turn was a set-up.
     was_set_up: bool,
@@ -68,10 +72,23 @@ pub(super) struct Order {
     probes_paid: Mono,
 }
 
+impl Default for Order {
+    fn default() -> Self {
+        let panels = vec![Standing::default()];
+        Self { panels, was_set_up: false, probes_from: Mono::ZERO, probes_paid: Mono::ZERO }
+    }
+}
+
 impl Order {
     /// Takes a panel, which has had nothing of the line yet; its number is the next one.
     pub(super) fn add(&mut self) {
-        self.panels.push(Standing::default());
+        let guest = self.guest();
+        self.panels.insert(guest, Standing::default());
+    }
+
+    /// Returns the number of whoever is no panel and wants turns, too: it follows those of the panels.
+    pub(super) fn guest(&self) -> usize {
+        self.panels.len().saturating_sub(1)
     }
 
     /// Returns the number of the panel whose turn it is now, where what each wants is at its number in `turns`.
@@ -149,12 +166,26 @@ impl Order {
 
     fn due_probe(&self, now: Mono, turns: &[Option<Turn>]) -> Option<usize> {
         let anyone_live = is_anyone_live(turns);
+        let is_guest_put_off = self.is_guest_put_off(now, turns);
         let due = turns.iter().zip(&self.panels).enumerate().filter_map(|(number, (turn, standing))| {
             let turn = turn.filter(|turn| turn.kind == TurnKind::Probe && turn.from <= now)?;
+            if number == self.guest() && is_guest_put_off {
+                return None;
+            }
             let is_due = !anyone_live || self.probe_at(&turn) <= now;
             is_due.then_some((turn.deadline, standing.last, number))
         });
         due.min().map(|(.., number)| number)
+    }
+
+    /// Whether anybody who wants to be polled has had no turn since the guest's last one: no poll waits for two of its.
+    fn is_guest_put_off(&self, now: Mono, turns: &[Option<Turn>]) -> bool {
+        let Some(last) = self.panels.get(self.guest()).and_then(|guest| guest.last) else { return false };
+        let waits = |(turn, standing): (&Option<Turn>, &Standing)| {
+            turn.is_some_and(|turn| turn.kind == TurnKind::Poll && turn.from <= now)
+                && standing.last.is_none_or(|had| had <= last)
+        };
+        turns.iter().zip(&self.panels).any(waits)
     }
 
     fn probe_at(&self, turn: &Turn) -> Mono {

@@ -18,7 +18,8 @@ use tokio::{
 use tokio_serial::{SerialPort, SerialPortBuilderExt, SerialStream};
 
 use super::{allowance::Allowance, obstacles};
-use crate::{clock, domain::Mono, sys};
+pub use crate::domain::Parity;
+use crate::{clock, domain::Mono, survey::Speed, sys};
 
 /// How long a serial server may take to accept a connection, the look-up of its name and all of its addresses
 /// included.
@@ -58,16 +59,6 @@ impl fmt::Display for PortAddress {
             Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
         }
     }
-}
-
-/// Parity bit of each character.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Parity {
-    #[default]
-    None,
-    Even,
-    Odd,
 }
 
 /// The electrical settings of a port.
@@ -121,18 +112,13 @@ impl PortSettings {
     }
 
     fn open_tty(&self, path: &Path) -> io::Result<SerialStream> {
-        let parity = match self.parity {
-            Parity::None => tokio_serial::Parity::None,
-            Parity::Even => tokio_serial::Parity::Even,
-            Parity::Odd => tokio_serial::Parity::Odd,
-        };
         let stop_bits =
             if self.stop_bits == 2 { tokio_serial::StopBits::Two } else { tokio_serial::StopBits::One };
         // TIOCEXCL and flock. A pseudo-terminal keeps TIOCEXCL until its other side closes: nobody but root could open it
         // again after this process was killed. A lock by flock ends with the process.
         let is_pty = sys::is_pty(path);
         let port = tokio_serial::new(path.to_string_lossy(), self.baud)
-            .parity(parity)
+            .parity(serial_parity(self.parity))
             .stop_bits(stop_bits)
             .exclusive(!is_pty)
             .open_native_async()?;
@@ -154,6 +140,14 @@ impl PortSettings {
         // What an earlier program left in the buffer is nobody's answer.
         port.clear(tokio_serial::ClearBuffer::Input)?;
         Ok(port)
+    }
+}
+
+fn serial_parity(parity: Parity) -> tokio_serial::Parity {
+    match parity {
+        Parity::None => tokio_serial::Parity::None,
+        Parity::Even => tokio_serial::Parity::Even,
+        Parity::Odd => tokio_serial::Parity::Odd,
     }
 }
 
@@ -185,6 +179,21 @@ impl Port {
         if let Self::Tcp(_, allowance) = self {
             allowance.take(bytes);
         }
+    }
+
+    /// Sets another speed, and drops what has come in. That of a serial server is its own affair.
+    ///
+    /// # Errors
+    /// The driver does not take it.
+    pub(super) fn set_speed(&mut self, speed: Speed) -> io::Result<()> {
+        if let Self::Tty(tty) = self {
+            let refused = |error: tokio_serial::Error| {
+                io::Error::other(format!("the port does not take {speed}: {error}; choose others by --baud"))
+            };
+            tty.set_baud_rate(speed.baud).map_err(refused)?;
+            tty.set_parity(serial_parity(speed.parity)).map_err(refused)?;
+        }
+        self.discard_input()
     }
 
     /// Drops what has come in and was not read yet. Modbus answers name no request: one that comes late must be gone

@@ -21,12 +21,16 @@ pub use super::{statistics::LineStats, timing::Timing};
 use crate::{
     domain::{Durations, Mono},
     panel::{Driver, Heard, Turn, TurnKind},
+    survey::Walk,
 };
 
 /// Characters of the longest frame.
 const LONGEST: u32 = 1440;
 /// What an idle line may read as: OSDP's mark before a frame, and what a driver that is switched leaves.
 const MARK: u8 = 0xFF;
+
+/// Stands for the guest where a panel's number is kept: other panels may come while it has its turn.
+const GUEST: usize = usize::MAX;
 
 /// What became of the commands to one panel since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +60,10 @@ pub struct Schedule {
     /// By number; a panel that was taken away leaves its number to nobody.
     panels: Vec<Option<Polled>>,
     order: Order,
+    /// Whoever asks addresses of the line that are no panel's.
+    guest: Option<Walk>,
+    /// Bytes that came in the guest's turn and were part of nothing whole.
+    guest_bytes: usize,
     state: State,
     received: Vec<u8>,
     /// A damaged frame came in this transaction.
@@ -81,6 +89,8 @@ impl Schedule {
         let mut line = Self {
             timing,
             order: Order::default(),
+            guest: None,
+            guest_bytes: 0,
             panels: Vec::with_capacity(drivers.len()),
             state: State::Idle,
             received: Vec::new(),
@@ -102,6 +112,9 @@ impl Schedule {
 
     /// Takes a panel, silent until heard, and returns its number: they count up from 0, and none is used twice.
     pub fn add(&mut self, driver: Driver) -> usize {
+        if let Some(guest) = &mut self.guest {
+            guest.leave_out(driver.address());
+        }
         self.panels.push(Some(Polled {
             driver,
             exchanges: Exchanges::default(),
@@ -141,6 +154,21 @@ impl Schedule {
         if let Some(slot) = self.panels.get_mut(number) {
             *slot = None;
         }
+    }
+
+    /// Lets somebody ask addresses that are no panel's, in turns of the line's probes.
+    pub fn invite(&mut self, guest: Walk) {
+        self.guest = Some(guest);
+    }
+
+    /// Returns whoever was invited.
+    pub fn guest(&mut self) -> Option<&mut Walk> {
+        self.guest.as_mut()
+    }
+
+    /// Gives the guest no turn any more. An answer to what it asked last is nobody's.
+    pub fn dismiss(&mut self) {
+        self.guest = None;
     }
 
     /// Returns the panel with this number.
@@ -187,10 +215,8 @@ impl Schedule {
     pub fn reopened(&mut self, now: Mono, timing: Timing) {
         self.timing = timing;
         self.seen = now;
-        if let State::Awaiting { panel, .. } = std::mem::replace(&mut self.state, State::Idle)
-            && let Some(panel) = self.panel_mut(panel)
-        {
-            panel.driver.handle_timeout(now);
+        if let State::Awaiting { panel, .. } = std::mem::replace(&mut self.state, State::Idle) {
+            self.end_turn(now, panel);
         }
         for panel in self.panels.iter_mut().flatten() {
             panel.driver.reopened();
@@ -205,6 +231,7 @@ impl Schedule {
     pub fn stop(&mut self, now: Mono) {
         self.seen = now;
         self.stopping = true;
+        self.guest = None;
         for panel in self.panels.iter_mut().flatten() {
             panel.driver.stop(now);
         }
@@ -231,8 +258,11 @@ impl Schedule {
         let turns = self.turns(now);
         let Some(number) = self.order.choose(now, &turns) else { return false };
         let Some(turn) = turns.get(number).copied().flatten() else { return false };
-        let Some(panel) = self.panels.get_mut(number).and_then(Option::as_mut) else { return false };
-        if !panel.driver.poll_transmit(now, out) {
+        let speaks = match self.panels.get_mut(number) {
+            Some(panel) => panel.as_mut().is_some_and(|panel| panel.driver.poll_transmit(now, out)),
+            None => self.guest.as_mut().is_some_and(|guest| guest.poll_transmit(now, out)),
+        };
+        if !speaks {
             // It has changed its mind, as time has passed for it: everybody is asked again, a gap later.
             self.quiet_since = now;
             self.busy_since = now;
@@ -247,6 +277,8 @@ impl Schedule {
         self.received.clear();
         self.broken = false;
         self.stray = false;
+        self.guest_bytes = 0;
+        let number = if number < self.panels.len() { number } else { GUEST };
         self.state =
             State::Awaiting { panel: number, kind: turn.kind, begun: now, sent, deadline: sent + window };
         true
@@ -261,6 +293,7 @@ impl Schedule {
         self.quiet_since = self.quiet_since.max(now);
         match self.state {
             State::Awaiting { panel, .. } => {
+                self.guest_bytes += noise(bytes) as usize;
                 self.received.extend_from_slice(bytes);
                 self.listen(now, panel);
             }
@@ -316,7 +349,8 @@ impl Schedule {
             let is_wanted = |turn: &Turn| !is_stopping || turn.kind == TurnKind::Request;
             panel.driver.next(now).filter(is_wanted).map(held)
         };
-        self.panels.iter().map(|panel| panel.as_ref().and_then(next)).collect()
+        let guest = self.guest.as_ref().and_then(Walk::next);
+        self.panels.iter().map(|panel| panel.as_ref().and_then(next)).chain([guest]).collect()
     }
 
     fn panel(&self, number: usize) -> Option<&Polled> {
@@ -359,8 +393,28 @@ impl Schedule {
     fn listen(&mut self, now: Mono, number: usize) {
         let mut dropped = 0;
         let answered = loop {
-            let Some(panel) = self.panels.get_mut(number).and_then(Option::as_mut) else { break None };
             let rest = self.received.get(dropped..).unwrap_or_default();
+            let panel = self.panels.get_mut(number).and_then(Option::as_mut);
+            let Some(panel) = panel else {
+                let Some(guest) = self.guest.as_mut().filter(|_| number == GUEST) else { break None };
+                match guest.hear(now, rest) {
+                    Heard::Waiting => break None,
+                    Heard::Own(length) | Heard::Wrong(length) => {
+                        self.guest_bytes = self.guest_bytes.saturating_sub(length);
+                        dropped += length;
+                    }
+                    Heard::Noise(length) => dropped += length,
+                    Heard::Broken(length) => {
+                        self.broken = true;
+                        dropped += length;
+                    }
+                    Heard::Done(length) => {
+                        dropped += length;
+                        break Some(length);
+                    }
+                }
+                continue;
+            };
             match panel.driver.hear(now, rest) {
                 Heard::Waiting => break None,
                 Heard::Own(length) => dropped += length,
@@ -402,16 +456,24 @@ impl Schedule {
             return;
         };
         let took = now.since(begun);
+        let is_guest = number == GUEST;
+        // What a guest asks says nothing of how well the line's own panels do.
         self.statistics.note(now, |line| {
-            line.exchanges += 1;
+            line.exchanges += u64::from(!is_guest);
             line.busy += took;
         });
-        (self.last_heard, self.busy_since) = (now, now);
+        if !is_guest {
+            self.last_heard = now;
+        }
+        self.busy_since = now;
         self.stray |= !self.received.is_empty();
         self.note_turn(now, number, kind, begun, sent.since(begun) + self.characters(length));
         // By its own length: the first byte that came may be anybody's, and tells nothing of how quick this panel is.
         let whole = self.characters(length) + self.timing.adapter;
         let began = now.since(sent).saturating_sub(whole);
+        if is_guest {
+            return self.end_turn(now, GUEST);
+        }
         if let Some(panel) = self.panel_mut(number) {
             panel.exchanges.answered += 1;
             panel.statistics.answered(now, took);
@@ -427,7 +489,7 @@ impl Schedule {
             return;
         };
         self.statistics.note(now, |line| {
-            line.timeouts += 1;
+            line.timeouts += u64::from(number != GUEST);
             line.busy += now.since(begun);
         });
         self.busy_since = now;
@@ -437,7 +499,17 @@ impl Schedule {
         if let Some(panel) = self.panel_mut(number) {
             panel.statistics.timed_out(now);
             panel.exchanges.lost += u64::from(kind != TurnKind::Probe);
+        }
+        self.end_turn(now, number);
+    }
+
+    /// Tells whoever had the turn that it is over; a panel, that it was not answered.
+    fn end_turn(&mut self, now: Mono, number: usize) {
+        let bytes = self.guest_bytes;
+        if let Some(panel) = self.panel_mut(number) {
             panel.driver.handle_timeout(now);
+        } else if let Some(guest) = self.guest.as_mut().filter(|_| number == GUEST) {
+            guest.end_turn(now, bytes);
         }
     }
 
@@ -452,6 +524,7 @@ impl Schedule {
     fn note_turn(&mut self, now: Mono, number: usize, kind: TurnKind, begun: Mono, needed: Duration) {
         let took = now.since(begun);
         let took = if kind == TurnKind::Probe { took } else { took.saturating_sub(self.timing.adapter) };
+        let number = if number == GUEST { self.order.guest() } else { number };
         self.order.ended(now, number, kind, took, needed);
     }
 }

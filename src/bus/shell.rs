@@ -22,6 +22,7 @@ use super::{
     losses::Losses,
     obstacles, panels,
     port::PortSettings,
+    scan::Scan,
     tap::Tap,
 };
 use crate::{
@@ -74,6 +75,8 @@ pub(super) struct Shell {
     pub(super) measuring: Callers<LineStatus, MeasureError>,
     pub(super) identifying: Callers<(), IdentifyError>,
     pub(super) rekeying: Callers<(), RekeyError>,
+    /// The survey that is under way.
+    pub(super) scan: Option<Scan>,
     pub(super) next_request: u64,
     pub(super) told_at: Mono,
     pub(super) changed: bool,
@@ -121,6 +124,7 @@ impl Shell {
                 let begun = self.at_moment(|moment| core.rekey(moment, &panel, to, request));
                 self.rekeying.note(request, begun, done);
             }
+            Some(Command::Scan { request, begun }) => self.begin_scan(core, request, begun),
             Some(Command::Stored { panel, version }) => {
                 self.at_moment(|moment| core.record_stored(moment, panel, version));
             }
@@ -219,6 +223,7 @@ impl Shell {
                 Output::LinesChanged => self.lines_changed = true,
             }
         }
+        self.pass_on(core);
         let now = clock::mono();
         self.beat.store(now.as_nanos(), Ordering::Relaxed);
         faults::point(format_args!("bus {}", self.name));

@@ -75,6 +75,7 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         measuring: Callers::new(),
         identifying: Callers::new(),
         rekeying: Callers::new(),
+        scan: None,
         next_request: 0,
         told_at: Mono::ZERO,
         changed: true,
@@ -195,6 +196,7 @@ impl Shell {
                             tracing::warn!(bus = %self.name, %error, "port is lost; it is opened again as soon as it is back");
                             self.tell_port(Some(error.to_string()));
                             self.tap.said(self.shared.clock.wall(), "the port is lost");
+                            self.end_scan(core);
                         }
                         Ended::Silent => {
                             tracing::debug!(bus = %self.name, "no panel answers: the port is opened anew");

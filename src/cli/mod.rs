@@ -21,6 +21,7 @@ mod reload;
 mod replay;
 mod restore;
 mod run;
+mod scan;
 mod simulate;
 mod token;
 
@@ -75,6 +76,7 @@ enum Command {
     /// Deals with API tokens
     #[command(subcommand)]
     Token(token::Token),
+    Scan(scan::Scan),
     Simulate(simulate::Simulate),
     Completions(completions::Completions),
 }
@@ -121,6 +123,7 @@ impl Command {
             Self::Panel(panel) => panel.run(config).map(done),
             Self::Profile(profile) => profile.run().map(done),
             Self::Token(token) => token.run(config).map(done),
+            Self::Scan(scan) => scan.run(config).map(done),
             Self::Simulate(simulate) => simulate.run(config).map(done),
             Self::Completions(completions) => completions.run().map(done),
         }

@@ -40,7 +40,7 @@ pub use check::{Finding, Severity, findings};
 pub use files::layer_files;
 pub use layers::Environment;
 pub use place::{ConfigErrors, Place, Problem};
-pub use profile::{SHIPPED as SHIPPED_PROFILES, load_profile};
+pub use profile::{SHIPPED as SHIPPED_PROFILES, load_profile, shipped_profiles};
 pub use secret::{SecretError, SecretFile};
 pub use types::*;
 pub use written::{Change, Difference, Part, Plan, SettingPath, Wait, Written, plan};

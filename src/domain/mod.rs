@@ -21,6 +21,7 @@ pub mod key;
 pub mod line;
 pub mod name;
 pub mod panel;
+pub mod parity;
 pub mod profile;
 #[cfg(test)]
 pub(crate) mod schema;
@@ -42,6 +43,7 @@ pub use key::KeyCode;
 pub use line::{LineState, LineStatus};
 pub use name::Name;
 pub use panel::{Device, DoorPosition, OutputActive, PanelState, PanelStatus};
+pub use parity::Parity;
 pub use profile::Profile;
 pub use stored::StoredEvent;
 pub use sync::{Silence, SyncCode, SyncError, SyncStatus};

@@ -85,6 +85,11 @@ impl Doors {
         Self { buses, pace: Arc::default() }
     }
 
+    /// Returns the buses of the building.
+    pub fn buses(&self) -> &Buses {
+        &self.buses
+    }
+
     /// Unlocks once, and waits until the panel has taken it. Returns the panel.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ use tokio::sync::{Notify, watch};
 pub use building::tenths;
 pub use commissioning::COMMISSIONING;
 pub use log_filter::LogFilter;
-pub use records::Records;
+pub use records::{Records, known_panel_keys};
 pub use tokens::TOKENS;
 pub use traces::Traces;
 

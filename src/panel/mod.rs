@@ -21,10 +21,10 @@ pub use turn::{Turn, TurnKind};
 
 use crate::{
     domain::{
-        ErrorCode, Mono, OutputActive, PanelState, Trouble,
+        Device, ErrorCode, Mono, OutputActive, PanelState, Trouble,
         event::{InputState, SuspectCause},
     },
-    wire::Sensitive,
+    wire::{Sensitive, osdp::reply::PdId},
 };
 
 /// A panel of any protocol. A closed set: a new protocol is a new variant, and the compiler names every place
@@ -130,6 +130,33 @@ pub struct Identity {
     pub serial: u32,
     /// Major, minor, build.
     pub firmware: [u8; 3],
+}
+
+impl Identity {
+    /// Returns what a device says of itself (PDID).
+    pub fn of(id: &PdId) -> Self {
+        let PdId { oui, model, version, serial, firmware } = *id;
+        Self { vendor: oui, model: (model, version), serial, firmware }
+    }
+
+    /// Returns it in words.
+    pub fn device(&self) -> Device {
+        let [a, b, c] = self.vendor;
+        let (model, version) = self.model;
+        let [major, minor, build] = self.firmware;
+        let vendor = format!("{a:02X}-{b:02X}-{c:02X}");
+        Device {
+            model: format!("{vendor} model {model} version {version}"),
+            vendor: Some(vendor),
+            firmware: Some(format!("{major}.{minor}.{build}")),
+            serial: Some(serial_text(self.serial)),
+        }
+    }
+}
+
+/// Returns a serial number as it is shown.
+pub fn serial_text(serial: u32) -> String {
+    format!("{serial:08X}")
 }
 
 /// What happened at a panel.
@@ -295,6 +322,11 @@ impl Driver {
     /// Returns the next effect.
     pub fn poll_event(&mut self) -> Option<Event> {
         each!(self, panel => panel.poll_event())
+    }
+
+    /// Returns its address on the line.
+    pub fn address(&self) -> u8 {
+        each!(self, panel => panel.address())
     }
 
     /// Returns when it last answered; `None`: never.

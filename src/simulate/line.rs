@@ -4,6 +4,7 @@
 //! Deterministic: time is an argument, randomness comes from a seed. Invariants:
 //! - a character is handed over never before its stop bit has ended; a caller that wakes late gets all that is
 //!   due at once, with the times at which they were due, so lateness never adds up along a transmission;
+//! - where sender and listener have another rate, none arrives as it was sent, save by chance;
 //! - characters of one sender keep their order, and one sender never overlaps itself;
 //! - where characters of two senders overlap in time, none of them arrives as it was sent, save by chance.
 
@@ -117,6 +118,8 @@ pub struct Line {
 struct Station {
     batch: usize,
     busy_until: Mono,
+    /// It is set to another rate than the line's.
+    is_astray: bool,
 }
 
 #[derive(Debug)]
@@ -155,8 +158,24 @@ impl Line {
     /// Adds a device. Its listeners are woken ([`Line::next_due`]) every `batch` characters that it sends and at
     /// the end of each transmission, as a UART with a FIFO does.
     pub fn add_station(&mut self, batch: usize) -> StationId {
-        self.stations.push(Station { batch: batch.max(1), busy_until: Mono::ZERO });
+        self.stations.push(Station { batch: batch.max(1), busy_until: Mono::ZERO, is_astray: false });
         StationId(self.stations.len() - 1)
+    }
+
+    /// Sets the rate of a device, in bits a second. Where it is not the line's, what it sends and hears makes no sense. On an
+    /// unpaced line any rate is right.
+    pub fn tune(&mut self, station: StationId, baud: u32) {
+        let is_astray = self.settings.rate.is_some_and(|rate| rate.baud != baud);
+        if let Some(station) = self.stations.get_mut(station.0) {
+            station.is_astray = is_astray;
+        }
+    }
+
+    /// Makes of characters that were handed over what this device reads of them.
+    pub fn hear(&mut self, station: StationId, bytes: &mut [u8]) {
+        if self.stations.get(station.0).is_some_and(|station| station.is_astray) {
+            bytes.iter_mut().for_each(|byte| *byte = self.chance.byte());
+        }
     }
 
     /// How long a character takes; zero on an unpaced line.
@@ -219,6 +238,7 @@ impl Line {
             .iter()
             .position(|t| t.done < t.bytes.len() && t.end_of(t.done + 1, character) <= now)?;
         let sent = self.transmissions.get(index)?;
+        let is_astray = self.stations.get(sent.from.0).is_some_and(|station| station.is_astray);
         let mut done = sent.done;
         while let Some(&byte) = sent.bytes.get(done) {
             let end = sent.end_of(done + 1, character);
@@ -227,7 +247,9 @@ impl Line {
             }
             let begin = sent.end_of(done, character);
             let mut byte = byte;
-            if self.transmissions.len() > 1 && self.others_overlap(sent.from, begin, end) {
+            if is_astray {
+                byte = self.chance.byte();
+            } else if self.transmissions.len() > 1 && self.others_overlap(sent.from, begin, end) {
                 byte = self.chance.byte();
                 self.counts.collided += 1;
             } else if self.settings.garble > 0.0 && self.chance.happens(self.settings.garble) {

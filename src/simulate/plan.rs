@@ -63,7 +63,16 @@ impl LineSpec {
     /// ports gather 8 characters as a PL011 does.
     pub fn new(name: Name, settings: LineSettings) -> Self {
         let turnaround = settings.rate.map_or(Duration::ZERO, |rate| rate.character() * 2);
-        Self { name, settings, turnaround, batch: 8, spin: Duration::ZERO, ports: vec![None], tap: None }
+        Self {
+            name,
+            settings,
+            turnaround,
+            batch: 8,
+            spin: Duration::ZERO,
+            heeds_baud: false,
+            ports: vec![None],
+            tap: None,
+        }
     }
 }
 
@@ -76,7 +85,7 @@ fn line(bus: &Bus, paced: bool) -> LineSpec {
         Protocol::Osdp => spec.turnaround,
         Protocol::Modbus => silence(rate),
     };
-    LineSpec { ports: vec![link.map(Into::into)], turnaround, ..spec }
+    LineSpec { ports: vec![link.map(Into::into)], turnaround, heeds_baud: paced, ..spec }
 }
 
 fn setup(bus: &Bus, panel: &Panel, kept: Option<&Scbk>) -> Result<PanelSetup, KeyFileError> {

@@ -19,15 +19,30 @@ use nix::{
     pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt},
     sys::{
         stat::Mode,
-        termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr},
+        termios::{BaudRate, SetArg, cfmakeraw, cfsetspeed, tcgetattr, tcsetattr},
     },
 };
+
+use crate::sys;
+
+/// Rates, and what they are called.
+const RATES: [(BaudRate, u32); 9] = [
+    (BaudRate::B1200, 1200),
+    (BaudRate::B2400, 2400),
+    (BaudRate::B4800, 4800),
+    (BaudRate::B9600, 9600),
+    (BaudRate::B19200, 19_200),
+    (BaudRate::B38400, 38_400),
+    (BaudRate::B57600, 57_600),
+    (BaudRate::B115200, 115_200),
+    (BaudRate::B230400, 230_400),
+];
 
 /// The master side of a pseudo-terminal. Reading and writing never block. Dropping it removes its link.
 #[derive(Debug)]
 pub struct Pty {
     master: PtyMaster,
-    _slave: File,
+    slave: File,
     path: PathBuf,
     link: Option<PathBuf>,
 }
@@ -52,7 +67,7 @@ impl Pty {
             }
             symlink(&path, link)?;
         }
-        Ok(Self { master, _slave: slave.into(), path, link: link.map(Path::to_owned) })
+        Ok(Self { master, slave: slave.into(), path, link: link.map(Path::to_owned) })
     }
 
     /// The path that a client opens: `/dev/pts/N`.
@@ -69,6 +84,25 @@ impl Pty {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             other => other,
         }
+    }
+
+    /// Returns the rate that the client has set, in bits a second.
+    ///
+    /// # Errors
+    /// As reported by the system.
+    pub fn baud(&self) -> io::Result<u32> {
+        sys::baud_of(&self.slave)
+    }
+
+    /// Sets the rate that a client finds, in bits a second, where it is a usual one.
+    ///
+    /// # Errors
+    /// As reported by the system.
+    pub fn set_baud(&self, baud: u32) -> io::Result<()> {
+        let Some((rate, _)) = RATES.iter().find(|(_, known)| *known == baud) else { return Ok(()) };
+        let mut termios = tcgetattr(&self.slave)?;
+        cfsetspeed(&mut termios, *rate)?;
+        Ok(tcsetattr(&self.slave, SetArg::TCSANOW, &termios)?)
     }
 
     /// Hands `bytes` to the client; returns how many it took. One that does not read loses what its buffer

@@ -52,6 +52,9 @@ pub struct LineSpec {
     /// the cost of so much of a core each time. An idle core needs 40 to 100 µs to wake (measured). Where it is not
     /// zero, the thread also runs ahead of ordinary ones, if it may.
     pub spin: Duration,
+    /// Whether a port that is set to another rate than the line's hears and sends what makes no sense, as a UART does.
+    /// Pseudo-terminals alone do not care. Where it does, a client finds the line's rate set.
+    pub heeds_baud: bool,
     /// One pseudo-terminal each, at least one; with a path, that path becomes a link to it.
     pub ports: Vec<Option<PathBuf>>,
     /// Who sent when, for somebody who measures. Full: the newest are dropped and counted
@@ -120,6 +123,9 @@ impl RunningLine {
         let mut ports = Vec::new();
         for link in &spec.ports {
             let pty = Pty::open(link.as_deref())?;
+            if let Some(rate) = spec.settings.rate.filter(|_| spec.heeds_baud) {
+                pty.set_baud(rate.baud)?;
+            }
             ports.push(Port { pty, station: line.add_station(spec.batch) });
         }
         let bank = Bank::new(&mut line, panels, spec.turnaround, spec.batch);
@@ -133,6 +139,7 @@ impl RunningLine {
         let shell = Shell {
             line,
             spin: spec.spin,
+            heeds_baud: spec.heeds_baud,
             bank,
             ports,
             wakened,
@@ -248,6 +255,7 @@ struct Port {
 struct Shell {
     line: Line,
     spin: Duration,
+    heeds_baud: bool,
     bank: Bank,
     ports: Vec<Port>,
     wakened: UnixStream,
@@ -292,7 +300,12 @@ impl Shell {
             let mut overrun = 0;
             for port in &mut self.ports {
                 if port.station != run.from || self.line.echo() {
-                    overrun += bytes.len() - port.pty.write(bytes)?;
+                    let mut heard = bytes.clone();
+                    if self.heeds_baud {
+                        self.line.tune(port.station, port.pty.baud()?);
+                        self.line.hear(port.station, &mut heard);
+                    }
+                    overrun += heard.len() - port.pty.write(&heard)?;
                 }
             }
             if overrun > 0 {
@@ -327,6 +340,9 @@ impl Shell {
         for port in &mut self.ports {
             let count = port.pty.read(bytes)?;
             if let Some(sent) = bytes.get(..count).filter(|sent| !sent.is_empty()) {
+                if self.heeds_baud {
+                    self.line.tune(port.station, port.pty.baud()?);
+                }
                 self.line.transmit(port.station, sent, monotonic());
             }
         }

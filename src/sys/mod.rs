@@ -59,6 +59,18 @@ pub fn set_low_latency(port: &impl AsRawFd) -> io::Result<()> {
     check(unsafe { libc::ioctl(port.as_raw_fd(), libc::TIOCSSERIAL, &raw const settings) })
 }
 
+/// Returns the rate that a terminal is set to, in bits a second, a usual one or not (TCGETS2).
+///
+/// # Errors
+/// It is no terminal, or an emulated machine does not know the call.
+pub fn baud_of(terminal: &impl AsRawFd) -> io::Result<u32> {
+    // SAFETY: termios2 is plain data, and what is not set is zero.
+    let mut termios: libc::termios2 = unsafe { mem::zeroed() };
+    // SAFETY: TCGETS2 fills one termios2, which lives.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TCGETS2, &raw mut termios) })?;
+    Ok(termios.c_ospeed)
+}
+
 /// Has the kernel take no more than this many bytes of a TCP connection that it cannot send yet (TCP_NOTSENT_LOWAT): what
 /// its other side does not take waits here then, where it is seen. What is on the way is not limited.
 ///

@@ -162,6 +162,13 @@ impl Checks {
         &self.panels[panel].outs
     }
 
+    /// A question of a survey, which no panel of the configuration answers.
+    pub fn question(&mut self, now: Mono, bytes: &[u8]) {
+        let idle = self.timing.character * IDLE_CHARACTERS;
+        assert!(now >= self.line_end + idle, "{now:?}: no two idle characters since {:?}", self.line_end);
+        self.line_end = now + self.timing.character * bytes.len() as u32;
+    }
+
     /// The panel's number and the frame.
     pub fn transmission<'a>(&mut self, now: Mono, bytes: &'a [u8], stats: &LineStats) -> (usize, Frame<'a>) {
         let idle = self.timing.character * IDLE_CHARACTERS;

@@ -22,6 +22,7 @@ mod recalling;
 mod rekey;
 mod reload;
 mod returns;
+mod scanning;
 mod scenario;
 mod seeds;
 mod stopping;

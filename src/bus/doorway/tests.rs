@@ -445,7 +445,7 @@ fn what_flaps_is_told_ten_times_a_minute_and_as_it_is_in_the_end() {
     for step in 1..=6_000_u32 {
         let on = step.is_multiple_of(2);
         let mut effects = rig.local(on, !on);
-        let identity = Identity { vendor: [1; 3], model: (1, 1), serial: step, firmware: [0; 3] };
+        let identity = panel::Identity { vendor: [1; 3], model: (1, 1), serial: step, firmware: [0; 3] };
         effects.extend(rig.handle(panel::Event::Identity(identity)));
         effects.extend(rig.handle(panel::Event::Replaced { serial: step }));
         effects.extend(rig.handle(panel::Event::Suspect(SuspectCause::WrongMac)));

@@ -34,6 +34,14 @@ pub fn load_profile(file: &Path) -> Result<Profile, ConfigErrors> {
     read(file, None)
 }
 
+/// Returns the profiles that come with the program.
+pub fn shipped_profiles() -> Vec<Profile> {
+    let profile =
+        |(name, text): &(&str, &str)| read(&PathBuf::from(format!("shipped profile {name}")), Some(text));
+    // Each is right, which a test sees to.
+    SHIPPED.iter().filter_map(|shipped| profile(shipped).ok()).collect()
+}
+
 /// A profile as it was read, and its file, where it is not shipped.
 pub(super) type Found = (Option<PathBuf>, Result<Profile, ConfigErrors>);
 

@@ -5,6 +5,7 @@
 //! followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything.
 
 mod client;
+mod scan;
 mod serve;
 
 use std::{
@@ -71,6 +72,13 @@ pub enum Request {
         panel: Name,
         /// How long, in units of 100 ms.
         tenths: NonZeroU16,
+    },
+    /// Finds what hangs on a bus besides its panels; lines follow, each an object of `scan`, or how far it is.
+    Scan {
+        /// The bus.
+        bus: Name,
+        /// Whether each address is asked a second time, and in another way.
+        thorough: bool,
     },
     /// Applies the configuration of the file.
     Reload,

@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{LONGEST_REQUEST, ListedToken, Reply, Request, listen};
+use super::{LONGEST_REQUEST, ListedToken, Reply, Request, listen, scan};
 use crate::{
     api::Tokens,
     backup::FlatsSummary,
@@ -43,7 +43,7 @@ const CONNECTIONS: usize = 16;
 /// Callers that follow the journal, besides: they stay, and take no place from a command.
 const FOLLOWERS: usize = 8;
 /// A caller that neither gives nor takes a byte for so long is given up.
-const STALLED: Duration = Duration::from_secs(30);
+pub(super) const STALLED: Duration = Duration::from_secs(30);
 /// How long a caller waits for a database that is being opened.
 const OPENING: Duration = Duration::from_secs(10);
 /// How long a caller may take to say what it wants.
@@ -173,6 +173,7 @@ impl Control {
                 let answer = self.identify(&panel, tenths).await;
                 reply(&mut stream, &answer).await
             }
+            Request::Scan { bus, thorough } => scan::send(&self, stream, &bus, thorough).await,
             Request::Reload => {
                 let answer = self.wish(Wish::Reload).await;
                 reply(&mut stream, &answer).await
@@ -454,7 +455,7 @@ async fn read_request(stream: &mut UnixStream) -> io::Result<Request> {
     })
 }
 
-async fn reply(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
+pub(super) async fn reply(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
     let mut line = serde_json::to_vec(reply)?;
     line.push(b'\n');
     stream.write_all(&line).await

@@ -23,7 +23,7 @@ pub use writer::Writers;
 
 use self::note::Note;
 use crate::{
-    config::{Panel, SecretError, SecretFile, SecureChannel},
+    config::{Config, Panel, SecretError, SecretFile, SecureChannel},
     domain::{KeyFault, Name},
     panel::osdp::{CurrentKey, KeyRecord, PanelKey},
     sys::files,
@@ -31,6 +31,28 @@ use crate::{
 };
 
 const FOLDER: &str = "panels";
+
+/// Returns the panel keys that the configuration has, where they can be read, and those that are kept for any panel,
+/// whether it is configured or not. Blocks on the disk.
+pub fn known_panel_keys(config: &Config) -> Vec<PanelKey> {
+    let configured = config.panels.iter().filter_map(Records::configured_key);
+    configured.chain(kept_keys(&config.gateway.state_dir)).collect()
+}
+
+/// Returns the panel keys that are kept for any panel. Blocks on the disk.
+pub fn kept_keys(state_dir: &Path) -> Vec<PanelKey> {
+    let files = fs::read_dir(state_dir.join(FOLDER)).into_iter().flatten().flatten();
+    let kept = |entry: fs::DirEntry| {
+        let Found::Note(note) = read(&entry.path()) else { return Vec::new() };
+        let KeyRecord { current, pending, .. } = note.into_record(None);
+        let known = match current {
+            Some(CurrentKey::Known(key)) => Some(key),
+            Some(CurrentKey::HashOnly { .. }) | None => None,
+        };
+        known.into_iter().chain(pending).collect()
+    };
+    files.flat_map(kept).collect()
+}
 
 /// The files of all panels.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         Mono, Trouble,
         event::InputState,
-        profile::{DoorProfile, KeysProfile, Register},
+        profile::{DoorProfile, IdentityProfile, KeysProfile, Register},
     },
     panel::{Event, Failure, Heard},
     wire::{
@@ -172,7 +172,11 @@ impl Panel {
                     self.block_read(now, number, count);
                 }
             }
-            Job::Identity => self.identified(self.identity_text(values)),
+            Job::Identity => {
+                if let Some(identity) = &self.profile.identity {
+                    self.identified(identity_text(identity, values));
+                }
+            }
             Job::Code => drop(self.code_doubt.answered()),
             _ => {}
         }
@@ -281,20 +285,6 @@ impl Panel {
         }
     }
 
-    fn identity_text(&self, values: &[u16]) -> String {
-        if self.profile.identity.as_ref().is_some_and(|identity| identity.text) {
-            let bytes: Vec<u8> = values.iter().flat_map(|word| word.to_be_bytes()).collect();
-            let text = String::from_utf8_lossy(&bytes);
-            text.trim_matches(|c: char| c == '\0' || c.is_whitespace())
-                .chars()
-                .map(|c| if c.is_control() { '?' } else { c })
-                .collect()
-        } else {
-            let number = values.iter().take(4).fold(0_u64, |number, word| number << 16 | u64::from(*word));
-            number.to_string()
-        }
-    }
-
     fn identified(&mut self, found: String) {
         self.identity_wanted = false;
         self.identity_doubt.answered();
@@ -334,6 +324,20 @@ fn credential(keys: &KeysProfile, words: &[u16], stale: bool) -> Event {
         data: Sensitive(justified.get(..bytes).unwrap_or_default().to_vec()),
         stale,
     }
+}
+
+/// Returns what a device says that it is, by the registers of a profile.
+pub fn identity_text(identity: &IdentityProfile, values: &[u16]) -> String {
+    if !identity.text {
+        let number = values.iter().take(4).fold(0_u64, |number, word| number << 16 | u64::from(*word));
+        return number.to_string();
+    }
+    let bytes: Vec<u8> = values.iter().flat_map(|word| word.to_be_bytes()).collect();
+    let text = String::from_utf8_lossy(&bytes);
+    text.trim_matches(|c: char| c == '\0' || c.is_whitespace())
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ use std::{
     time::Duration,
 };
 
+pub use answer::identity_text;
 pub use plan::Limits;
 
 use self::{
@@ -203,6 +204,16 @@ impl Panel {
     /// See [`super::Driver::poll_event`].
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Returns its address.
+    pub fn address(&self) -> u8 {
+        self.unit
+    }
+
+    /// Returns what its registers mean.
+    pub fn profile(&self) -> &Arc<Profile> {
+        &self.profile
     }
 
     /// See [`super::Driver::last_heard`].

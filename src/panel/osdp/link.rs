@@ -128,6 +128,10 @@ pub(super) struct Link {
 }
 
 impl Link {
+    pub(super) fn address(&self) -> u8 {
+        self.address
+    }
+
     pub(super) fn new(address: u8) -> Self {
         Self {
             address,

@@ -225,6 +225,16 @@ impl Panel {
         armed
     }
 
+    /// Returns its address.
+    pub fn address(&self) -> u8 {
+        self.link.address()
+    }
+
+    /// Returns how securely it is to be connected.
+    pub fn security(&self) -> Security {
+        self.keyring.security()
+    }
+
     /// Sets another key in the session that is open: `to`, the one of the configuration, or, where that has none, a new
     /// one. Ends in [`Event::Done`] with `token`; until a key is proven after that, both are kept.
     ///

@@ -49,12 +49,7 @@ impl Handshakes {
 
 impl Panel {
     pub(super) fn identified(&mut self, now: Mono, id: &PdId) {
-        let identity = Identity {
-            vendor: id.oui,
-            model: (id.model, id.version),
-            serial: id.serial,
-            firmware: id.firmware,
-        };
+        let identity = Identity::of(id);
         let is_another = self.identity.is_some_and(|known| known.serial != id.serial);
         let known = self.keyring.record().0.serial;
         if known.is_some_and(|known| known != id.serial) {

@@ -11,11 +11,13 @@
 //! is for the caller to rule out: see [`Request::is_confusable`].
 
 mod exception;
+mod identification;
 mod reply;
 mod request;
 mod server;
 
 pub use exception::Exception;
+pub use identification::{Identification, ParsedIdentification};
 pub use reply::{Answer, Parsed, parse_reply};
 pub use request::{BadRequest, Request, Table};
 pub use server::{ParsedRequest, emit_reply, parse_request};

@@ -8,7 +8,7 @@ use intercom_gateway::{
     wire::osdp::{Parsed, parse},
 };
 
-use super::World;
+use super::{Peer, World};
 use crate::{attacker::Passage, faults::Fate};
 
 impl World {
@@ -97,6 +97,12 @@ impl World {
         let mut bytes = Vec::new();
         if self.is_off || !self.core.poll_transmit(self.now, &mut bytes) {
             return;
+        }
+        // After the mark and SOM.
+        let is_panel = |peer: &Peer| peer.is_configured && Some(&peer.panel.address()) == bytes.get(2);
+        if self.core.guest().is_some() && !self.peers.iter().any(is_panel) {
+            self.checks.question(self.now, &bytes);
+            return self.line.transmit(self.gateway, &bytes, self.now);
         }
         let (number, frame) = self.checks.transmission(self.now, &bytes, &self.core.stats());
         self.invariants.command(self.now, number, &frame);

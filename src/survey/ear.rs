@@ -1,0 +1,121 @@
+//! What is heard on a line while nobody is asked anything.
+
+use std::collections::BTreeSet;
+
+use crate::wire::{
+    modbus::{self, ParsedRequest},
+    osdp::{self, Parsed, frame::MARK},
+};
+
+/// A Modbus frame that chance makes of noise has one in 65,536 to be sound: two are no chance.
+const MODBUS_FRAMES: usize = 2;
+/// The most that is kept of what makes no sense yet.
+const LONGEST: usize = 2048;
+
+/// What was heard at one speed.
+#[derive(Debug, Default)]
+pub(super) struct Ear {
+    osdp: Vec<u8>,
+    modbus: Vec<u8>,
+    /// Bytes, idle marks left out.
+    pub(super) bytes: usize,
+    /// Those of them that were 0, which is what a line reads as that lies at the wrong level.
+    pub(super) zeros: usize,
+    commands: BTreeSet<u8>,
+    requests: Vec<u8>,
+}
+
+impl Ear {
+    /// Takes bytes.
+    pub(super) fn hear(&mut self, bytes: &[u8]) {
+        let count = |wanted: fn(&u8) -> bool| bytes.iter().filter(|byte| wanted(byte)).count();
+        self.bytes = self.bytes.saturating_add(count(|byte| *byte != MARK));
+        self.zeros = self.zeros.saturating_add(count(|byte| *byte == 0));
+        self.osdp.extend_from_slice(bytes);
+        self.modbus.extend_from_slice(bytes);
+        self.read_osdp(false);
+        self.read_modbus();
+    }
+
+    /// Takes what is left, once nothing more comes.
+    pub(super) fn end(&mut self) {
+        self.read_osdp(true);
+        (self.osdp, self.modbus) = (Vec::new(), Vec::new());
+    }
+
+    /// Returns the addresses that another master asks for; none: there is none.
+    pub(super) fn masters(&self) -> BTreeSet<u8> {
+        let modbus = self.requests.iter().filter(|_| self.requests.len() >= MODBUS_FRAMES);
+        self.commands.iter().chain(modbus).copied().collect()
+    }
+
+    fn read_osdp(&mut self, is_all: bool) {
+        let mut dropped = 0_usize;
+        loop {
+            let rest = self.osdp.get(dropped..).unwrap_or_default();
+            let drop = match osdp::parse(rest) {
+                Parsed::Incomplete { .. } if is_all && !rest.is_empty() => 1,
+                Parsed::Incomplete { .. } => break,
+                Parsed::Noise(length) | Parsed::Broken { drop: length, .. } => length,
+                Parsed::Frame(frame, length) => {
+                    if !frame.reply {
+                        self.commands.insert(frame.address);
+                    }
+                    length
+                }
+            };
+            dropped = dropped.saturating_add(drop);
+        }
+        self.osdp.drain(..dropped.min(self.osdp.len()));
+    }
+
+    fn read_modbus(&mut self) {
+        let mut at = 0_usize;
+        while let Some(rest) = self.modbus.get(at..).filter(|rest| !rest.is_empty()) {
+            match modbus::parse_request(rest) {
+                ParsedRequest::Frame { unit, length, .. } => {
+                    self.requests.push(unit);
+                    at = at.saturating_add(length);
+                }
+                // What may be the beginning of a frame waits, and what stands behind it is looked at again then.
+                ParsedRequest::Incomplete => break,
+                ParsedRequest::Noise(length) => at = at.saturating_add(length),
+            }
+        }
+        self.modbus.drain(..at.min(self.modbus.len()));
+        let excess = self.modbus.len().saturating_sub(LONGEST);
+        self.modbus.drain(..excess);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{
+        modbus::{Request, Table},
+        osdp::{Check, Header, emit},
+    };
+
+    #[test]
+    fn the_questions_of_another_master_are_known_and_noise_is_none() {
+        let mut ear = Ear::default();
+        ear.hear(&[0xff, 0x53, 0x99, 0x00, 0x00, 0x12]);
+        let header = Header { address: 5, reply: false, sequence: 0, check: Check::Crc };
+        let mut frame = Vec::new();
+        emit(&header, None, 0x60, &[], &mut frame).unwrap();
+        frame.iter().for_each(|byte| ear.hear(&[*byte]));
+        ear.end();
+        assert_eq!(ear.masters(), [5].into());
+        let mut ear = Ear::default();
+        let (mut frame, request) = (Vec::new(), Request::Read { table: Table::Input, start: 0, count: 9 });
+        request.emit(7, &mut frame).unwrap();
+        ear.hear(&frame);
+        assert_eq!(ear.masters(), [].into(), "one may be chance");
+        ear.hear(&frame);
+        assert_eq!(ear.masters(), [7].into());
+        let mut ear = Ear::default();
+        ear.hear(&[0; 100]);
+        ear.end();
+        assert_eq!((ear.bytes, ear.zeros, ear.masters()), (100, 100, [].into()));
+    }
+}
