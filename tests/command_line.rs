@@ -90,6 +90,12 @@ fn wrong_usage_is_status_2() {
             &["flat", "1", "-1"],
             &["journal", "--from", "yesterday"],
             &["journal", "--form", "1"],
+            &["journal", "--type", "intercom.key.swipe"],
+            &["journal", "--since", "yesterday"],
+            &["journal", "--key", "somebody's"],
+            &["journal", "--flat", "0"],
+            &["journal", "--follow", "--until", "2h"],
+            &["journal", "--csv", "--json"],
             &["decode"],
             &["decode", "capture.osdpcap", "--key", "00112233445566778899aabbccddee"],
             &["panel", "pair", "Entrance 1"],
@@ -148,6 +154,7 @@ fn what_fails_is_status_1_and_says_what_would_help() {
             &["panel", "identify", "entrance-2"],
             &["token", "revoke", "nobody"],
             &["journal", "--from", "1000"],
+            &["journal", "--panel", "entrence-1"],
         ]
     ));
 }

@@ -12,6 +12,7 @@ mod flat;
 mod import;
 mod journal;
 mod logging;
+mod moment;
 mod offline;
 mod panel;
 mod passphrase;
@@ -129,6 +130,13 @@ fn duration(text: &str) -> Option<Duration> {
     let starts_with_digit = text.starts_with(|first: char| first.is_ascii_digit());
     let time = text.parse::<jiff::SignedDuration>().ok().filter(|_| starts_with_digit)?;
     Duration::try_from(time).ok()
+}
+
+/// Returns the one of `known` that is most like a name, where one is like it.
+fn similar<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // As like as clap's own suggestions are.
+    let liked = known.map(|known| (strsim::jaro(name, known), known)).filter(|(likeness, _)| *likeness > 0.7);
+    liked.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, known)| known)
 }
 
 /// `journal | head` closes our output: no failure.

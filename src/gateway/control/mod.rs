@@ -5,6 +5,7 @@
 //! followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything.
 
 mod client;
+mod journal;
 mod serve;
 
 use std::{
@@ -23,7 +24,8 @@ pub use serve::Control;
 
 use crate::{
     api::TokenInfo,
-    domain::{Name, time::rfc3339},
+    domain::{EventFilter, Name, time::rfc3339},
+    store::{JournalReader, StoreError},
 };
 
 /// Longest request line, bytes.
@@ -48,13 +50,8 @@ pub enum Request {
     Export,
     /// As `Export`, and behind it a line that says what the flats are together ([`crate::backup::FlatsSummary`]).
     Backup,
-    /// Events from a sequence on, one JSON object a line.
-    Journal {
-        /// First sequence.
-        from: u64,
-        /// Go on with new ones until the caller hangs up.
-        follow: bool,
-    },
+    /// Recorded events, one JSON object a line.
+    Journal(JournalAsked),
     /// Re-arms pairing of a panel.
     Pair {
         /// The panel.
@@ -95,6 +92,47 @@ pub enum Request {
         /// Its name.
         name: Name,
     },
+}
+
+/// Which of the recorded events are asked for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JournalAsked {
+    /// First sequence; `None`: the first one, or what `limit` says.
+    pub from: Option<u64>,
+    /// Go on with new ones until the caller hangs up.
+    pub follow: bool,
+    /// Which of them.
+    pub filter: EventFilter,
+    /// How many: the first ones from `from` on; without it the newest ones, and with `follow` all that come after them.
+    pub limit: Option<u64>,
+}
+
+/// Where to begin to read, and how many events there are to be at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// First sequence to look at.
+    pub from: u64,
+    /// Most events.
+    pub left: u64,
+}
+
+impl JournalAsked {
+    /// Returns where to begin to read. Blocks for as long as it takes to look at all events.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn beginning(&self, reader: &JournalReader) -> Result<Beginning, StoreError> {
+        let limit = self.limit.unwrap_or(u64::MAX);
+        let (Some(count), None) = (self.limit, self.from) else {
+            return Ok(Beginning { from: self.from.unwrap_or(1).max(1), left: limit });
+        };
+        let from = match reader.newest_from(&self.filter, count)? {
+            Some(from) => from,
+            None => reader.position_on_disk()?.last + 1,
+        };
+        Ok(Beginning { from, left: if self.follow { u64::MAX } else { limit } })
+    }
 }
 
 /// An API token as it is listed.

@@ -1,7 +1,6 @@
 //! The daemon's end of the control socket.
 
 use std::{
-    collections::HashMap,
     fs::File,
     io::{self, Read, Seek, Write},
     net::Shutdown,
@@ -30,7 +29,7 @@ use crate::{
         reports,
         units::{Beat, Part, Units},
     },
-    store::{Cache, Journal, Position, StoreError},
+    store::{Cache, Journal, StoreError},
     sys::files::nameless,
 };
 
@@ -41,7 +40,7 @@ const CONNECTIONS: usize = 16;
 /// Callers that follow the journal, besides: they stay, and take no place from a command.
 const FOLLOWERS: usize = 8;
 /// A caller that neither gives nor takes a byte for so long is given up.
-const STALLED: Duration = Duration::from_secs(30);
+pub(super) const STALLED: Duration = Duration::from_secs(30);
 /// How long a caller waits for a database that is being opened.
 const OPENING: Duration = Duration::from_secs(10);
 /// How long a caller may take to say what it wants.
@@ -54,8 +53,6 @@ const LARGEST_DOCUMENT: u64 = 1 << 30;
 const DOCUMENT: &str = "intercom-gateway.import";
 /// Most bytes of a configuration.
 const LARGEST_CONFIGURATION: u64 = 1 << 20;
-/// Events read from the journal at once.
-const JOURNAL_BATCH: usize = 256;
 
 /// What the control socket may reach.
 #[derive(Clone)]
@@ -147,17 +144,17 @@ impl Control {
             Request::Import => self.import(stream).await,
             Request::Export => self.export(stream, false).await,
             Request::Backup => self.export(stream, true).await,
-            Request::Journal { from, follow: true } => {
+            Request::Journal(asked) if asked.follow => {
                 drop(place);
                 match followers.try_acquire_owned() {
-                    Ok(_follower) => self.send_journal(stream, from, true).await,
+                    Ok(_follower) => self.send_journal(stream, asked).await,
                     Err(_) => {
                         let full = format!("{FOLLOWERS} others follow the journal already: end one of them");
                         reply(&mut stream, &Reply::Error(full)).await
                     }
                 }
             }
-            Request::Journal { from, follow: false } => self.send_journal(stream, from, false).await,
+            Request::Journal(asked) => self.send_journal(stream, asked).await,
             Request::Pair { panel } => {
                 let answer = self.pair(&panel).await;
                 reply(&mut stream, &answer).await
@@ -277,55 +274,6 @@ impl Control {
         }
     }
 
-    async fn send_journal(mut self, mut stream: UnixStream, from: u64, follow: bool) -> io::Result<()> {
-        if !follow && let Err(error) = in_time(self.journal.opened()).await {
-            return reply(&mut stream, &Reply::Error(error)).await;
-        }
-        reply(&mut stream, &Reply::Ok(serde_json::Value::Null)).await?;
-        let (mut caller, mut out) = stream.into_split();
-        let mut position = self.journal.position();
-        if follow {
-            let mut nothing = [0; 1];
-            tokio::select! {
-                opened = position.wait_for(Position::is_open) => drop(opened.map_err(io::Error::other)?),
-                _ = caller.read(&mut nothing) => return Ok(()),
-                _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
-            }
-        }
-        // Events may go into another journal for a while, in memory.
-        let mut journal = self.journal.identity();
-        let mut next_of = HashMap::from([(journal.clone(), from.max(1))]);
-        loop {
-            let now = position.borrow_and_update().clone();
-            if now.journal != journal {
-                journal = now.journal;
-            }
-            let newest = now.last.saturating_sub(u64::try_from(JOURNAL_BATCH).unwrap_or(u64::MAX)) + 1;
-            let next = next_of.entry(journal.clone()).or_insert(newest);
-            let events = self.journal.read_async(*next, JOURNAL_BATCH).await.map_err(io::Error::other)?;
-            let mut lines = String::new();
-            for event in events.iter().filter(|event| event.journal == journal) {
-                *next = event.sequence + 1;
-                lines.push_str(&event.to_json(&self.gateway));
-                lines.push('\n');
-            }
-            timeout(STALLED, out.write_all(lines.as_bytes())).await.map_err(io::Error::from)??;
-            // What is of another journal is read again when it is known as that.
-            if events.first().is_some_and(|event| event.journal == journal) {
-                continue;
-            }
-            if !follow {
-                return Ok(());
-            }
-            let mut nothing = [0; 1];
-            tokio::select! {
-                changed = position.changed() => if changed.is_err() { return Ok(()) },
-                _ = caller.read(&mut nothing) => return Ok(()),
-                _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
-            }
-        }
-    }
-
     fn token(&self, request: &Request) -> Reply {
         let answer = match request {
             Request::TokenAdd { name, read_only } => {
@@ -364,7 +312,7 @@ impl Control {
 }
 
 /// Waits for a database that is being opened, but not as long as a check may take.
-async fn in_time<T>(opened: impl Future<Output = Result<T, StoreError>>) -> Result<(), String> {
+pub(super) async fn in_time<T>(opened: impl Future<Output = Result<T, StoreError>>) -> Result<(), String> {
     match timeout(OPENING, opened).await {
         Ok(opened) => opened.map(|_| ()).map_err(|error| error.to_string()),
         Err(_) => Err("the database is still being opened and checked: try again in a minute".to_owned()),
@@ -429,7 +377,7 @@ async fn read_request(stream: &mut UnixStream) -> io::Result<Request> {
     })
 }
 
-async fn reply(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
+pub(super) async fn reply(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
     let mut line = serde_json::to_vec(reply)?;
     line.push(b'\n');
     stream.write_all(&line).await
