@@ -16,9 +16,10 @@ use support::{
 };
 
 /// Every command, with what it needs to be well used.
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 23] = [
     &["run"],
     &["check"],
+    &["doctor"],
     &["reload"],
     &["apply", "new.toml"],
     &["config"],

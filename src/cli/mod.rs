@@ -7,6 +7,7 @@ mod codes;
 mod completions;
 mod config;
 pub mod decode;
+mod doctor;
 mod export;
 mod flat;
 mod import;
@@ -53,6 +54,7 @@ struct Arguments {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     /// Deals with the configuration
     #[command(subcommand)]
     Config(config::Config),
@@ -106,6 +108,7 @@ impl Command {
         match self {
             Self::Run(run) => run.run(config).map(done),
             Self::Check(check) => check.run(config),
+            Self::Doctor(doctor) => doctor.run(config),
             Self::Config(command) => command.run(config).map(done),
             Self::Reload(reload) => reload.run(config),
             Self::Apply(apply) => apply.run(config),

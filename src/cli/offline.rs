@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::Path,
     sync::Arc,
@@ -12,7 +13,7 @@ use nix::unistd::{Gid, Uid, geteuid, getgid, getuid, setegid, seteuid};
 
 use crate::{
     backup,
-    config::Config,
+    config::{self, Config},
     gateway::{self, control::Client},
     store::{ReadOnlyStore, Store, StoreOptions},
 };
@@ -34,6 +35,25 @@ pub fn reach(config: &Config) -> anyhow::Result<Access> {
         Some(client) => Access::Daemon(client),
         None => Access::Alone,
     })
+}
+
+/// As [`reach`], for what only looks: members of the service's group reach it by a socket of their own.
+///
+/// # Errors
+/// A daemon may be running, but neither of its sockets can be opened.
+pub fn reach_to_look(config: &Config) -> anyhow::Result<Access> {
+    let control = reach(config);
+    let Err(error) = &control else { return control };
+    let kind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    if kind != Some(io::ErrorKind::PermissionDenied) {
+        return control;
+    }
+    match Client::connect(&config::status_socket()) {
+        Ok(Some(client)) => Ok(Access::Daemon(client)),
+        _ => control.context(
+            "neither root nor a member of the group intercom-gateway, for whom the service has a socket of its own while it runs",
+        ),
+    }
 }
 
 /// Opens the databases for reading.

@@ -41,7 +41,7 @@ pub use health::{Health, HealthCode, Reason, UplinkStatus};
 pub use key::KeyCode;
 pub use line::{LineState, LineStatus};
 pub use name::Name;
-pub use panel::{Device, DoorPosition, OutputActive, PanelState, PanelStatus};
+pub use panel::{Capabilities, Device, DoorPosition, OutputActive, PanelState, PanelStatus};
 pub use profile::Profile;
 pub use stored::StoredEvent;
 pub use sync::{Silence, SyncCode, SyncError, SyncStatus};

@@ -51,6 +51,7 @@ pub use tokens::TOKENS;
 use self::{
     base::Base,
     building::Building,
+    control::Sockets,
     end::End,
     health::Watched,
     notify::Notifier,
@@ -62,7 +63,7 @@ use self::{
 use crate::{
     backup::{self, Finished},
     clock::{Clock, Trust},
-    config::{ClockMode, Config, ConfigErrors, Environment, Written},
+    config::{ClockMode, Config, ConfigErrors, Environment, Written, own_status_socket},
     domain::{EventBody, event::GatewayStarted, with_causes},
     tls::Expiries,
 };
@@ -222,8 +223,9 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
             stop: end.begins(),
         },
     );
-    let socket = base.config.now().gateway.control_socket();
-    outside.of_control(reload, end.begins()).start(&units, socket, statuses.control);
+    let sockets =
+        Sockets { control: base.config.now().gateway.control_socket(), status: own_status_socket() };
+    outside.of_control(reload, end.begins()).start(&units, sockets, statuses.control);
 
     units.begin(Start::Ready);
     let notifier = Notifier::start(&units, buses.clone(), views.health.clone())

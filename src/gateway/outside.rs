@@ -102,6 +102,7 @@ impl<'a> Outside<'a> {
             clock: self.base.clock.clone(),
             doors: self.doors.clone(),
             tokens: self.tokens.clone(),
+            doctor: self.doctor(),
             reload,
             stop,
         }
@@ -119,15 +120,18 @@ impl<'a> Outside<'a> {
     }
 
     fn performer(&self, log: LogFilter) -> Performer {
-        let doctor = Arc::new(Doctor {
+        Commands { doors: self.doors.clone(), doctor: self.doctor(), log }.performer()
+    }
+
+    fn doctor(&self) -> Arc<Doctor> {
+        Arc::new(Doctor {
             config: self.base.config.clone(),
             buses: self.buses.clone(),
             clock: self.base.clock.clone(),
             journal: self.base.store.journal(),
             cache: self.base.store.cache(),
-            uplink: self.views.uplink.clone(),
+            views: self.views.clone(),
             certificates: self.certificates.clone(),
-        });
-        Commands { doors: self.doors.clone(), doctor, log }.performer()
+        })
     }
 }

@@ -10,6 +10,7 @@ mod commissioning;
 mod credentials;
 mod delivery;
 mod directory;
+mod doctor;
 mod ending;
 mod golden;
 mod health;
@@ -19,6 +20,9 @@ mod journal;
 mod key_files;
 mod libosdp_panels;
 mod modbus_panels;
+#[allow(dead_code, reason = "each test file uses its own part")]
+#[path = "../support/pki.rs"]
+mod pki;
 mod ports;
 mod reload;
 mod revoked_token;

@@ -306,6 +306,7 @@ fn is_alike(one: &PanelStatus, other: &PanelStatus) -> bool {
         held,
         trouble,
         device: _,
+        capabilities: _,
     } = one;
     *panel == other.panel
         && (intercom, state, since) == (&other.intercom, &other.state, &other.since)

@@ -2,7 +2,8 @@
 //!
 //! One request a connection: a line of JSON ([`Request`]), for `import` followed by the document to the end of the
 //! stream. The answer is a line of JSON, `{"ok":…}` or `{"error":"a sentence"}`, for `export`, `backup` and `journal`
-//! followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything.
+//! followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything. Beside
+//! it the service has a socket for a group, [`Sockets::status`], where nothing can be changed.
 
 mod client;
 mod journal;
@@ -52,6 +53,8 @@ pub enum Request {
     Backup,
     /// Recorded events, one JSON object a line.
     Journal(JournalAsked),
+    /// Examines the installation: a list of [`Check`](crate::domain::Check)s.
+    Doctor,
     /// Re-arms pairing of a panel.
     Pair {
         /// The panel.
@@ -171,11 +174,44 @@ pub fn refuse_a_second(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the socket. One left by a daemon that was killed is removed; one that answers is somebody's.
+/// Where the daemon serves commands.
+pub struct Sockets {
+    /// For the daemon's own user and root: everything.
+    pub control: PathBuf,
+    /// For the group of the service: what only reads. `None`: the daemon was started by hand.
+    pub status: Option<PathBuf>,
+}
+
+impl Request {
+    /// Returns whether it changes nothing, and tells what a group of people may see.
+    fn only_looks(&self) -> bool {
+        matches!(self, Self::Doctor)
+    }
+}
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum For {
+    /// Everything.
+    Everything,
+    /// What [`Request::only_looks`].
+    Looking,
+}
+
+impl For {
+    fn mode(self) -> u32 {
+        match self {
+            Self::Everything => 0o600,
+            Self::Looking => 0o660,
+        }
+    }
+}
+
+/// Makes a socket. One left by a daemon that was killed is removed; one that answers is somebody's.
 ///
 /// # Errors
 /// Another daemon runs on this state directory, or the socket cannot be made.
-pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
+fn listen(path: &Path, what_for: For) -> anyhow::Result<UnixListener> {
     refuse_a_second(path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -185,7 +221,7 @@ pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     }
     let listener = UnixListener::bind(path)
         .with_context(|| format!("cannot make the control socket {}", path.display()))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+    fs::set_permissions(path, fs::Permissions::from_mode(what_for.mode()))
         .with_context(|| format!("cannot protect the control socket {}", path.display()))?;
     Ok(listener)
 }

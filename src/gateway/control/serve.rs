@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{LONGEST_REQUEST, ListedToken, Reply, Request, listen};
+use super::{For, LONGEST_REQUEST, ListedToken, Reply, Request, Sockets, listen};
 use crate::{
     api::Tokens,
     backup::FlatsSummary,
@@ -25,6 +25,7 @@ use crate::{
     domain::{EventBody, Name, Occurrence, event::SyncApplied, with_causes},
     doors::{Doors, Flats},
     gateway::{
+        doctor::Doctor,
         reload::{Reload, Wish},
         reports,
         units::{Beat, Part, Units},
@@ -65,22 +66,37 @@ pub struct Control {
     pub(crate) clock: Arc<Clock>,
     pub(crate) doors: Doors,
     pub(crate) tokens: Tokens,
+    pub(crate) doctor: Arc<Doctor>,
     pub(crate) reload: Reload,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
 impl Control {
-    /// Makes the socket at `path`, and serves callers there for the life of the daemon; `trouble` tells why they are not
-    /// served. It is there on return, so that a command may follow the announcement of the start at once.
-    pub fn start(self, units: &Units, path: PathBuf, trouble: watch::Sender<Option<String>>) {
-        let made = listen(&path);
-        units.spawn(Part::ControlSocket, |beat| async move { self.serve(&path, made, trouble, &beat).await });
+    /// Makes the sockets, and serves callers there for the life of the daemon; `trouble` tells why those of the control
+    /// socket are not served. They are there on return, so that a command may follow the announcement of the start at once.
+    pub fn start(self, units: &Units, sockets: Sockets, trouble: watch::Sender<Option<String>>) {
+        let made = listen(&sockets.control, For::Everything);
+        let status = sockets.status.map(|path| (listen(&path, For::Looking), path));
+        units.spawn(Part::ControlSocket, |beat| async move {
+            let looking = async {
+                if let Some((made, path)) = status {
+                    // Doors and commands do not wait for those who look: it is no reason in health.
+                    let untold = watch::Sender::default();
+                    self.clone().serve(&path, For::Looking, made, untold, &beat).await;
+                }
+            };
+            tokio::join!(
+                self.clone().serve(&sockets.control, For::Everything, made, trouble, &beat),
+                looking
+            );
+        });
     }
 
     /// `made` is the first attempt to make the socket; one that failed is repeated.
     async fn serve(
         self,
         path: &Path,
+        what_for: For,
         mut made: anyhow::Result<UnixListener>,
         trouble: watch::Sender<Option<String>>,
         beat: &Beat,
@@ -89,7 +105,7 @@ impl Control {
             match made {
                 Ok(listener) => {
                     trouble.send_replace(None);
-                    return self.serve_at(listener, beat).await;
+                    return self.serve_at(listener, what_for, beat).await;
                 }
                 Err(error) => {
                     let error = with_causes(error.as_ref());
@@ -99,11 +115,11 @@ impl Control {
                 }
             }
             beat.wait(tokio::time::sleep(RETRY)).await;
-            made = listen(path);
+            made = listen(path, what_for);
         }
     }
 
-    async fn serve_at(self, listener: UnixListener, beat: &Beat) {
+    async fn serve_at(self, listener: UnixListener, what_for: For, beat: &Beat) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let followers = Arc::new(Semaphore::new(FOLLOWERS));
         loop {
@@ -112,7 +128,7 @@ impl Control {
                 Ok((stream, _)) => {
                     let (control, followers) = (self.clone(), followers.clone());
                     tokio::spawn(async move {
-                        if let Err(error) = control.answer(stream, place, followers).await {
+                        if let Err(error) = control.answer(stream, what_for, place, followers).await {
                             tracing::debug!(%error, "a caller at the control socket went away");
                         }
                     });
@@ -128,6 +144,7 @@ impl Control {
     async fn answer(
         self,
         mut stream: UnixStream,
+        what_for: For,
         place: OwnedSemaphorePermit,
         followers: Arc<Semaphore>,
     ) -> io::Result<()> {
@@ -136,6 +153,10 @@ impl Control {
             Ok(Err(error)) => return reply(&mut stream, &Reply::Error(error.to_string())).await,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
+        if what_for == For::Looking && !request.only_looks() {
+            let refused = "this socket is for looking only: run the command with sudo";
+            return reply(&mut stream, &Reply::Error(refused.to_owned())).await;
+        }
         match request {
             Request::Flat { intercom, flat, by_number } => {
                 let answer = self.flat(intercom, flat, by_number).await;
@@ -155,6 +176,10 @@ impl Control {
                 }
             }
             Request::Journal(asked) => self.send_journal(stream, asked).await,
+            Request::Doctor => {
+                let checks = serde_json::json!(self.doctor.examine().await);
+                reply(&mut stream, &Reply::Ok(checks)).await
+            }
             Request::Pair { panel } => {
                 let answer = self.pair(&panel).await;
                 reply(&mut stream, &answer).await
