@@ -16,7 +16,7 @@ use support::{
 };
 
 /// Every command, with what it needs to be well used.
-const COMMANDS: [&[&str]; 23] = [
+const COMMANDS: [&[&str]; 24] = [
     &["run"],
     &["check"],
     &["doctor"],
@@ -30,6 +30,7 @@ const COMMANDS: [&[&str]; 23] = [
     &["backup", "building.backup"],
     &["restore", "building.backup"],
     &["journal"],
+    &["monitor"],
     &["decode", "capture.osdpcap"],
     &["panel"],
     &["panel", "pair", "entrance-1"],
@@ -134,6 +135,7 @@ fn what_fails_is_status_1_and_says_what_would_help() {
             &["export", "-"],
             &["journal"],
             &["journal", "--follow"],
+            &["monitor"],
             &["panel", "pair", "entrance-1"],
             &["panel", "identify", "entrance-1"],
         ],

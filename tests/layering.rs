@@ -66,6 +66,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper_util", &["api"]),
     ("libc", &["sys"]),
     ("qrcode", &["cli"]),
+    ("ratatui", &["cli"]),
     ("rumqttc", &["cloud"]),
     ("rusqlite", &["store"]),
     ("rustls", &["cloud", "tls"]),

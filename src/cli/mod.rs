@@ -14,6 +14,7 @@ mod import;
 mod journal;
 mod logging;
 mod moment;
+mod monitor;
 mod offline;
 mod panel;
 mod passphrase;
@@ -66,6 +67,7 @@ enum Command {
     Backup(backup::Backup),
     Restore(restore::Restore),
     Journal(journal::Journal),
+    Monitor(monitor::Monitor),
     Decode(decode::Decode),
     /// Deals with one panel
     #[command(subcommand)]
@@ -118,6 +120,7 @@ impl Command {
             Self::Backup(backup) => backup.run(config).map(done),
             Self::Restore(restore) => restore.run(config).map(done),
             Self::Journal(journal) => journal.run(config).map(done),
+            Self::Monitor(monitor) => monitor.run(config).map(done),
             Self::Decode(decode) => decode.run().map(done),
             Self::Panel(panel) => panel.run(config).map(done),
             Self::Profile(profile) => profile.run().map(done),

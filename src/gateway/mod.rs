@@ -200,13 +200,8 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
     inlet.start(&units, &base);
     lines::start(&units, &base, &buses, recalled);
     let writers = Writers::start(&units, &base.records, &buses);
-    endpoint::start(
-        &units,
-        base.config.clone(),
-        outside.of_endpoint(commissioning),
-        statuses.endpoint,
-        end.begins(),
-    );
+    let handles = outside.of_endpoint(commissioning);
+    endpoint::start(&units, base.config.clone(), handles.clone(), statuses.endpoint, end.begins());
     certificates::start(&units, base.config.clone(), certificates);
     timekeeping::start(&units, &base);
     watched.start(&units, statuses.health.clone());
@@ -225,7 +220,7 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
     );
     let sockets =
         Sockets { control: base.config.now().gateway.control_socket(), status: own_status_socket() };
-    outside.of_control(reload, end.begins()).start(&units, sockets, statuses.control);
+    outside.of_control(reload, handles, end.begins()).start(&units, sockets, statuses.control);
 
     units.begin(Start::Ready);
     let notifier = Notifier::start(&units, buses.clone(), views.health.clone())

@@ -20,6 +20,7 @@ mod journal;
 mod key_files;
 mod libosdp_panels;
 mod modbus_panels;
+mod monitor;
 #[allow(dead_code, reason = "each test file uses its own part")]
 #[path = "../support/pki.rs"]
 mod pki;

@@ -224,24 +224,30 @@ fn key(text: &str) -> Result<KeyCode, String> {
 
 /// `sequence  time  type  subject  what else the event tells`, as one line.
 fn in_words(event: &Value) -> String {
-    /// In every event, or told by the columns before.
-    const KNOWN: [&str; 7] = ["journal", "boot", "uptime_ms", "clock", "online", "panel", "intercom"];
     let text = |key: &str| event[key].as_str().unwrap_or_default();
     let sequence = text("sequence").trim_start_matches('0');
     let subject = event["subject"].as_str().unwrap_or("-");
-    let mut line = format!("{sequence:>6}  {}  {:<28} {subject:<16}", text("time"), text("type"));
+    let line = format!("{sequence:>6}  {}  {:<28} {subject:<16}", text("time"), text("type"));
+    format!("{line}{}", own_words(event)).trim_end().to_owned()
+}
+
+/// What an event tells besides time, type and subject, each with a space before it.
+pub(super) fn own_words(event: &Value) -> String {
+    /// In every event, or its subject.
+    const KNOWN: [&str; 7] = ["journal", "boot", "uptime_ms", "clock", "online", "panel", "intercom"];
+    let mut words = String::new();
     if event["data"]["clock"] == "unsynchronized" {
-        line.push_str(" (clock not set)");
+        words.push_str(" (clock not set)");
     }
     for (key, value) in event["data"].as_object().into_iter().flatten() {
         if !KNOWN.contains(&key.as_str()) && !value.is_null() {
             match value.as_str() {
-                Some(text) => line.push_str(&format!(" {key}={text}")),
-                None => line.push_str(&format!(" {key}={value}")),
+                Some(text) => words.push_str(&format!(" {key}={text}")),
+                None => words.push_str(&format!(" {key}={value}")),
             }
         }
     }
-    line.trim_end().to_owned()
+    words
 }
 
 #[cfg(test)]

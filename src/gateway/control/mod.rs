@@ -1,13 +1,14 @@
 //! The control socket: how commands reach a running daemon (contract §1).
 //!
 //! One request a connection: a line of JSON ([`Request`]), for `import` followed by the document to the end of the
-//! stream. The answer is a line of JSON, `{"ok":…}` or `{"error":"a sentence"}`, for `export`, `backup` and `journal`
-//! followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything. Beside
+//! stream. The answer is a line of JSON, `{"ok":…}` or `{"error":"a sentence"}`, for `export`, `backup`, `journal`
+//! and `watch` followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything. Beside
 //! it the service has a socket for a group, [`Sockets::status`], where nothing can be changed.
 
 mod client;
 mod journal;
 mod serve;
+mod watch;
 
 use std::{
     fs, io,
@@ -55,6 +56,12 @@ pub enum Request {
     Journal(JournalAsked),
     /// Examines the installation: a list of [`Check`](crate::domain::Check)s.
     Doctor,
+    /// How everything is, the last events, and then what happens, an object a line as `monitor --json` prints them, and
+    /// `gap` and `end` as over HTTP.
+    Watch {
+        /// How many events from before.
+        events: u64,
+    },
     /// Re-arms pairing of a panel.
     Pair {
         /// The panel.
@@ -185,7 +192,7 @@ pub struct Sockets {
 impl Request {
     /// Returns whether it changes nothing, and tells what a group of people may see.
     fn only_looks(&self) -> bool {
-        matches!(self, Self::Doctor)
+        matches!(self, Self::Doctor | Self::Watch { .. })
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{For, LONGEST_REQUEST, ListedToken, Reply, Request, Sockets, listen};
 use crate::{
-    api::Tokens,
+    api::{Local, Tokens},
     backup::FlatsSummary,
     clock::Clock,
     domain::{EventBody, Name, Occurrence, event::SyncApplied, with_causes},
@@ -38,7 +38,7 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(10);
 /// Commands served at once; more wait. An installer has two hands.
 const CONNECTIONS: usize = 16;
-/// Callers that follow the journal, besides: they stay, and take no place from a command.
+/// Callers that follow what happens, besides: they stay, and take no place from a command.
 const FOLLOWERS: usize = 8;
 /// A caller that neither gives nor takes a byte for so long is given up.
 pub(super) const STALLED: Duration = Duration::from_secs(30);
@@ -67,6 +67,7 @@ pub struct Control {
     pub(crate) doors: Doors,
     pub(crate) tokens: Tokens,
     pub(crate) doctor: Arc<Doctor>,
+    pub(crate) watched: Local,
     pub(crate) reload: Reload,
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -87,7 +88,8 @@ impl Control {
             };
             tokio::join!(
                 self.clone().serve(&sockets.control, For::Everything, made, trouble, &beat),
-                looking
+                looking,
+                self.watched.clone().feed(),
             );
         });
     }
@@ -169,16 +171,20 @@ impl Control {
                 drop(place);
                 match followers.try_acquire_owned() {
                     Ok(_follower) => self.send_journal(stream, asked).await,
-                    Err(_) => {
-                        let full = format!("{FOLLOWERS} others follow the journal already: end one of them");
-                        reply(&mut stream, &Reply::Error(full)).await
-                    }
+                    Err(_) => reply(&mut stream, &full()).await,
                 }
             }
             Request::Journal(asked) => self.send_journal(stream, asked).await,
             Request::Doctor => {
                 let checks = serde_json::json!(self.doctor.examine().await);
                 reply(&mut stream, &Reply::Ok(checks)).await
+            }
+            Request::Watch { events } => {
+                drop(place);
+                match followers.try_acquire_owned() {
+                    Ok(_follower) => self.send_watched(stream, events).await,
+                    Err(_) => reply(&mut stream, &full()).await,
+                }
             }
             Request::Pair { panel } => {
                 let answer = self.pair(&panel).await;
@@ -342,6 +348,11 @@ pub(super) async fn in_time<T>(opened: impl Future<Output = Result<T, StoreError
         Ok(opened) => opened.map(|_| ()).map_err(|error| error.to_string()),
         Err(_) => Err("the database is still being opened and checked: try again in a minute".to_owned()),
     }
+}
+
+/// What a caller is told who is one too many.
+fn full() -> Reply {
+    Reply::Error(format!("{FOLLOWERS} others follow what happens already: end one of them"))
 }
 
 /// What a caller is told whose command has panicked: its words may be personal data, and its place is in the log.
