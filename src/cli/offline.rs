@@ -72,6 +72,19 @@ pub fn read_store(config: &Config) -> anyhow::Result<ReadOnlyStore> {
     Ok(Store::open_read_only(dir)?)
 }
 
+/// Reads in the databases for the length of some work, as their owner: for commands that go on as the caller.
+///
+/// # Errors
+/// As `work`; or as [`read_store`].
+pub fn with_store<T>(
+    config: &Config,
+    work: impl FnOnce(&ReadOnlyStore) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let dir = &config.gateway.state_dir;
+    let read = || work(&read_store(config)?);
+    if dir.exists() { as_owner(dir, read) } else { read() }
+}
+
 /// Opens the databases for writing; makes them where there are none.
 ///
 /// # Errors

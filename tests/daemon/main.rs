@@ -5,6 +5,7 @@ mod away;
 #[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../../examples/cloud/building.rs"]
 mod building;
+mod bundle;
 mod commands;
 mod commissioning;
 mod credentials;

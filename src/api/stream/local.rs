@@ -13,7 +13,10 @@ use super::{
     feed,
     hub::Closed,
 };
-use crate::{api::Handles, domain::Name};
+use crate::{
+    api::{Handles, metrics},
+    domain::Name,
+};
 
 /// The board for those on this machine. It stands whether the endpoint does or not.
 #[derive(Clone)]
@@ -35,6 +38,11 @@ impl Local {
     /// Feeds it for as long as this is polled.
     pub async fn feed(self) -> Infallible {
         feed(self.hub, self.handles, self.gateway).await
+    }
+
+    /// Returns what `/metrics` says, without what the endpoint counts of itself.
+    pub fn metrics(&self) -> String {
+        metrics::text(&self.handles, None)
     }
 
     /// Lets somebody in, who reads how everything is, the last `events` events, and then what happens.

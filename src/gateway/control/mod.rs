@@ -56,6 +56,8 @@ pub enum Request {
     Journal(JournalAsked),
     /// Examines the installation: a list of [`Check`](crate::domain::Check)s.
     Doctor,
+    /// What `/metrics` says of all but the endpoint itself.
+    Metrics,
     /// How everything is, the last events, and then what happens, an object a line as `monitor --json` prints them, and
     /// `gap` and `end` as over HTTP.
     Watch {

@@ -179,6 +179,7 @@ impl Control {
                 let checks = serde_json::json!(self.doctor.examine().await);
                 reply(&mut stream, &Reply::Ok(checks)).await
             }
+            Request::Metrics => reply(&mut stream, &Reply::Ok(self.watched.metrics().into())).await,
             Request::Watch { events } => {
                 drop(place);
                 match followers.try_acquire_owned() {

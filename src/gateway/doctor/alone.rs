@@ -14,6 +14,9 @@ use crate::{
 /// Why nothing is known of lines and panels.
 const NOT_KNOWN: &str = "not known: no daemon is running with this configuration; start it, then ask again";
 
+/// Says what there is to be said of databases.
+pub type Reading = fn(&ReadOnlyStore) -> anyhow::Result<String>;
+
 /// Looks without a daemon.
 pub struct Alone<'a> {
     /// The configuration.
@@ -21,9 +24,9 @@ pub struct Alone<'a> {
 }
 
 impl Alone<'_> {
-    /// Looks at what can be seen, in the order of [`Doctor::examine`](super::Doctor::examine). `open` opens the databases,
-    /// and comes last: it may take rights from this process. Blocks.
-    pub fn examine(&self, open: impl FnOnce() -> anyhow::Result<ReadOnlyStore>) -> Vec<Check> {
+    /// Looks at what can be seen, in the order of [`Doctor::examine`](super::Doctor::examine). `with_store`
+    /// has the databases read. Blocks.
+    pub fn examine(&self, with_store: impl FnOnce(Reading) -> anyhow::Result<String>) -> Vec<Check> {
         let config = self.config;
         let time = gateway::clock(config);
         let mut checks = configuration(config);
@@ -35,11 +38,10 @@ impl Alone<'_> {
         checks.extend(config.panels.iter().map(|panel| unknown("panel", &panel.name)));
         checks.push(clock(time.is_synchronized()));
         checks.extend(machine::disk(&config.gateway.state_dir));
-        let place = checks.len();
+        checks.push(database(with_store(read)));
         checks.push(self.broker(time.is_synchronized()));
         checks.extend(certificates::checks(config, &Expiries::default(), time.known()));
         checks.push(check("version", Verdict::Ok, VERSION));
-        checks.insert(place, database(open));
         checks
     }
 
@@ -53,14 +55,15 @@ impl Alone<'_> {
     }
 }
 
-fn database(open: impl FnOnce() -> anyhow::Result<ReadOnlyStore>) -> Check {
-    let read = || {
-        let store = open()?;
-        let position = store.journal().position_on_disk()?;
-        let state = store.cache().state_on_disk()?;
-        anyhow::Ok(figures(&position, position.delivered, &state))
-    };
-    match read() {
+/// What there is to be said of the databases.
+fn read(store: &ReadOnlyStore) -> anyhow::Result<String> {
+    let position = store.journal().position_on_disk()?;
+    let state = store.cache().state_on_disk()?;
+    Ok(figures(&position, position.delivered, &state))
+}
+
+fn database(read: anyhow::Result<String>) -> Check {
+    match read {
         Ok(figures) => check("database", Verdict::Ok, figures),
         Err(error) => check("database", Verdict::Bad, with_causes(error.as_ref())),
     }

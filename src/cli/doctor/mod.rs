@@ -1,8 +1,10 @@
-//! `doctor`: examines the installation.
+//! `doctor`: examines the installation, and gathers what support needs.
+
+mod bundle;
 
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -22,6 +24,10 @@ pub struct Doctor {
     /// A list of objects with check, verdict and detail
     #[arg(long)]
     json: bool,
+    /// Writes what support needs into FILE, a tar.gz, without secrets and personal data: configuration, report, events, metrics,
+    /// log
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    bundle: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -31,17 +37,24 @@ Examples:
   intercom-gateway doctor
           everything, each with what to do about it
   intercom-gateway doctor --json | jq '.[] | select(.verdict != \"ok\")'
-          what is not as it should be, for a program";
+          what is not as it should be, for a program
+  sudo intercom-gateway doctor --bundle support.tar.gz
+          one file for support; look into it before you send it";
 
 impl Doctor {
     /// Prints what was found; exit status 1 where something is bad.
     ///
     /// # Errors
     /// The configuration is invalid, or the daemon does not answer.
-    pub fn run(&self, config: &Path) -> anyhow::Result<ExitCode> {
-        let config = Config::load(config)?;
+    pub fn run(&self, config_path: &Path) -> anyhow::Result<ExitCode> {
+        let config = Config::load(config_path)?;
         let checks = examine(&config)?;
         let mut out = io::stdout().lock();
+        if let Some(file) = &self.bundle {
+            // What is bad is in it, and no failure of writing it.
+            writeln!(out, "{}", bundle::write(config_path, &config, &checks, file)?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&checks)?)?;
         } else {
@@ -59,7 +72,7 @@ fn examine(config: &Config) -> anyhow::Result<Vec<Check>> {
             let found = client.ask(&Request::Doctor)?.value;
             serde_json::from_value(found).context("the daemon is of another version: restart it")
         }
-        Access::Alone => Ok(Alone { config }.examine(|| offline::read_store(config))),
+        Access::Alone => Ok(Alone { config }.examine(|read| offline::with_store(config, read))),
     }
 }
 
