@@ -8,6 +8,7 @@ mod completions;
 mod config;
 pub mod decode;
 mod doctor;
+mod examples;
 mod export;
 mod flat;
 mod import;
@@ -33,7 +34,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     config::{ConfigErrors, DEFAULT_PATH},
@@ -87,12 +88,14 @@ const INVALID: u8 = 2;
 
 /// Returns the description of the command line, for completions and manual pages.
 pub fn command() -> clap::Command {
-    Arguments::command()
+    examples::add(Arguments::command())
 }
 
 /// Parses the command line, runs the command, prints what went wrong in a line or two.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let matches = command().get_matches();
+    // An error: the description and the parser are not of one mind, which clap says in its own words.
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match arguments.command.run(&arguments.config) {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,

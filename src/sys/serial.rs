@@ -42,6 +42,12 @@ pub fn owner(path: &Path) -> io::Result<Owner> {
     Ok(Owner { user, group, mode: metadata.mode() & 0o777 })
 }
 
+/// Returns the name of the user that a file belongs to; `None`: there is no such file.
+pub fn user_of(path: &Path) -> Option<String> {
+    let uid = Uid::from_raw(fs::metadata(path).ok()?.uid());
+    Some(User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name))
+}
+
 /// Returns how many milliseconds an FTDI adapter holds bytes back; `None`: it is none.
 pub fn latency_timer(path: &Path) -> Option<u32> {
     latency_timer_of(Path::new("/sys"), path)

@@ -12,7 +12,7 @@ use super::super::offline::{self, Access};
 use crate::{
     api::Tokens,
     bundle::{self, Bundle, Pseudonyms, Words},
-    config::{Config, Environment, SecretFile, Written},
+    config::{Config, Environment, Intercom, SecretFile, Written},
     domain::{Check, time::rfc3339, with_causes},
     gateway::{
         self, TOKENS, VERSION,
@@ -85,7 +85,8 @@ impl Gathering<'_> {
         if let Some(password) = password.map(SecretFile::read_text).and_then(Result::ok) {
             self.words.learn(&password);
         }
-        for intercom in &self.config.intercoms {
+        let named = |intercom: &&Intercom| intercom.name != Intercom::unnamed(intercom.id);
+        for intercom in self.config.intercoms.iter().filter(named) {
             self.words.learn(&intercom.name);
         }
         match offline::reach(self.config)? {

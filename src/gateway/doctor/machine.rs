@@ -8,7 +8,7 @@ use crate::{
     domain::{Check, Verdict},
     sys::{
         disk::{Room, Spare, Wear, room, wear},
-        serial::{latency_timer, owner},
+        serial::{latency_timer, owner, user_of},
     },
 };
 
@@ -20,8 +20,10 @@ const WORN_WARN: u8 = 80;
 const WORN_BAD: u8 = 100;
 /// Milliseconds that an adapter may hold bytes back.
 const LATENCY: u32 = 1;
-/// The user of the systemd unit, and its groups.
-const SERVICE: (&str, [&str; 2]) = ("intercom-gateway", ["intercom-gateway", "dialout"]);
+/// The user of the systemd unit.
+const SERVICE: &str = "intercom-gateway";
+/// The group of serial ports, which the unit is in.
+const SERIAL: &str = "dialout";
 
 /// Looks at the room on the state directory's disk, and at its wear. Blocks.
 pub(super) fn disk(state_dir: &Path) -> Vec<Check> {
@@ -98,9 +100,11 @@ pub(super) fn latencies(config: &Config) -> Vec<Check> {
 
 /// Says whether the ports are there and the service may open them. Opens none. Blocks.
 pub(super) fn ports(config: &Config) -> Vec<Check> {
+    // As whom the daemon ran, or is to run.
+    let user = user_of(&config.gateway.state_dir).unwrap_or_else(|| SERVICE.to_owned());
     let port = |bus: &Bus| {
         let (verdict, detail) = match &bus.port {
-            Port::Tty(path) => tty(path),
+            Port::Tty(path) => tty(path, &user),
             Port::Tcp { .. } => {
                 (Verdict::Ok, "a serial server: not reached for without the daemon".to_owned())
             }
@@ -110,7 +114,7 @@ pub(super) fn ports(config: &Config) -> Vec<Check> {
     config.buses.iter().map(port).collect()
 }
 
-fn tty(path: &Path) -> (Verdict, String) {
+fn tty(path: &Path, user: &str) -> (Verdict, String) {
     let path_shown = path.display();
     let owner = match owner(path) {
         Ok(owner) => owner,
@@ -121,18 +125,23 @@ fn tty(path: &Path) -> (Verdict, String) {
     };
     let rivals = crate::sys::holders(path);
     let rivals: Vec<_> = rivals.into_iter().filter(|holder| !holder.is_of_this_program()).collect();
-    let (user, groups) = SERVICE;
     if !rivals.is_empty() {
         return (Verdict::Bad, crate::bus::in_the_way(&rivals));
     }
-    if !owner.lets_in(user, &groups) {
+    if user != "root" && !owner.lets_in(user, &[user, SERIAL]) {
+        let cure = match owner.group.as_str() {
+            "root" => format!("give it to the group {SERIAL} by a udev rule"),
+            group => {
+                format!("write SupplementaryGroups={group} below [Service] into `systemctl edit {SERVICE}`")
+            }
+        };
         let detail = format!(
-            "the service may not open {path_shown}, which is of {}:{} with mode {:o}: write SupplementaryGroups={} below [Service] into `systemctl edit intercom-gateway`",
-            owner.user, owner.group, owner.mode, owner.group
+            "the user {user} may not open {path_shown}, which is of {}:{} with mode {:o}: {cure}",
+            owner.user, owner.group, owner.mode
         );
         return (Verdict::Bad, detail);
     }
-    (Verdict::Ok, format!("{path_shown} is there, and the service may open it"))
+    (Verdict::Ok, format!("{path_shown} is there, and the user {user} may open it"))
 }
 
 #[cfg(test)]
@@ -163,10 +172,16 @@ mod tests {
 
     #[test]
     fn a_port_that_is_not_there_is_bad() {
-        let (verdict, detail) = tty(Path::new("/dev/no-such-adapter"));
+        let (verdict, detail) = tty(Path::new("/dev/no-such-adapter"), SERVICE);
         assert_eq!(verdict, Verdict::Bad);
         assert!(detail.contains("plugged in?"), "{detail}");
-        let (verdict, detail) = tty(Path::new("/proc/version"));
+        let (verdict, detail) = tty(Path::new("/proc/version"), SERVICE);
         assert_eq!(verdict, Verdict::Bad, "{detail}");
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let path = nix::unistd::ttyname(&pty.slave).unwrap();
+        let (verdict, detail) = tty(&path, &user_of(&path).unwrap());
+        assert_eq!(verdict, Verdict::Ok, "{detail}");
+        let (verdict, detail) = tty(&path, "somebody-else");
+        assert!(verdict == Verdict::Bad && detail.contains("may not open"), "{detail}");
     }
 }

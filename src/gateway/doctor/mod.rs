@@ -135,8 +135,10 @@ struct OnDisk {
 fn configuration(config: &Config) -> Vec<Check> {
     let findings = config::findings(config, KnownTime::Never);
     if findings.is_empty() {
-        let (buses, panels) = (config.buses.len(), config.panels.len());
-        return vec![check("configuration", Verdict::Ok, format!("valid: {buses} buses, {panels} panels"))];
+        let counted = |count, one, many| format!("{count} {}", if count == 1 { one } else { many });
+        let buses = counted(config.buses.len(), "bus", "buses");
+        let panels = counted(config.panels.len(), "panel", "panels");
+        return vec![check("configuration", Verdict::Ok, format!("valid: {buses}, {panels}"))];
     }
     let of = |Finding { severity, at, message }: Finding| {
         let verdict = match severity {
