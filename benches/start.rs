@@ -27,7 +27,7 @@ use clap::Parser;
 use intercom_gateway::{
     clock,
     domain::{Mono, Name},
-    gateway::control::{Client, Request},
+    gateway::control::{Client, JournalAsked, Request},
     simulate::{
         action::{Action, Card},
         bank::Sighting,
@@ -225,11 +225,12 @@ fn first<T, U>(from: &Receiver<T>, deadline: Mono, find: impl Fn(T) -> Option<U>
 
 /// When a request for the journal was answered, which waits until it is open. `/healthz` says so up to a second later.
 fn journal_opened(socket: &Path, over: &AtomicBool) -> anyhow::Result<Mono> {
+    let past_the_end = JournalAsked { from: Some(u64::MAX / 2), ..JournalAsked::default() };
     loop {
         ensure!(!over.load(Ordering::Relaxed), "given up");
         // The daemon gives a caller up that has waited for ten seconds: it calls again.
         if let Ok(Some(client)) = Client::connect(socket)
-            && client.ask(&Request::Journal { from: u64::MAX / 2, follow: false }).is_ok()
+            && client.ask(&Request::Journal(past_the_end.clone())).is_ok()
         {
             return Ok(clock::mono());
         }

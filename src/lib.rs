@@ -8,6 +8,7 @@
 pub mod access;
 pub mod api;
 pub mod backup;
+pub mod bundle;
 pub mod bus;
 pub mod cli;
 pub mod clock;

@@ -13,9 +13,9 @@ use intercom_gateway::{
         topic::Topic,
     },
     domain::{
-        Check, ClockQuality, Device, DoorPosition, ErrorCode, EventBody, Health, HealthCode, LineState,
-        LineStatus, Name, PanelState, PanelStatus, Stamp, StoredEvent, SyncCode, SyncError, Trouble, Verdict,
-        event::*, health, line::Thresholds,
+        Capabilities, Check, ClockQuality, Device, DoorPosition, ErrorCode, EventBody, Health, HealthCode,
+        LineState, LineStatus, Name, PanelState, PanelStatus, Stamp, StoredEvent, SyncCode, SyncError,
+        Trouble, Verdict, event::*, health, line::Thresholds,
     },
 };
 use serde_json::{Value, json};
@@ -271,6 +271,7 @@ fn what_is_retained_is_as_documented() {
             held: device.is_some(),
             trouble: device.is_none().then_some(Trouble::NoLink),
             device,
+            capabilities: Capabilities::default(),
         };
         document.accepts("panels/entrance-1", &json_of(&status));
         let info = Info::new("0.1.0", &building, std::slice::from_ref(&status), ClockQuality::Unsynchronized);

@@ -16,9 +16,10 @@ use support::{
 };
 
 /// Every command, with what it needs to be well used.
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 24] = [
     &["run"],
     &["check"],
+    &["doctor"],
     &["reload"],
     &["apply", "new.toml"],
     &["config"],
@@ -29,6 +30,7 @@ const COMMANDS: [&[&str]; 22] = [
     &["backup", "building.backup"],
     &["restore", "building.backup"],
     &["journal"],
+    &["monitor"],
     &["decode", "capture.osdpcap"],
     &["panel"],
     &["panel", "pair", "entrance-1"],
@@ -90,6 +92,12 @@ fn wrong_usage_is_status_2() {
             &["flat", "1", "-1"],
             &["journal", "--from", "yesterday"],
             &["journal", "--form", "1"],
+            &["journal", "--type", "intercom.key.swipe"],
+            &["journal", "--since", "yesterday"],
+            &["journal", "--key", "somebody's"],
+            &["journal", "--flat", "0"],
+            &["journal", "--follow", "--until", "2h"],
+            &["journal", "--csv", "--json"],
             &["decode"],
             &["decode", "capture.osdpcap", "--key", "00112233445566778899aabbccddee"],
             &["panel", "pair", "Entrance 1"],
@@ -127,6 +135,7 @@ fn what_fails_is_status_1_and_says_what_would_help() {
             &["export", "-"],
             &["journal"],
             &["journal", "--follow"],
+            &["monitor"],
             &["panel", "pair", "entrance-1"],
             &["panel", "identify", "entrance-1"],
         ],
@@ -148,6 +157,7 @@ fn what_fails_is_status_1_and_says_what_would_help() {
             &["panel", "identify", "entrance-2"],
             &["token", "revoke", "nobody"],
             &["journal", "--from", "1000"],
+            &["journal", "--panel", "entrence-1"],
         ]
     ));
 }

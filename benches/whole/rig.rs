@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use intercom_gateway::{
     clock,
     domain::Name,
-    gateway::control::{Client, Request},
+    gateway::control::{Client, JournalAsked, Request},
 };
 
 use super::{
@@ -102,7 +102,7 @@ impl Rig {
     }
 
     fn journal_is_open(&self) -> bool {
-        let request = Request::Journal { from: u64::MAX / 2, follow: false };
+        let request = Request::Journal(JournalAsked { from: Some(u64::MAX / 2), ..JournalAsked::default() });
         let client = Client::connect(&self.control_socket());
         client.is_ok_and(|client| client.is_some_and(|client| client.ask(&request).is_ok()))
     }

@@ -17,7 +17,7 @@ use intercom_gateway::{
     domain::Name,
     gateway::{
         self, LogFilter, Origin, Wishes,
-        control::{Client, Request},
+        control::{Client, JournalAsked, Request},
     },
     simulate::{bank::Sighting, building::Building, plan::Plan},
 };
@@ -130,7 +130,11 @@ impl Stage {
 
     /// The journal as lines of JSON, from the first event on, with what is yet to come where `follow`.
     pub fn journal(&self, follow: bool) -> anyhow::Result<std::io::Lines<BufReader<UnixStream>>> {
-        Ok(self.client()?.ask(&Request::Journal { from: 1, follow })?.rest.lines())
+        Ok(self
+            .client()?
+            .ask(&Request::Journal(JournalAsked { follow, ..JournalAsked::default() }))?
+            .rest
+            .lines())
     }
 
     /// Ends the daemon in order, then the broker; removes the directory.

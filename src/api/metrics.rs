@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderValue, Response, header},
 };
 
-use super::state::Api;
+use super::{Handles, state::Api};
 use crate::{
     bus::{BusStatus, PanelCounters},
     domain::{Durations, HealthCode, LineState, Name, PanelState, SyncCode},
@@ -19,14 +19,14 @@ use crate::{
 
 /// `GET /metrics`.
 pub(super) async fn get(State(api): State<Arc<Api>>) -> Response<Body> {
-    let mut response = Response::new(Body::from(text(&api)));
+    let mut response = Response::new(Body::from(text(&api.handles, Some(&api))));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
 
-fn text(api: &Api) -> String {
-    let handles = &api.handles;
+/// Writes the page; `endpoint`: what it counts of itself, where it is the one that is asked.
+pub(super) fn text(handles: &Handles, endpoint: Option<&Api>) -> String {
     let mut page = Page::default();
 
     page.metric("build_info", "gauge", "Which version runs: always 1.");
@@ -195,23 +195,9 @@ fn text(api: &Api) -> String {
         page.sample(&format!("use=\"{}\"", certificate.usage().as_str()), certificate.ends().as_second());
     }
 
-    page.metric("http_connections", "gauge", "Connections at present.");
-    let crowd = api.room.crowd();
-    page.sample("", crowd.connections);
-    page.metric(
-        "http_crowded_total",
-        "counter",
-        "Connections that lost their place to a new one, and that found no place.",
-    );
-    for (kind, value) in [("displaced", crowd.displaced), ("turned_away", crowd.turned_away)] {
-        page.sample(&format!("kind=\"{kind}\""), value);
+    if let Some(api) = endpoint {
+        page.of_endpoint(api);
     }
-    page.metric("http_responses_total", "counter", "Answers by class of status.");
-    for (class, count) in (1..).zip(api.counters.answers()) {
-        page.sample(&format!("class=\"{class}xx\""), count);
-    }
-    page.metric("http_refused_total", "counter", "Answers 401 and 429.");
-    page.sample("", api.counters.refused());
     page.text
 }
 
@@ -261,6 +247,26 @@ struct Page {
 }
 
 impl Page {
+    fn of_endpoint(&mut self, api: &Api) {
+        self.metric("http_connections", "gauge", "Connections at present.");
+        let crowd = api.room.crowd();
+        self.sample("", crowd.connections);
+        self.metric(
+            "http_crowded_total",
+            "counter",
+            "Connections that lost their place to a new one, and that found no place.",
+        );
+        for (kind, value) in [("displaced", crowd.displaced), ("turned_away", crowd.turned_away)] {
+            self.sample(&format!("kind=\"{kind}\""), value);
+        }
+        self.metric("http_responses_total", "counter", "Answers by class of status.");
+        for (class, count) in (1..).zip(api.counters.answers()) {
+            self.sample(&format!("class=\"{class}xx\""), count);
+        }
+        self.metric("http_refused_total", "counter", "Answers 401 and 429.");
+        self.sample("", api.counters.refused());
+    }
+
     fn metric(&mut self, name: &'static str, kind: &str, help: &str) {
         self.name = name;
         let _ = writeln!(

@@ -57,6 +57,7 @@ pub use self::{
     commissioning::{Commissioning, Confirmation},
     routes::{Route, routes},
     server::{BindError, Bound, bind},
+    stream::{Local, Watcher},
     tokens::{TokenInfo, Tokens, TokensError},
 };
 use crate::{

@@ -17,7 +17,7 @@ use super::{
     door::{Door, DoorEvent, DoorSettings},
     effects::{Effects, Moment, Output, Purpose, Unlock},
     keypad::Keypad,
-    standing::{Capabilities, Presence, Standing},
+    standing::{Presence, Standing},
     suspects::Suspects,
 };
 use crate::{
@@ -140,9 +140,7 @@ impl Doorway {
                 self.standing.identified(device);
                 self.standing.model = expected.map(|expected| (found, expected));
             }
-            panel::Event::Capabilities { inputs, outputs } => {
-                self.standing.capabilities = Capabilities { inputs, outputs };
-            }
+            panel::Event::Capabilities(capabilities) => self.standing.capabilities = capabilities,
             panel::Event::Readers { tamper, disconnected } => self.standing.readers(tamper, disconnected),
             panel::Event::Local { tamper, power_failed } => self.standing.case(tamper, power_failed),
             panel::Event::Replaced { serial } => {

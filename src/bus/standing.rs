@@ -7,16 +7,7 @@
 use jiff::Timestamp;
 
 use super::{door::Door, doorway::DoorwaySettings, paced::Paced};
-use crate::domain::{Bucket, Device, Mono, PanelState, PanelStatus, Trouble};
-
-/// What the device has, as it says; `None`: it does not say.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Capabilities {
-    /// Inputs, numbered from 0.
-    pub(super) inputs: Option<u8>,
-    /// Outputs, numbered from 0.
-    pub(super) outputs: Option<u8>,
-}
+use crate::domain::{Bucket, Capabilities, Device, Mono, PanelState, PanelStatus, Trouble};
 
 /// A turn in a panel's presence.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,6 +127,7 @@ impl Standing {
             held: door.is_held(),
             trouble: self.trouble.clone().or_else(|| self.wiring(settings)),
             device: self.device.told().cloned(),
+            capabilities: self.capabilities,
             ..PanelStatus::new(settings.panel.clone(), settings.intercom, self.state, self.since)
         }
     }
@@ -147,7 +139,7 @@ impl Standing {
         }
         let other_model = self.model.clone().filter(|(found, expected)| found != expected);
         let other_model = other_model.map(|(found, expected)| Trouble::OtherModel { found, expected });
-        let Capabilities { inputs, outputs } = self.capabilities;
+        let Capabilities { inputs, outputs, .. } = self.capabilities;
         let output = settings.lock.map(|lock| lock.output);
         let no_output = output.zip(outputs).filter(|(output, has)| output >= has);
         let door = settings.door.as_ref();

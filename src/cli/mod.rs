@@ -7,11 +7,15 @@ mod codes;
 mod completions;
 mod config;
 pub mod decode;
+mod doctor;
+mod examples;
 mod export;
 mod flat;
 mod import;
 mod journal;
 mod logging;
+mod moment;
+mod monitor;
 mod offline;
 mod panel;
 mod passphrase;
@@ -32,7 +36,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     config::{ConfigErrors, DEFAULT_PATH},
@@ -54,6 +58,7 @@ struct Arguments {
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     /// Deals with the configuration
     #[command(subcommand)]
     Config(config::Config),
@@ -65,6 +70,7 @@ enum Command {
     Backup(backup::Backup),
     Restore(restore::Restore),
     Journal(journal::Journal),
+    Monitor(monitor::Monitor),
     Decode(decode::Decode),
     Replay(replay::Replay),
     /// Deals with one panel
@@ -86,12 +92,14 @@ const INVALID: u8 = 2;
 
 /// Returns the description of the command line, for completions and manual pages.
 pub fn command() -> clap::Command {
-    Arguments::command()
+    examples::add(Arguments::command())
 }
 
 /// Parses the command line, runs the command, prints what went wrong in a line or two.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let matches = command().get_matches();
+    // An error: the description and the parser are not of one mind, which clap says in its own words.
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match arguments.command.run(&arguments.config) {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
@@ -109,6 +117,7 @@ impl Command {
         match self {
             Self::Run(run) => run.run(config).map(done),
             Self::Check(check) => check.run(config),
+            Self::Doctor(doctor) => doctor.run(config),
             Self::Config(command) => command.run(config).map(done),
             Self::Reload(reload) => reload.run(config),
             Self::Apply(apply) => apply.run(config),
@@ -118,6 +127,7 @@ impl Command {
             Self::Backup(backup) => backup.run(config).map(done),
             Self::Restore(restore) => restore.run(config).map(done),
             Self::Journal(journal) => journal.run(config).map(done),
+            Self::Monitor(monitor) => monitor.run(config).map(done),
             Self::Decode(decode) => decode.run().map(done),
             Self::Replay(replay) => replay.run(config).map(done),
             Self::Panel(panel) => panel.run(config).map(done),
@@ -135,6 +145,13 @@ fn duration(text: &str) -> Option<Duration> {
     let starts_with_digit = text.starts_with(|first: char| first.is_ascii_digit());
     let time = text.parse::<jiff::SignedDuration>().ok().filter(|_| starts_with_digit)?;
     Duration::try_from(time).ok()
+}
+
+/// Returns the one of `known` that is most like a name, where one is like it.
+fn similar<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // As like as clap's own suggestions are.
+    let liked = known.map(|known| (strsim::jaro(name, known), known)).filter(|(likeness, _)| *likeness > 0.7);
+    liked.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, known)| known)
 }
 
 /// `journal | head` closes our output: no failure.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::Path,
     sync::Arc,
@@ -12,7 +13,7 @@ use nix::unistd::{Gid, Uid, geteuid, getgid, getuid, setegid, seteuid};
 
 use crate::{
     backup,
-    config::Config,
+    config::{self, Config},
     gateway::{self, control::Client},
     store::{ReadOnlyStore, Store, StoreOptions},
 };
@@ -36,6 +37,25 @@ pub fn reach(config: &Config) -> anyhow::Result<Access> {
     })
 }
 
+/// As [`reach`], for what only looks: members of the service's group reach it by a socket of their own.
+///
+/// # Errors
+/// A daemon may be running, but neither of its sockets can be opened.
+pub fn reach_to_look(config: &Config) -> anyhow::Result<Access> {
+    let control = reach(config);
+    let Err(error) = &control else { return control };
+    let kind = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    if kind != Some(io::ErrorKind::PermissionDenied) {
+        return control;
+    }
+    match Client::connect(&config::status_socket()) {
+        Ok(Some(client)) => Ok(Access::Daemon(client)),
+        _ => control.context(
+            "neither root nor a member of the group intercom-gateway, for whom the service has a socket of its own while it runs",
+        ),
+    }
+}
+
 /// Opens the databases for reading.
 ///
 /// # Errors
@@ -50,6 +70,19 @@ pub fn read_store(config: &Config) -> anyhow::Result<ReadOnlyStore> {
         anyhow::bail!("{} holds no data yet: start the daemon, or import a file", dir.display());
     }
     Ok(Store::open_read_only(dir)?)
+}
+
+/// Reads in the databases for the length of some work, as their owner: for commands that go on as the caller.
+///
+/// # Errors
+/// As `work`; or as [`read_store`].
+pub fn with_store<T>(
+    config: &Config,
+    work: impl FnOnce(&ReadOnlyStore) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let dir = &config.gateway.state_dir;
+    let read = || work(&read_store(config)?);
+    if dir.exists() { as_owner(dir, read) } else { read() }
 }
 
 /// Opens the databases for writing; makes them where there are none.

@@ -28,7 +28,7 @@ pub mod sync;
 mod task;
 pub mod topic;
 
-pub use client::Secrets;
+pub use client::{Secrets, probe};
 pub use session::Confirm;
 pub use settings::{Handles, SecretReader, Settings};
 pub use task::run;

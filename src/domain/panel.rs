@@ -68,6 +68,22 @@ pub struct PanelStatus {
     /// What the device says of itself.
     #[serde(skip)]
     pub device: Option<Device>,
+    /// What the device says it has.
+    #[serde(skip)]
+    pub capabilities: Capabilities,
+}
+
+/// What a device says it has (PDCAP); `None`: it does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Inputs, numbered from 0.
+    pub inputs: Option<u8>,
+    /// Outputs, numbered from 0.
+    pub outputs: Option<u8>,
+    /// Readers, numbered from 0.
+    pub readers: Option<u8>,
+    /// Whether it has a light or a sound.
+    pub shows: Option<bool>,
 }
 
 impl PanelStatus {
@@ -85,6 +101,7 @@ impl PanelStatus {
             held: false,
             trouble: None,
             device: None,
+            capabilities: Capabilities::default(),
         }
     }
 }

@@ -54,6 +54,7 @@ pub use traces::Traces;
 use self::{
     base::Base,
     building::Building,
+    control::Sockets,
     end::End,
     health::Watched,
     notify::Notifier,
@@ -65,7 +66,7 @@ use self::{
 use crate::{
     backup::{self, Finished},
     clock::{Clock, Trust},
-    config::{ClockMode, Config, ConfigErrors, Environment, Written},
+    config::{ClockMode, Config, ConfigErrors, Environment, Written, own_status_socket},
     domain::{EventBody, event::GatewayStarted, with_causes},
     tls::Expiries,
 };
@@ -204,13 +205,8 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
     lines::start(&units, &base, &buses, recalled);
     let writers = Writers::start(&units, &base.records, &buses);
     traces.start(&units, end.begins()).context("cannot start the thread that writes traces")?;
-    endpoint::start(
-        &units,
-        base.config.clone(),
-        outside.of_endpoint(commissioning),
-        statuses.endpoint,
-        end.begins(),
-    );
+    let handles = outside.of_endpoint(commissioning);
+    endpoint::start(&units, base.config.clone(), handles.clone(), statuses.endpoint, end.begins());
     certificates::start(&units, base.config.clone(), certificates);
     timekeeping::start(&units, &base);
     watched.start(&units, statuses.health.clone());
@@ -227,8 +223,9 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
             stop: end.begins(),
         },
     );
-    let socket = base.config.now().gateway.control_socket();
-    outside.of_control(reload, end.begins()).start(&units, socket, statuses.control);
+    let sockets =
+        Sockets { control: base.config.now().gateway.control_socket(), status: own_status_socket() };
+    outside.of_control(reload, handles, end.begins()).start(&units, sockets, statuses.control);
 
     units.begin(Start::Ready);
     let notifier = Notifier::start(&units, buses.clone(), views.health.clone())

@@ -19,7 +19,7 @@ use super::{
     uplink,
 };
 use crate::{
-    api::{Commissioning, Handles, Tokens},
+    api::{Commissioning, Handles, Local, Tokens},
     bus::Buses,
     cloud::command::Performer,
     domain::Name,
@@ -91,8 +91,9 @@ impl<'a> Outside<'a> {
         }
     }
 
-    /// Returns what serves the control socket. `stop` becomes true when the daemon ends.
-    pub fn of_control(&self, reload: Reload, stop: watch::Receiver<bool>) -> Control {
+    /// Returns what serves the control socket. `watched`: the handles of those who watch; `stop` becomes true when the daemon
+    /// ends.
+    pub fn of_control(&self, reload: Reload, watched: Handles, stop: watch::Receiver<bool>) -> Control {
         Control {
             gateway: self.base.config.now().gateway.id.clone(),
             state_dir: self.base.config.now().gateway.state_dir.clone(),
@@ -103,6 +104,8 @@ impl<'a> Outside<'a> {
             doors: self.doors.clone(),
             tokens: self.tokens.clone(),
             config: self.base.config.clone(),
+            doctor: self.doctor(),
+            watched: Local::new(watched, self.base.config.now().gateway.id.clone()),
             reload,
             stop,
         }
@@ -120,15 +123,18 @@ impl<'a> Outside<'a> {
     }
 
     fn performer(&self, log: LogFilter) -> Performer {
-        let doctor = Arc::new(Doctor {
+        Commands { doors: self.doors.clone(), doctor: self.doctor(), log }.performer()
+    }
+
+    fn doctor(&self) -> Arc<Doctor> {
+        Arc::new(Doctor {
             config: self.base.config.clone(),
             buses: self.buses.clone(),
             clock: self.base.clock.clone(),
             journal: self.base.store.journal(),
             cache: self.base.store.cache(),
-            uplink: self.views.uplink.clone(),
+            views: self.views.clone(),
             certificates: self.certificates.clone(),
-        });
-        Commands { doors: self.doors.clone(), doctor, log }.performer()
+        })
     }
 }

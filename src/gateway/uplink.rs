@@ -146,7 +146,11 @@ fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
     }
 }
 
-fn read_secrets(mqtt: &Mqtt, gateway: &Name) -> anyhow::Result<Secrets> {
+/// Reads what the uplink's secrets are in. Blocks.
+///
+/// # Errors
+/// A file cannot be read, or holds something else.
+pub(super) fn read_secrets(mqtt: &Mqtt, gateway: &Name) -> anyhow::Result<Secrets> {
     let signatures = match &mqtt.signing_key_file {
         Some(file) => Signatures::required(file.read_signing_keys()?, gateway.clone()),
         None => Signatures::default(),

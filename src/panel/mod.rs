@@ -21,7 +21,7 @@ pub use turn::{Turn, TurnKind};
 
 use crate::{
     domain::{
-        Device, ErrorCode, Mono, OutputActive, PanelState, Trouble,
+        Capabilities, Device, ErrorCode, Mono, OutputActive, PanelState, Trouble,
         event::{InputState, SuspectCause},
     },
     wire::{Sensitive, osdp::reply::PdId},
@@ -180,13 +180,8 @@ pub enum Event {
     },
     /// Something on the line pretends to be the panel, or guesses: one event each time.
     Suspect(SuspectCause),
-    /// What the device says it has (PDCAP); `None`: it does not say.
-    Capabilities {
-        /// Inputs, numbered from 0.
-        inputs: Option<u8>,
-        /// Outputs, numbered from 0.
-        outputs: Option<u8>,
-    },
+    /// What the device says it has (PDCAP).
+    Capabilities(Capabilities),
     /// A credential was read.
     Credential {
         /// Reader number.

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{StoreError, readers::Readers, sql, unsigned};
-use crate::domain::{ClockQuality, Stamp, StoredEvent};
+use crate::domain::{ClockQuality, EventFilter, Stamp, StoredEvent};
+
+/// Most rows that are looked at before others have their turn at the connection.
+const ROWS: usize = 4096;
 
 /// Reads the journal; cheap to clone. Reads block for the time of a disk access, so an async caller uses
 /// [`JournalReader::read_async`].
@@ -26,6 +29,18 @@ pub struct Position {
     pub last: u64,
     /// Every event up to this one is delivered.
     pub delivered: u64,
+}
+
+/// Events that were found.
+pub struct Found {
+    /// Identity of the journal that was looked into.
+    pub journal: Arc<str>,
+    /// The events, in order of sequence.
+    pub events: Vec<StoredEvent>,
+    /// Every event before this sequence has been looked at.
+    pub next: u64,
+    /// There are no events from there on.
+    pub is_end: bool,
 }
 
 impl Position {
@@ -56,6 +71,68 @@ impl JournalReader {
             }
             Ok(events)
         })
+    }
+
+    /// Looks for events that fit, from the first one at or after `from`: returns up to `limit` of them and where to go on.
+    /// It looks at a few thousand rows, so there may be none among them although some are behind.
+    pub fn find(&self, from: u64, filter: &EventFilter, limit: usize) -> Result<Found, StoreError> {
+        self.readers.look_up(|connection| {
+            let journal: String = connection.query_row("SELECT id FROM journal", [], |row| row.get(0))?;
+            let mut statement = connection.prepare_cached(
+                "SELECT seq, (SELECT id FROM journal), time_ms, (SELECT boot FROM boots WHERE id = e.boot),
+                        uptime_ms, synchronized, online, type, subject, data
+                 FROM events e WHERE seq >= ?1 ORDER BY seq",
+            )?;
+            let mut rows = statement.query([sql(from)])?;
+            let mut found = Found { journal: journal.into(), events: Vec::new(), next: from, is_end: false };
+            for _ in 0..ROWS {
+                if found.events.len() >= limit {
+                    return Ok(found);
+                }
+                let Some(row) = rows.next()? else {
+                    found.is_end = true;
+                    return Ok(found);
+                };
+                found.next = unsigned(row.get(0)?) + 1;
+                if fits(filter, row)? {
+                    let event = event(row, found.events.last())?;
+                    found.events.push(event);
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// Returns the sequence from which on there are `count` events that fit, or the oldest that fits where there are fewer;
+    /// `None`: none does. Blocks for as long as it takes to look at all events.
+    pub fn newest_from(&self, filter: &EventFilter, count: u64) -> Result<Option<u64>, StoreError> {
+        let mut first = None;
+        let (mut before, mut wanted) = (i64::MAX, count);
+        while wanted > 0 {
+            let is_end = self.readers.look_up(|connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT seq, NULL, time_ms, NULL, NULL, NULL, NULL, type, subject, data
+                     FROM events WHERE seq < ?1 ORDER BY seq DESC",
+                )?;
+                let mut rows = statement.query([before])?;
+                for _ in 0..ROWS {
+                    let Some(row) = rows.next()? else { return Ok(true) };
+                    before = row.get(0)?;
+                    if fits(filter, row)? {
+                        first = Some(unsigned(before));
+                        wanted -= 1;
+                        if wanted == 0 {
+                            return Ok(true);
+                        }
+                    }
+                }
+                Ok(false)
+            })?;
+            if is_end {
+                break;
+            }
+        }
+        Ok(first)
     }
 
     /// [`JournalReader::read`] on tokio's blocking threads.
@@ -129,6 +206,12 @@ pub(super) fn event(row: &Row<'_>, previous: Option<&StoredEvent>) -> rusqlite::
         subject: row.get(8)?,
         data: row.get(9)?,
     })
+}
+
+/// Whether a row of the same columns fits.
+fn fits(filter: &EventFilter, row: &Row<'_>) -> rusqlite::Result<bool> {
+    let subject = row.get_ref(8)?.as_str_or_null()?;
+    Ok(filter.fits(timestamp(row.get(2)?), row.get_ref(7)?.as_str()?, subject, row.get_ref(9)?.as_str()?))
 }
 
 /// Milliseconds since the epoch as a time; what no calendar holds becomes the epoch.

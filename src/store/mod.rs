@@ -46,7 +46,7 @@ use std::{
 pub use cache::{Cache, CacheError, CacheReader, CacheState, ExportError, FlatRow, KeyRow};
 pub use change::{Delta, Snapshot};
 pub use commands::{Begun, UnfinishedCommand};
-pub use events::{JournalReader, Position};
+pub use events::{Found, JournalReader, Position};
 pub use exchange::{flats_in, kept_name, time_floor_in};
 pub use health::StoreHealth;
 pub use import::{ImportError, ImportReport};

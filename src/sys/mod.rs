@@ -6,8 +6,10 @@
 )]
 
 mod connect;
+pub mod disk;
 pub mod files;
 mod holders;
+pub mod serial;
 mod timer;
 
 use std::{

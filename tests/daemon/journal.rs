@@ -5,7 +5,7 @@ use std::{collections::HashSet, ops::Range, os::unix::net::UnixStream, time::Dur
 use intercom_gateway::simulate::panel::Observation;
 use serde_json::Value;
 
-use crate::support::{Daemon, Site, flats, simulated::Panels};
+use crate::support::{Daemon, Events, Site, flats, simulated::Panels};
 
 const SWIPED: &str = "intercom.key.swiped";
 const PANELS: [&str; 4] = ["entrance-0", "entrance-1", "entrance-2", "entrance-3"];
@@ -217,4 +217,76 @@ fn all_below_the_state_directory_is_its_owners_alone() {
     assert!(looked_at >= 8, "{looked_at}");
     drop(panels);
     daemon.stop();
+}
+
+/// Contract §1: the same answers with and without a daemon.
+#[test]
+fn the_journal_is_filtered_by_time_type_panel_key_and_flat() {
+    let site = site();
+    let panels = Panels::start(&site, false);
+    site.import(1, &[flats::flat(1, 11, 7, &[(1, "00000000000002")])]).ok();
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in PANELS {
+        events.wait_type("intercom.panel.secured");
+    }
+    present(&panels, 1..9);
+    let swipes: Vec<Value> = (1..9).map(|_| events.wait_type(SWIPED)).collect();
+    events.rewind();
+    events.wait_type("intercom.door.unlocked");
+    let time = swipes[4]["time"].as_str().unwrap();
+    assert_filtered(&site, time);
+
+    let follow = ["journal", "--follow", "--json", "--from", "1", "--key", "2", "--limit", "2"];
+    let mut follower = site.command(follow).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut told = Events::of("a follower", follower.stdout.take().unwrap());
+    told.wait_type(SWIPED);
+    present(&panels, 2..4);
+    assert_eq!(told.wait_type(SWIPED)["data"]["key"], "00000000000002");
+    assert!(follower.wait().unwrap().success(), "it has had both");
+    daemon.stop();
+    let kept = recorded_by(&site, &["--key", "2"]);
+    assert_eq!(kept.len(), 2);
+    assert_eq!(
+        recorded_by(&site, &["--type", SWIPED, "--limit", "2"]).pop().unwrap()["data"]["key"],
+        "00000000000003"
+    );
+    assert_eq!(recorded_by(&site, &["--flat", "7", "--from", "1", "--limit", "1"]), kept[..1]);
+}
+
+#[track_caller]
+fn assert_filtered(site: &Site, time: &str) {
+    let lines = |filter: &[&str]| recorded_by(site, filter);
+    let all = lines(&[]);
+    let fitting = |fits: &dyn Fn(&Value) -> bool| -> Vec<Value> {
+        all.iter().filter(|event| fits(event)).cloned().collect()
+    };
+    let is_swipe = |event: &Value| event["type"] == SWIPED;
+    let is_of_door = |event: &Value| event["type"].as_str().unwrap().starts_with("intercom.door.");
+    let swipes = fitting(&is_swipe);
+    assert_eq!(swipes.len(), 8);
+    assert_eq!(lines(&["--type", SWIPED]), swipes);
+    assert_eq!(lines(&["--type", SWIPED, "--limit", "3"]), swipes[5..]);
+    assert_eq!(lines(&["--type", SWIPED, "--from", "1", "--limit", "3"]), swipes[..3]);
+    let either = lines(&["--type", SWIPED, "--type", "intercom.door"]);
+    assert_eq!(either, fitting(&|event| is_swipe(event) || is_of_door(event)));
+    assert_eq!(lines(&["--panel", "entrance-2"]), fitting(&|event| event["subject"] == "entrance-2"));
+    let of_key = fitting(&|event| event["data"]["key"] == "00000000000002");
+    assert_eq!((of_key.len(), lines(&["--key", "2"])), (1, of_key.clone()));
+    assert_eq!((lines(&["--flat", "7"]), lines(&["--flat", "11"])), (of_key, Vec::new()));
+    let is_later = |event: &Value| event["time"].as_str().unwrap() >= time;
+    assert_eq!(lines(&["--since", time]), fitting(&is_later));
+    assert_eq!(lines(&["--until", time]), fitting(&|event| !is_later(event)));
+    assert_eq!((lines(&["--since", "2h"]), lines(&["--until", "2h"])), (all.clone(), Vec::new()));
+    assert_eq!(lines(&["--limit", "2"]), all[all.len() - 2..]);
+
+    let table = site.run(["journal", "--csv", "--key", "2"]).ok();
+    assert_eq!(table.lines().count(), 2, "{table}");
+    assert!(table.contains(",entrance-2,1,0,00000000000002,granted,key_known,7,,"), "{table}");
+}
+
+/// Events that fit, as the command shows them.
+fn recorded_by(site: &Site, filter: &[&str]) -> Vec<Value> {
+    let text = site.run(["journal", "--json"].into_iter().chain(filter.iter().copied())).ok();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

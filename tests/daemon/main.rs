@@ -5,11 +5,13 @@ mod away;
 #[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../../examples/cloud/building.rs"]
 mod building;
+mod bundle;
 mod commands;
 mod commissioning;
 mod credentials;
 mod delivery;
 mod directory;
+mod doctor;
 mod ending;
 mod golden;
 mod health;
@@ -19,6 +21,10 @@ mod journal;
 mod key_files;
 mod libosdp_panels;
 mod modbus_panels;
+mod monitor;
+#[allow(dead_code, reason = "each test file uses its own part")]
+#[path = "../support/pki.rs"]
+mod pki;
 mod ports;
 mod reload;
 mod revoked_token;

@@ -13,7 +13,7 @@ use std::{
 use intercom_gateway::{
     clock::{self, Clock, Trust},
     domain::{HealthCode, Mono},
-    gateway::control::{Client, Request},
+    gateway::control::{Client, JournalAsked, Request},
     store::{Store, StoreOptions},
 };
 use serde_json::{Value, json};
@@ -129,7 +129,7 @@ impl Told {
     /// Asks the daemon for its events, by its control socket; returns them.
     pub fn listen(&mut self, site: &Site) -> impl Iterator<Item = Value> {
         let answer = match Client::connect(&site.config().gateway.control_socket()) {
-            Ok(Some(client)) => client.ask(&Request::Journal { from: 1, follow: false }).ok(),
+            Ok(Some(client)) => client.ask(&Request::Journal(JournalAsked::default())).ok(),
             _ => None,
         };
         let lines: Vec<String> =

@@ -1,7 +1,7 @@
 use std::{os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
 use intercom_gateway::{
-    domain::ClockQuality,
+    domain::{ClockQuality, EventFilter},
     store::{AppendError, Store, StoreError, StoreOptions},
 };
 use tempfile::tempdir;
@@ -330,4 +330,44 @@ async fn alone_every_event_is_delivered_once_it_is_written() {
         let last = position.wait_for(|position| position.last == number).await.unwrap().last;
         assert_eq!(journal.delivered(), last);
     }
+}
+
+/// More rows than are looked at at once, and few that fit.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_fit_are_found_among_many_from_either_end() {
+    let dir = tempdir().unwrap();
+    let store = open(dir.path());
+    let journal = store.journal();
+    let mut fitting = Vec::new();
+    for number in 1..=10_000_u64 {
+        let is_panels = [17, 5000, 9001].contains(&number);
+        let event = if is_panels { panel_event("unplugged") } else { event(number) };
+        fitting.extend(is_panels.then_some(number));
+        journal.append(event).unwrap();
+        if number % 500 == 0 {
+            reached(&journal, |position| position.last == number).await;
+        }
+    }
+    let filter = EventFilter { kinds: vec!["intercom.panel".into()], ..EventFilter::default() };
+    let walk = |limit: usize| {
+        let (mut found, mut steps, mut next) = (Vec::new(), 0, 1);
+        loop {
+            let step = journal.find(next, &filter, limit).unwrap();
+            assert_eq!(step.journal, journal.identity());
+            assert!(step.events.len() <= limit);
+            found.extend(step.events.iter().map(|event| event.sequence));
+            (steps, next) = (steps + 1, step.next);
+            if step.is_end {
+                return (found, steps, next);
+            }
+        }
+    };
+    let (found, steps, next) = walk(100);
+    assert_eq!((&found, next), (&fitting, 10_001));
+    assert!(steps > 2, "all at once");
+    assert_eq!(walk(1).0, fitting);
+    let newest = |count| journal.newest_from(&filter, count).unwrap();
+    assert_eq!([newest(1), newest(2), newest(3), newest(4)], [9001, 5000, 17, 17].map(Some));
+    let nothing = EventFilter { flat: Some(7), ..EventFilter::default() };
+    assert_eq!(journal.newest_from(&nothing, 1).unwrap(), None);
 }

@@ -102,13 +102,18 @@ impl Board {
         }
     }
 
-    /// Takes a reader and returns its number; `None`: there are too many.
-    pub(super) fn join(&mut self, now: Mono, token: TokenInfo, asked: Asked) -> Option<u64> {
+    /// Takes a reader and returns its number; `None`: there are too many. Without a token it is one of this machine.
+    pub(super) fn join(
+        &mut self,
+        now: Mono,
+        token: impl Into<Option<TokenInfo>>,
+        asked: Asked,
+    ) -> Option<u64> {
         if self.readers.len() >= READERS {
             return None;
         }
         self.numbers += 1;
-        let mut reader = Reader::new(now, token, asked);
+        let mut reader = Reader::new(now, token.into(), asked);
         reader.find_place(&self.events);
         self.readers.insert(self.numbers, reader);
         Some(self.numbers)
@@ -256,7 +261,8 @@ impl Board {
 
     /// Ends the streams of tokens that are not in force any more.
     pub(super) fn revoke(&mut self, now: Mono, in_force: impl Fn(&TokenInfo) -> bool) {
-        for reader in self.readers.values_mut().filter(|reader| !in_force(&reader.token)) {
+        let is_revoked = |reader: &&mut Reader| reader.token.as_ref().is_some_and(|token| !in_force(token));
+        for reader in self.readers.values_mut().filter(is_revoked) {
             reader.ends(now, Why::Revoked);
             self.changes += 1;
         }

@@ -76,15 +76,16 @@ impl Hub {
         }
     }
 
-    /// Lets a reader in, who finds everything as it is now. `bus`: that of the line to be watched.
+    /// Lets a reader in, who finds everything as it is now. `bus`: that of the line to be watched. One of this machine has no
+    /// token, and no seat at the endpoint.
     ///
     /// # Errors
     /// Nobody is let in just now.
     pub(super) fn join(
         &self,
         handles: &Handles,
-        token: TokenInfo,
-        seat: &Arc<Seat>,
+        token: Option<TokenInfo>,
+        seat: Weak<Seat>,
         asked: Asked,
         bus: Option<&Name>,
     ) -> Result<u64, Closed> {
@@ -105,7 +106,7 @@ impl Hub {
         if let (Some(line), Some(bus)) = (watch, bus) {
             inner.watching.begin(now, line, bus);
         }
-        inner.seats.insert(reader, (Arc::downgrade(seat), watch));
+        inner.seats.insert(reader, (seat, watch));
         drop(inner);
         self.readers.send_replace(());
         self.news.send_replace(());
@@ -306,6 +307,7 @@ fn is_alike(one: &PanelStatus, other: &PanelStatus) -> bool {
         held,
         trouble,
         device: _,
+        capabilities: _,
     } = one;
     *panel == other.panel
         && (intercom, state, since) == (&other.intercom, &other.state, &other.since)

@@ -6,7 +6,8 @@
 //!  doors ◄── watching ───────┘
 //! ```
 //! `board` decides what a reader gets, `watching` when lines are measured, both without clock or socket; `feed` gives them
-//! what happens, `hub` is their lock.
+//! what happens, `hub` is their lock. `local` is a board of its own for those on this machine, who need no token and no
+//! endpoint (`monitor`).
 //!
 //! Invariants: nobody waits for a reader. One that does not read is cut off, and holds up neither the others nor the feed.
 //! While nobody reads, nothing is followed, and nothing kept.
@@ -16,6 +17,7 @@ mod board;
 mod feed;
 mod frames;
 mod hub;
+mod local;
 mod watching;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -31,6 +33,7 @@ use tokio::{sync::watch, time::sleep};
 
 #[cfg(test)]
 pub(super) use self::frames::{End, Gap, HealthShown, Sample};
+pub use self::local::{Local, Watcher};
 use self::{
     asked::{Asked, Line},
     board::Next,
@@ -38,12 +41,12 @@ use self::{
 };
 pub(super) use self::{feed::feed, hub::Hub};
 use super::{
-    TokenInfo,
+    Handles, TokenInfo,
     error::{Invalid, unauthenticated, unavailable},
     room::Seat,
     state::Api,
 };
-use crate::domain::Name;
+use crate::{domain::Name, store::JournalReader};
 
 /// A client that has gone is noticed when it is written to, and the second time at the latest. So long it has to say so.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(100);
@@ -75,13 +78,17 @@ pub(super) async fn get(
         }
         Err(Closed::Stopping) => return unavailable("The gateway is about to end."),
     };
-    let reader = Reader { id: reader, news: api.streams.news(), api };
+    let reader = Reader::new(reader, api.streams.clone(), &api.handles, &api.settings.gateway);
     // Revoked while it joined: the feed hears of what is revoked from now on.
-    if !reader.api.handles.tokens.in_force(&token) {
+    if !api.handles.tokens.in_force(&token) {
         return unauthenticated();
     }
     seat.streams();
-    let mut response = Response::new(Body::from_stream(stream::unfold(reader, Reader::next)));
+    let messages = stream::unfold(reader, async |mut reader| {
+        let messages = reader.next().await?;
+        Some((Ok::<_, Infallible>(messages), reader))
+    });
+    let mut response = Response::new(Body::from_stream(messages));
     for (name, value) in [
         (header::CONTENT_TYPE, "text/event-stream"),
         // It ends with the connection; a proxy is not to keep it back.
@@ -117,7 +124,10 @@ async fn join(
     asked: Asked,
     bus: Option<&Name>,
 ) -> Result<u64, Closed> {
-    let join = || api.streams.join(&api.handles, token.clone(), seat, asked.clone(), bus);
+    let join = || {
+        let (token, seat) = (Some(token.clone()), Arc::downgrade(seat));
+        api.streams.join(&api.handles, token, seat, asked.clone(), bus)
+    };
     for _ in 0..2 {
         match join() {
             Err(Closed::Full) => api.streams.change(|inner, now| inner.board.comment(now)),
@@ -132,19 +142,25 @@ async fn join(
 struct Reader {
     id: u64,
     news: watch::Receiver<()>,
-    api: Arc<Api>,
+    hub: Arc<Hub>,
+    journal: JournalReader,
+    gateway: Name,
 }
 
 impl Reader {
-    /// Waits for what it gets next; `None`: nothing any more.
-    async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+    /// Takes the reader of this number.
+    fn new(id: u64, hub: Arc<Hub>, handles: &Handles, gateway: &Name) -> Self {
+        Self { id, news: hub.news(), hub, journal: handles.journal.reader(), gateway: gateway.clone() }
+    }
+
+    /// Waits for what it gets next; `None`: nothing any more. Safe to cancel.
+    async fn next(&mut self) -> Option<Bytes> {
         loop {
             self.news.borrow_and_update();
-            let mut next = self.api.streams.next(self.id);
+            let mut next = self.hub.next(self.id);
             if let Next::Read { journal, from } = &next {
-                let (reader, gateway) = (self.api.handles.journal.reader(), &self.api.settings.gateway);
-                next = match feed::read(&reader, gateway, journal, *from).await {
-                    Ok(events) => self.api.streams.supply(self.id, journal, events),
+                next = match feed::read(&self.journal, &self.gateway, journal, *from).await {
+                    Ok(events) => self.hub.supply(self.id, journal, events),
                     Err(error) => {
                         tracing::debug!(%error, "events cannot be read for a stream");
                         sleep(RETRY).await;
@@ -153,10 +169,10 @@ impl Reader {
                 };
             }
             match next {
-                Next::Send(messages) => return Some((Ok(messages), self)),
+                Next::Send(messages) => return Some(messages),
                 Next::Over => return None,
                 Next::Read { .. } => {}
-                // An error: the hub, which is in `api`, cannot be gone.
+                // An error: the hub cannot be gone.
                 Next::Wait => drop(self.news.changed().await),
             }
         }
@@ -165,6 +181,6 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.api.streams.leave(self.id);
+        self.hub.leave(self.id);
     }
 }

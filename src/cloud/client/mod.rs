@@ -13,6 +13,7 @@
 //! - Every publish is tracked: its acknowledgement is that of its own PUBACK, with the reason.
 
 mod failure;
+mod probe;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -26,6 +27,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use zeroize::Zeroizing;
 
 pub(super) use failure::{Failure, Target};
+pub use probe::probe;
 
 use super::{session::Ack, signature::Signatures};
 use crate::sys;

@@ -1,12 +1,15 @@
 //! The control socket: how commands reach a running daemon (contract §1).
 //!
 //! One request a connection: a line of JSON ([`Request`]), for `import` followed by the document to the end of the
-//! stream. The answer is a line of JSON, `{"ok":…}` or `{"error":"a sentence"}`, for `export`, `backup` and `journal`
-//! followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything.
+//! stream. The answer is a line of JSON, `{"ok":…}` or `{"error":"a sentence"}`, for `export`, `backup`, `journal`
+//! and `watch` followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything. Beside
+//! it the service has a socket for a group, [`Sockets::status`], where nothing can be changed.
 
 mod client;
+mod journal;
 mod scan;
 mod serve;
+mod watch;
 
 use std::{
     fs, io,
@@ -24,7 +27,8 @@ pub use serve::Control;
 
 use crate::{
     api::TokenInfo,
-    domain::{Name, time::rfc3339},
+    domain::{EventFilter, Name, time::rfc3339},
+    store::{JournalReader, StoreError},
 };
 
 /// Longest request line, bytes.
@@ -49,12 +53,17 @@ pub enum Request {
     Export,
     /// As `Export`, and behind it a line that says what the flats are together ([`crate::backup::FlatsSummary`]).
     Backup,
-    /// Events from a sequence on, one JSON object a line.
-    Journal {
-        /// First sequence.
-        from: u64,
-        /// Go on with new ones until the caller hangs up.
-        follow: bool,
+    /// Recorded events, one JSON object a line.
+    Journal(JournalAsked),
+    /// Examines the installation: a list of [`Check`](crate::domain::Check)s.
+    Doctor,
+    /// What `/metrics` says of all but the endpoint itself.
+    Metrics,
+    /// How everything is, the last events, and then what happens, an object a line as `monitor --json` prints them, and
+    /// `gap` and `end` as over HTTP.
+    Watch {
+        /// How many events from before.
+        events: u64,
     },
     /// Re-arms pairing of a panel.
     Pair {
@@ -110,6 +119,47 @@ pub enum Request {
     },
 }
 
+/// Which of the recorded events are asked for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JournalAsked {
+    /// First sequence; `None`: the first one, or what `limit` says.
+    pub from: Option<u64>,
+    /// Go on with new ones until the caller hangs up.
+    pub follow: bool,
+    /// Which of them.
+    pub filter: EventFilter,
+    /// How many: the first ones from `from` on; without it the newest ones, and with `follow` all that come after them.
+    pub limit: Option<u64>,
+}
+
+/// Where to begin to read, and how many events there are to be at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// First sequence to look at.
+    pub from: u64,
+    /// Most events.
+    pub left: u64,
+}
+
+impl JournalAsked {
+    /// Returns where to begin to read. Blocks for as long as it takes to look at all events.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn beginning(&self, reader: &JournalReader) -> Result<Beginning, StoreError> {
+        let limit = self.limit.unwrap_or(u64::MAX);
+        let (Some(count), None) = (self.limit, self.from) else {
+            return Ok(Beginning { from: self.from.unwrap_or(1).max(1), left: limit });
+        };
+        let from = match reader.newest_from(&self.filter, count)? {
+            Some(from) => from,
+            None => reader.position_on_disk()?.last + 1,
+        };
+        Ok(Beginning { from, left: if self.follow { u64::MAX } else { limit } })
+    }
+}
+
 /// An API token as it is listed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ListedToken {
@@ -146,11 +196,44 @@ pub fn refuse_a_second(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the socket. One left by a daemon that was killed is removed; one that answers is somebody's.
+/// Where the daemon serves commands.
+pub struct Sockets {
+    /// For the daemon's own user and root: everything.
+    pub control: PathBuf,
+    /// For the group of the service: what only reads. `None`: the daemon was started by hand.
+    pub status: Option<PathBuf>,
+}
+
+impl Request {
+    /// Returns whether it changes nothing, and tells what a group of people may see.
+    fn only_looks(&self) -> bool {
+        matches!(self, Self::Doctor | Self::Watch { .. })
+    }
+}
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum For {
+    /// Everything.
+    Everything,
+    /// What [`Request::only_looks`].
+    Looking,
+}
+
+impl For {
+    fn mode(self) -> u32 {
+        match self {
+            Self::Everything => 0o600,
+            Self::Looking => 0o660,
+        }
+    }
+}
+
+/// Makes a socket. One left by a daemon that was killed is removed; one that answers is somebody's.
 ///
 /// # Errors
 /// Another daemon runs on this state directory, or the socket cannot be made.
-pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
+fn listen(path: &Path, what_for: For) -> anyhow::Result<UnixListener> {
     refuse_a_second(path)?;
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -160,7 +243,7 @@ pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     }
     let listener = UnixListener::bind(path)
         .with_context(|| format!("cannot make the control socket {}", path.display()))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+    fs::set_permissions(path, fs::Permissions::from_mode(what_for.mode()))
         .with_context(|| format!("cannot protect the control socket {}", path.display()))?;
     Ok(listener)
 }

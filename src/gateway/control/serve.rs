@@ -1,7 +1,6 @@
 //! The daemon's end of the control socket.
 
 use std::{
-    collections::HashMap,
     fs::File,
     io::{self, Read, Seek, Write},
     net::Shutdown,
@@ -18,21 +17,22 @@ use tokio::{
     time::timeout,
 };
 
-use super::{LONGEST_REQUEST, ListedToken, Reply, Request, listen, scan};
+use super::{For, LONGEST_REQUEST, ListedToken, Reply, Request, Sockets, listen, scan};
 use crate::{
-    api::Tokens,
+    api::{Local, Tokens},
     backup::FlatsSummary,
     clock::Clock,
     domain::{EventBody, Name, Occurrence, event::SyncApplied, with_causes},
     doors::{Doors, Flats},
     gateway::{
         configured::Configured,
+        doctor::Doctor,
         records::Records,
         reload::{Reload, Wish},
         reports,
         units::{Beat, Part, Units},
     },
-    store::{Cache, Journal, Position, StoreError},
+    store::{Cache, Journal, StoreError},
     sys::files::nameless,
 };
 
@@ -40,7 +40,7 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(10);
 /// Commands served at once; more wait. An installer has two hands.
 const CONNECTIONS: usize = 16;
-/// Callers that follow the journal, besides: they stay, and take no place from a command.
+/// Callers that follow what happens, besides: they stay, and take no place from a command.
 const FOLLOWERS: usize = 8;
 /// A caller that neither gives nor takes a byte for so long is given up.
 pub(super) const STALLED: Duration = Duration::from_secs(30);
@@ -56,8 +56,6 @@ const LARGEST_DOCUMENT: u64 = 1 << 30;
 const DOCUMENT: &str = "intercom-gateway.import";
 /// Most bytes of a configuration.
 const LARGEST_CONFIGURATION: u64 = 1 << 20;
-/// Events read from the journal at once.
-const JOURNAL_BATCH: usize = 256;
 
 /// What the control socket may reach.
 #[derive(Clone)]
@@ -71,22 +69,39 @@ pub struct Control {
     pub(crate) doors: Doors,
     pub(crate) tokens: Tokens,
     pub(crate) config: Configured,
+    pub(crate) doctor: Arc<Doctor>,
+    pub(crate) watched: Local,
     pub(crate) reload: Reload,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
 impl Control {
-    /// Makes the socket at `path`, and serves callers there for the life of the daemon; `trouble` tells why they are not
-    /// served. It is there on return, so that a command may follow the announcement of the start at once.
-    pub fn start(self, units: &Units, path: PathBuf, trouble: watch::Sender<Option<String>>) {
-        let made = listen(&path);
-        units.spawn(Part::ControlSocket, |beat| async move { self.serve(&path, made, trouble, &beat).await });
+    /// Makes the sockets, and serves callers there for the life of the daemon; `trouble` tells why those of the control
+    /// socket are not served. They are there on return, so that a command may follow the announcement of the start at once.
+    pub fn start(self, units: &Units, sockets: Sockets, trouble: watch::Sender<Option<String>>) {
+        let made = listen(&sockets.control, For::Everything);
+        let status = sockets.status.map(|path| (listen(&path, For::Looking), path));
+        units.spawn(Part::ControlSocket, |beat| async move {
+            let looking = async {
+                if let Some((made, path)) = status {
+                    // Doors and commands do not wait for those who look: it is no reason in health.
+                    let untold = watch::Sender::default();
+                    self.clone().serve(&path, For::Looking, made, untold, &beat).await;
+                }
+            };
+            tokio::join!(
+                self.clone().serve(&sockets.control, For::Everything, made, trouble, &beat),
+                looking,
+                self.watched.clone().feed(),
+            );
+        });
     }
 
     /// `made` is the first attempt to make the socket; one that failed is repeated.
     async fn serve(
         self,
         path: &Path,
+        what_for: For,
         mut made: anyhow::Result<UnixListener>,
         trouble: watch::Sender<Option<String>>,
         beat: &Beat,
@@ -95,7 +110,7 @@ impl Control {
             match made {
                 Ok(listener) => {
                     trouble.send_replace(None);
-                    return self.serve_at(listener, beat).await;
+                    return self.serve_at(listener, what_for, beat).await;
                 }
                 Err(error) => {
                     let error = with_causes(error.as_ref());
@@ -105,11 +120,11 @@ impl Control {
                 }
             }
             beat.wait(tokio::time::sleep(RETRY)).await;
-            made = listen(path);
+            made = listen(path, what_for);
         }
     }
 
-    async fn serve_at(self, listener: UnixListener, beat: &Beat) {
+    async fn serve_at(self, listener: UnixListener, what_for: For, beat: &Beat) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let followers = Arc::new(Semaphore::new(FOLLOWERS));
         loop {
@@ -118,7 +133,7 @@ impl Control {
                 Ok((stream, _)) => {
                     let (control, followers) = (self.clone(), followers.clone());
                     tokio::spawn(async move {
-                        if let Err(error) = control.answer(stream, place, followers).await {
+                        if let Err(error) = control.answer(stream, what_for, place, followers).await {
                             tracing::debug!(%error, "a caller at the control socket went away");
                         }
                     });
@@ -134,6 +149,7 @@ impl Control {
     async fn answer(
         self,
         mut stream: UnixStream,
+        what_for: For,
         place: OwnedSemaphorePermit,
         followers: Arc<Semaphore>,
     ) -> io::Result<()> {
@@ -142,6 +158,10 @@ impl Control {
             Ok(Err(error)) => return reply(&mut stream, &Reply::Error(error.to_string())).await,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
+        if what_for == For::Looking && !request.only_looks() {
+            let refused = "this socket is for looking only: run the command with sudo";
+            return reply(&mut stream, &Reply::Error(refused.to_owned())).await;
+        }
         match request {
             Request::Flat { intercom, flat, by_number } => {
                 let answer = self.flat(intercom, flat, by_number).await;
@@ -150,17 +170,26 @@ impl Control {
             Request::Import => self.import(stream).await,
             Request::Export => self.export(stream, false).await,
             Request::Backup => self.export(stream, true).await,
-            Request::Journal { from, follow: true } => {
+            Request::Journal(asked) if asked.follow => {
                 drop(place);
                 match followers.try_acquire_owned() {
-                    Ok(_follower) => self.send_journal(stream, from, true).await,
-                    Err(_) => {
-                        let full = format!("{FOLLOWERS} others follow the journal already: end one of them");
-                        reply(&mut stream, &Reply::Error(full)).await
-                    }
+                    Ok(_follower) => self.send_journal(stream, asked).await,
+                    Err(_) => reply(&mut stream, &full()).await,
                 }
             }
-            Request::Journal { from, follow: false } => self.send_journal(stream, from, false).await,
+            Request::Journal(asked) => self.send_journal(stream, asked).await,
+            Request::Doctor => {
+                let checks = serde_json::json!(self.doctor.examine().await);
+                reply(&mut stream, &Reply::Ok(checks)).await
+            }
+            Request::Metrics => reply(&mut stream, &Reply::Ok(self.watched.metrics().into())).await,
+            Request::Watch { events } => {
+                drop(place);
+                match followers.try_acquire_owned() {
+                    Ok(_follower) => self.send_watched(stream, events).await,
+                    Err(_) => reply(&mut stream, &full()).await,
+                }
+            }
             Request::Pair { panel } => {
                 let answer = self.pair(&panel).await;
                 reply(&mut stream, &answer).await
@@ -285,55 +314,6 @@ impl Control {
         }
     }
 
-    async fn send_journal(mut self, mut stream: UnixStream, from: u64, follow: bool) -> io::Result<()> {
-        if !follow && let Err(error) = in_time(self.journal.opened()).await {
-            return reply(&mut stream, &Reply::Error(error)).await;
-        }
-        reply(&mut stream, &Reply::Ok(serde_json::Value::Null)).await?;
-        let (mut caller, mut out) = stream.into_split();
-        let mut position = self.journal.position();
-        if follow {
-            let mut nothing = [0; 1];
-            tokio::select! {
-                opened = position.wait_for(Position::is_open) => drop(opened.map_err(io::Error::other)?),
-                _ = caller.read(&mut nothing) => return Ok(()),
-                _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
-            }
-        }
-        // Events may go into another journal for a while, in memory.
-        let mut journal = self.journal.identity();
-        let mut next_of = HashMap::from([(journal.clone(), from.max(1))]);
-        loop {
-            let now = position.borrow_and_update().clone();
-            if now.journal != journal {
-                journal = now.journal;
-            }
-            let newest = now.last.saturating_sub(u64::try_from(JOURNAL_BATCH).unwrap_or(u64::MAX)) + 1;
-            let next = next_of.entry(journal.clone()).or_insert(newest);
-            let events = self.journal.read_async(*next, JOURNAL_BATCH).await.map_err(io::Error::other)?;
-            let mut lines = String::new();
-            for event in events.iter().filter(|event| event.journal == journal) {
-                *next = event.sequence + 1;
-                lines.push_str(&event.to_json(&self.gateway));
-                lines.push('\n');
-            }
-            timeout(STALLED, out.write_all(lines.as_bytes())).await.map_err(io::Error::from)??;
-            // What is of another journal is read again when it is known as that.
-            if events.first().is_some_and(|event| event.journal == journal) {
-                continue;
-            }
-            if !follow {
-                return Ok(());
-            }
-            let mut nothing = [0; 1];
-            tokio::select! {
-                changed = position.changed() => if changed.is_err() { return Ok(()) },
-                _ = caller.read(&mut nothing) => return Ok(()),
-                _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
-            }
-        }
-    }
-
     fn token(&self, request: &Request) -> Reply {
         let answer = match request {
             Request::TokenAdd { name, read_only } => {
@@ -390,11 +370,16 @@ impl Control {
 }
 
 /// Waits for a database that is being opened, but not as long as a check may take.
-async fn in_time<T>(opened: impl Future<Output = Result<T, StoreError>>) -> Result<(), String> {
+pub(super) async fn in_time<T>(opened: impl Future<Output = Result<T, StoreError>>) -> Result<(), String> {
     match timeout(OPENING, opened).await {
         Ok(opened) => opened.map(|_| ()).map_err(|error| error.to_string()),
         Err(_) => Err("the database is still being opened and checked: try again in a minute".to_owned()),
     }
+}
+
+/// What a caller is told who is one too many.
+fn full() -> Reply {
+    Reply::Error(format!("{FOLLOWERS} others follow what happens already: end one of them"))
 }
 
 /// What a caller is told whose command has panicked: its words may be personal data, and its place is in the log.

@@ -3,7 +3,7 @@
 use super::{Panel, Security, Status, feedback::Feedback};
 use crate::{
     domain::{
-        Mono,
+        Capabilities, Mono,
         event::{InputState, SuspectCause},
     },
     panel::Event,
@@ -16,6 +16,7 @@ const OUTPUT_CONTROL: u8 = 2;
 const LED_CONTROL: u8 = 4;
 const AUDIBLE_OUTPUT: u8 = 5;
 const CHECK_CHARACTER: u8 = 8;
+const READERS: u8 = 13;
 
 impl Panel {
     /// Tells of a report that came on a link as secure as configured. What people do at the door counts only encrypted.
@@ -70,7 +71,15 @@ impl Panel {
     }
 
     pub(super) fn capabilities_event(&self) -> Event {
-        Event::Capabilities { inputs: self.count_of(CONTACT_STATUS), outputs: self.count_of(OUTPUT_CONTROL) }
+        let shows = self.has(LED_CONTROL).zip(self.has(AUDIBLE_OUTPUT)).map(|(light, sound)| light || sound);
+        // A panel that does not mention readers may have some.
+        let readers = self.find(READERS).flatten().map(|capability| capability.count);
+        Event::Capabilities(Capabilities {
+            inputs: self.count_of(CONTACT_STATUS),
+            outputs: self.count_of(OUTPUT_CONTROL),
+            readers,
+            shows,
+        })
     }
 
     /// Whether the panel says that it understands CRC-16.

@@ -30,7 +30,7 @@ pub(super) struct Events {
 }
 
 pub(super) struct Reader {
-    pub(super) token: TokenInfo,
+    pub(super) token: Option<TokenInfo>,
     pub(super) watch: Option<Line>,
     /// The version of the states that it has been given; `None`: none yet.
     pub(super) seen: Option<u64>,
@@ -52,7 +52,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// A reader that has been given nothing yet.
-    pub(super) fn new(now: Mono, token: TokenInfo, asked: Asked) -> Self {
+    pub(super) fn new(now: Mono, token: Option<TokenInfo>, asked: Asked) -> Self {
         Self {
             token,
             watch: asked.watch,

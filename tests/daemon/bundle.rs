@@ -1,0 +1,176 @@
+//! `doctor --bundle`: what support needs is in it, and no secret and nobody's name.
+
+use std::{fs, io::Read, os::unix::fs::PermissionsExt, path::Path, process::Command};
+
+use intercom_gateway::simulate::action::{Action, Keys};
+use serde_json::{Value, json};
+
+use crate::support::{
+    Daemon, Site,
+    flats::{KNOWN, KNOWN_KEY, UNKNOWN},
+    simulated::Panels,
+    site::{ENTRANCE, Ran},
+};
+
+/// Planted where they belong, and in the log; in lower case. None of them may be in a bundle.
+const CANARIES: [&str; 16] = [
+    "d459f02f6602e5651f3b553bc283d43e", // the panel's key
+    "d4 59 f0 2f 66 02",                // the same in a frame
+    "53 00 1a 2b 3c 4d",                // a frame of pairing
+    "3042caac",                         // the known card
+    "deadbeef",                         // an unknown one
+    "8642975",                          // typed digits
+    "93552",                            // a code
+    "петрова",                          // a resident
+    "petrova",                          // her login
+    "annas-phone",                      // a token's name
+    "house-seven",                      // the uplink's login
+    "correct horse",                    // its password
+    "battery staple",                   // the rest of it
+    "userinfo-of-a-url",                // a password in a URL
+    "hauptstrasse",                     // the name of an entrance
+    "+4915112345678",                   // another login
+];
+
+fn resident(id: u64, name: &str, login: &str) -> Value {
+    json!({"id": id, "name": name, "login": login, "created_at": "2022-11-11 14:45:58",
+        "updated_at": "2022-11-11 14:45:58", "expired_at": null, "is_licence_limit_reached": false,
+        "ptz_priority": 1, "access_token_id": null})
+}
+
+fn flat() -> Value {
+    let anna = resident(6, "Анна Петрова", "anna.petrova@example.org");
+    json!({
+        "intercom": 1, "id": 4711, "flat": 1234, "key_count": 1, "users_count": 2,
+        "keys": [{"id": 8801, "key": KNOWN_KEY, "user": anna, "created_at": "2022-11-11 14:46:16",
+            "updated_at": "2022-11-14 15:56:40"}],
+        "users": [anna, resident(7, "Li", "+4915112345678")],
+        "properties": {"is_analog_line_enable": true, "is_sip_line_enable": true, "is_can_manage_resistance": true},
+    })
+}
+
+/// Everything that the archive holds, by name.
+fn unpacked(site: &Site, file: &Path) -> Vec<(String, String)> {
+    let dir = site.path("unpacked");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir(&dir).unwrap();
+    let tar = Command::new("tar").arg("-xzf").arg(file).arg("-C").arg(&dir).status().unwrap();
+    assert!(tar.success(), "tar reads it");
+    let entries = fs::read_dir(dir.join("intercom-gateway")).unwrap().flatten();
+    let read = |entry: fs::DirEntry| {
+        let mut text = String::new();
+        fs::File::open(entry.path()).unwrap().read_to_string(&mut text).unwrap();
+        (entry.file_name().into_string().unwrap(), text)
+    };
+    entries.map(read).collect()
+}
+
+/// A journalctl that has seen everything.
+fn plant_log(site: &Site, token: &str) -> String {
+    let bin = site.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let mut lines = vec![
+        "2026-11-30T02:54:56+0000 intercom-gateway[7]:  INFO port is open bus=street".to_owned(),
+        format!("2026-11-30T02:54:57+0000 intercom-gateway[7]: refused {token}"),
+        "2026-11-30T02:54:58+0000 intercom-gateway[7]: mqtts://x:userinfo-of-a-url@broker.example.org"
+            .to_owned(),
+        "2026-11-30T02:54:58+0000 intercom-gateway[7]: digits=8642975 code: 93552".to_owned(),
+        "2026-11-30T02:54:58+0000 intercom-gateway[7]: Li was here".to_owned(),
+    ];
+    let planted =
+        CANARIES.iter().filter(|canary| !["8642975", "93552", "userinfo-of-a-url"].contains(canary));
+    lines.extend(
+        planted.map(|canary| format!("2026-11-30T02:54:59+0000 intercom-gateway[7]: seen {canary} there")),
+    );
+    lines.push("2026-11-30T02:54:59+0000 intercom-gateway[7]: Correct Horse, battery staple".to_owned());
+    fs::write(bin.join("log"), lines.join("\n")).unwrap();
+    fs::write(bin.join("journalctl"), format!("#!/bin/sh\ncat {}/log\n", bin.display())).unwrap();
+    fs::set_permissions(bin.join("journalctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
+}
+
+fn assert_clean(files: &[(String, String)], token: &str) {
+    let token = token.trim_start_matches("igw_");
+    for (name, text) in files {
+        let text = text.to_lowercase();
+        for canary in CANARIES.into_iter().chain([token]) {
+            assert!(!text.contains(canary), "{canary} is in {name}: {text}");
+        }
+    }
+}
+
+fn content<'a>(files: &'a [(String, String)], name: &str) -> &'a str {
+    files.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str()).unwrap_or_else(|| {
+        panic!("no {name} in {:?}", files.iter().map(|(name, _)| name).collect::<Vec<_>>())
+    })
+}
+
+#[test]
+fn a_bundle_has_what_support_needs_and_no_canary() {
+    let entrance = ENTRANCE.replace("id = 1\n", "id = 1\nname = \"Hauptstrasse 7\"\n");
+    let site = Site::new(&format!(
+        "{entrance}lock = {{ output = 0 }}\nsecure_key_file = \"{{dir}}/key\"\n\n[mqtt]\nurl = \"mqtt://127.0.0.1:1\"\n\
+         username = \"house-seven\"\npassword_file = \"{{dir}}/password\"\n"
+    ));
+    site.write("key", CANARIES[0]);
+    site.write("password", "Correct Horse, battery staple");
+    let panels = Panels::start(&site, false);
+    site.import(7, &[flat()]).ok();
+    let mut daemon = Daemon::start(&site);
+    let token = site.run(["token", "add", "annas-phone"]).ok();
+    let path = plant_log(&site, token.trim());
+    let mut events = daemon.events(&site, 1);
+    events.wait_type("intercom.panel.online");
+    for card in [KNOWN, UNKNOWN, KNOWN] {
+        panels.card("entrance-1", card);
+    }
+    for _ in 0..3 {
+        events.wait_type("intercom.key.swiped");
+    }
+    panels.act("entrance-1", Action::Keys(Keys(b"8642975#".to_vec())));
+    events.wait_type("intercom.keypad.entered");
+    daemon.ask("POST", "/api/admin/v1/intercoms/1/open-door", token.trim());
+    events.wait("the token's unlock", |event| event["data"]["by"]["kind"] == "token");
+
+    let file = site.path("support.tar.gz");
+    let bundle = |site: &Site| {
+        let mut command = site.command(["doctor", "--bundle", file.to_str().unwrap()]);
+        let said = Ran::of(command.env("PATH", &path)).ok();
+        assert!(said.contains("without secrets and names"), "{said}");
+        unpacked(site, &file)
+    };
+    let files = bundle(&site);
+    assert_clean(&files, token.trim());
+    let swipes = |files: &[(String, String)]| -> Vec<Value> {
+        let events = content(files, "events.jsonl").lines().map(|line| serde_json::from_str(line).unwrap());
+        events.filter(|event: &Value| event["type"] == "intercom.key.swiped").collect()
+    };
+    let told = swipes(&files);
+    let key = |swipe: &Value| swipe["data"]["key"].as_str().unwrap().to_owned();
+    assert_eq!(told.len(), 3);
+    assert_eq!(told[0]["data"]["decision"], "granted");
+    assert_eq!(
+        (key(&told[0]), key(&told[0]) == key(&told[1])),
+        (key(&told[2]), false),
+        "the same for the same"
+    );
+    assert!(!told[0].to_string().contains("1234") && !told[0].to_string().contains("8801"), "{}", told[0]);
+    for (name, words) in [
+        ("config.toml", "[[panel]]\nname = \"entrance-1\""),
+        ("report.json", "\"check\": \"panel entrance-1\""),
+        ("metrics.txt", "intercom_gateway_panel_online{panel=\"entrance-1\""),
+        ("log.txt", "INFO port is open bus=street"),
+        ("system.txt", "Linux "),
+        ("README.txt", "not in it: traces"),
+    ] {
+        assert!(content(&files, name).contains(words), "{words} in {name}: {}", content(&files, name));
+    }
+    let again = swipes(&bundle(&site));
+    assert_ne!(key(&again[0]), key(&told[0]), "another key for each bundle");
+
+    daemon.stop();
+    let alone = bundle(&site);
+    assert_clean(&alone, token.trim());
+    assert_eq!(swipes(&alone).len(), 3);
+    assert!(content(&alone, "README.txt").contains("not in it: metrics.txt: no daemon is running"));
+}
