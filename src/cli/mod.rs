@@ -15,6 +15,7 @@ mod logging;
 mod offline;
 mod panel;
 mod passphrase;
+mod play;
 mod profile;
 mod qr;
 mod reload;
