@@ -211,7 +211,7 @@ struct Collector {
     silent: BTreeMap<u8, (u32, u64)>,
 }
 
-/// So many commands in a row without an answer: the panel is not there. Fewer are answers that got lost.
+/// This many commands in a row without an answer: the panel is not there. Fewer are answers that got lost.
 const GONE: u32 = 3;
 
 impl Collector {
