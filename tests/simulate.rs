@@ -55,6 +55,12 @@ impl Simulator {
         Self { input: child.stdin.take(), child, told }
     }
 
+    /// Ends it by the end of its input.
+    fn end(mut self) {
+        drop(self.input.take());
+        assert!(self.child.wait().unwrap().success());
+    }
+
     fn write(&mut self, line: &str) {
         writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
     }
@@ -153,4 +159,47 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
     simulator.input = None;
     assert!(simulator.child.wait().unwrap().success());
     assert!(site.path("basement").symlink_metadata().is_err());
+}
+
+#[test]
+fn panels_do_again_what_those_of_a_recording_did() {
+    let street = |rest: &str| {
+        format!(
+            "[[intercom]]\nid = 1\n[[bus]]\nname = \"street\"\nport = \"{{dir}}/street\"\nprotocol = \"osdp\"\n{rest}\n\
+             [[panel]]\nname = \"entrance-1\"\nintercom = 1\nbus = \"street\"\naddress = 3\nsecure_channel = \"off\"\n\
+             door = {{ input = 1 }}\n"
+        )
+    };
+    let site = Site::new(&street("trace_file = \"{dir}/state/street.osdpcap\"\ntrace_keys = true"));
+    let mut simulator = Simulator::start(&site, &[]);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    events.wait_type("intercom.panel.online");
+    simulator.write("card entrance-1 3042CAAC 32 0");
+    let swiped = events.wait_type("intercom.key.swiped");
+    simulator.write("input entrance-1 0 1 0 0");
+    events.wait_type("intercom.input.changed");
+    daemon.stop();
+    simulator.end();
+
+    // Another daemon, with another trace: what it sees came from the first one's.
+    let trace = site.path("street.osdpcap");
+    std::fs::rename(site.state_dir().join("street.osdpcap"), &trace).unwrap();
+    site.configure(&street(""));
+    let mut simulator = Simulator::start(&site, &["--from", trace.to_str().unwrap()]);
+    let last = swiped["sequence"].as_str().unwrap().parse::<u64>().unwrap();
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, last + 3);
+    let again = events.wait_type("intercom.key.swiped");
+    assert_eq!(again["data"]["raw"], swiped["data"]["raw"]);
+    let changed = events.wait_type("intercom.input.changed");
+    assert_eq!((&changed["data"]["input"], &changed["data"]["to"]), (&json!(1), &json!("active")));
+    simulator.told.wait("its end", |told| told["msg"] == "the recording is over");
+    daemon.stop();
+    simulator.end();
+
+    let nothing = site.write("nothing.osdpcap", "{}\n");
+    let mut command = site.command(["simulate", "--from", nothing.to_str().unwrap()]);
+    let said = support::site::Ran::of(&mut command).failed(1);
+    assert!(said.contains("no frame is in it"), "{said}");
 }

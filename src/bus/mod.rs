@@ -57,7 +57,7 @@ pub use self::{
 };
 pub use crate::panel::{Failure, osdp::PanelKey};
 
-/// Returns the core of a bus, without its thread: for who gives it time and bytes himself.
+/// Returns the core of a bus, without its thread: time and bytes are the caller's to give.
 pub fn without_thread(settings: BusSettings, moment: &core::Moment<'_>) -> core::Core {
     let is_modbus = panels::is_modbus(&settings.panels);
     let timing = panels::timing(&settings.port, is_modbus);

@@ -19,6 +19,7 @@ mod monitor;
 mod offline;
 mod panel;
 mod passphrase;
+mod play;
 mod profile;
 mod qr;
 mod reload;

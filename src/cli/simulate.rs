@@ -5,6 +5,7 @@ use std::{
     io::{self, BufRead, Write},
     path::{Path, PathBuf},
     sync::mpsc::Receiver,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -14,6 +15,7 @@ use tokio::{
     sync::mpsc,
 };
 
+use super::{decode::KeyParser, play::Player};
 use crate::{
     config::Config,
     domain::Name,
@@ -40,8 +42,17 @@ pub struct Simulate {
     /// Keeps the keys that panels are given by pairing in FILE, as real panels do over a restart
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
+    /// Lets the panels do what those of a recording (OSDPCAP, or pcap with Modbus) did, once they are online; what is
+    /// typed is done besides
+    #[arg(long, value_name = "TRACE")]
+    from: Option<PathBuf>,
+    /// Base key (SCBK) of the panels in the recording: 32 hex digits
+    #[arg(long, value_name = "HEX", value_parser = KeyParser, requires = "from")]
+    key: Option<Scbk>,
 }
 
+/// Where nothing is to be played, nobody waits for it.
+const IDLE: Duration = Duration::from_secs(1);
 /// Lines of input that wait; the reader of standard input waits when it is full.
 const INPUT: usize = 64;
 
@@ -53,7 +64,11 @@ impl Simulate {
     pub fn run(&self, config: &Path) -> anyhow::Result<()> {
         let config = Config::load(config)?;
         let kept = self.keep.as_deref().map_or_else(|| Ok(HashMap::new()), read_kept)?;
-        let plan = Plan::of(&config, self.paced, &kept)?;
+        let mut plan = Plan::of(&config, self.paced, &kept)?;
+        let mut player = match &self.from {
+            Some(trace) => Player::of(trace, self.key.clone(), &config, &mut plan)?,
+            None => Player::default(),
+        };
         let (building, sightings) = Building::start(&plan.lines, plan.panels)?;
         announce(&config, &building)?;
         let (paired, pairings) = mpsc::channel(INPUT);
@@ -61,17 +76,24 @@ impl Simulate {
             .name("sightings".into())
             .spawn(move || print_sightings(&sightings, &paired))
             .context("cannot start a thread")?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        runtime.block_on(self.obey(&building, pairings))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.obey(&building, pairings, &mut player))?;
         Ok(building.stop()?)
     }
 
-    async fn obey(&self, building: &Building, mut pairings: mpsc::Receiver<()>) -> anyhow::Result<()> {
+    async fn obey(
+        &self,
+        building: &Building,
+        mut pairings: mpsc::Receiver<()>,
+        player: &mut Player,
+    ) -> anyhow::Result<()> {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
         let mut input = read_input()?;
         loop {
+            let pause = player.play(building, monotonic(), print)?;
             tokio::select! {
+                () = tokio::time::sleep(pause.unwrap_or(IDLE)), if pause.is_some() => {}
                 _ = interrupted.recv() => return Ok(()),
                 _ = terminated.recv() => return Ok(()),
                 Some(()) = pairings.recv() => self.keep_keys(building)?,

@@ -43,7 +43,7 @@ struct Origin {
     redacted: bool,
 }
 
-/// Prints the frames of a pcap file, and what of it is none.
+/// Prints the frames of a pcap file, and what of it is no frame.
 pub(super) fn print<W: Write>(input: impl Read, name: &str, sink: &mut Sink<'_, W>) -> anyhow::Result<()> {
     let packets = Packets::new(input).with_context(|| format!("{name} cannot be decoded"))?;
     let mut printer = Printer { frames: ModbusFrames::default(), n: 0, sink };

@@ -12,7 +12,7 @@ use crate::wire::osdp::{
 /// Of the codes' names.
 const LONGEST_NAME: usize = 9;
 
-/// Prints the frames of a capture, and what of it is none.
+/// Prints the frames of a capture, and what of it is no frame.
 pub(super) fn print<W: Write>(
     input: impl BufRead,
     key: Option<Scbk>,

@@ -49,19 +49,18 @@ pub struct Wish {
 /// A file cannot be read or is refused; the configuration has no bus that the recording could be of; `out` is closed.
 pub fn run(wish: &Wish, out: &mut impl Write) -> anyhow::Result<()> {
     let name = wish.trace.display();
-    let trace = fs::read(&wish.trace).with_context(|| format!("cannot read the recording {name}"))?;
-    let is_modbus = trace.first_chunk().is_some_and(|begin| pcap::is_pcap(*begin));
+    let trace = Trace::read(&wish.trace, wish.key.clone())?;
     let (config, bus, script) = match &wish.config {
         Some(path) => {
             let config = Config::load(path)?;
-            let (bus, script) = choose(&config, wish, &trace, is_modbus)?;
+            let (bus, script) = trace.of(&config)?;
             (config, bus, script)
         }
-        None if is_modbus => bail!(
+        None if trace.is_modbus => bail!(
             "{name}: what the registers of Modbus panels mean stands in their profiles; name the configuration by --config"
         ),
         None => {
-            let script = read(wish, &trace, |_| None)?;
+            let script = trace.script(|_| None)?;
             let config = derived(&script, wish.flats.as_deref())?;
             let bus = config.buses.first().context("a configuration without a bus")?.clone();
             (config, bus, script)
@@ -96,42 +95,61 @@ fn listed(numbers: &[u8]) -> String {
     numbers.iter().map(u8::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn read(wish: &Wish, trace: &[u8], profile: impl Fn(u8) -> Option<Arc<Profile>>) -> anyhow::Result<Script> {
-    let script = Script::read(trace, wish.key.clone(), profile);
-    script.with_context(|| format!("{} cannot be replayed", wish.trace.display()))
+/// A recording in memory.
+pub struct Trace {
+    path: PathBuf,
+    content: Vec<u8>,
+    key: Option<Scbk>,
+    is_modbus: bool,
 }
 
-/// Returns the bus of the configuration that the recording is of, and the script with its profiles.
-fn choose(
-    config: &Config,
-    wish: &Wish,
-    trace: &[u8],
-    is_modbus: bool,
-) -> anyhow::Result<(config::Bus, Script)> {
-    let protocol = if is_modbus { config::Protocol::Modbus } else { config::Protocol::Osdp };
-    let mut found: Vec<(usize, config::Bus, Script)> = Vec::new();
-    for bus in config.buses.iter().filter(|bus| bus.protocol == protocol) {
-        let profile = |address: u8| {
-            let mut panels = config.panels_on(&bus.name);
-            let panel = panels.find(|panel| panel.address == address)?;
-            Some(panel.modbus.as_ref()?.profile.clone())
-        };
-        let script = read(wish, trace, profile)?;
-        if is_trace_of(&wish.trace, bus) {
-            return Ok((bus.clone(), script));
-        }
-        let addresses: BTreeSet<u8> = config.panels_on(&bus.name).map(|panel| panel.address).collect();
-        let known = script.panels.keys().filter(|address| addresses.contains(address)).count();
-        found.push((known, bus.clone(), script));
+impl Trace {
+    /// Reads a file; `key` is that of the panels in it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(path: &Path, key: Option<Scbk>) -> anyhow::Result<Self> {
+        let content =
+            fs::read(path).with_context(|| format!("cannot read the recording {}", path.display()))?;
+        let is_modbus = content.first_chunk().is_some_and(|begin| pcap::is_pcap(*begin));
+        Ok(Self { path: path.to_owned(), content, key, is_modbus })
     }
-    let most = found.iter().map(|(known, ..)| *known).max().unwrap_or_default();
-    found.retain(|(known, ..)| *known == most);
-    match (found.pop(), found.is_empty()) {
-        (Some((_, bus, script)), true) if most > 0 => Ok((bus, script)),
-        (Some(_), false) if most > 0 => bail!(
-            "more than one bus of the configuration has the panels of the recording: give it the name of that bus's trace_file"
-        ),
-        _ => bail!("no {protocol} bus of the configuration has a panel of the recording"),
+
+    fn script(&self, profile: impl Fn(u8) -> Option<Arc<Profile>>) -> anyhow::Result<Script> {
+        let script = Script::read(self.content.as_slice(), self.key.clone(), profile);
+        script.with_context(|| format!("{} cannot be done again", self.path.display()))
+    }
+
+    /// Returns the bus of a configuration that it is of, and what happened by the profiles of its panels.
+    ///
+    /// # Errors
+    /// There is no such bus, or more than one; nothing in the file is a frame.
+    pub fn of(&self, config: &Config) -> anyhow::Result<(config::Bus, Script)> {
+        let protocol = if self.is_modbus { config::Protocol::Modbus } else { config::Protocol::Osdp };
+        let mut found: Vec<(usize, config::Bus, Script)> = Vec::new();
+        for bus in config.buses.iter().filter(|bus| bus.protocol == protocol) {
+            let profile = |address: u8| {
+                let mut panels = config.panels_on(&bus.name);
+                let panel = panels.find(|panel| panel.address == address)?;
+                Some(panel.modbus.as_ref()?.profile.clone())
+            };
+            let script = self.script(profile)?;
+            if is_trace_of(&self.path, bus) {
+                return Ok((bus.clone(), script));
+            }
+            let addresses: BTreeSet<u8> = config.panels_on(&bus.name).map(|panel| panel.address).collect();
+            let known = script.panels.keys().filter(|address| addresses.contains(address)).count();
+            found.push((known, bus.clone(), script));
+        }
+        let most = found.iter().map(|(known, ..)| *known).max().unwrap_or_default();
+        found.retain(|(known, ..)| *known == most);
+        match (found.pop(), found.is_empty()) {
+            (Some((_, bus, script)), true) if most > 0 => Ok((bus, script)),
+            (Some(_), false) if most > 0 => bail!(
+                "more than one bus of the configuration has the panels of the recording: give it the name of that bus's trace_file"
+            ),
+            _ => bail!("no {protocol} bus of the configuration has a panel of the recording"),
+        }
     }
 }
 

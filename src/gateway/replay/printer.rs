@@ -136,11 +136,10 @@ impl<'a, W: Write> Printer<'a, W> {
     /// Prints what there was in all.
     pub(super) fn summary(&mut self, script: &Script) -> anyhow::Result<()> {
         let count = |word: &str| self.counts.get(word).copied().unwrap_or_default();
-        let time = Duration::from_nanos(script.span.1.saturating_sub(script.span.0));
         let text = format!(
             "{} panels, {:.1} s: {} granted, {} denied, {} not known, {} unlocked",
             script.panels.len(),
-            time.as_secs_f64(),
+            script.time().as_secs_f64(),
             count("granted"),
             count("denied"),
             count(NOT_KNOWN),

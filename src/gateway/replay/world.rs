@@ -16,8 +16,7 @@ use crate::{
     gateway::building::{doorway_settings, lines_settings, port},
     panel::osdp::{self, KeyRecord, PanelKey, Security},
     simulate::{
-        action::{Action, Fault, Status},
-        bank::Bank,
+        bank::{Bank, Sighting},
         device::{Device, DeviceSetup},
         line::{Line, LineSettings, StationId},
         modbus::{ModbusSetup, receiver::silence},
@@ -33,8 +32,6 @@ const BEHIND: Duration = Duration::from_secs(10);
 /// Panels of the recording have a key of the replay's own: which one they had decides nothing.
 const KEY: [u8; 16] = *b"of a replay only";
 const OTHER_KEY: [u8; 16] = *b"and of no panel.";
-/// How long a panel that is about to go is given to be polled: it is missed only after seconds.
-const SAYS: Duration = Duration::from_millis(100);
 /// Turns without time that say that the loop spins.
 const SPINNING: u32 = 10_000;
 
@@ -65,38 +62,17 @@ impl World {
         let recorded = |panel: &&config::Panel| script.panels.contains_key(&panel.address);
         let panels: Vec<&config::Panel> = config.panels_on(&bus.name).filter(recorded).collect();
         let begin = i128::from(script.span.0) - LEAD.as_nanos() as i128;
-        let at = |nanos: u64| Mono::ZERO + LEAD + Duration::from_nanos(nanos.saturating_sub(script.span.0));
         let mut steps: Vec<(Mono, Name, What)> = Vec::new();
         let mut devices = Vec::new();
         for panel in &panels {
             let setup = setup(panel, script);
             let counts = match &setup {
-                DeviceSetup::Osdp(setup) => (usize::from(setup.inputs), usize::from(setup.outputs)),
+                DeviceSetup::Osdp(setup) => (setup.inputs, setup.outputs),
                 DeviceSetup::Modbus(_) => (0, 0),
             };
-            let is_of = |address: u8| address == panel.address;
-            let own = script.steps.iter().filter(|step| is_of(step.address));
-            let mut state = Vec::new();
-            for step in own {
-                let what = match step.what.clone() {
-                    What::Act(action) => What::Act(action.for_panel(counts.0, counts.1)),
-                    other => other,
-                };
-                // How the inputs and registers were first, they were before.
-                let kind = first_state(&what);
-                let time = match kind {
-                    Some(kind) if !state.contains(&kind) => {
-                        state.push(kind);
-                        Mono::ZERO
-                    }
-                    // What it has to say it said before.
-                    _ if what == What::Act(Action::Fault(Fault::Gone(true))) => at(step.nanos) + SAYS,
-                    _ => at(step.nanos),
-                };
-                steps.push((time, panel.name.clone(), what));
-            }
-            if !script.panels.get(&panel.address).is_some_and(|panel| panel.is_heard) {
-                steps.push((Mono::ZERO, panel.name.clone(), What::Act(Action::Fault(Fault::Gone(true)))));
+            for (since, what) in script.of_panel(panel.address, counts.0, counts.1) {
+                let at = since.map_or(Mono::ZERO, |since| Mono::ZERO + LEAD + since);
+                steps.push((at, panel.name.clone(), what));
             }
             devices.push((panel.name.clone(), Device::new(setup)));
         }
@@ -109,7 +85,7 @@ impl World {
             tap: Tap::default(),
         };
         let core = bus::without_thread(settings, &moment(Mono::ZERO, begin, &in_force));
-        let end = at(script.span.1) + BEHIND;
+        let end = Mono::ZERO + LEAD + script.time() + BEHIND;
         Self { core, line, gateway, bank, steps: steps.into(), in_force, now: Mono::ZERO, begin, end }
     }
 
@@ -145,7 +121,7 @@ impl World {
 
     fn turn<W: Write>(
         &mut self,
-        seen: &mut Vec<crate::simulate::bank::Sighting>,
+        seen: &mut Vec<Sighting>,
         printer: &mut Printer<'_, W>,
     ) -> anyhow::Result<()> {
         while self.steps.front().is_some_and(|(at, ..)| *at <= self.now)
@@ -210,17 +186,6 @@ fn wall(now: Mono, begin: i128) -> Timestamp {
 fn moment(now: Mono, begin: i128, in_force: &InForce) -> Moment<'_> {
     let wall = wall(now, begin);
     Moment { mono: now, wall, now: Now::At(wall.as_second()), directory: &in_force.directory }
-}
-
-/// Which state of a panel an action is about, where it is about one.
-fn first_state(what: &What) -> Option<(u8, u16)> {
-    match what {
-        What::Act(Action::Status(Status::Inputs(_))) => Some((0, 0)),
-        What::Act(Action::Status(Status::Local { .. })) => Some((1, 0)),
-        What::Act(Action::Status(Status::Reader(_))) => Some((2, 0)),
-        What::Act(Action::Registers { table, address, .. }) => Some((3 + *table as u8, *address)),
-        _ => None,
-    }
 }
 
 fn setup(panel: &config::Panel, script: &Script) -> DeviceSetup {

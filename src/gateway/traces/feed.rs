@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// At most so many runs at a time, so that one line keeps no other waiting.
+/// How many runs are taken at a time, so that one line keeps no other waiting.
 const AT_ONCE: usize = 4096;
 /// Between two lines of the log about what was dropped.
 const COMPLAIN: Duration = Duration::from_secs(60);

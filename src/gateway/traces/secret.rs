@@ -17,15 +17,15 @@ pub(super) fn load(state_dir: &Path) -> Secret {
     let mut bytes = Zeroizing::new([0_u8; 32]);
     match fs::read_to_string(&path).map(Zeroizing::new) {
         Ok(text) if hex::decode_to_slice(text.trim(), &mut *bytes).is_ok() => return Secret::new(&bytes),
-        Ok(_) => tracing::warn!("{} holds no secret of traces, and is made anew", path.display()),
+        Ok(_) => tracing::warn!("{} holds no secret of traces: a new one takes its place", path.display()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
             tracing::warn!(%error, "cannot read {}: keys in traces have other pseudonyms", path.display())
         }
     }
     if let Err(error) = getrandom::fill(&mut *bytes) {
-        // Nothing can be guessed from a trace that holds no key at all.
-        tracing::error!(%error, "the system has no random numbers");
+        tracing::error!(%error, "the system has no random numbers: keys in traces are zeros");
+        return Secret::none();
     }
     let text = Zeroizing::new(hex::encode(*bytes));
     if let Err(error) = write_private(&path, text.as_bytes()) {

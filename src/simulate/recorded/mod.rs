@@ -11,10 +11,11 @@ use std::{
     collections::BTreeMap,
     io::{self, BufRead, Cursor, Read},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
-    action::{Action, Fault},
+    action::{Action, Fault, Status},
     panel::PanelSetup,
 };
 use crate::{
@@ -66,6 +67,8 @@ pub struct Step {
     pub address: u8,
     /// What.
     pub what: What,
+    /// It is how things are, and was asked for: they may have been so before.
+    pub is_state: bool,
 }
 
 /// What happened at a panel.
@@ -119,6 +122,42 @@ impl Script {
         Ok(script)
     }
 
+    /// Returns how long it is.
+    #[must_use]
+    pub const fn time(&self) -> Duration {
+        Duration::from_nanos(self.span.1.saturating_sub(self.span.0))
+    }
+
+    /// Returns what happened at a panel, with the time since the beginning; none: before it. `inputs`, `outputs`: how
+    /// many the panel has that does it again.
+    pub fn of_panel(&self, address: u8, inputs: u8, outputs: u8) -> Vec<(Option<Duration>, What)> {
+        let mut known = Vec::new();
+        let mut steps = Vec::new();
+        if !self.panels.get(&address).is_some_and(|panel| panel.is_heard) {
+            steps.push((None, What::Act(Action::Fault(Fault::Gone(true)))));
+        }
+        for step in self.steps.iter().filter(|step| step.address == address) {
+            let what = match step.what.clone() {
+                What::Act(action) => What::Act(action.for_panel(usize::from(inputs), usize::from(outputs))),
+                other => other,
+            };
+            let since = Duration::from_nanos(step.nanos.saturating_sub(self.span.0));
+            let time = match state_of(&what) {
+                // How inputs and registers are at the first question, they were before.
+                Some(state) if !known.contains(&state) => {
+                    known.push(state);
+                    (!step.is_state).then_some(since)
+                }
+                // What it has to say it said before.
+                _ if what == What::Act(Action::Fault(Fault::Gone(true))) => Some(since + SAYS),
+                _ => Some(since),
+            };
+            steps.push((time, what));
+        }
+        steps.sort_by_key(|(time, _)| *time);
+        steps
+    }
+
     /// Makes a simulated panel like the recorded one of its address, as far as it is known.
     pub fn shape(&self, setup: &mut PanelSetup) {
         let Some(recorded) = self.panels.get(&setup.address) else { return };
@@ -130,11 +169,24 @@ impl Script {
     }
 }
 
+/// How long a panel that is about to go is given to be polled: it is missed only after seconds.
+const SAYS: Duration = Duration::from_millis(100);
+
+/// Which state of a panel an action is about, where it is about one.
+fn state_of(what: &What) -> Option<(u8, u16)> {
+    match what {
+        What::Act(Action::Status(Status::Inputs(_))) => Some((0, 0)),
+        What::Act(Action::Status(Status::Local { .. })) => Some((1, 0)),
+        What::Act(Action::Status(Status::Reader(_))) => Some((2, 0)),
+        What::Act(Action::Registers { table, address, .. }) => Some((3 + *table as u8, *address)),
+        _ => None,
+    }
+}
+
 impl Action {
     /// Returns it for a panel with this many inputs and outputs: the recorded one may have told of fewer.
     #[must_use]
     pub fn for_panel(self, inputs: usize, outputs: usize) -> Self {
-        use super::action::Status;
         let padded = |mut states: Vec<u8>, length: usize| {
             states.resize(length, 0);
             states
@@ -153,11 +205,13 @@ struct Collector {
     script: Script,
     /// The last command: its panel, when, whether it was answered.
     asked: Option<(u8, u64)>,
+    /// Whether it asked how things are.
+    asked_for_state: bool,
     /// Commands in a row that a panel left without an answer, and when the first one was.
     silent: BTreeMap<u8, (u32, u64)>,
 }
 
-/// So many commands in a row without an answer: the panel is not there. Fewer are answers that got lost.
+/// This many commands in a row without an answer: the panel is not there. Fewer are answers that got lost.
 const GONE: u32 = 3;
 
 impl Collector {
@@ -171,7 +225,11 @@ impl Collector {
     }
 
     fn step(&mut self, nanos: u64, address: u8, what: What) {
-        self.script.steps.push(Step { nanos, address, what });
+        self.script.steps.push(Step { nanos, address, what, is_state: false });
+    }
+
+    fn state(&mut self, nanos: u64, address: u8, what: What) {
+        self.script.steps.push(Step { nanos, address, what, is_state: true });
     }
 
     fn fault(&mut self, nanos: u64, address: u8, fault: Fault) {

@@ -107,7 +107,7 @@ impl<P: Fn(u8) -> Option<Arc<Profile>>> Follower<P> {
             {
                 let values = vec![*value];
                 let what = What::Act(Action::Registers { table: *table, address: register, values });
-                self.collector.step(nanos, address, what);
+                self.collector.state(nanos, address, what);
             }
         }
         let Some(keys) = keys else { return };

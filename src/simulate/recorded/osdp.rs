@@ -47,6 +47,7 @@ impl Collector {
                 (_, Content::Broken(_)) => self.broken(nanos),
                 (Direction::Command, content) => {
                     self.asked(nanos, record.address);
+                    self.asked_for_state = ["ISTAT", "LSTAT", "RSTAT"].contains(&record.name.as_str());
                     if matches!(content, Content::Command(Command::Chlng(_))) {
                         self.panel(record.address).is_secure = true;
                     }
@@ -126,8 +127,11 @@ impl Collector {
             }
             _ => return,
         };
-        let what = if record.redacted { What::Redacted(action) } else { What::Act(action) };
-        self.step(nanos, address, what);
+        match (record.redacted, self.asked_for_state) {
+            (true, _) => self.step(nanos, address, What::Redacted(action)),
+            (false, true) => self.state(nanos, address, What::Act(action)),
+            (false, false) => self.step(nanos, address, What::Act(action)),
+        }
     }
 }
 

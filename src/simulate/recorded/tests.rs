@@ -1,10 +1,7 @@
 use super::*;
-use crate::{
-    simulate::action::Status,
-    wire::{
-        osdp::{Check, Header, Reply, capture::Io, emit},
-        recording::{Content, Entry, Form, Remark},
-    },
+use crate::wire::{
+    osdp::{Check, Header, Reply, capture::Io, emit},
+    recording::{Content, Entry, Form, Remark},
 };
 
 /// A recording of a line: who, code, data; each 10 ms after the one before.

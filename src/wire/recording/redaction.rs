@@ -29,23 +29,30 @@ const DEFAULT_KEY: [u8; 1] = [0];
 
 /// The secret of a gateway by which keys become other bytes.
 #[derive(Clone)]
-pub struct Secret(hmac::Key);
+pub struct Secret(Option<hmac::Key>);
 
 impl Secret {
     /// From its bytes, which must be random.
     #[must_use]
     pub fn new(bytes: &[u8; 32]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+        Self(Some(hmac::Key::new(hmac::HMAC_SHA256, bytes)))
+    }
+
+    /// Of a gateway that cannot have one: every key becomes zeros.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(None)
     }
 
     /// Returns this many bytes in place of `what`.
     fn pseudonym(&self, what: &[u8], length: usize) -> Vec<u8> {
+        let Some(key) = &self.0 else { return vec![0; length] };
         let mut bytes = Vec::with_capacity(length);
         for block in 0_u32.. {
             if bytes.len() >= length {
                 break;
             }
-            let mut context = hmac::Context::with_key(&self.0);
+            let mut context = hmac::Context::with_key(key);
             // The first block is the plain HMAC.
             if block > 0 {
                 context.update(&block.to_be_bytes());
