@@ -31,6 +31,7 @@ use crate::{
     faults,
     lines::FlatLines,
     panel::Failure,
+    survey::LineSample,
     sys::Holder,
 };
 
@@ -72,6 +73,8 @@ pub(super) struct Shell {
     pub(super) unlocking: Callers<(), UnlockError>,
     pub(super) measuring: Callers<LineStatus, MeasureError>,
     pub(super) identifying: Callers<(), IdentifyError>,
+    /// Who watches an examination of the line.
+    pub(super) examined: Option<watch::Sender<Option<LineSample>>>,
     /// The survey that is under way.
     pub(super) scan: Option<Scan>,
     pub(super) next_request: u64,
@@ -116,6 +119,7 @@ impl Shell {
                 let armed = self.at_moment(|moment| core.arm_pairing(moment, &panel, until));
                 let _ = done.send(armed.map_err(Into::into));
             }
+            Some(Command::Examine { watched }) => self.begin_examination(core, watched),
             Some(Command::Scan { request, begun }) => self.begin_scan(core, request, begun),
             Some(Command::Stored { panel, version }) => {
                 self.at_moment(|moment| core.record_stored(moment, panel, version));
@@ -226,6 +230,7 @@ impl Shell {
         }
         if std::mem::take(&mut self.changed) || is_time {
             self.told_at = now;
+            self.show_examination(core);
             let panels = self.at_moment(|moment| core.statuses(moment));
             let stats = core.stats();
             let counters = BusCounters { line: core.line_counters(now), panels: core.panel_counters(now) };

@@ -73,6 +73,7 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         unlocking: Callers::new(),
         measuring: Callers::new(),
         identifying: Callers::new(),
+        examined: None,
         scan: None,
         next_request: 0,
         told_at: Mono::ZERO,

@@ -4,6 +4,7 @@
 //! stream. The answer is a line of JSON, `{"ok":…}` or `{"error":"a sentence"}`, for `export`, `backup` and `journal`
 //! followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything.
 
+mod certify;
 mod client;
 mod scan;
 mod serve;
@@ -74,6 +75,11 @@ pub enum Request {
         bus: Name,
         /// Whether each address is asked a second time, and in another way.
         thorough: bool,
+    },
+    /// Measures a bus; how far it is and the certificate follow, a line each.
+    Certify {
+        /// The bus.
+        bus: Name,
     },
     /// Applies the configuration of the file.
     Reload,

@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{LONGEST_REQUEST, ListedToken, Reply, Request, listen, scan};
+use super::{LONGEST_REQUEST, ListedToken, Reply, Request, certify, listen, scan};
 use crate::{
     api::Tokens,
     backup::FlatsSummary,
@@ -166,6 +166,7 @@ impl Control {
                 let answer = self.identify(&panel, tenths).await;
                 reply(&mut stream, &answer).await
             }
+            Request::Certify { bus } => certify::send(&self, stream, &bus).await,
             Request::Scan { bus, thorough } => scan::send(&self, stream, &bus, thorough).await,
             Request::Reload => {
                 let answer = self.wish(Wish::Reload).await;
