@@ -30,7 +30,7 @@ use crate::{
     domain::{Mono, Name, PanelStatus, Profile, event::UnlockedBy},
     lines::{Commutator, FlatLines},
     panel::{self, Driver, Failure, Request, Token, osdp::PanelKey},
-    survey::Walk,
+    survey::{LineSample, Speed, Walk},
 };
 
 /// An unlock that its panel has not taken within this time of its cause is withdrawn (contract §5).
@@ -431,6 +431,26 @@ impl Core {
     /// Gives the guest no turn any more.
     pub fn dismiss(&mut self) {
         self.schedule.dismiss();
+    }
+
+    /// Begins to examine the line anew: what is counted is beside its statistics.
+    pub fn examine(&mut self) {
+        self.schedule.examine();
+    }
+
+    /// Ends the examination.
+    pub fn end_examination(&mut self) {
+        self.schedule.end_examination();
+    }
+
+    /// Returns what was counted since [`Core::examine`]; `None`: nobody examines the line.
+    pub fn sample(&mut self, speed: Speed, is_buffered: bool) -> Option<LineSample> {
+        let mut panels = Vec::with_capacity(self.shown.len());
+        for (number, doorway) in numbered(&self.shown, &self.doorways) {
+            let Some(driver) = self.schedule.driver(number) else { continue };
+            panels.push((number, doorway.settings.panel.clone(), driver.address()));
+        }
+        Some(self.schedule.examination()?.sample(panels, speed, is_buffered))
     }
 
     /// Returns where the panels are on the line.

@@ -31,6 +31,7 @@ use crate::{
         Failure,
         osdp::{self, KeyRecord, PanelKey},
     },
+    survey::LineSample,
     sys::Holder,
 };
 
@@ -256,6 +257,9 @@ pub(super) enum Command {
         to: Option<PanelKey>,
         done: oneshot::Sender<Result<(), RekeyError>>,
     },
+    Examine {
+        watched: watch::Sender<Option<LineSample>>,
+    },
     Scan {
         request: ScanRequest,
         begun: Begun,
@@ -395,6 +399,17 @@ impl BusHandle {
         let identify = Command::Identify { panel: panel.clone(), tenths, caused: clock::mono(), done };
         self.commands.try_send(identify).map_err(|_| IdentifyError::Busy)?;
         result.await.map_err(|_| IdentifyError::Busy)?
+    }
+
+    /// Begins to examine the line. What was counted is shown every second, until it is not looked at any more; an earlier
+    /// examination ends.
+    ///
+    /// # Errors
+    /// The bus has too much to do, or ends.
+    pub fn examine(&self) -> Result<watch::Receiver<Option<LineSample>>, Ending> {
+        let (watched, sample) = watch::channel(None);
+        self.commands.try_send(Command::Examine { watched }).map_err(|_| Ending)?;
+        Ok(sample)
     }
 
     /// Begins to ask the addresses of the line that are no panel's, between the turns of the panels. What is found comes

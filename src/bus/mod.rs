@@ -13,6 +13,7 @@ pub mod core;
 mod door;
 mod doorway;
 mod effects;
+mod examination;
 mod handle;
 mod input;
 mod keypad;

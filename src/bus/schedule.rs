@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use super::{
+    examination::Examination,
     order::Order,
     statistics::{Counters, LineCounters, LineStatistics, PanelCounters, PanelStatistics},
     timing::IDLE_CHARACTERS,
@@ -64,6 +65,8 @@ pub struct Schedule {
     guest: Option<Walk>,
     /// Bytes that came in the guest's turn and were part of nothing whole.
     guest_bytes: usize,
+    /// What is counted besides, while somebody examines the line.
+    examination: Option<Box<Examination>>,
     state: State,
     received: Vec<u8>,
     /// A damaged frame came in this transaction.
@@ -91,6 +94,7 @@ impl Schedule {
             order: Order::default(),
             guest: None,
             guest_bytes: 0,
+            examination: None,
             panels: Vec::with_capacity(drivers.len()),
             state: State::Idle,
             received: Vec::new(),
@@ -154,6 +158,21 @@ impl Schedule {
         if let Some(slot) = self.panels.get_mut(number) {
             *slot = None;
         }
+    }
+
+    /// Begins to examine the line anew.
+    pub fn examine(&mut self) {
+        self.examination = Some(Box::default());
+    }
+
+    /// Ends the examination.
+    pub fn end_examination(&mut self) {
+        self.examination = None;
+    }
+
+    /// Returns what is counted for the examination, while there is one.
+    pub(super) fn examination(&mut self) -> Option<&mut Examination> {
+        self.examination.as_deref_mut()
     }
 
     /// Lets somebody ask addresses that are no panel's, in turns of the line's probes.
@@ -269,6 +288,9 @@ impl Schedule {
             return false;
         }
         self.order.begins(now, number, turn.kind);
+        if let Some(examination) = &mut self.examination {
+            examination.sent(out.get(begin..).unwrap_or_default());
+        }
         // A buffering adapter may hold an answer back until it is whole.
         let held_back = if self.timing.adapter.is_zero() { 0 } else { turn.answer_characters };
         let window = turn.window + self.timing.adapter + self.timing.character.saturating_mul(held_back);
@@ -291,6 +313,9 @@ impl Schedule {
             self.busy_since = now;
         }
         self.quiet_since = self.quiet_since.max(now);
+        if let Some(examination) = &mut self.examination {
+            examination.heard(bytes);
+        }
         match self.state {
             State::Awaiting { panel, .. } => {
                 self.guest_bytes += noise(bytes) as usize;
@@ -474,6 +499,9 @@ impl Schedule {
         if is_guest {
             return self.end_turn(now, GUEST);
         }
+        if let Some(examination) = &mut self.examination {
+            examination.answered(number, took, began);
+        }
         if let Some(panel) = self.panel_mut(number) {
             panel.exchanges.answered += 1;
             panel.statistics.answered(now, took);
@@ -494,7 +522,10 @@ impl Schedule {
         });
         self.busy_since = now;
         self.received.clear();
-        self.broken = false;
+        let is_broken = std::mem::take(&mut self.broken);
+        if let Some(examination) = self.examination.as_mut().filter(|_| number != GUEST) {
+            examination.unanswered(number, is_broken);
+        }
         self.note_turn(now, number, kind, begun, sent.since(begun));
         if let Some(panel) = self.panel_mut(number) {
             panel.statistics.timed_out(now);
@@ -517,6 +548,9 @@ impl Schedule {
         let count = noise(bytes);
         if count > 0 {
             self.statistics.note(now, |line| line.noise += count);
+            if let Some(examination) = &mut self.examination {
+                examination.noise(count);
+            }
         }
     }
 

@@ -32,6 +32,7 @@ use crate::{
     faults,
     lines::FlatLines,
     panel::Failure,
+    survey::LineSample,
     sys::Holder,
 };
 
@@ -75,6 +76,8 @@ pub(super) struct Shell {
     pub(super) measuring: Callers<LineStatus, MeasureError>,
     pub(super) identifying: Callers<(), IdentifyError>,
     pub(super) rekeying: Callers<(), RekeyError>,
+    /// Who watches an examination of the line.
+    pub(super) examined: Option<watch::Sender<Option<LineSample>>>,
     /// The survey that is under way.
     pub(super) scan: Option<Scan>,
     pub(super) next_request: u64,
@@ -124,6 +127,7 @@ impl Shell {
                 let begun = self.at_moment(|moment| core.rekey(moment, &panel, to, request));
                 self.rekeying.note(request, begun, done);
             }
+            Some(Command::Examine { watched }) => self.begin_examination(core, watched),
             Some(Command::Scan { request, begun }) => self.begin_scan(core, request, begun),
             Some(Command::Stored { panel, version }) => {
                 self.at_moment(|moment| core.record_stored(moment, panel, version));
@@ -238,6 +242,7 @@ impl Shell {
         }
         if std::mem::take(&mut self.changed) || is_time {
             self.told_at = now;
+            self.show_examination(core);
             let panels = self.at_moment(|moment| core.statuses(moment));
             let stats = core.stats();
             let counters = BusCounters {

@@ -7,7 +7,10 @@
 
 use std::time::Duration;
 
-use crate::domain::{Durations, Mono};
+use crate::{
+    domain::{Durations, Mono},
+    survey::Spread,
+};
 
 /// How long a slice of the minute is, and how many make one.
 const SLICE: Duration = Duration::from_secs(5);
@@ -223,6 +226,29 @@ impl<N: Number> Tally<N> {
         if let Some(count) = self.buckets.get_mut(bucket(micros)) {
             *count = count.next();
         }
+    }
+}
+
+/// How long many things took, in the same buckets.
+#[derive(Debug, Default)]
+pub(super) struct Times(Tally<u64>);
+
+impl Times {
+    /// Counts one.
+    pub(super) fn note(&mut self, time: Duration) {
+        self.0.answered(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
+    }
+
+    /// Returns how many there were.
+    pub(super) fn count(&self) -> u64 {
+        self.0.exchanges
+    }
+
+    /// Returns how long they took; `None`: there were none.
+    pub(super) fn spread(&self) -> Option<Spread> {
+        let of = |percent| Duration::from_micros(self.0.quantile(percent));
+        let max = Duration::from_micros(self.0.longest.into());
+        (self.0.exchanges > 0).then(|| Spread { p50: of(50), p95: of(95), p99: of(99), max })
     }
 }
 

@@ -75,6 +75,7 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         measuring: Callers::new(),
         identifying: Callers::new(),
         rekeying: Callers::new(),
+        examined: None,
         scan: None,
         next_request: 0,
         told_at: Mono::ZERO,

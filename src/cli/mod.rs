@@ -2,6 +2,7 @@
 
 mod apply;
 mod backup;
+mod certify;
 mod check;
 mod codes;
 mod completions;
@@ -84,6 +85,7 @@ enum Command {
     #[command(subcommand)]
     Token(token::Token),
     Scan(scan::Scan),
+    Certify(certify::Certify),
     Simulate(simulate::Simulate),
     Completions(completions::Completions),
 }
@@ -134,6 +136,7 @@ impl Command {
             Self::Panel(panel) => panel.run(config).map(done),
             Self::Profile(profile) => profile.run().map(done),
             Self::Token(token) => token.run(config).map(done),
+            Self::Certify(certify) => certify.run(config),
             Self::Scan(scan) => scan.run(config).map(done),
             Self::Simulate(simulate) => simulate.run(config).map(done),
             Self::Completions(completions) => completions.run().map(done),

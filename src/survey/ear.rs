@@ -1,33 +1,60 @@
-//! What is heard on a line while nobody is asked anything.
+//! What is heard on a line, whoever is asked: whole frames of others, and how much else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::wire::{
     modbus::{self, ParsedRequest},
-    osdp::{self, Parsed, frame::MARK},
+    osdp::{self, Check, Parsed, frame::MARK},
 };
 
 /// A Modbus frame that chance makes of noise has one in 65,536 to be sound: two are no chance.
 const MODBUS_FRAMES: usize = 2;
+/// A checksum is right by chance once in 256 times, as in what a damaged frame leaves: this many frames are no chance. A CRC
+/// alone is as much.
+const CERTAIN: u32 = 3;
 /// The most that is kept of what makes no sense yet.
 const LONGEST: usize = 2048;
 
 /// What was heard at one speed.
 #[derive(Debug, Default)]
-pub(super) struct Ear {
+pub struct Ear {
     osdp: Vec<u8>,
     modbus: Vec<u8>,
     /// Bytes, idle marks left out.
     pub(super) bytes: usize,
     /// Those of them that were 0, which is what a line reads as that lies at the wrong level.
     pub(super) zeros: usize,
-    commands: BTreeSet<u8>,
-    requests: Vec<u8>,
+    /// Commands of others, by address: how sure it is that there were some.
+    commands: BTreeMap<u8, u32>,
+    /// Modbus requests of others: how many, and to whom.
+    requests: (usize, BTreeSet<u8>),
+    /// Sound OSDP replies, by address.
+    replies: BTreeMap<u8, u64>,
+    /// The last frame that we sent, and how often one came back.
+    own: Vec<u8>,
+    echoes: u64,
 }
 
 impl Ear {
+    /// Takes a frame that is sent, so that it is known when it comes back.
+    pub fn sent(&mut self, frame: &[u8]) {
+        self.own.clear();
+        // Without OSDP's mark, which an adapter that echoes may swallow.
+        self.own.extend_from_slice(frame.strip_prefix(&[MARK]).unwrap_or(frame));
+    }
+
+    /// Returns how many frames that were sent came back.
+    pub fn echoes(&self) -> u64 {
+        self.echoes
+    }
+
+    /// Returns how many sound OSDP replies came from an address.
+    pub fn replies(&self, address: u8) -> u64 {
+        self.replies.get(&address).copied().unwrap_or_default()
+    }
+
     /// Takes bytes.
-    pub(super) fn hear(&mut self, bytes: &[u8]) {
+    pub fn hear(&mut self, bytes: &[u8]) {
         let count = |wanted: fn(&u8) -> bool| bytes.iter().filter(|byte| wanted(byte)).count();
         self.bytes = self.bytes.saturating_add(count(|byte| *byte != MARK));
         self.zeros = self.zeros.saturating_add(count(|byte| *byte == 0));
@@ -38,15 +65,17 @@ impl Ear {
     }
 
     /// Takes what is left, once nothing more comes.
-    pub(super) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.read_osdp(true);
         (self.osdp, self.modbus) = (Vec::new(), Vec::new());
     }
 
     /// Returns the addresses that another master asks for; none: there is none.
-    pub(super) fn masters(&self) -> BTreeSet<u8> {
-        let modbus = self.requests.iter().filter(|_| self.requests.len() >= MODBUS_FRAMES);
-        self.commands.iter().chain(modbus).copied().collect()
+    pub fn masters(&self) -> BTreeSet<u8> {
+        let (count, addresses) = &self.requests;
+        let modbus = addresses.iter().filter(|_| *count >= MODBUS_FRAMES);
+        let osdp = self.commands.iter().filter(|(_, sure)| **sure >= CERTAIN).map(|(address, _)| address);
+        osdp.chain(modbus).copied().collect()
     }
 
     fn read_osdp(&mut self, is_all: bool) {
@@ -58,8 +87,15 @@ impl Ear {
                 Parsed::Incomplete { .. } => break,
                 Parsed::Noise(length) | Parsed::Broken { drop: length, .. } => length,
                 Parsed::Frame(frame, length) => {
-                    if !frame.reply {
-                        self.commands.insert(frame.address);
+                    if frame.reply {
+                        *self.replies.entry(frame.address).or_default() += 1;
+                    } else if frame.raw == self.own {
+                        self.echoes += 1;
+                    } else {
+                        let is_known = osdp::code::command::name(frame.code).is_some();
+                        let weight = if frame.check == Check::Crc { CERTAIN } else { u32::from(is_known) };
+                        let sure = self.commands.entry(frame.address).or_default();
+                        *sure = sure.saturating_add(weight);
                     }
                     length
                 }
@@ -73,8 +109,16 @@ impl Ear {
         let mut at = 0_usize;
         while let Some(rest) = self.modbus.get(at..).filter(|rest| !rest.is_empty()) {
             match modbus::parse_request(rest) {
-                ParsedRequest::Frame { unit, length, .. } => {
-                    self.requests.push(unit);
+                ParsedRequest::Frame { unit, function, length, .. } => {
+                    let is_own = rest.get(..length) == Some(&self.own);
+                    // Where we ask ourselves, the answers to others may look like requests.
+                    let is_certain = self.own.is_empty() || matches!(function, 3 | 4);
+                    if is_own {
+                        self.echoes += 1;
+                    } else if is_certain {
+                        self.requests.0 += 1;
+                        self.requests.1.insert(unit);
+                    }
                     at = at.saturating_add(length);
                 }
                 // What may be the beginning of a frame waits, and what stands behind it is looked at again then.
@@ -93,7 +137,7 @@ mod tests {
     use super::*;
     use crate::wire::{
         modbus::{Request, Table},
-        osdp::{Check, Header, emit},
+        osdp::{Header, emit},
     };
 
     #[test]

@@ -12,6 +12,7 @@
 //! heard. No question changes anything at a panel: no handshake is finished, nothing is written.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod certificate;
 mod ear;
 mod finding;
 mod found;
@@ -20,16 +21,20 @@ mod line;
 mod modbus;
 mod osdp;
 mod record;
+mod sample;
 mod speed;
 mod walk;
 
 use std::{ops::RangeInclusive, sync::Arc};
 
 pub use self::{
+    certificate::{Certificate, CertificateDetails, CertifiedPanel, LineVerdict, RoundTripMs},
+    ear::Ear,
     finding::Finding,
     found::Found,
     line::{Output, Survey},
     record::Record,
+    sample::{Fault, LineSample, PanelSample, Spread},
     speed::Speed,
     walk::Walk,
 };

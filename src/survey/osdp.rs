@@ -222,7 +222,10 @@ impl Inquiry {
     /// Takes a frame; whether it is the answer.
     fn receive(&mut self, now: Mono, frame: &Frame<'_>) -> bool {
         if !frame.reply {
-            self.answers.masters.insert(frame.address);
+            // A checksum may be right by chance.
+            if frame.check == Check::Crc {
+                self.answers.masters.insert(frame.address);
+            }
             return false;
         }
         if frame.address != self.address {

@@ -8,6 +8,7 @@
 mod attack;
 mod attacker;
 mod building;
+mod certifying;
 mod checks;
 mod doors;
 mod fairness;

@@ -5,6 +5,7 @@
 //! and `watch` followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything. Beside
 //! it the service has a socket for a group, [`Sockets::status`], where nothing can be changed.
 
+mod certify;
 mod client;
 mod journal;
 mod scan;
@@ -88,6 +89,11 @@ pub enum Request {
         bus: Name,
         /// Whether each address is asked a second time, and in another way.
         thorough: bool,
+    },
+    /// Measures a bus; how far it is and the certificate follow, a line each.
+    Certify {
+        /// The bus.
+        bus: Name,
     },
     /// Applies the configuration of the file.
     Reload,

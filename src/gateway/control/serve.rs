@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{For, LONGEST_REQUEST, ListedToken, Reply, Request, Sockets, listen, scan};
+use super::{For, LONGEST_REQUEST, ListedToken, Reply, Request, Sockets, certify, listen, scan};
 use crate::{
     api::{Local, Tokens},
     backup::FlatsSummary,
@@ -202,6 +202,7 @@ impl Control {
                 let answer = self.identify(&panel, tenths).await;
                 reply(&mut stream, &answer).await
             }
+            Request::Certify { bus } => certify::send(&self, stream, &bus).await,
             Request::Scan { bus, thorough } => scan::send(&self, stream, &bus, thorough).await,
             Request::Reload => {
                 let answer = self.wish(Wish::Reload).await;

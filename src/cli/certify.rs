@@ -1,0 +1,137 @@
+//! `certify`: measures a line through the running daemon.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::error::ErrorKind;
+use serde_json::Value;
+
+use super::offline::{self, Access};
+use crate::{
+    config::Config,
+    domain::Name,
+    gateway::control::Request,
+    survey::{Certificate, CertificateDetails, LineVerdict},
+};
+
+const EXAMPLES: &str = "Examples:
+  sudo intercom-gateway certify --bus street
+  sudo intercom-gateway certify --bus street --json | tail -1";
+
+/// Measures a line while doors go on: 2,000 exchanges of each panel, the daemon's own polls.
+///
+/// PASS, or FAIL with the likeliest cause where a panel has more than 1 broken frame or timeout in 1,000 exchanges, takes more
+/// than 150 ms to begin its answer (99 in 100 are quicker), or where another master, an echo or a shared address was found. Four
+/// panels at 9600 baud take five minutes.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Certify {
+    /// The bus of the running daemon
+    #[arg(long, value_name = "NAME")]
+    bus: Name,
+    /// Measures the other rates as well, of a bus with baud = "auto"; not in this version
+    #[arg(long)]
+    rates: bool,
+    /// One object, on one line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Certify {
+    /// Returns exit status 1 where the line fails.
+    ///
+    /// # Errors
+    /// The configuration is invalid, no daemon is running, or it cannot measure the line.
+    pub fn run(&self, config: &Path) -> anyhow::Result<ExitCode> {
+        if self.rates {
+            let message = "--rates is for a bus with baud = \"auto\", which is not in this version: without it the line is measured at its rate";
+            super::command().error(ErrorKind::ArgumentConflict, message).exit();
+        }
+        let config = Config::load(config)?;
+        if config.bus(&self.bus).is_none() {
+            let known: Vec<&str> = config.buses.iter().map(|bus| bus.name.as_str()).collect();
+            anyhow::bail!(
+                "there is no bus {} in the configuration; there are: {}",
+                self.bus,
+                known.join(", ")
+            );
+        }
+        let Access::Daemon(daemon) = offline::reach(&config)? else {
+            anyhow::bail!("no daemon is running with this configuration: start it, then certify the bus");
+        };
+        let answer = daemon.ask(&Request::Certify { bus: self.bus.clone() })?;
+        let is_watched = io::stderr().is_terminal();
+        for line in answer.rest.lines() {
+            let mut value: Value = serde_json::from_str(&line.context("the measurement broke off")?)
+                .context("the daemon has another version")?;
+            if let Some(progress) = value.get("progress") {
+                if is_watched {
+                    // What cannot be shown is not missed.
+                    let (done, of) = (&progress["exchanges"], &progress["of"]);
+                    let _ = write!(io::stderr(), "\r{done} of {of} exchanges …\x1b[K");
+                }
+                continue;
+            }
+            if is_watched {
+                let _ = write!(io::stderr(), "\r\x1b[K");
+            }
+            if let Some(why) = value["broken_off"].as_str() {
+                anyhow::bail!("{why}");
+            }
+            if let Some(why) = value["not_kept"].as_str() {
+                // As above.
+                let _ = writeln!(io::stderr(), "what the line was like could not be kept for later: {why}");
+            }
+            let certificate: Certificate = serde_json::from_value(value["certificate"].take())
+                .context("the daemon has another version")?;
+            let details: CertificateDetails =
+                serde_json::from_value(value["details"].take()).context("the daemon has another version")?;
+            self.print(&certificate, &details)?;
+            return Ok(match certificate.verdict {
+                LineVerdict::Pass => ExitCode::SUCCESS,
+                LineVerdict::Fail => ExitCode::FAILURE,
+            });
+        }
+        anyhow::bail!("the daemon has ended before the line was measured")
+    }
+
+    fn print(&self, certificate: &Certificate, details: &CertificateDetails) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if self.json {
+            serde_json::to_writer(&mut out, certificate)?;
+            return writeln!(out);
+        }
+        writeln!(
+            out,
+            "{:<20}  {:>9}  {:>8}  {:>6}  {:>30}  {:>14}",
+            "PANEL", "EXCHANGES", "TIMEOUTS", "BROKEN", "ROUND TRIP p50 / p95 / max", "TURNAROUND p99"
+        )?;
+        for (panel, turnaround) in certificate.panels.iter().zip(&details.turnaround_p99_ms) {
+            let trip = panel.round_trip_ms.map_or_else(
+                || "-".to_owned(),
+                |trip| format!("{:.1} / {:.1} / {:.1} ms", trip.p50, trip.p95, trip.max),
+            );
+            let turnaround = turnaround.map_or_else(|| "-".to_owned(), |time| format!("{time:.1} ms"));
+            writeln!(
+                out,
+                "{:<20}  {:>9}  {:>8}  {:>6}  {trip:>30}  {turnaround:>14}",
+                panel.panel, panel.exchanges, panel.timeouts, panel.broken
+            )?;
+        }
+        if let Some(margin) = details.margin_ms {
+            writeln!(out, "{margin:.0} ms are left of the 200 ms within which an answer has to begin")?;
+        }
+        if let Some(unlock) = details.unlock_ms {
+            writeln!(out, "from a swipe until its panel is told to open: {unlock:.0} ms at worst")?;
+        }
+        for finding in &certificate.findings {
+            writeln!(out, "finding: {finding}")?;
+        }
+        let verdict = if certificate.verdict == LineVerdict::Pass { "PASS" } else { "FAIL" };
+        writeln!(out, "{verdict}: bus {} at {} baud", certificate.bus, details.baud)
+    }
+}

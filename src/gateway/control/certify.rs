@@ -1,0 +1,170 @@
+//! `certify` at the daemon's end: waits until every panel has had its exchanges, judges the line, keeps what it was like.
+
+use std::{collections::HashMap, io, path::Path, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    time::timeout,
+};
+
+use super::{
+    Control, Reply,
+    serve::{STALLED, reply},
+};
+use crate::{
+    clock,
+    domain::{Mono, Name, time::rfc3339},
+    survey::{Certificate, CertificateDetails, LineSample, LineVerdict},
+    sys::files,
+};
+
+/// Exchanges that each panel is to have (contract §1).
+const EXCHANGES: u64 = 2000;
+/// A panel with no exchange for this long is not waited for.
+const GIVEN_UP: Duration = Duration::from_secs(60);
+/// However slowly panels are read, it ends: a Modbus panel that is read once a second takes half an hour.
+const LONGEST: Duration = Duration::from_secs(45 * 60);
+/// Where lines' baselines lie in the state directory.
+const FOLDER: &str = "baselines";
+
+/// Examines a bus, and sends how far it is, then the certificate.
+pub(super) async fn send(control: &Control, mut stream: UnixStream, name: &Name) -> io::Result<()> {
+    let buses = control.doors.buses().handles();
+    let refused = match buses.iter().find(|known| known.name == *name) {
+        None => {
+            let known: Vec<&str> = buses.iter().map(|bus| bus.name.as_str()).collect();
+            Err(format!("the daemon has no bus {name}; there are: {}", known.join(", ")))
+        }
+        Some(bus) if bus.panels().is_empty() => Err(format!("bus {name} has no panels: nobody can be asked")),
+        Some(bus) => match bus.status.borrow().clone() {
+            status if !status.open => {
+                let why = status.error.unwrap_or_else(|| "it is being opened".to_owned());
+                Err(format!("the port of bus {name} is not open: {why}"))
+            }
+            _ => bus.examine().map(|sample| (bus.clone(), sample)).map_err(|error| error.to_string()),
+        },
+    };
+    let (bus, mut sample) = match refused {
+        Ok(examined) => examined,
+        Err(sentence) => return reply(&mut stream, &Reply::Error(sentence)).await,
+    };
+    reply(&mut stream, &Reply::Ok(Value::Null)).await?;
+    let (mut caller, mut out) = stream.into_split();
+    let mut patience = Patience::new(clock::mono());
+    let last = loop {
+        let mut nothing = [0; 1];
+        tokio::select! {
+            changed = sample.changed() => if changed.is_err() {
+                let why = "the bus has ended, or somebody else has begun to certify it";
+                let line = format!("{}\n", json!({ "broken_off": why }));
+                return timeout(STALLED, out.write_all(line.as_bytes())).await?;
+            },
+            _ = caller.read(&mut nothing) => return Ok(()),
+        }
+        let Some(now) = sample.borrow_and_update().clone() else { continue };
+        if patience.is_over(clock::mono(), &now) {
+            break now;
+        }
+        let done = now.panels.iter().map(|panel| panel.exchanges.min(EXCHANGES)).sum::<u64>();
+        let of = EXCHANGES * now.panels.len() as u64;
+        let line = format!("{}\n", json!({ "progress": { "exchanges": done, "of": of } }));
+        timeout(STALLED, out.write_all(line.as_bytes())).await??;
+    };
+    // Nothing more is counted.
+    drop(sample);
+    let certificate = Certificate::of(name.clone(), &last, EXCHANGES);
+    let details = CertificateDetails::of(&last, bus.is_modbus);
+    let at = rfc3339(control.clock.wall());
+    let (state_dir, kept) = (control.state_dir.clone(), (certificate.clone(), details.clone()));
+    let kept = tokio::task::spawn_blocking(move || keep(&state_dir, &kept.0, &kept.1, &at)).await;
+    let not_kept = match kept {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("its writer has failed: see the daemon's log".to_owned()),
+    };
+    let line =
+        format!("{}\n", json!({ "certificate": certificate, "details": details, "not_kept": not_kept }));
+    timeout(STALLED, out.write_all(line.as_bytes())).await?
+}
+
+/// For how long panels are waited for.
+struct Patience {
+    begun: Mono,
+    /// Of each panel, its exchanges when there was last a new one, and when that was.
+    moved: HashMap<Name, (u64, Mono)>,
+}
+
+impl Patience {
+    fn new(now: Mono) -> Self {
+        Self { begun: now, moved: HashMap::new() }
+    }
+
+    /// Whether nobody is waited for any more.
+    fn is_over(&mut self, now: Mono, sample: &LineSample) -> bool {
+        let mut is_over = true;
+        for panel in &sample.panels {
+            let (before, since) = self.moved.entry(panel.panel.clone()).or_insert((0, self.begun));
+            if panel.exchanges > *before {
+                (*before, *since) = (panel.exchanges, now);
+            }
+            let is_given_up = now.since(*since) >= GIVEN_UP;
+            is_over &= panel.exchanges >= EXCHANGES || is_given_up;
+        }
+        is_over || now.since(self.begun) >= LONGEST
+    }
+}
+
+/// Keeps what a line was like, to be compared with later. One that failed takes no place of one that passed. Blocks.
+fn keep(
+    state_dir: &Path,
+    certificate: &Certificate,
+    details: &CertificateDetails,
+    at: &str,
+) -> io::Result<()> {
+    let folder = state_dir.join(FOLDER);
+    files::private_dir(&folder)?;
+    let path = folder.join(format!("{}.json", certificate.bus));
+    let before = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    let has_passed = before.is_some_and(|before| before["certificate"]["verdict"] == "pass");
+    if has_passed && certificate.verdict == LineVerdict::Fail {
+        return Ok(());
+    }
+    let baseline = json!({ "at": at, "certificate": certificate, "details": details });
+    files::write_private(&path, baseline.to_string().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn certificate(verdict: LineVerdict) -> Certificate {
+        Certificate { bus: Name::new("street").unwrap(), verdict, panels: Vec::new(), findings: Vec::new() }
+    }
+
+    #[test]
+    fn what_passed_is_kept_until_something_else_passes() {
+        let dir = tempfile::tempdir().unwrap();
+        let details = CertificateDetails {
+            baud: 9600,
+            turnaround_p99_ms: Vec::new(),
+            margin_ms: None,
+            unlock_ms: None,
+        };
+        let path = dir.path().join("baselines/street.json");
+        let kept = |verdict, at: &str| {
+            keep(dir.path(), &certificate(verdict), &details, at).unwrap();
+            let kept: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            kept["at"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(kept(LineVerdict::Fail, "1"), "1");
+        assert_eq!(kept(LineVerdict::Fail, "2"), "2");
+        assert_eq!(kept(LineVerdict::Pass, "3"), "3");
+        assert_eq!(kept(LineVerdict::Fail, "4"), "3");
+        assert_eq!(kept(LineVerdict::Pass, "5"), "5");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
