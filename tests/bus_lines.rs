@@ -125,7 +125,8 @@ impl World {
                 Output::Changed
                 | Output::Keep { .. }
                 | Output::Unlocked { .. }
-                | Output::Identified { .. } => {}
+                | Output::Identified { .. }
+                | Output::Rekeyed { .. } => {}
             }
         }
     }

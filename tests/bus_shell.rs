@@ -40,6 +40,7 @@ fn panel() -> Name {
 fn start(server: SocketAddr) -> (BusHandle, mpsc::Receiver<Occurrence>) {
     let settings = BusSettings {
         name: Name::new("street").unwrap(),
+        tap: Default::default(),
         port: PortSettings {
             address: PortAddress::Tcp { host: server.ip().to_string(), port: server.port() },
             baud: 115_200,

@@ -45,6 +45,31 @@ fn a_sound_building_has_nothing_to_say() {
 }
 
 #[test]
+fn traces_that_the_service_cannot_write() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("state")).unwrap();
+    let state = format!("[gateway]\nstate_dir = \"{}/state\"\n", directory.path().display());
+    let with = |bus: &str| said(directory.path(), &(state.clone() + &building(1, bus, "")));
+    assert_eq!(with("trace_file = \"state/street.osdpcap\""), "");
+    assert_eq!(
+        with("trace_file = \"/var/log/street.osdpcap\""),
+        "gateway.toml:9: warning: bus.trace_file: /var/log/street.osdpcap cannot be written under the systemd unit, which \
+         may write below /var/lib/intercom-gateway alone: name a file there, or add ReadWritePaths=/var/log by \
+         `systemctl edit intercom-gateway`"
+    );
+    assert_eq!(
+        with("trace_file = \"state/lines/street\"\ntrace_keys = true"),
+        "gateway.toml:9: warning: bus.trace_file: there is no directory state/lines: make it, as the service's user\n\
+         gateway.toml:10: warning: bus.trace_keys: the trace holds keys, digits and panel keys as they are: give it to \
+         nobody, and take this away when you are done"
+    );
+    assert!(
+        with("trace_file = \"state\"")
+            .starts_with("gateway.toml:9: error: bus.trace_file: state is a directory")
+    );
+}
+
+#[test]
 fn ports_and_lists_that_are_probably_not_meant() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("file"), "").unwrap();

@@ -334,14 +334,25 @@ fn mistakes_in_panels() {
 
 #[test]
 fn features_that_are_not_built_yet_are_refused() {
-    let texts = [
-        ("a rate that is found", building("protocol = \"osdp\"", "protocol = \"osdp\"\nbaud = \"auto\"")),
-        ("a trace", building("protocol = \"osdp\"", "protocol = \"osdp\"\ntrace_file = \"trace\"")),
-    ]
-    .map(|(what, text)| (what.to_owned(), refusal(&text)));
+    let texts =
+        [("a rate that is found", building("protocol = \"osdp\"", "protocol = \"osdp\"\nbaud = \"auto\""))]
+            .map(|(what, text)| (what.to_owned(), refusal(&text)));
     for (text, said) in &texts {
         assert!(said.contains("not in this version"), "{text}: {said}");
     }
+    insta::assert_snapshot!(pairs(&texts));
+}
+
+#[test]
+fn a_trace_has_a_file_of_its_own() {
+    let street = |rest: &str| building("protocol = \"osdp\"", &format!("protocol = \"osdp\"\n{rest}"));
+    let yard = "[[bus]]\nname = \"yard\"\nport = \"/dev/ttyUSB7\"\nprotocol = \"osdp\"\ntrace_file = \"line.osdpcap\"\n";
+    let texts = [
+        ("keys without a trace", street("trace_keys = true")),
+        ("a file of two lines", yard.to_owned() + &street("trace_file = \"./line.osdpcap\"")),
+        ("no path", street("trace_file = \"\"\ntrace_keys = \"no\"")),
+    ]
+    .map(|(what, text)| (what.to_owned(), refusal(&text)));
     insta::assert_snapshot!(pairs(&texts));
 }
 

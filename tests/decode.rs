@@ -1,15 +1,20 @@
 //! `decode` over captures: the SIA's conformance kit's, and a session in which a panel is given its key.
 
+#[path = "support/not_run.rs"]
+mod not_run;
+
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
 use clap::Parser as _;
 use intercom_gateway::cli::decode::{Decode, print};
+use intercom_gateway::wire::crc;
+use intercom_gateway::wire::modbus::{Answer, Request, Table, emit_reply};
 use intercom_gateway::wire::osdp::capture::{CaptureLine, Io};
-use intercom_gateway::wire::osdp::decoder::Decoder;
 use intercom_gateway::wire::osdp::secure::{Challenge, PanelHandshake};
 use intercom_gateway::wire::osdp::{Check, Command, Header, Reply, Scbk, Sensitive, Session, emit};
+use intercom_gateway::wire::recording::pcap::{self, Event, Packet};
 use serde_json::{Value, json};
 
 const SESSION: [&str; 8] = [
@@ -33,6 +38,8 @@ fn capture(lines: &[Vec<u8>]) -> String {
             io: Io::Trace,
             data: data.clone(),
             source: "test".into(),
+            redacted: false,
+            note: None,
         };
         line.to_line() + "\n"
     };
@@ -45,14 +52,20 @@ fn session() -> Vec<Vec<u8>> {
 
 fn table(text: &str, key: Option<Scbk>) -> (String, Result<(), String>) {
     let mut out = Vec::new();
-    let result = print(text.as_bytes(), "c.osdpcap", Decoder::new(key), false, &mut out);
+    let result = print(text.as_bytes(), "c.osdpcap", key, false, &mut out);
     (String::from_utf8(out).unwrap(), result.map_err(|error| error.to_string()))
 }
 
 fn objects(text: &str, key: Option<Scbk>) -> Vec<Value> {
+    objects_and_end(text.as_bytes(), key).0
+}
+
+fn objects_and_end(recording: &[u8], key: Option<Scbk>) -> (Vec<Value>, Result<(), String>) {
     let mut out = Vec::new();
-    print(text.as_bytes(), "c.osdpcap", Decoder::new(key), true, &mut out).unwrap();
-    String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let result = print(recording, "c", key, true, &mut out);
+    let objects = String::from_utf8(out).unwrap();
+    let objects = objects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (objects, result.map_err(|error| error.to_string()))
 }
 
 #[test]
@@ -111,7 +124,7 @@ fn the_conformance_kits_captures() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file);
         let mut out = Vec::new();
         let input = BufReader::new(File::open(path).unwrap());
-        print(input, file, Decoder::new(None), false, &mut out).unwrap();
+        print(input, file, None, false, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         let rows: Vec<_> = out.lines().skip(1).collect();
         assert_eq!(rows.len(), frames, "{out}");
@@ -261,6 +274,153 @@ fn bad_lines_are_named_and_do_not_stop_the_rest() {
 }
 
 #[test]
+fn a_frame_that_lies_in_two_lines_is_one_and_opened() {
+    let (mut lines, mut channel) = handshake(&Scbk::default_key());
+    lines.push(sealed(&mut channel, 3, false, 0x60, &[]));
+    lines.push(sealed(&mut channel, 3, true, 0x50, &[0, 0, 32, 0, 0x30, 0x42, 0xca, 0xac]));
+    let whole = objects(&capture(&lines), None);
+    assert_eq!(whole[5]["data"], "000020003042caac");
+    // Every frame in two lines, and the last one in many.
+    let halves =
+        lines.iter().flat_map(|frame| [frame[..7].to_vec(), frame[7..].to_vec()]).collect::<Vec<_>>();
+    let (read, end) = objects_and_end(capture(&halves).as_bytes(), None);
+    assert_eq!((read, end), (whole.clone(), Ok(())));
+    let bytes = lines.concat().iter().map(|byte| vec![*byte]).collect::<Vec<_>>();
+    assert_eq!(objects_and_end(capture(&bytes).as_bytes(), None), (whole, Ok(())));
+}
+
+#[test]
+fn what_is_no_frame_is_an_error_in_either_form() {
+    let mut lines = vec![session()[0].clone(), vec![1, 2, 3], session()[1].clone()];
+    lines.push(session()[2][..9].to_vec());
+    let text = capture(&lines);
+    let (read, end) = objects_and_end(text.as_bytes(), None);
+    assert_eq!(json!(column(&read, "name")), json!(["ID", "PDID"]));
+    assert_eq!(end.unwrap_err(), "c:2: 3 bytes that are no frame; nor can 1 more be read");
+    let (out, end) = table(&text, None);
+    assert!(out.contains("line 2: 3 bytes that are no frame"), "{out}");
+    assert!(out.contains("line 4: a frame ends after 8 bytes, at least 11 are missing"), "{out}");
+    assert!(end.is_err());
+}
+
+#[test]
+fn what_the_recorder_says_is_shown_and_no_error() {
+    let frame = capture(&session()[..1]).replace("\"osdpSource\"", "\"redacted\":true,\"osdpSource\"");
+    let note = r#"{"timeSec":"9","timeNano":"0","io":"trace","data":"","note":"dropped 12 frames"}"#;
+    let text = format!("{frame}{note}\n");
+    let (read, end) = objects_and_end(text.as_bytes(), None);
+    assert_eq!(end, Ok(()));
+    assert_eq!(read[0]["redacted"], true);
+    assert_eq!(
+        read[1],
+        json!({"n": null, "direction": null, "address": null, "sequence": null, "name": null,
+                               "check": null, "mac": null, "data": null, "note": "dropped 12 frames"})
+    );
+    let (out, _) = table(&text, None);
+    assert!(out.contains("line 2: dropped 12 frames") && out.contains("(redacted)"), "{out}");
+}
+
+/// A pcap file of what was sent (true) and received.
+fn pcap(runs: &[(bool, Vec<u8>)]) -> Vec<u8> {
+    let mut file = pcap::file_header();
+    for (n, (sent, data)) in runs.iter().enumerate() {
+        let event = if *sent { Event::Sent } else { Event::Received };
+        Packet { seconds: n as u32, micros: 5, event, footer: 0, data: data.clone() }.emit(&mut file);
+    }
+    file
+}
+
+#[test]
+fn modbus_in_a_pcap_file() {
+    let read = Request::Read { table: Table::Input, start: 400, count: 3 };
+    let write = Request::WriteCoil { address: 410, on: true };
+    let (mut asked, mut answered, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+    read.emit(12, &mut asked).unwrap();
+    emit_reply(12, Ok(&read), &Answer::Words(vec![1, 0x30, 0x42ca]), &mut answered);
+    write.emit(12, &mut taken).unwrap();
+    let exception = hex::decode("12".to_owned() + "8402").unwrap();
+    let exception = [&exception[..], &crc::modbus_crc(&exception).to_le_bytes()].concat();
+    let mut other = Vec::new();
+    read.emit(0x12, &mut other).unwrap();
+    let runs = [
+        (true, asked.clone()),
+        (false, answered[..4].to_vec()),
+        (false, answered[4..].to_vec()),
+        (true, taken.clone()),
+        (false, taken.clone()),
+        (true, other),
+        (false, exception),
+    ];
+    let file = pcap(&runs);
+    let (read, end) = objects_and_end(&file, None);
+    assert_eq!(end, Ok(()));
+    assert_eq!(
+        read[..2],
+        [
+            json!({"n": 1, "direction": "command", "address": 12, "sequence": null, "name": "READ_INPUT_REGISTERS",
+                   "check": "ok", "mac": null, "data": "01900003"}),
+            json!({"n": 2, "direction": "reply", "address": 12, "sequence": null, "name": "READ_INPUT_REGISTERS",
+                   "check": "ok", "mac": null, "data": "060001003042ca"}),
+        ]
+    );
+    let directions = ["command", "reply", "command", "reply", "command", "reply"];
+    assert_eq!(json!(column(&read, "direction")), json!(directions));
+    assert_eq!(read[5]["name"], "EXCEPTION");
+    let mut out = Vec::new();
+    print(file.as_slice(), "c.pcap", None, false, &mut out).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    for row in [
+        "     2  reply        12    -  READ_INPUT_REGISTERS      ok     -    input 400–402 = 1 48 17098",
+        "     3  command      12    -  WRITE_SINGLE_COIL         ok     -    coil 410 on",
+        "     4  reply        12    -  WRITE_SINGLE_COIL         ok     -    written",
+        "     6  reply        18    -  EXCEPTION                 ok     -    exception 02 (illegal data address)",
+    ] {
+        assert!(out.lines().any(|line| line == row), "{row}\n{out}");
+    }
+
+    let (read, end) = objects_and_end(&file[..file.len() - 3], None);
+    assert_eq!(
+        (read.len(), end.unwrap_err()),
+        (5, "c:7: the file is cut off in the middle of this packet".into())
+    );
+    let (_, end) = objects_and_end(&pcap(&[(true, asked), (false, vec![0x77; 3])]), None);
+    assert!(end.unwrap_err().starts_with("c:2: 2 bytes that are no frame"));
+    let mut ethernet = file;
+    ethernet[20] = 1;
+    let (_, end) = objects_and_end(&ethernet, None);
+    assert_eq!(end.unwrap_err(), "c cannot be decoded");
+}
+
+/// Wireshark's own reader, where it is installed.
+#[test]
+fn tshark_reads_what_is_written_as_pcap() {
+    let read = Request::Read { table: Table::Input, start: 400, count: 3 };
+    let (mut asked, mut answered) = (Vec::new(), Vec::new());
+    read.emit(12, &mut asked).unwrap();
+    emit_reply(12, Ok(&read), &Answer::Words(vec![1, 0x30, 0x42ca]), &mut answered);
+    let mut file = pcap(&[(true, asked), (false, answered)]);
+    let lost = Packet { seconds: 7, micros: 0, event: Event::Lost, footer: 300, data: Vec::new() };
+    lost.emit(&mut file);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.pcap");
+    std::fs::write(&path, file).unwrap();
+    let fields =
+        ["rtacser.eventtype", "rtacser.footer", "mbrtu.unit_id", "modbus.func_code", "modbus.regval_uint16"];
+    let mut tshark = std::process::Command::new("tshark");
+    tshark.arg("-r").arg(path).args(["-d", "rtacser.data,mbrtu", "-T", "fields", "-e", "frame.time_epoch"]);
+    tshark.args(fields.iter().flat_map(|field| ["-e", field]));
+    let Ok(output) = tshark.output() else {
+        return not_run::not_run("pcap files in tshark (it is not installed)");
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<Vec<&str>> = text.lines().map(|row| row.split('\t').collect()).collect();
+    assert_eq!(rows.len(), 3, "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(rows[0], ["0.000005000", "0x01", "0x0000", "12", "4", ""]);
+    assert_eq!(rows[1], ["1.000005000", "0x02", "0x0000", "12", "4", "1,48,17098"]);
+    assert_eq!(rows[2][..3], ["7.000000000", "0x05", "0x012c"]);
+}
+
+#[test]
 fn malformed_data_is_told_in_words() {
     let raw = Reply::Raw { reader: 0, format: 0, bits: 32, data: Sensitive(vec![1]) };
     let lines =
@@ -290,7 +450,7 @@ fn a_key_that_is_none_is_wrong_usage_and_not_repeated() {
 }
 
 #[test]
-fn a_capture_that_is_not_there_is_named() {
+fn a_recording_that_is_not_there_is_named() {
     let missing = Decode { file: "no/such.osdpcap".into(), key: None, json: false };
-    assert_eq!(missing.run().unwrap_err().to_string(), "cannot open the capture no/such.osdpcap");
+    assert_eq!(missing.run().unwrap_err().to_string(), "cannot open the recording no/such.osdpcap");
 }

@@ -197,6 +197,7 @@ fn settings(config: &Config, bus: &config::Bus) -> bus::BusSettings {
     });
     bus::BusSettings {
         name: bus.name.clone(),
+        tap: Default::default(),
         port: PortSettings {
             address: PortAddress::Tty(port.clone()),
             baud: bus.baud,

@@ -264,13 +264,15 @@ proptest! {
     #[test]
     fn any_capture_is_read_to_its_end(lines in vec(noise(0..300), 1..6)) {
         let mut decoder = Decoder::new(None);
+        let mut before = 0;
         for data in lines {
-            let before = data.len();
-            let line = CaptureLine { seconds: 0, nanos: 0, io: Io::Trace, data, source: String::new() };
-            for item in decoder.line(&line) {
+            before += data.len();
+            let line = CaptureLine { seconds: 0, nanos: 0, io: Io::Trace, data, source: String::new(), redacted: false, note: None };
+            for (_, item) in decoder.line(1, &line) {
                 match item {
                     Item::Frame(record) => prop_assert!(record.data.len() < before && record.details().len() < 20_000),
                     Item::Noise(bytes) | Item::Unfinished { bytes, .. } => prop_assert!(bytes <= before),
+                    Item::Note(_) => {}
                 }
             }
         }

@@ -132,6 +132,7 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8) -> anyhow::Result<()> {
     let key = Scbk::from_hex(KEY).context("the key")?;
     let settings = BusSettings {
         name: Name::new("street")?,
+        tap: Default::default(),
         port: PortSettings {
             address: PortAddress::Tty(port.to_owned()),
             baud,

@@ -170,6 +170,7 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8, period: Duration) -> anyho
     let profile = Arc::new(profile(period)?);
     let settings = BusSettings {
         name: Name::new("basement")?,
+        tap: Default::default(),
         port: PortSettings {
             address: PortAddress::Tty(port.to_owned()),
             baud,

@@ -13,8 +13,8 @@ use axum::{
 
 use super::{Handles, state::Api};
 use crate::{
-    domain::{HealthCode, LineState, PanelState, SyncCode},
-    store::Durations,
+    bus::{BusStatus, PanelCounters},
+    domain::{Durations, HealthCode, LineState, Name, PanelState, SyncCode},
 };
 
 /// `GET /metrics`.
@@ -28,6 +28,9 @@ pub(super) async fn get(State(api): State<Arc<Api>>) -> Response<Body> {
 /// Writes the page; `endpoint`: what it counts of itself, where it is the one that is asked.
 pub(super) fn text(handles: &Handles, endpoint: Option<&Api>) -> String {
     let mut page = Page::default();
+
+    page.metric("build_info", "gauge", "Which version runs: always 1.");
+    page.sample(&format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1);
 
     let health = handles.health.borrow().clone();
     page.metric("healthy", "gauge", "1 while /healthz says ok.");
@@ -66,11 +69,21 @@ pub(super) fn text(handles: &Handles, endpoint: Option<&Api>) -> String {
             page.sample(&format!("bus=\"{name}\",kind=\"{kind}\""), value);
         }
     }
+    page.metric(
+        "bus_busy_seconds_total",
+        "counter",
+        "Time from the first bytes of commands until they were answered or given up.",
+    );
+    for (name, bus) in &statuses {
+        page.sample(&format!("bus=\"{name}\""), bus.stats.busy.as_secs_f64());
+    }
+
     page.metric("panel_online", "gauge", "1 while the panel answers as securely as it has to.");
     for panel in handles.buses.panels() {
         let labels = format!("panel=\"{}\",intercom=\"{}\"", panel.panel, panel.intercom);
         page.sample(&labels, u8::from(panel.state == PanelState::Online));
     }
+    panels(&mut page, &statuses);
 
     page.metric(
         "lines_stretch_ratio",
@@ -103,21 +116,26 @@ pub(super) fn text(handles: &Handles, endpoint: Option<&Api>) -> String {
     page.metric("journal_failing", "gauge", "1 while the journal cannot be written.");
     page.sample("", u8::from(store.journal_failing.is_some()));
     let times = handles.journal.commit_times();
-    page.histogram(
-        "journal_commit_seconds",
-        "How long commits of events took, the disk's sync included.",
-        &times.commit,
-    );
-    page.histogram(
-        "journal_hold_seconds",
-        "How long events were held back to share a commit, while none was under way.",
-        &times.hold,
-    );
-    page.histogram(
-        "journal_append_to_commit_seconds",
-        "How long events waited until they were committed.",
-        &times.append_to_commit,
-    );
+    for (name, help, durations) in [
+        (
+            "journal_commit_seconds",
+            "How long commits of events took, the disk's sync included.",
+            &times.commit,
+        ),
+        (
+            "journal_hold_seconds",
+            "How long events were held back to share a commit, while none was under way.",
+            &times.hold,
+        ),
+        (
+            "journal_append_to_commit_seconds",
+            "How long events waited until they were committed.",
+            &times.append_to_commit,
+        ),
+    ] {
+        page.metric(name, "histogram", help);
+        page.distribution("", durations);
+    }
 
     let cache = handles.cache.state().borrow().clone();
     page.metric("cache_records", "gauge", "Records in force.");
@@ -144,6 +162,12 @@ pub(super) fn text(handles: &Handles, endpoint: Option<&Api>) -> String {
     {
         page.sample(&format!("kind=\"{kind}\""), value);
     }
+    page.metric(
+        "uplink_acknowledgement_seconds",
+        "histogram",
+        "How long after events were published the broker acknowledged them, whatever it said.",
+    );
+    page.distribution("", &uplink.acknowledged_after);
     page.metric("uplink_commands_total", "counter", "Commands performed, and messages that were not obeyed.");
     for (kind, value) in [("performed", uplink.commands), ("refused", uplink.commands_refused)] {
         page.sample(&format!("kind=\"{kind}\""), value);
@@ -175,6 +199,44 @@ pub(super) fn text(handles: &Handles, endpoint: Option<&Api>) -> String {
         page.of_endpoint(api);
     }
     page.text
+}
+
+/// What became of the commands to each panel.
+fn panels(page: &mut Page, statuses: &[(Name, BusStatus)]) {
+    let counters = || statuses.iter().flat_map(|(_, bus)| &bus.counters.panels);
+    page.metric("panel_exchanges_total", "counter", "Commands that the panel answered.");
+    for (panel, counters) in counters() {
+        page.sample(&format!("panel=\"{panel}\""), counters.total.exchanges);
+    }
+    page.metric(
+        "panel_errors_total",
+        "counter",
+        "Commands that the panel did not answer in time, frames in its turn with a wrong check, sound ones that were no \
+         answer.",
+    );
+    for (panel, counters) in counters() {
+        let PanelCounters { timeouts, broken, wrong, .. } = counters.total;
+        for (kind, value) in [("timeout", timeouts), ("broken", broken), ("wrong", wrong)] {
+            page.sample(&format!("panel=\"{panel}\",kind=\"{kind}\""), value);
+        }
+    }
+    let times = || statuses.iter().flat_map(|(_, bus)| &bus.counters.times);
+    page.metric(
+        "panel_round_trip_seconds",
+        "histogram",
+        "From the first byte of a command to the last one of its answer.",
+    );
+    for (panel, times) in times() {
+        page.distribution(&format!("panel=\"{panel}\""), &times.round_trip);
+    }
+    page.metric(
+        "panel_key_to_unlock_seconds",
+        "histogram",
+        "From a key, as it was read, to the panel's acknowledgement of the unlock.",
+    );
+    for (panel, times) in times() {
+        page.distribution(&format!("panel=\"{panel}\""), &times.key_to_unlock);
+    }
 }
 
 /// A page under way. Labels are names and numbers, so nothing in them needs an escape.
@@ -213,25 +275,26 @@ impl Page {
         );
     }
 
-    fn histogram(&mut self, name: &'static str, help: &str, durations: &Durations) {
-        self.metric(name, "histogram", help);
-        let mut line = |suffix: &str, value: &dyn Display| {
-            let _ = writeln!(self.text, "intercom_gateway_{name}_{suffix} {value}");
-        };
+    /// Writes the samples of a histogram.
+    fn distribution(&mut self, labels: &str, durations: &Durations) {
+        let comma = if labels.is_empty() { "" } else { "," };
         for (bound, count) in durations.cumulative() {
-            line(&format!("bucket{{le=\"{}\"}}", bound.as_secs_f64()), &count);
+            self.line("_bucket", &format!("{labels}{comma}le=\"{}\"", bound.as_secs_f64()), count);
         }
-        let count = durations.count();
-        line("bucket{le=\"+Inf\"}", &count);
-        line("sum", &durations.sum().as_secs_f64());
-        line("count", &count);
+        self.line("_bucket", &format!("{labels}{comma}le=\"+Inf\""), durations.count());
+        self.line("_sum", labels, durations.sum().as_secs_f64());
+        self.line("_count", labels, durations.count());
     }
 
     fn sample(&mut self, labels: &str, value: impl Display) {
+        self.line("", labels, value);
+    }
+
+    fn line(&mut self, suffix: &str, labels: &str, value: impl Display) {
         let name = self.name;
         let _ = match labels {
-            "" => writeln!(self.text, "intercom_gateway_{name} {value}"),
-            labels => writeln!(self.text, "intercom_gateway_{name}{{{labels}}} {value}"),
+            "" => writeln!(self.text, "intercom_gateway_{name}{suffix} {value}"),
+            labels => writeln!(self.text, "intercom_gateway_{name}{suffix}{{{labels}}} {value}"),
         };
     }
 }

@@ -17,7 +17,9 @@ pub(super) fn refused(refusal: &Refusal) -> Response<Body> {
         | Refusal::UnknownPanel { .. }
         | Refusal::AmbiguousPanel { .. }
         | Refusal::NoPanel { .. }
-        | Refusal::NoSecureChannel { .. } => invalid("panel", refusal),
+        | Refusal::NoSecureChannel { .. }
+        | Refusal::SameKey { .. }
+        | Refusal::KeyUnderway { .. } => invalid("panel", refusal),
         Refusal::UnknownFlat { .. } => invalid("flat", refusal),
         Refusal::Busy(aim)
         | Refusal::Hangs(aim)
@@ -26,12 +28,14 @@ pub(super) fn refused(refusal: &Refusal) -> Response<Body> {
         | Refusal::Unconfirmed(aim)
         | Refusal::Refused(aim)
         | Refusal::Interrupted(aim) => match aim {
-            Aim::Lock(_) | Aim::Signal(_) => invalid("panel", refusal),
+            Aim::Lock(_) | Aim::Signal(_) | Aim::Key(_) => invalid("panel", refusal),
             Aim::Line { .. } => invalid("flat", refusal),
         },
         Refusal::Document(_) => invalid("body", refusal),
         Refusal::RateLimited { wait } => too_many(refusal, *wait),
-        Refusal::NotWritten(_) | Refusal::NotInForce(_) => unavailable(&refusal.sentence()),
+        Refusal::NotWritten(_) | Refusal::NotInForce(_) | Refusal::NoKey { .. } => {
+            unavailable(&refusal.sentence())
+        }
     }
 }
 
@@ -86,27 +90,37 @@ mod tests {
             "422 unknown_panel panel",
             "422 invalid panel",
             "422 unknown_flat flat",
+            "422 invalid panel",
+            "422 rate_limited panel",
+            "503, wait 5",
             "429 rate_limited, wait 2",
             "422 panel_offline panel",
             "422 panel_offline flat",
             "422 panel_offline panel",
+            "422 panel_offline panel",
             "422 unconfirmed panel",
             "422 unconfirmed flat",
+            "422 unconfirmed panel",
             "422 unconfirmed panel",
             "422 panel_offline panel",
             "422 panel_offline flat",
             "422 panel_offline panel",
+            "422 panel_offline panel",
             "422 insecure panel",
             "422 insecure flat",
+            "422 insecure panel",
             "422 insecure panel",
             "422 unconfirmed panel",
             "422 unconfirmed flat",
             "422 unconfirmed panel",
+            "422 unconfirmed panel",
             "422 refused panel",
             "422 refused flat",
             "422 refused panel",
+            "422 refused panel",
             "422 interrupted panel",
             "422 interrupted flat",
+            "422 interrupted panel",
             "422 interrupted panel",
             "422 invalid body",
             "503, wait 5",

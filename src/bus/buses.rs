@@ -4,7 +4,7 @@ use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use super::{
     BusHandle, BusStatus, IdentifyError, KnownLine, MeasureError, PairError, PairRefused, PanelHandle,
-    UnknownFlat, UnknownPanel, UnlockError, UnlockRefused,
+    PanelKey, RekeyError, RekeyRefused, UnknownFlat, UnknownPanel, UnlockError, UnlockRefused,
 };
 use tokio::sync::watch;
 
@@ -121,6 +121,15 @@ impl Buses {
     pub async fn pair(&self, panel: &Name, time: Duration) -> Result<(), PairError> {
         let bus = self.bus_of(panel).ok_or(PairError::Refused(PairRefused::UnknownPanel))?;
         bus.pair(panel, time).await
+    }
+
+    /// Sets another key in a panel's session, and waits until the panel has proven it.
+    ///
+    /// # Errors
+    /// [`RekeyError`]: it has its old key, or nobody knows which.
+    pub async fn rekey(&self, panel: &Name, to: Option<PanelKey>) -> Result<(), RekeyError> {
+        let bus = self.bus_of(panel).ok_or(RekeyError::Refused(RekeyRefused::UnknownPanel))?;
+        bus.rekey(panel, to).await
     }
 
     fn bus_of(&self, panel: &Name) -> Option<Arc<BusHandle>> {

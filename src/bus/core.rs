@@ -21,14 +21,14 @@ use super::{
     commutators::{Commutators, KnownLine},
     doorway::{Doorway, DoorwaySettings},
     effects::{Back, Effects, Purpose, Unlock},
-    refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
+    refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, LineStats, Schedule, Timing},
-    statistics::{Counters, LineCounters, PanelCounters},
+    statistics::{Counters, LineCounters, PanelCounters, PanelTimes},
 };
 use crate::{
     domain::{Mono, Name, PanelStatus, event::UnlockedBy},
     lines::{Commutator, FlatLines},
-    panel::{self, Driver, Failure, Request, Token},
+    panel::{self, Driver, Failure, Request, Token, osdp::PanelKey},
 };
 
 /// An unlock that its panel has not taken within this time of its cause is withdrawn (contract §5).
@@ -227,8 +227,8 @@ impl Core {
         let doorway = doorway.ok_or(UnlockRefused::UnknownPanel)?;
         let lock = doorway.settings.lock.ok_or(UnlockRefused::NoLock)?;
         let tenths = tenths.unwrap_or(lock.open);
-        let unlock = Unlock { by, tenths, reader: None, request: Some(request) };
-        doorway.unlock(moment.mono, unlock, caused, &mut self.effects);
+        let unlock = Unlock { by, caused, tenths, reader: None, request: Some(request) };
+        doorway.unlock(moment.mono, unlock, &mut self.effects);
         self.settle(moment);
         Ok(())
     }
@@ -311,6 +311,27 @@ impl Core {
         if armed { Ok(()) } else { Err(PairRefused::NoSecureChannel) }
     }
 
+    /// Sets another key in a panel's session: `to`, the one of the configuration, or, where that has none, a new one. Ends
+    /// in [`Output::Rekeyed`] with `request`.
+    ///
+    /// # Errors
+    /// [`RekeyRefused`]: nothing is begun.
+    pub fn rekey(
+        &mut self,
+        moment: &Moment<'_>,
+        panel: &Name,
+        to: Option<PanelKey>,
+        request: u64,
+    ) -> Result<(), RekeyRefused> {
+        let number = self.number_of(panel).ok_or(RekeyRefused::UnknownPanel)?;
+        let driver = self.schedule.driver(number).ok_or(RekeyRefused::UnknownPanel)?;
+        let token = self.effects.token();
+        driver.osdp().ok_or(RekeyRefused::NoSecureChannel)?.rekey(moment.mono, token, to)?;
+        self.pending.insert(token, (number, Purpose::Rekey(request)));
+        self.settle(moment);
+        Ok(())
+    }
+
     /// Takes note that the port was closed and opened again, perhaps with another adapter.
     pub fn reopened(&mut self, moment: &Moment<'_>, timing: Timing) {
         self.schedule.reopened(moment.mono, timing);
@@ -348,6 +369,18 @@ impl Core {
                 (doorway.settings.panel.clone(), self.schedule.panel_counters(now, number))
             })
             .collect()
+    }
+
+    /// Returns how long what each panel was asked for took.
+    pub fn panel_times(&self) -> Vec<(Name, PanelTimes)> {
+        let of = |(number, doorway): (usize, &Doorway)| {
+            let times = PanelTimes {
+                round_trip: self.schedule.round_trips(number),
+                key_to_unlock: doorway.key_to_unlock(),
+            };
+            (doorway.settings.panel.clone(), times)
+        };
+        numbered(&self.shown, &self.doorways).map(of).collect()
     }
 
     /// Returns the status of every panel.
@@ -443,6 +476,9 @@ impl Core {
             }
             Some((_, Purpose::Measure(request))) => {
                 self.commutators.measured(request, result, &mut self.effects);
+            }
+            Some((_, Purpose::Rekey(request))) => {
+                self.effects.push(Output::Rekeyed { request, result });
             }
             Some((_, Purpose::Identify(request))) => {
                 self.effects.push(Output::Identified { request, result });

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     access::{self, CredentialFormat, KeyOrder, Verdict},
     domain::{
-        Bucket, Device, EventBody, Mono, Name, OutputActive, PanelState, PanelStatus, Trouble,
+        Bucket, Device, Durations, EventBody, Mono, Name, OutputActive, PanelState, PanelStatus, Trouble,
         event::{
             Decision, DoorMoved, DoorUnlockFailed, DoorUnlocked, InputChanged, KeySwiped, KeypadEntered,
             PanelAt, PanelCause, PanelFlag, PanelSerial, PanelSuspect, RawCredential, SuspectCause, UnlockId,
@@ -89,6 +89,7 @@ pub(super) struct Doorway {
     suspects: Suspects,
     journal: Bucket,
     entries: Bucket,
+    key_to_unlock: Durations,
     /// The status as outsiders were told of it.
     shown: PanelStatus,
 }
@@ -106,6 +107,7 @@ impl Doorway {
             suspects: Suspects::default(),
             journal: JOURNAL,
             entries: ENTRIES,
+            key_to_unlock: Durations::default(),
         }
     }
 
@@ -177,16 +179,20 @@ impl Doorway {
         doors.min(self.standing.next_time(journal)).min(self.suspects.next_time(journal))
     }
 
-    /// Unlocks for `tenths` of 100 ms, by default as the lock is configured, where there is a lock. `caused`: when it was
-    /// asked for, which its two seconds count from.
-    pub(super) fn unlock(&mut self, now: Mono, unlock: Unlock, caused: Mono, effects: &mut Effects) {
+    /// Unlocks, where there is a lock.
+    pub(super) fn unlock(&mut self, now: Mono, unlock: Unlock, effects: &mut Effects) {
         let Some(lock) = self.settings.lock else { return };
-        let expires = caused + UNLOCK_EXPIRES;
+        let expires = unlock.caused + UNLOCK_EXPIRES;
         let (by, tenths) = (unlock.by.clone(), unlock.tenths);
         let request = Request::Unlock { output: lock.output, active: lock.active, tenths };
         let token = effects.ask(self.number, request, expires, Some(Purpose::Unlock(unlock)));
         // From the request on: the panel may have taken it though its acknowledgement is lost.
         self.door.unlocking(now, token, by, expires + seconds(tenths));
+    }
+
+    /// Returns how long after keys were read the panel had taken their unlocks.
+    pub(super) fn key_to_unlock(&self) -> Durations {
+        self.key_to_unlock
     }
 
     /// Tells what became of an unlock.
@@ -198,11 +204,14 @@ impl Doorway {
         result: Result<(), Failure>,
         effects: &mut Effects,
     ) {
-        let Unlock { by, tenths, reader, request } = unlock;
+        let Unlock { by, caused, tenths, reader, request } = unlock;
         let PanelAt { panel, intercom } = self.at();
         let duration = f64::from(tenths.get()) / 10.0;
         let body = match result {
             Ok(()) => {
+                if by.kind == UnlockKind::Key {
+                    self.key_to_unlock.observe(now.since(caused));
+                }
                 self.door.unlocking(now, token, by.clone(), now + seconds(tenths));
                 EventBody::DoorUnlocked(DoorUnlocked { panel, intercom, by, duration })
             }
@@ -283,8 +292,9 @@ impl Doorway {
         match (verdict.decision, self.settings.lock) {
             (Decision::Granted, Some(lock)) => {
                 let by = UnlockedBy { kind: UnlockKind::Key, id: verdict.key_id.map(UnlockId::Number) };
-                let unlock = Unlock { by, tenths: lock.open, reader: Some(reader), request: None };
-                self.unlock(now, unlock, now, effects);
+                let unlock =
+                    Unlock { by, caused: now, tenths: lock.open, reader: Some(reader), request: None };
+                self.unlock(now, unlock, effects);
             }
             (decision, _) => self.feedback(now, reader, decision == Decision::Granted, effects),
         }
@@ -346,8 +356,8 @@ impl Doorway {
                 DoorEvent::ExitUnlock => {
                     let Some(lock) = self.settings.lock else { continue };
                     let by = UnlockedBy { kind: UnlockKind::Exit, id: None };
-                    let unlock = Unlock { by, tenths: lock.open, reader: None, request: None };
-                    self.unlock(now, unlock, now, effects);
+                    let unlock = Unlock { by, caused: now, tenths: lock.open, reader: None, request: None };
+                    self.unlock(now, unlock, effects);
                     continue;
                 }
             });

@@ -61,6 +61,13 @@ pub enum Output {
         /// What became of it.
         result: Result<(), Failure>,
     },
+    /// A panel's key was to be changed.
+    Rekeyed {
+        /// The caller's number of the request.
+        request: u64,
+        /// What became of it.
+        result: Result<(), Failure>,
+    },
     /// A measurement is over.
     Measured {
         /// The caller's number of the request.
@@ -88,12 +95,16 @@ pub(super) enum Purpose {
     Measure(u64),
     /// Those who look for the panel, by the caller's number of the request.
     Identify(u64),
+    /// Those who change the panel's key, by the caller's number of the request.
+    Rekey(u64),
 }
 
 /// An unlock that was asked of a panel.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Unlock {
     pub(super) by: UnlockedBy,
+    /// When it was asked for, which its two seconds count from.
+    pub(super) caused: Mono,
     /// In units of 100 ms.
     pub(super) tenths: NonZeroU16,
     /// The reader that waits for a light.
@@ -119,6 +130,13 @@ impl Effects {
         self.push(Output::Event(body));
     }
 
+    /// Returns a token that no request has yet.
+    pub(super) fn token(&mut self) -> Token {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        token
+    }
+
     /// Asks a panel for something. `purpose`: whom its end concerns; `None`: nobody.
     pub(super) fn ask(
         &mut self,
@@ -127,8 +145,7 @@ impl Effects {
         expires: Mono,
         purpose: Option<Purpose>,
     ) -> Token {
-        let token = Token(self.next_token);
-        self.next_token += 1;
+        let token = self.token();
         self.back.push_back((panel, Back::Ask { token, request, expires, purpose }));
         token
     }

@@ -16,9 +16,10 @@ use super::{
     commutators::KnownLine,
     doorway::DoorwaySettings,
     port::PortSettings,
-    refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
+    refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, LineStats},
-    statistics::{Counters, LineCounters, PanelCounters},
+    statistics::{Counters, LineCounters, PanelCounters, PanelTimes},
+    tap::Tap,
 };
 use crate::{
     access::Directory,
@@ -27,7 +28,7 @@ use crate::{
     lines::{CommutatorSettings, FlatLines, KeptLine},
     panel::{
         Failure,
-        osdp::{self, KeyRecord},
+        osdp::{self, KeyRecord, PanelKey},
     },
     sys::Holder,
 };
@@ -40,6 +41,8 @@ pub struct BusSettings {
     pub port: PortSettings,
     /// Its panels.
     pub panels: Vec<PanelSettings>,
+    /// Who records what goes over it.
+    pub tap: Tap,
 }
 
 /// A panel as configured.
@@ -135,6 +138,8 @@ pub struct BusCounters {
     pub line: Counters<LineCounters>,
     /// At each panel.
     pub panels: Vec<(Name, Counters<PanelCounters>)>,
+    /// How long what each panel was asked for took.
+    pub times: Vec<(Name, PanelTimes)>,
 }
 
 /// Why a remote unlock failed.
@@ -190,6 +195,20 @@ pub enum PairError {
     Busy,
 }
 
+/// Why a panel's key was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RekeyError {
+    /// It was not begun.
+    #[error(transparent)]
+    Refused(#[from] RekeyRefused),
+    /// The panel did not do it.
+    #[error("the panel's key was not changed: {}", .0.code())]
+    Failed(Failure),
+    /// The bus has too much to do, or is ending.
+    #[error("the bus takes no commands just now")]
+    Busy,
+}
+
 /// What panels that come to a running bus find there.
 #[derive(Clone, Debug)]
 pub struct Placing {
@@ -230,6 +249,11 @@ pub(super) enum Command {
         panel: Name,
         until: Mono,
         done: oneshot::Sender<Result<(), PairError>>,
+    },
+    Rekey {
+        panel: Name,
+        to: Option<PanelKey>,
+        done: oneshot::Sender<Result<(), RekeyError>>,
     },
     /// A panel's record is on the disk, synced.
     Stored {
@@ -377,6 +401,17 @@ impl BusHandle {
         let pair = Command::Pair { panel: panel.clone(), until: clock::mono() + time, done };
         self.commands.send(pair).await.map_err(|_| PairError::Busy)?;
         result.await.map_err(|_| PairError::Busy)?
+    }
+
+    /// Sets another key in a panel's session, `to` or one that is chosen, and waits until the panel has proven it.
+    ///
+    /// # Errors
+    /// [`RekeyError`]: it has its old key, or nobody knows which.
+    pub async fn rekey(&self, panel: &Name, to: Option<PanelKey>) -> Result<(), RekeyError> {
+        let (done, result) = oneshot::channel();
+        let rekey = Command::Rekey { panel: panel.clone(), to, done };
+        self.commands.try_send(rekey).map_err(|_| RekeyError::Busy)?;
+        result.await.map_err(|_| RekeyError::Busy)?
     }
 
     /// Tells the bus that a version of the record of one of its panels, or a later one, is on the disk, synced.

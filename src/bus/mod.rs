@@ -1,8 +1,9 @@
 //! One RS-485 line and its panels, on a thread of its own.
 //!
 //! `schedule` runs one transaction after the other, `order` says whose turn it is, `core` joins both with doorways and
-//! commutators, all without clock or port; `port` is a tty or a TCP connection, `obstacles` says why there is none, `task` the thread that gives them time and
-//! bytes, `shell` what that thread does for the core, `handle` the way to it.
+//! commutators, all without clock or port; `port` is a tty or a TCP connection, `obstacles` says why there is none,
+//! `task` the thread that gives them time and bytes, `shell` what that thread does for the core, `tap` what it tells
+//! the one who records the line, `handle` the way to it.
 
 mod allowance;
 mod buses;
@@ -27,6 +28,7 @@ mod shell;
 mod standing;
 mod statistics;
 mod suspects;
+mod tap;
 mod task;
 mod timing;
 
@@ -39,13 +41,22 @@ pub use self::{
     handle::{
         BusCounters, BusHandle, BusSettings, BusStatus, Ending, IdentifyError, InForce, KeptLines,
         MeasureError, ModbusSettings, NewestRecord, PairError, PanelHandle, PanelSettings, Placing, Protocol,
-        Shared, UnlockError,
+        RekeyError, Shared, UnlockError,
     },
     obstacles::in_the_way,
     port::{Parity, PortAddress, PortSettings},
-    refused::{PairRefused, UnknownFlat, UnknownPanel, UnlockRefused},
+    refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     schedule::{Exchanges, Timing},
-    statistics::{Counters, LineCounters, LineStats, PanelCounters, RoundTrip},
+    statistics::{Counters, LineCounters, LineStats, PanelCounters, PanelTimes, RoundTrip},
+    tap::{Happened, Incident, Run, Runs, Tap, tap},
     task::spawn,
 };
-pub use crate::panel::Failure;
+pub use crate::panel::{Failure, osdp::PanelKey};
+
+/// Returns the core of a bus, without its thread: for who gives it time and bytes himself.
+pub fn without_thread(settings: BusSettings, moment: &core::Moment<'_>) -> core::Core {
+    let is_modbus = panels::is_modbus(&settings.panels);
+    let timing = panels::timing(&settings.port, is_modbus);
+    let panels = panels::panels(settings.panels, timing, &KeptLines::new(), moment.wall);
+    core::Core::new(timing, panels, moment)
+}

@@ -19,7 +19,7 @@ use super::{
 };
 pub use super::{statistics::LineStats, timing::Timing};
 use crate::{
-    domain::Mono,
+    domain::{Durations, Mono},
     panel::{Driver, Heard, Turn, TurnKind},
 };
 
@@ -161,6 +161,11 @@ impl Schedule {
     /// Returns what became of the commands to the panel with this number.
     pub fn panel_counters(&mut self, now: Mono, number: usize) -> Counters<PanelCounters> {
         self.panel_mut(number).map(|panel| panel.statistics.counters(now)).unwrap_or_default()
+    }
+
+    /// Returns how long the commands to the panel with this number took that were answered.
+    pub fn round_trips(&self, number: usize) -> Durations {
+        self.panel(number).map(|panel| panel.statistics.round_trips()).unwrap_or_default()
     }
 
     /// Returns the counters of the panel with this number.

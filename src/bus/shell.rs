@@ -17,11 +17,12 @@ use super::{
     effects::{Moment, Output},
     handle::{
         BusCounters, BusStatus, Command, IdentifyError, MeasureError, NewestRecord, PanelHandle,
-        PanelSettings, Placing, Shared, UnlockError,
+        PanelSettings, Placing, RekeyError, Shared, UnlockError,
     },
     losses::Losses,
     obstacles, panels,
     port::PortSettings,
+    tap::Tap,
 };
 use crate::{
     access::Now,
@@ -60,6 +61,7 @@ pub(super) struct Shell {
     pub(super) own_commands: mpsc::WeakSender<Command>,
     pub(super) status: watch::Sender<BusStatus>,
     pub(super) lines: watch::Sender<Arc<[KnownLine]>>,
+    pub(super) tap: Tap,
     /// By the panels' numbers.
     pub(super) records: Vec<Option<watch::Sender<Arc<NewestRecord>>>>,
     /// Whether Modbus is spoken.
@@ -71,6 +73,7 @@ pub(super) struct Shell {
     pub(super) unlocking: Callers<(), UnlockError>,
     pub(super) measuring: Callers<LineStatus, MeasureError>,
     pub(super) identifying: Callers<(), IdentifyError>,
+    pub(super) rekeying: Callers<(), RekeyError>,
     pub(super) next_request: u64,
     pub(super) told_at: Mono,
     pub(super) changed: bool,
@@ -112,6 +115,11 @@ impl Shell {
             Some(Command::Pair { panel, until, done }) => {
                 let armed = self.at_moment(|moment| core.arm_pairing(moment, &panel, until));
                 let _ = done.send(armed.map_err(Into::into));
+            }
+            Some(Command::Rekey { panel, to, done }) => {
+                let request = self.number();
+                let begun = self.at_moment(|moment| core.rekey(moment, &panel, to, request));
+                self.rekeying.note(request, begun, done);
             }
             Some(Command::Stored { panel, version }) => {
                 self.at_moment(|moment| core.record_stored(moment, panel, version));
@@ -182,6 +190,7 @@ impl Shell {
         while let Some(output) = core.poll_output() {
             match output {
                 Output::Event(body) => {
+                    self.tap.event(self.shared.clock.wall(), &body);
                     let occurrence = Occurrence { stamp: self.shared.clock.stamp(), body };
                     if self.shared.reports.try_send(occurrence).is_err() {
                         self.shared.lost.fetch_add(1, Ordering::Relaxed);
@@ -199,6 +208,9 @@ impl Shell {
                 Output::Measured { request, result } => {
                     let result = result.map(|status| *status).map_err(MeasureError::Failed);
                     self.measuring.answer(request, result);
+                }
+                Output::Rekeyed { request, result } => {
+                    self.rekeying.answer(request, result.map_err(RekeyError::Failed));
                 }
                 Output::Identified { request, result } => {
                     self.identifying.answer(request, result.map_err(IdentifyError::Failed));
@@ -223,7 +235,11 @@ impl Shell {
             self.told_at = now;
             let panels = self.at_moment(|moment| core.statuses(moment));
             let stats = core.stats();
-            let counters = BusCounters { line: core.line_counters(now), panels: core.panel_counters(now) };
+            let counters = BusCounters {
+                line: core.line_counters(now),
+                panels: core.panel_counters(now),
+                times: core.panel_times(),
+            };
             let stretches = core.stretches();
             let minute = self.losses.note(now, core.exchanges(), &panels);
             self.complaints.panels(&panels);
@@ -299,6 +315,7 @@ impl Shell {
         self.unlocking.answer_all(UnlockError::Failed(Failure::Stopping));
         self.measuring.answer_all(MeasureError::Failed(Failure::Stopping));
         self.identifying.answer_all(IdentifyError::Failed(Failure::Stopping));
+        self.rekeying.answer_all(RekeyError::Failed(Failure::Stopping));
     }
 
     /// Returns the number of a new request.

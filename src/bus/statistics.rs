@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::domain::Mono;
+use crate::domain::{Durations, Mono};
 
 /// How long a slice of the minute is, and how many make one.
 const SLICE: Duration = Duration::from_secs(5);
@@ -82,6 +82,15 @@ pub struct RoundTrip {
     pub max: Duration,
 }
 
+/// How long what a panel was asked for took since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PanelTimes {
+    /// From the first byte of a command to the last one of its answer.
+    pub round_trip: Durations,
+    /// From the last byte of a key, as it was read, to the panel's acknowledgement of the unlock.
+    pub key_to_unlock: Durations,
+}
+
 /// The same, of the last minute and since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters<T> {
@@ -139,12 +148,13 @@ impl LineStatistics {
 pub(super) struct PanelStatistics {
     total: Tally<u64>,
     minute: Slices<Tally<u16>>,
+    round_trips: Durations,
 }
 
 impl PanelStatistics {
     /// Begins to count.
     pub(super) fn new(now: Mono) -> Self {
-        Self { total: Tally::default(), minute: Slices::new(now) }
+        Self { total: Tally::default(), minute: Slices::new(now), round_trips: Durations::default() }
     }
 
     /// Counts a command that was answered after so long.
@@ -152,6 +162,12 @@ impl PanelStatistics {
         let micros = u32::try_from(after.as_micros()).unwrap_or(u32::MAX);
         self.total.answered(micros);
         self.minute.slice(now).answered(micros);
+        self.round_trips.observe(after);
+    }
+
+    /// Returns how long commands took that were answered.
+    pub(super) fn round_trips(&self) -> Durations {
+        self.round_trips
     }
 
     /// Counts a command that was not answered in time.

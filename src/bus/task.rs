@@ -65,6 +65,7 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         own_commands: commands.downgrade(),
         status: status_sender,
         lines: lines_sender,
+        tap: settings.tap,
         records: records.into_iter().map(Some).collect(),
         is_modbus: panels::is_modbus(&settings.panels),
         retiring: Vec::new(),
@@ -73,6 +74,7 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         unlocking: Callers::new(),
         measuring: Callers::new(),
         identifying: Callers::new(),
+        rekeying: Callers::new(),
         next_request: 0,
         told_at: Mono::ZERO,
         changed: true,
@@ -178,6 +180,7 @@ impl Shell {
                 Ok(port) => {
                     tracing::info!(bus = %self.name, "port is open");
                     self.tell_port(None);
+                    self.tap.said(self.shared.clock.wall(), "the port is open");
                     // The adapter may be another, or there for the first time.
                     let timing = panels::timing(&self.port, self.is_modbus);
                     self.at_moment(|moment| core.reopened(moment, timing));
@@ -191,6 +194,7 @@ impl Shell {
                         Ended::PortLost(error) => {
                             tracing::warn!(bus = %self.name, %error, "port is lost; it is opened again as soon as it is back");
                             self.tell_port(Some(error.to_string()));
+                            self.tap.said(self.shared.clock.wall(), "the port is lost");
                         }
                         Ended::Silent => {
                             tracing::debug!(bus = %self.name, "no panel answers: the port is opened anew");
@@ -224,10 +228,13 @@ impl Shell {
                 return Ended::Stop;
             }
             frame.clear();
-            if core.poll_transmit(clock::mono(), &mut frame)
-                && let Err(error) = send(&mut port, &frame, self.is_modbus).await
-            {
-                return Ended::PortLost(error);
+            if core.poll_transmit(clock::mono(), &mut frame) {
+                if let Err(error) = send(&mut port, &frame, self.is_modbus).await {
+                    return Ended::PortLost(error);
+                }
+                if self.tap.is_open() {
+                    self.tap.sent(self.shared.clock.wall(), &frame);
+                }
             }
             if self.stopping.is_none() && clock::mono() >= core.last_heard() + silent_for {
                 return Ended::Silent;
@@ -247,7 +254,11 @@ impl Shell {
                     Ok(length) => {
                         port.count(length);
                         let received = buffer.get(..length).unwrap_or_default();
-                        self.at_moment(|moment| core.receive(moment, received));
+                        let wall = self.at_moment(|moment| {
+                            core.receive(moment, received);
+                            moment.wall
+                        });
+                        self.tap.received(wall, received);
                     }
                     Err(error) => return Ended::PortLost(error),
                 },

@@ -22,6 +22,7 @@ mod passphrase;
 mod profile;
 mod qr;
 mod reload;
+mod replay;
 mod restore;
 mod run;
 mod simulate;
@@ -70,6 +71,7 @@ enum Command {
     Journal(journal::Journal),
     Monitor(monitor::Monitor),
     Decode(decode::Decode),
+    Replay(replay::Replay),
     /// Deals with one panel
     #[command(subcommand)]
     Panel(panel::Panel),
@@ -125,6 +127,7 @@ impl Command {
             Self::Journal(journal) => journal.run(config).map(done),
             Self::Monitor(monitor) => monitor.run(config).map(done),
             Self::Decode(decode) => decode.run().map(done),
+            Self::Replay(replay) => replay.run(config).map(done),
             Self::Panel(panel) => panel.run(config).map(done),
             Self::Profile(profile) => profile.run().map(done),
             Self::Token(token) => token.run(config).map(done),

@@ -1,4 +1,4 @@
-//! `panel pair` and `panel identify`: lets a swapped panel in, finds the one that is meant.
+//! `panel pair`, `rekey` and `identify`: lets a swapped panel in, changes a panel's key, finds the one that is meant.
 
 use std::{
     io::{self, Write},
@@ -21,6 +21,11 @@ pub enum Panel {
         /// The panel's name
         name: Name,
     },
+    /// Changes the key of an OSDP panel in its secure channel: to the one of its secure_key_file, else to a new one
+    Rekey {
+        /// The panel's name
+        name: Name,
+    },
     /// Has a panel blink and beep: which one is it?
     Identify {
         /// The panel's name
@@ -38,6 +43,7 @@ impl Panel {
         let config = Config::load(config)?;
         let (name, what_for) = match self {
             Self::Pair { name } => (name, "pair"),
+            Self::Rekey { name } => (name, "rekey"),
             Self::Identify { name, .. } => (name, "identify"),
         };
         if config.panel(name).is_none() {
@@ -51,6 +57,7 @@ impl Panel {
         };
         match self {
             Self::Pair { name } => pair(daemon, name),
+            Self::Rekey { name } => rekey(daemon, name),
             Self::Identify { name, tenths } => identify(daemon, name, *tenths),
         }
     }
@@ -64,6 +71,11 @@ fn pair(daemon: Client, panel: &Name) -> anyhow::Result<()> {
          `journal --follow` tells when it is secured",
         seconds / 60
     )?)
+}
+
+fn rekey(daemon: Client, panel: &Name) -> anyhow::Result<()> {
+    daemon.ask(&Request::Rekey { panel: panel.clone() })?;
+    Ok(writeln!(io::stdout(), "panel {panel} has proven its new key; the old one is forgotten")?)
 }
 
 fn identify(daemon: Client, panel: &Name, tenths: NonZeroU16) -> anyhow::Result<()> {

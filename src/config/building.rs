@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Bus, Direction, Door, Intercom, KeyOrder, Lock, OpenWhen, Panel, Parity, Port, Protocol, SecretFile,
-    SecureChannel,
+    SecureChannel, Trace,
     address::host_and_port,
     commutator::{self, TakenFlats},
     read::Section,
@@ -82,7 +82,7 @@ pub(super) type KnownBuses = BTreeMap<Name, Option<Protocol>>;
 
 /// All `[[bus]]`.
 pub(super) fn buses(sections: Vec<Section<'_>>) -> (Vec<Bus>, KnownBuses) {
-    let (mut names, mut ports) = (Taken::new(), Taken::new());
+    let (mut names, mut ports, mut traces) = (Taken::new(), Taken::new(), Taken::new());
     let mut known = KnownBuses::new();
     let mut buses = Vec::new();
     for mut section in sections {
@@ -102,7 +102,14 @@ pub(super) fn buses(sections: Vec<Section<'_>>) -> (Vec<Bus>, KnownBuses) {
         let direction = section.get_or("direction", "auto", choice(DIRECTION));
         let reply_timeout =
             section.get_or("reply_timeout", REPLY_TIMEOUT, duration(REPLY_TIMEOUT_MIN..=REPLY_TIMEOUT_MAX));
-        section.get("trace_file", path);
+        let trace_file = section.get("trace_file", path);
+        let trace_keys = section.get_or("trace_keys", false, truth);
+        if let Some(file) = &trace_file {
+            traces.take(&section, "trace_file", file.clone(), &format!("the file {}", file.display()));
+        } else if trace_keys {
+            section.problem("trace_keys", "is of a trace_file, and the bus has none; remove it");
+        }
+        let trace = trace_file.map(|file| Trace { file, keys: trace_keys });
         if direction == Direction::Rts && port.as_ref().is_some_and(|port| port.tty().is_none()) {
             section.problem(
                 "direction",
@@ -111,7 +118,17 @@ pub(super) fn buses(sections: Vec<Section<'_>>) -> (Vec<Bus>, KnownBuses) {
         }
         section.finish();
         if let (Some(name), Some(port), Some(protocol)) = (name, port, protocol) {
-            buses.push(Bus { name, port, protocol, baud, parity, stop_bits, direction, reply_timeout });
+            buses.push(Bus {
+                name,
+                port,
+                protocol,
+                baud,
+                parity,
+                stop_bits,
+                direction,
+                reply_timeout,
+                trace,
+            });
         }
     }
     (buses, known)

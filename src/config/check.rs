@@ -4,7 +4,7 @@
 use std::{
     fmt,
     os::unix::fs::{FileTypeExt, MetadataExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -63,6 +63,9 @@ pub fn findings(config: &Config, now: KnownTime) -> Vec<Finding> {
 const LONG_CYCLE: Duration = Duration::from_secs(1);
 /// Above this a swipe could not be told from one that was held back on the wire (contract §5, `stale`).
 const LONGEST_CYCLE: Duration = Duration::from_secs(3);
+
+/// The only folder that the shipped unit may write to (ProtectSystem=strict, StateDirectory).
+const UNIT_STATE: &str = "/var/lib/intercom-gateway";
 
 struct Check<'a> {
     config: &'a Config,
@@ -172,6 +175,36 @@ impl Check<'_> {
                 );
             }
             self.cycle(index, bus);
+            self.trace(index, bus);
+        }
+    }
+
+    /// Whether a trace can be written, and by the service as it is shipped.
+    fn trace(&mut self, index: usize, bus: &Bus) {
+        let Some(trace) = &bus.trace else { return };
+        let path = format!("bus[{index}].trace_file");
+        let (file, folder) = (&trace.file, trace.file.parent().unwrap_or(Path::new("/")));
+        let writable = [self.config.gateway.state_dir.as_path(), Path::new(UNIT_STATE)];
+        if file.is_dir() {
+            self.error(&path, format!("{} is a directory; name a file in it", file.display()));
+        } else if !writable.iter().any(|writable| file.starts_with(writable)) {
+            let message = format!(
+                "{} cannot be written under the systemd unit, which may write below {UNIT_STATE} alone: name a file there, or add ReadWritePaths={} by `systemctl edit intercom-gateway`",
+                file.display(),
+                folder.display()
+            );
+            self.warn(&path, message);
+        } else if !folder.is_dir() {
+            self.warn(
+                &path,
+                format!("there is no directory {}: make it, as the service's user", folder.display()),
+            );
+        }
+        if trace.keys {
+            self.warn(
+                &format!("bus[{index}].trace_keys"),
+                "the trace holds keys, digits and panel keys as they are: give it to nobody, and take this away when you are done",
+            );
         }
     }
 

@@ -229,9 +229,25 @@ pub struct Bus {
     pub direction: Direction,
     /// `reply_timeout`: how long a panel may take to begin its answer, 20 ms to 1 s.
     pub reply_timeout: Duration,
+    /// `trace_file` and `trace_keys`.
+    pub trace: Option<Trace>,
+}
+
+/// Where what goes over a line is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// `trace_file`.
+    pub file: PathBuf,
+    /// `trace_keys`: with everything that opens doors.
+    pub keys: bool,
 }
 
 impl Bus {
+    /// Whether all but the recording is the same.
+    pub fn is_same_line(&self, other: &Self) -> bool {
+        *self == Self { trace: self.trace.clone(), ..other.clone() }
+    }
+
     /// Bits of one character on the line: start, eight of data, parity, stop.
     pub fn bits_per_character(&self) -> u32 {
         1 + 8 + u32::from(self.parity != Parity::None) + u32::from(self.stop_bits)

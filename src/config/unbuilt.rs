@@ -6,7 +6,7 @@ use config::{Value, ValueKind};
 use super::{place::without_numbers, read::Reader};
 
 /// A setting by its path without the numbers of lists, and the value that is refused; `None`: any.
-const UNBUILT: &[(&str, Option<&str>)] = &[("bus.baud", Some("auto")), ("bus.trace_file", None)];
+const UNBUILT: &[(&str, Option<&str>)] = &[("bus.baud", Some("auto"))];
 
 /// Refuses what is not built yet, anywhere below `value` at `path`.
 pub(super) fn refuse(reader: &Reader<'_>, path: &str, value: &Value) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::Name;
+use super::{Durations, Name};
 
 /// Why the gateway is not well (contract §3). docs/health.md says what to do about each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -187,6 +187,9 @@ pub struct UplinkStatus {
     pub confirmed: u64,
     /// Events sent back: nobody subscribed, or refused.
     pub refused: u64,
+    /// How long after events were published the broker acknowledged them.
+    #[serde(skip)]
+    pub acknowledged_after: Durations,
     /// Commands performed since the start.
     pub commands: u64,
     /// Messages on `commands` that were not obeyed since the start.

@@ -11,7 +11,7 @@
 //! ```
 //! Invariants:
 //! - Why something was refused is a case of [`Refusal`]: nobody compares texts to learn it.
-//! - No question waits longer than [`BUS_HANGS`] for a bus.
+//! - No question waits longer than [`BUS_HANGS`] for a bus, the change of a panel's key [`REKEY_TAKES`].
 //! - No token unlocks faster than 20 times at once and twice a second, whatever comes of it. The cloud's desk keeps its
 //!   commands to the same rate before their ids are committed, so that a flood of them ends far from the disk.
 
@@ -31,7 +31,10 @@ pub use self::{
     refusal::{Aim, Refusal},
 };
 use crate::{
-    bus::{Buses, Failure, IdentifyError, MeasureError, PairError, PairRefused, UnlockError},
+    bus::{
+        Buses, Failure, IdentifyError, MeasureError, PairError, PairRefused, PanelKey, RekeyError,
+        RekeyRefused, UnlockError,
+    },
     domain::{
         LineStatus, Mono, Name,
         event::{UnlockId, UnlockKind, UnlockedBy},
@@ -40,6 +43,10 @@ use crate::{
 
 /// A bus withdraws what it was asked for after 2 s (contract §5). Only one whose thread hangs does not say so.
 const BUS_HANGS: Duration = Duration::from_secs(3);
+
+/// How long a panel may take to prove a new key: on a full line a KEYSET, and links in which the new key and the old one
+/// are tried twice each.
+const REKEY_TAKES: Duration = Duration::from_secs(20);
 
 /// The doors and lines of the building, for those outside; cheap to clone, and all clones count unlocks together.
 #[derive(Clone, Default)]
@@ -129,6 +136,30 @@ impl Doors {
             Ok(Err(IdentifyError::Failed(failure))) => Err(of_panel(failure, Aim::Signal(panel))),
             Err(_) => Err(Refusal::Hangs(Aim::Signal(panel))),
         }
+    }
+
+    /// Sets another key in a panel's session, and waits until the panel has proven it. `to`: the key of the configuration;
+    /// `None`: one is chosen.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the panel has its old key, or, where it is `unconfirmed`, nobody knows which.
+    pub async fn rekey(&self, panel: &Name, to: Option<PanelKey>) -> Result<(), Refusal> {
+        let aim = || Aim::Key(panel.clone());
+        let error = match timeout(REKEY_TAKES, self.buses.rekey(panel, to)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(Refusal::Unconfirmed(aim())),
+        };
+        let panel = panel.clone();
+        Err(match error {
+            RekeyError::Refused(RekeyRefused::UnknownPanel) => Refusal::NoPanel { panel: panel.to_string() },
+            RekeyError::Refused(RekeyRefused::NoSecureChannel) => Refusal::NoSecureChannel { panel },
+            RekeyError::Refused(RekeyRefused::SameKey) => Refusal::SameKey { panel },
+            RekeyError::Refused(RekeyRefused::Underway) => Refusal::KeyUnderway { panel },
+            RekeyError::Refused(RekeyRefused::NoRandomness) => Refusal::NoKey { panel },
+            RekeyError::Failed(failure) => of_panel(failure, aim()),
+            RekeyError::Busy => Refusal::Busy(aim()),
+        })
     }
 
     /// Lets a swapped panel in by the default key for `time`.

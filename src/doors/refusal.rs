@@ -47,6 +47,28 @@ pub enum Refusal {
         /// The panel.
         panel: Name,
     },
+    /// The panel has the key of the configuration, and would get no other.
+    #[error(
+        "panel {panel} has the key of its secure_key_file already: write another key into that file first"
+    )]
+    SameKey {
+        /// The panel.
+        panel: Name,
+    },
+    /// The panel's key is being changed.
+    #[error("the key of panel {panel} is being changed already: wait until that is over")]
+    KeyUnderway {
+        /// The panel.
+        panel: Name,
+    },
+    /// There is no key to set.
+    #[error(
+        "no key could be chosen for panel {panel}: the machine's random source fails; restart the machine"
+    )]
+    NoKey {
+        /// The panel.
+        panel: Name,
+    },
     /// No panel has a line of this flat.
     #[error(
         "no panel has a line of flat {flat} of intercom {intercom} (the number on the door is meant; see `lines` of \
@@ -71,6 +93,7 @@ pub enum Refusal {
     #[error("{}", match .0 {
         Aim::Lock(panel) => format!("nobody knows whether panel {panel} opened: its bus does not answer"),
         Aim::Signal(panel) => format!("nobody knows whether panel {panel} blinks: its bus does not answer"),
+        Aim::Key(panel) => format!("{}: its bus does not answer", unknown_key(panel)),
         line @ Aim::Line { .. } => format!("{} was not measured: its bus does not answer", line.named()),
     })]
     Hangs(Aim),
@@ -84,6 +107,7 @@ pub enum Refusal {
     #[error("{}", match .0 {
         Aim::Lock(panel) => format!("panel {panel} did not confirm in time; nobody knows whether it opened"),
         Aim::Signal(panel) => format!("panel {panel} did not confirm in time; nobody knows whether it blinks"),
+        Aim::Key(panel) => format!("{}: it did not prove either in time", unknown_key(panel)),
         line @ Aim::Line { .. } => format!("{} did not answer in time", line.panel()),
     })]
     Unconfirmed(Aim),
@@ -93,6 +117,7 @@ pub enum Refusal {
             format!("panel {panel} refused to open: check its `lock` against the outputs that it has")
         }
         Aim::Signal(panel) => format!("panel {panel} has neither light nor sound, or refused both"),
+        Aim::Key(panel) => format!("panel {panel} did not take the new key, and works on with its old one"),
         line @ Aim::Line { .. } => format!("{} has no register for it, or refused to read it", line.panel()),
     })]
     Refused(Aim),
@@ -100,6 +125,7 @@ pub enum Refusal {
     #[error("the gateway is stopping; {}", match .0 {
         Aim::Lock(panel) => format!("panel {panel} was not asked to open"),
         Aim::Signal(panel) => format!("panel {panel} was not asked to blink"),
+        Aim::Key(panel) => format!("panel {panel} keeps its key"),
         line @ Aim::Line { .. } => format!("{} was not measured", line.named()),
     })]
     Interrupted(Aim),
@@ -121,6 +147,8 @@ pub enum Aim {
     Lock(Name),
     /// This panel was to blink and beep.
     Signal(Name),
+    /// This panel was to get another key.
+    Key(Name),
     /// A line was to be measured.
     Line {
         /// The intercom.
@@ -143,7 +171,9 @@ impl Refusal {
             Self::Hangs(_) | Self::Unconfirmed(_) => ErrorCode::Unconfirmed,
             Self::Refused(_) => ErrorCode::Refused,
             Self::Interrupted(_) => ErrorCode::Interrupted,
-            Self::NoSecureChannel { .. } | Self::Document(_) => ErrorCode::Invalid,
+            Self::NoSecureChannel { .. } | Self::SameKey { .. } | Self::Document(_) => ErrorCode::Invalid,
+            Self::KeyUnderway { .. } => ErrorCode::RateLimited,
+            Self::NoKey { .. } => ErrorCode::Storage,
             Self::NotWritten(_) | Self::NotInForce(_) => ErrorCode::Storage,
         }
     }
@@ -160,7 +190,7 @@ impl Aim {
     /// Returns what was aimed at.
     fn named(&self) -> String {
         match self {
-            Self::Lock(panel) | Self::Signal(panel) => format!("panel {panel}"),
+            Self::Lock(panel) | Self::Signal(panel) | Self::Key(panel) => format!("panel {panel}"),
             Self::Line { intercom, flat } => format!("the line of flat {flat} of intercom {intercom}"),
         }
     }
@@ -168,7 +198,7 @@ impl Aim {
     /// Returns the panel that had to do it.
     fn panel(&self) -> String {
         match self {
-            Self::Lock(_) | Self::Signal(_) => self.named(),
+            Self::Lock(_) | Self::Signal(_) | Self::Key(_) => self.named(),
             Self::Line { .. } => format!("the panel of {}", self.named()),
         }
     }
@@ -177,9 +207,15 @@ impl Aim {
     fn stays_locked(&self) -> &'static str {
         match self {
             Self::Lock(_) => "; the door stays locked",
+            Self::Key(_) => "; it keeps its key",
             Self::Signal(_) | Self::Line { .. } => "",
         }
     }
+}
+
+/// Both keys are kept, and tried, until one is proven.
+fn unknown_key(panel: &Name) -> String {
+    format!("nobody knows yet which key panel {panel} has, and it is let in by both")
 }
 
 fn place(intercom: Option<u64>) -> String {
@@ -196,6 +232,7 @@ pub(crate) fn samples() -> Vec<Refusal> {
     let lock = || Aim::Lock(Name::new("yard-1").unwrap());
     let line = || Aim::Line { intercom: 1, flat: 7 };
     let signal = || Aim::Signal(Name::new("yard-1").unwrap());
+    let key = || Aim::Key(Name::new("yard-1").unwrap());
     let locks = || ["yard-1", "yard-2"].map(|name| Name::new(name).unwrap()).to_vec();
     let problem = "expected value".to_owned();
     vec![
@@ -205,28 +242,38 @@ pub(crate) fn samples() -> Vec<Refusal> {
         Refusal::NoPanel { panel: "gate".to_owned() },
         Refusal::NoSecureChannel { panel: Name::new("gate").unwrap() },
         Refusal::UnknownFlat { intercom: 1, flat: 7 },
+        Refusal::SameKey { panel: Name::new("gate").unwrap() },
+        Refusal::KeyUnderway { panel: Name::new("gate").unwrap() },
+        Refusal::NoKey { panel: Name::new("gate").unwrap() },
         Refusal::RateLimited { wait: Duration::from_millis(1400) },
         Refusal::Busy(lock()),
         Refusal::Busy(line()),
         Refusal::Busy(signal()),
+        Refusal::Busy(key()),
         Refusal::Hangs(lock()),
         Refusal::Hangs(line()),
         Refusal::Hangs(signal()),
+        Refusal::Hangs(key()),
         Refusal::Offline(lock()),
         Refusal::Offline(line()),
         Refusal::Offline(signal()),
+        Refusal::Offline(key()),
         Refusal::Insecure(lock()),
         Refusal::Insecure(line()),
         Refusal::Insecure(signal()),
+        Refusal::Insecure(key()),
         Refusal::Unconfirmed(lock()),
         Refusal::Unconfirmed(line()),
         Refusal::Unconfirmed(signal()),
+        Refusal::Unconfirmed(key()),
         Refusal::Refused(lock()),
         Refusal::Refused(line()),
         Refusal::Refused(signal()),
+        Refusal::Refused(key()),
         Refusal::Interrupted(lock()),
         Refusal::Interrupted(line()),
         Refusal::Interrupted(signal()),
+        Refusal::Interrupted(key()),
         Refusal::Document(ImportError::Document { line: 3, column: 4, problem }),
         Refusal::NotWritten(CacheError::Stopped),
         Refusal::NotInForce(StoreError::Stopped),
@@ -246,17 +293,20 @@ mod tests {
             Refusal::NoPanel { .. } => 3,
             Refusal::NoSecureChannel { .. } => 4,
             Refusal::UnknownFlat { .. } => 5,
-            Refusal::RateLimited { .. } => 6,
-            Refusal::Busy(_) => 7,
-            Refusal::Hangs(_) => 8,
-            Refusal::Offline(_) => 9,
-            Refusal::Insecure(_) => 10,
-            Refusal::Unconfirmed(_) => 11,
-            Refusal::Refused(_) => 12,
-            Refusal::Interrupted(_) => 13,
-            Refusal::Document(_) => 14,
-            Refusal::NotWritten(_) => 15,
-            Refusal::NotInForce(_) => 16,
+            Refusal::SameKey { .. } => 6,
+            Refusal::KeyUnderway { .. } => 7,
+            Refusal::NoKey { .. } => 8,
+            Refusal::RateLimited { .. } => 9,
+            Refusal::Busy(_) => 10,
+            Refusal::Hangs(_) => 11,
+            Refusal::Offline(_) => 12,
+            Refusal::Insecure(_) => 13,
+            Refusal::Unconfirmed(_) => 14,
+            Refusal::Refused(_) => 15,
+            Refusal::Interrupted(_) => 16,
+            Refusal::Document(_) => 17,
+            Refusal::NotWritten(_) => 18,
+            Refusal::NotInForce(_) => 19,
         }
     }
 
@@ -264,7 +314,7 @@ mod tests {
     fn there_is_a_sample_of_every_case() {
         let mut numbers: Vec<usize> = samples().iter().map(number).collect();
         numbers.dedup();
-        assert_eq!(numbers, (0..17).collect::<Vec<_>>());
+        assert_eq!(numbers, (0..20).collect::<Vec<_>>());
     }
 
     #[test]

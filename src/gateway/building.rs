@@ -14,6 +14,7 @@ use super::{
     base::Base,
     records::{Recalled, Records},
     reports::Outlet,
+    traces::Traces,
 };
 use crate::{
     access::KeyOrder,
@@ -31,13 +32,19 @@ use crate::{
 pub struct Building {
     shared: Shared,
     records: Records,
+    traces: Traces,
     /// The keys of the configuration, as they were when their panels began.
     keys: Mutex<HashMap<Name, Option<PanelKey>>>,
 }
 
 impl Building {
-    /// Takes what all buses share: they report to `outlet`, and poll no panel before the keys are `recalled`.
-    pub fn new(base: &Base, outlet: Outlet, recalled: watch::Receiver<Option<Arc<KeptLines>>>) -> Self {
+    /// Takes what all buses share: they report to `outlet`, are recorded by `traces`, and poll no panel before the keys are `recalled`.
+    pub fn new(
+        base: &Base,
+        outlet: Outlet,
+        traces: Traces,
+        recalled: watch::Receiver<Option<Arc<KeptLines>>>,
+    ) -> Self {
         let shared = Shared {
             in_force: base.keys.in_force(),
             clock: base.clock.clone(),
@@ -45,7 +52,7 @@ impl Building {
             lost: outlet.lost,
             recalled,
         };
-        Self { shared, records: base.records.clone(), keys: Mutex::default() }
+        Self { shared, records: base.records.clone(), traces, keys: Mutex::default() }
     }
 
     /// Starts a thread for every configured bus.
@@ -83,7 +90,7 @@ impl Building {
     pub fn bus_settings(&self, config: &Config, bus: &config::Bus, strays: &[Name]) -> BusSettings {
         let panels = config.panels_on(&bus.name);
         let panels = panels.map(|panel| self.panel_settings(config, bus, panel, strays)).collect();
-        BusSettings { name: bus.name.clone(), port: port(bus), panels }
+        BusSettings { name: bus.name.clone(), port: port(bus), panels, tap: self.traces.tap(config, bus) }
     }
 
     /// Returns the settings of a panel, with what is known of its keys. Blocks on the disk.
@@ -110,6 +117,11 @@ impl Building {
         PanelSettings { doorway: doorway_settings(panel), protocol, lines: lines_settings(panel) }
     }
 
+    /// Returns what records the buses.
+    pub const fn traces(&self) -> &Traces {
+        &self.traces
+    }
+
     /// Returns whether the file of a panel's key has another content than when the panel began. Blocks on the disk.
     pub fn has_another_key(&self, panel: &config::Panel) -> bool {
         let now = Records::configured_key(panel);
@@ -121,7 +133,7 @@ impl Building {
     }
 }
 
-fn port(bus: &config::Bus) -> PortSettings {
+pub(super) fn port(bus: &config::Bus) -> PortSettings {
     PortSettings {
         address: match &bus.port {
             config::Port::Tty(path) => PortAddress::Tty(path.clone()),
@@ -138,7 +150,7 @@ fn port(bus: &config::Bus) -> PortSettings {
     }
 }
 
-fn doorway_settings(panel: &config::Panel) -> DoorwaySettings {
+pub(super) fn doorway_settings(panel: &config::Panel) -> DoorwaySettings {
     DoorwaySettings {
         panel: panel.name.clone(),
         intercom: panel.intercom,
@@ -187,7 +199,7 @@ fn osdp_settings(
 }
 
 /// The lines of a panel that has some, and at least one that is a flat's.
-fn lines_settings(panel: &config::Panel) -> Option<CommutatorSettings> {
+pub(super) fn lines_settings(panel: &config::Panel) -> Option<CommutatorSettings> {
     let modbus = panel.modbus.as_ref()?;
     let profile = modbus.profile.lines.clone().filter(|_| !modbus.lines.is_empty())?;
     Some(CommutatorSettings {

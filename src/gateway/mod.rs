@@ -28,11 +28,13 @@ mod notify;
 mod outside;
 mod records;
 pub mod reload;
+pub mod replay;
 mod reports;
 mod statuses;
 mod summary;
 mod timekeeping;
 mod tokens;
+mod traces;
 mod units;
 mod uplink;
 
@@ -47,6 +49,7 @@ pub use commissioning::COMMISSIONING;
 pub use log_filter::LogFilter;
 pub use records::Records;
 pub use tokens::TOKENS;
+pub use traces::Traces;
 
 use self::{
     base::Base,
@@ -174,7 +177,8 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
     base.record(EventBody::GatewayStarted(GatewayStarted { version: VERSION.to_owned() }));
     let (outlet, inlet) = reports::channel();
     let (recalling, recalled) = watch::channel(None);
-    let building = Building::new(&base, outlet, recalled.clone());
+    let traces = Traces::new(&base.config.now());
+    let building = Building::new(&base, outlet, traces.clone(), recalled.clone());
     let buses = building.start_all(&base.config.now())?;
     units.add_buses(&buses);
     directory::start(&units, &base.keys, recalling);
@@ -200,6 +204,7 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
     inlet.start(&units, &base);
     lines::start(&units, &base, &buses, recalled);
     let writers = Writers::start(&units, &base.records, &buses);
+    traces.start(&units, end.begins()).context("cannot start the thread that writes traces")?;
     let handles = outside.of_endpoint(commissioning);
     endpoint::start(&units, base.config.clone(), handles.clone(), statuses.endpoint, end.begins());
     certificates::start(&units, base.config.clone(), certificates);

@@ -105,6 +105,7 @@ impl<'a> Outside<'a> {
             tokens: self.tokens.clone(),
             doctor: self.doctor(),
             watched: Local::new(watched, self.base.config.now().gateway.id.clone()),
+            config: self.base.config.clone(),
             reload,
             stop,
         }

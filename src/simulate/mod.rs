@@ -23,5 +23,6 @@ pub mod panel;
 pub mod plan;
 pub mod pty;
 pub mod receiver;
+pub mod recorded;
 pub mod report;
 pub mod shell;

@@ -56,7 +56,7 @@ pub use lists::{KeyFilter, Page};
 pub use open::{OpenReport, ReadOnlyStore, Without};
 pub use pulse::Writer;
 pub use salvage::Salvage;
-pub use window::{CommitTimes, Durations};
+pub use window::CommitTimes;
 
 use crate::domain::Stamp;
 

@@ -18,21 +18,7 @@ use std::{
     time::Duration,
 };
 
-/// Upper bounds of the buckets, inclusive; longer ones are in a last bucket without a bound.
-const BOUNDS: [Duration; 12] = [
-    Duration::from_micros(1000),
-    Duration::from_micros(2500),
-    Duration::from_millis(5),
-    Duration::from_millis(10),
-    Duration::from_millis(20),
-    Duration::from_millis(25),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(250),
-    Duration::from_secs(1),
-    Duration::from_millis(2500),
-    Duration::from_secs(10),
-];
+use crate::domain::Durations;
 
 /// How long commits of events took since the start, and how long events waited for theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,33 +30,6 @@ pub struct CommitTimes {
     pub hold: Durations,
     /// From the beginning of a successful commit to its end, what made room for it included.
     pub commit: Durations,
-}
-
-/// A distribution of durations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Durations {
-    counts: [u64; BOUNDS.len() + 1],
-    sum: Duration,
-}
-
-impl Durations {
-    /// Returns each bound, and how many durations do not exceed it.
-    pub fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> {
-        BOUNDS.into_iter().zip(self.counts).scan(0_u64, |sum, (bound, count)| {
-            *sum = sum.saturating_add(count);
-            Some((bound, *sum))
-        })
-    }
-
-    /// Returns how many durations there are.
-    pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// Returns the durations added up, cut to whole microseconds.
-    pub fn sum(&self) -> Duration {
-        self.sum
-    }
 }
 
 /// Where the writer counts.
@@ -102,16 +61,16 @@ impl Window {
     }
 }
 
+/// Durations that are counted by one thread and read by others.
 #[derive(Default)]
 struct Histogram {
-    counts: [AtomicU64; BOUNDS.len() + 1],
+    counts: [AtomicU64; Durations::BUCKETS],
     sum_us: AtomicU64,
 }
 
 impl Histogram {
     fn observe(&self, took: Duration) {
-        let bucket = BOUNDS.partition_point(|bound| *bound < took);
-        if let Some(count) = self.counts.get(bucket) {
+        if let Some(count) = self.counts.get(Durations::bucket(took)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -119,10 +78,10 @@ impl Histogram {
     }
 
     fn read(&self) -> Durations {
-        Durations {
-            counts: self.counts.each_ref().map(|count| count.load(Ordering::Relaxed)),
-            sum: Duration::from_micros(self.sum_us.load(Ordering::Relaxed)),
-        }
+        Durations::new(
+            self.counts.each_ref().map(|count| count.load(Ordering::Relaxed)),
+            Duration::from_micros(self.sum_us.load(Ordering::Relaxed)),
+        )
     }
 }
 
@@ -131,22 +90,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_in_the_first_bucket_that_it_does_not_exceed() {
+    fn what_is_counted_is_read_to_the_microsecond() {
         let window = Window::default();
-        for microseconds in [0, 1000, 1001, 20_000, 20_001, 10_000_000, 10_000_001] {
-            window.waited(Duration::ZERO, Duration::from_micros(microseconds));
-        }
+        window.waited(Duration::ZERO, Duration::from_nanos(1_500_999));
+        window.waited(Duration::ZERO, Duration::from_secs(11));
         let CommitTimes { commit, hold, append_to_commit } = window.times();
         let counts: Vec<u64> = append_to_commit.cumulative().map(|(_, count)| count).collect();
-        assert_eq!(counts, [2, 3, 3, 3, 4, 5, 5, 5, 5, 5, 5, 6]);
-        assert_eq!(append_to_commit.count(), 7, "with the one that is longer than all bounds");
-        assert_eq!(append_to_commit.sum(), Duration::from_micros(20_042_003));
-        assert_eq!(hold.cumulative().next(), Some((Duration::from_millis(1), 7)));
+        assert_eq!((counts[0], counts[1], counts[11]), (0, 1, 1));
+        assert_eq!(
+            (append_to_commit.count(), append_to_commit.sum()),
+            (2, Duration::from_micros(11_001_500))
+        );
+        assert_eq!(hold.cumulative().next(), Some((Duration::from_millis(1), 2)));
         assert_eq!((commit.count(), commit.sum()), (0, Duration::ZERO));
-    }
-
-    #[test]
-    fn bounds_ascend() {
-        assert!(BOUNDS.is_sorted_by(|one, next| one < next));
     }
 }

@@ -10,6 +10,7 @@
 pub mod crc;
 pub mod modbus;
 pub mod osdp;
+pub mod recording;
 mod sensitive;
 
 pub use sensitive::Sensitive;

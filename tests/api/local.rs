@@ -173,6 +173,7 @@ async fn metrics_are_prometheus_text() {
     let answer = site.get("/metrics").await;
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     for line in [
+        concat!("intercom_gateway_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         "intercom_gateway_healthy 1",
         "intercom_gateway_cache_records{kind=\"key\"} 3",
         "intercom_gateway_cache_revision 57",

@@ -3,7 +3,7 @@
 use intercom_gateway::domain::HealthCode;
 
 use crate::support::{
-    Daemon, Site,
+    Daemon, Events, Site,
     flats::{self, KNOWN},
     simulated::Panels,
     site::is_private,
@@ -87,5 +87,50 @@ fn a_paired_panel_is_known_by_its_file_after_a_restart() {
         let now = note["key"]["scbk"].as_str().map(str::to_owned);
         assert!(now.as_ref().is_some_and(|key| key.len() == 32 && *key != DEFAULT.to_lowercase()));
         assert_eq!(key.get_or_insert(now.clone()), &now, "a kept key stays");
+    }
+}
+
+#[test]
+fn a_key_is_changed_by_its_file_and_opens_after_a_restart() {
+    const NEW: &str = "00112233445566778899aabbccddeeff";
+    let site = site();
+    let panels = Panels::start(&site, false);
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    events.wait_panel("intercom.panel.online", "good-0");
+    let same = site.run(["panel", "rekey", "good-0"]).failed(1);
+    assert!(same.contains("write another key into that file first"), "{same}");
+    site.write("good", "0011");
+    let unusable = site.run(["panel", "rekey", "good-0"]).failed(1);
+    assert!(unusable.contains("good") && unusable.contains("32 hex digits"), "{unusable}");
+
+    site.write("good", NEW);
+    site.run(["panel", "rekey", "good-0"]).ok();
+    events.wait_panel("intercom.panel.secured", "good-0");
+    opens(&panels, &mut events, "good-0");
+    daemon.stop();
+    let note = std::fs::read_to_string(site.path("state/panels/good-0.json")).unwrap();
+    assert!(!note.contains(KEY) && !note.contains(NEW) && !note.contains("rekeying"), "{note}");
+
+    let mut daemon = Daemon::start(&site);
+    let mut events = daemon.events(&site, 1);
+    for _ in 0..2 {
+        events.wait_panel("intercom.panel.online", "good-0");
+    }
+    opens(&panels, &mut events, "good-0");
+    daemon.stop();
+}
+
+/// Presents the known card until it is taken as read just now, which it is from the first empty POLL of a link on.
+fn opens(panels: &Panels, events: &mut Events, panel: &str) {
+    loop {
+        panels.card(panel, KNOWN);
+        let swiped = events.wait_type("intercom.key.swiped");
+        if swiped["data"]["reason"] != "stale" {
+            assert_eq!(swiped["data"]["decision"], "granted");
+            return panels.wait_opened(panel);
+        }
+        // Cards one after another would leave no poll empty.
+        std::thread::sleep(std::time::Duration::from_millis(300));
     }
 }

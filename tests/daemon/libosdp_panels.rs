@@ -97,12 +97,16 @@ fn in_plaintext_everything_of_a_door_works() {
     for baud in [115_200, 9600] {
         let site = site(baud, &[0], "secure_channel = \"off\"");
         site.import(57, &[flats::known()]).ok();
+        let token = site.run(["token", "add", "prometheus"]).ok();
         let line = libosdp::line(&site.path("street"), baud);
         let mut panels = Panels::start(&line.ports()[1], baud, "0", &[]);
         let mut daemon = Daemon::start(&site);
         let mut events = daemon.events(&site, 1);
         events.wait_panel(ONLINE, "panel-0");
         known_opens_and_unknown_does_not(&mut panels, &mut events, 0);
+        let metric = |name| format!("intercom_gateway_panel_{name}{{panel=\"panel-0\"}}");
+        daemon.wait_metric(token.trim(), &metric("key_to_unlock_seconds_count"), |count| count >= 1.0);
+        daemon.wait_metric(token.trim(), &metric("round_trip_seconds_sum"), |seconds| seconds > 0.0);
 
         panels.tell("key 0 99*12#");
         let entered = events.wait_type("intercom.keypad.entered");
@@ -205,10 +209,18 @@ fn a_new_panel_is_paired_once_and_its_key_outlives_restarts_of_both() {
     }
     known_opens_and_unknown_does_not(&mut panels, &mut events, 0);
     assert_eq!(panels.count_commands(0, "Keyset"), 1);
+
+    let told = site.run(["panel", "rekey", "panel-0"]).ok();
+    assert!(told.contains("panel-0 has proven its new key"), "{told}");
+    events.wait_panel("intercom.panel.secured", "panel-0");
+    let changed = panels.wait_command(0, "Keyset");
+    assert_ne!(changed["data"], keyset["data"]);
+    let key = changed["data"].as_str().unwrap();
+    known_opens_and_unknown_does_not(&mut panels, &mut events, 0);
     drop(panels);
     events.wait_panel(OFFLINE, "panel-0");
 
-    // The panel comes back from a power cut with the key that it was given, and refuses any other.
+    // The panel comes back from a power cut with the key that it was given last, and refuses any other.
     let mut panels = Panels::start(&line.ports()[1], 115_200, "0", &["--scbk", key, "--enforce"]);
     events.wait_panel("intercom.panel.secured", "panel-0");
     known_opens_and_unknown_does_not(&mut panels, &mut events, 0);

@@ -43,3 +43,4 @@ mod streamed;
 mod support;
 mod sync;
 mod systemd;
+mod traces;

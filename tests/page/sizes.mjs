@@ -10,7 +10,7 @@ const web = new URL('../../web/', import.meta.url);
 /** Bytes of everything, and of what is fetched before the sign-in form works. */
 const ALL = 60_000;
 const FORM = 30_000;
-const FIRST = /^(index\.html|style\.css|icon\.svg|(start|main|talk|texts)\.js)$/;
+const FIRST = /^(index\.html|style\.css|(start|main|talk|texts)\.js)$/;
 
 const names = readdirSync(web, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())

@@ -110,6 +110,22 @@ impl Daemon {
         }
     }
 
+    /// Waits until `/metrics` has a sample of this name and these labels for which `is_it` holds.
+    pub fn wait_metric(&self, token: &str, sample: &str, is_it: impl Fn(f64) -> bool) {
+        let deadline = clock::mono() + PATIENCE;
+        loop {
+            let (_, page) = self.ask("GET", "/metrics", token);
+            let page = page.as_str().expect("text");
+            let value =
+                page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok());
+            if value.is_some_and(&is_it) {
+                return;
+            }
+            assert!(clock::mono() < deadline, "waited for {sample} in:\n{page}");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+
     /// A request with a token: the status, and its answer as JSON, as text where it is none, null where there is none.
     pub fn ask(&self, method: &str, path: &str, token: &str) -> (u16, Value) {
         self.ask_with(method, path, token, "")

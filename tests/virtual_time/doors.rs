@@ -297,7 +297,7 @@ fn movements(world: &World, panel: usize, from: usize) -> Vec<Moved> {
         let body = match &what.1 {
             Told::Event(body) => body,
             Told::GatewayStarted => return Some(Moved::Unknown),
-            Told::Unlocked { .. } | Told::Identified { .. } => return None,
+            Told::Unlocked { .. } | Told::Identified { .. } | Told::Rekeyed(_) => return None,
         };
         let (at, moved) = match body {
             EventBody::DoorOpened(at) => (at, Moved::Opened(at.by.clone().expect("opened by nobody"))),

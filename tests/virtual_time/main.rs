@@ -19,6 +19,7 @@ mod invariants;
 mod noise;
 mod pairing;
 mod recalling;
+mod rekey;
 mod reload;
 mod returns;
 mod scenario;

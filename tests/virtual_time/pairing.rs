@@ -26,8 +26,8 @@ use crate::{
 const PAIRED_WITHIN: Duration = Duration::from_secs(90);
 
 #[derive(Debug, Default)]
-struct Counts {
-    default_key_offered: u64,
+pub struct Counts {
+    pub default_key_offered: u64,
     keysets: u64,
     gateway_restarts: u64,
     slowest_ms: u64,
@@ -125,7 +125,7 @@ fn swap(seed: u64, trace: bool, counts: &mut Counts) {
 }
 
 /// Losses, power cuts on both sides after any frame, a disk that fails.
-fn trouble(chance: &mut Chance, world: &mut World, counts: &mut Counts) {
+pub fn trouble(chance: &mut Chance, world: &mut World, counts: &mut Counts) {
     let mut rate =
         |most: f64| if chance.happens(0.5) { most * (chance.byte() % 4) as f64 / 3.0 } else { 0.0 };
     let faults = Faults {
@@ -157,7 +157,7 @@ fn trouble(chance: &mut Chance, world: &mut World, counts: &mut Counts) {
     world.run_for(Duration::from_millis(chance.next_u64() % 2_000));
 }
 
-fn recover(world: &mut World, counts: &mut Counts) -> bool {
+pub fn recover(world: &mut World, counts: &mut Counts) -> bool {
     world.plan(world.now, Planned::Faults(Faults::default()));
     world.disk.fails = 0.0;
     world.disk.slow = Duration::from_millis(20);
@@ -169,7 +169,7 @@ fn recover(world: &mut World, counts: &mut Counts) -> bool {
     recovered
 }
 
-fn assert_ends_with_its_own_key(world: &mut World) {
+pub fn assert_ends_with_its_own_key(world: &mut World) {
     let panel = world.peers[0].panel.key().unwrap().clone();
     assert!(!panel.is_default());
     if let Some(fixed) = &world.peers[0].door.fixed_key {
@@ -186,7 +186,7 @@ fn assert_ends_with_its_own_key(world: &mut World) {
     assert_eq!(world.peers[0].disk.current, current);
 }
 
-fn a_known_key_opens(world: &mut World) {
+pub fn a_known_key_opens(world: &mut World) {
     let before = world.checks.outs(0).len();
     world.plan(world.now, Planned::Act { panel: 0, action: card(2) });
     world.run_for(Duration::from_secs(1));
@@ -197,7 +197,7 @@ fn has_event(world: &World, wanted: impl Fn(&EventBody) -> bool) -> bool {
     world.told.iter().any(|(_, what)| matches!(what, Told::Event(body) if wanted(body)))
 }
 
-fn count(world: &World, counts: &mut Counts) {
+pub fn count(world: &World, counts: &mut Counts) {
     counts.default_key_offered += u64::from(world.checks.default_key_offered(0));
     let keyset = |seen: &&(Mono, Observation)| seen.1 == Observation::KeySet;
     counts.keysets += world.peers[0].seen.iter().filter(keyset).count() as u64;

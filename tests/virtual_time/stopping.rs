@@ -50,7 +50,7 @@ fn run_until_quiet(world: &mut World) -> Duration {
 fn results(world: &World) -> Vec<(u64, Result<(), Failure>)> {
     let result = |(_, what): &(Mono, Told)| match what {
         Told::Unlocked { request, result } => Some((*request, *result)),
-        Told::Event(_) | Told::Identified { .. } | Told::GatewayStarted => None,
+        Told::Event(_) | Told::Identified { .. } | Told::Rekeyed(_) | Told::GatewayStarted => None,
     };
     world.told.iter().filter_map(result).collect()
 }

@@ -13,7 +13,7 @@ use intercom_gateway::{
     domain::{EventBody, Mono, Name, PanelState, PanelStatus, event::UnlockedBy},
     panel::{
         Failure,
-        osdp::{KeyRecord, OFFLINE_AFTER},
+        osdp::{KeyRecord, OFFLINE_AFTER, PanelKey},
     },
     simulate::{
         action::Action,
@@ -22,6 +22,7 @@ use intercom_gateway::{
         panel::{EventId, Observation, SimulatedPanel},
         receiver::Receiver,
     },
+    wire::osdp::Scbk,
 };
 
 use crate::{
@@ -110,6 +111,7 @@ pub enum Told {
         request: u64,
         result: Result<(), Failure>,
     },
+    Rekeyed(Result<(), Failure>),
     /// Not by the core: this one is new.
     GatewayStarted,
 }
@@ -317,6 +319,19 @@ impl World {
         assert_eq!(armed, Ok(()));
     }
 
+    /// `panel rekey`, where that is begun; a key of the configuration is replaced by `to`.
+    pub fn rekey(&mut self, panel: usize, to: Option<Scbk>) -> bool {
+        self.note("panel rekey");
+        let key = to.clone().map(|key| PanelKey::new(key).unwrap());
+        let moment = moment(self.now, &self.directory);
+        let begun = self.core.rekey(&moment, &self.peers[panel].door.name(), key, 0);
+        if begun.is_ok() && to.is_some() {
+            self.peers[panel].door.fixed_key = to;
+        }
+        self.take_outputs();
+        begun.is_ok()
+    }
+
     /// The panels that are online to a gateway that runs.
     pub fn online(&mut self) -> Vec<usize> {
         if self.is_off {
@@ -494,6 +509,7 @@ impl World {
                         self.write(panel);
                     }
                 }
+                Output::Rekeyed { result, .. } => self.told.push((self.now, Told::Rekeyed(result))),
                 Output::Changed | Output::LinesChanged | Output::Measured { .. } => {}
             }
         }

@@ -252,6 +252,23 @@ fn green_is_shown_once_the_panel_has_taken_the_unlock() {
 }
 
 #[test]
+fn from_a_key_to_its_unlock_is_measured_where_the_panel_took_it() {
+    let mut rig = Rig::new();
+    rig.swipe(KNOWN, false);
+    rig.now = rig.now + Duration::from_millis(70);
+    rig.end(Ok(()));
+    rig.swipe(KNOWN, false);
+    rig.end(Err(Failure::Unconfirmed));
+    // The exit button's unlock is no key's.
+    let unlock = Unlock { by: by_exit(), caused: rig.now, tenths: OPEN, reader: None, request: None };
+    rig.doorway.unlock(rig.now, unlock, &mut rig.effects);
+    rig.effects();
+    rig.end(Ok(()));
+    let took = rig.doorway.key_to_unlock();
+    assert_eq!((took.count(), took.sum()), (1, Duration::from_millis(70)));
+}
+
+#[test]
 fn a_swipe_that_opens_nothing_shows_red_and_a_panel_without_a_lock_shows_green_at_once() {
     let mut rig = Rig::new();
     assert_eq!(rig.swipe([1; 4], false), [light(false), swiped([1; 4], Reason::KeyUnknown)]);

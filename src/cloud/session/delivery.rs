@@ -18,7 +18,7 @@ use super::{
     reader::{ReadId, Reader},
     replay::{Ended, Kept, ReplayId, ReplayRefused, Replays},
 };
-use crate::domain::Mono;
+use crate::domain::{Durations, Mono};
 
 /// How long an event may lack the cloud's confirmation before it is sent again, and the longest wait between two
 /// such rounds (contract §4).
@@ -102,6 +102,8 @@ pub struct Counts {
     pub confirmed: u64,
     /// Acknowledgements that said that nobody is subscribed, or no.
     pub refused: u64,
+    /// From the handing over to the client to the broker's acknowledgement, whatever it said.
+    pub acknowledged_after: Durations,
 }
 
 impl Delivery {
@@ -268,6 +270,7 @@ impl Delivery {
             return;
         }
         self.unacknowledged -= 1;
+        self.counts.acknowledged_after.observe(now.since(open.sent));
         let purpose = open.purpose;
         let refusal = match ack {
             Ack::Accepted => None,

@@ -345,6 +345,8 @@ fn a_broker_that_owes_an_acknowledgement_for_a_minute_is_left() {
     let published = bench.published();
     bench.wait(30 * SECOND);
     bench.ack(&published[..1], &Ack::Accepted);
+    let after = bench.session.counts().acknowledged_after;
+    assert_eq!((after.count(), after.sum()), (1, 30 * SECOND));
     bench.effects();
     assert_eq!(bench.session.deadline(bench.now), bench.now + 30 * SECOND);
     bench.wait(30 * SECOND);

@@ -178,6 +178,7 @@ impl Uplink {
             published: counts.published,
             confirmed: counts.confirmed,
             refused: counts.refused,
+            acknowledged_after: counts.acknowledged_after,
             commands: commands.obeyed,
             commands_refused: commands.refused,
         };

@@ -69,6 +69,11 @@ pub enum Request {
         /// The panel.
         panel: Name,
     },
+    /// Sets another key in a panel's session.
+    Rekey {
+        /// The panel.
+        panel: Name,
+    },
     /// Has a panel blink and beep.
     Identify {
         /// The panel.

@@ -25,7 +25,9 @@ use crate::{
     domain::{EventBody, Name, Occurrence, event::SyncApplied, with_causes},
     doors::{Doors, Flats},
     gateway::{
+        configured::Configured,
         doctor::Doctor,
+        records::Records,
         reload::{Reload, Wish},
         reports,
         units::{Beat, Part, Units},
@@ -68,6 +70,7 @@ pub struct Control {
     pub(crate) tokens: Tokens,
     pub(crate) doctor: Arc<Doctor>,
     pub(crate) watched: Local,
+    pub(crate) config: Configured,
     pub(crate) reload: Reload,
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -189,6 +192,10 @@ impl Control {
             }
             Request::Pair { panel } => {
                 let answer = self.pair(&panel).await;
+                reply(&mut stream, &answer).await
+            }
+            Request::Rekey { panel } => {
+                let answer = self.rekey(&panel).await;
                 reply(&mut stream, &answer).await
             }
             Request::Identify { panel, tenths } => {
@@ -324,6 +331,24 @@ impl Control {
     async fn pair(&self, panel: &Name) -> Reply {
         match self.doors.pair(panel, PAIRING_TIME).await {
             Ok(()) => Reply::Ok(PAIRING_TIME.as_secs().into()),
+            Err(refusal) => Reply::Error(refusal.to_string()),
+        }
+    }
+
+    /// Sets the key of the panel's `secure_key_file` as it is now, or, where it has none, one that is chosen.
+    async fn rekey(&self, panel: &Name) -> Reply {
+        let configured = self.config.now().panel(panel).cloned();
+        let to =
+            tokio::task::spawn_blocking(move || configured.as_ref().map_or(Ok(None), Records::key_to_set));
+        let done = match to.await {
+            Ok(Ok(to)) => self.doors.rekey(panel, to).await,
+            Ok(Err(error)) => {
+                return Reply::Error(format!("the new key of panel {panel} cannot be used: {error}"));
+            }
+            Err(_) => return failed(),
+        };
+        match done {
+            Ok(()) => Reply::Ok(serde_json::Value::Null),
             Err(refusal) => Reply::Error(refusal.to_string()),
         }
     }

@@ -128,6 +128,15 @@ impl Records {
         key_file(panel).and_then(|file| read_key(file).ok())
     }
 
+    /// Returns the key that `panel rekey` is to set: the one of the panel's `secure_key_file` as it is now; `None`: the
+    /// panel has no such file. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The key cannot be used: which file, why, and what would be right.
+    pub fn key_to_set(panel: &Panel) -> Result<Option<PanelKey>, String> {
+        key_file(panel).map(read_key).transpose().map_err(|(_, error)| error)
+    }
+
     /// Returns the names that have a file and are not `configured` any more: the panels may have other names now.
     /// Blocks on the disk.
     pub fn strays(&self, configured: &[&Name]) -> Vec<Name> {

@@ -1,11 +1,11 @@
 //! The file of a panel's record: what is in it, and what it means.
 //!
 //! ```json
-//! {"serial":7,"key":{"scbk":"…","sha256":"…","proven":true},"pending":{"scbk":"…","sha256":"…"},"keysets":1}
+//! {"serial":7,"key":{"scbk":"…","sha256":"…","proven":true},"pending":{"scbk":"…","sha256":"…"},"rekeying":true,"keysets":1}
 //! ```
 //! `serial` and `key` are as version 0.1 wrote them: `key` is the proven key, or the pending one while none is proven, so
 //! that a roll-back finds a key that opens. Version 0.1 ignores the members beside them and drops them when it writes.
-//! `scbk` is null where the configuration gives the key.
+//! `scbk` is null where the configuration gives the key. `rekeying` is there while that key is to replace the proven one.
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +26,9 @@ pub(super) struct Note {
     key: Option<KeyNote>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pending: Option<PendingNote>,
+    /// Left out where it is false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rekeying: bool,
     #[serde(default)]
     keysets: u8,
 }
@@ -67,7 +70,7 @@ impl Note {
             }
             (None, None) => None,
         };
-        Self { serial: record.serial, key, pending, keysets: record.keysets }
+        Self { serial: record.serial, key, pending, rekeying: record.rekeying, keysets: record.keysets }
     }
 
     /// Whether it holds a key, or knows one of the configuration's.
@@ -96,7 +99,8 @@ impl Note {
         if let Some(PendingNote { scbk, sha256 }) = self.pending {
             pending = known(scbk.as_deref(), &sha256).or(pending);
         }
-        KeyRecord { serial: self.serial, current, pending, from_config, keysets: self.keysets }
+        let Self { serial, rekeying, keysets, .. } = self;
+        KeyRecord { serial, current, pending, from_config, rekeying, keysets }
     }
 }
 

@@ -68,6 +68,7 @@ fn a_record_comes_back_after_a_restart_from_a_file_of_its_owners_only() {
         current: Some(CurrentKey::Known(key(1))),
         pending: Some(key(2)),
         from_config: Some(key(2)),
+        rekeying: true,
         keysets: 4,
     };
     place.write(&record);

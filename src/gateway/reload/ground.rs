@@ -70,6 +70,7 @@ impl Ground {
         let kept = self.kept_lines().await;
         let mut failures = Vec::new();
         self.take_building(&new, &mut failures).await;
+        self.building.traces().configure(&new);
         failures.extend(self.end(&steps).await);
         let stuck = self.still_written(steps.ending(&old)).await;
         failures.extend(stuck.iter().map(|panel| {

@@ -1,6 +1,7 @@
 //! What of the buses is touched on the way from one configuration to another: as little as can be.
 //!
-//! - A bus whose own settings are the same runs on, with all panels whose settings are.
+//! - A bus whose own settings are the same runs on, with all panels whose settings are. What is recorded of it is no
+//!   setting of the line.
 //! - A panel that has changed ends in order, and begins anew.
 //! - A bus begins anew where its port, rate or protocol has changed; and a Modbus bus where the length of its reads has,
 //!   which the panel that is to be looked at most often decides for all.
@@ -109,7 +110,7 @@ fn runs_on(old: &Config, before: &Bus, new: &Config, after: &Bus, running: &Runn
     // A bus without panels does not know yet what it speaks.
     let has_panels = old.panels_on(&before.name).any(|panel| running.panels.contains(&panel.name));
     let runs = running.buses.contains(&before.name) && has_panels;
-    runs && before == after && fastest(old, &before.name) == fastest(new, &after.name)
+    runs && before.is_same_line(after) && fastest(old, &before.name) == fastest(new, &after.name)
 }
 
 /// How often the keys and contacts of the Modbus panel that is to be looked at most often are.
@@ -123,7 +124,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Environment, Written};
+    use crate::config::{Environment, Trace, Written};
 
     fn config(panels: u8) -> Config {
         let mut text =
@@ -162,6 +163,18 @@ mod tests {
         assert_eq!(Steps::between(&config, &config, &silent), anew, "it does not know what it speaks");
         let gone = Running { buses: BTreeSet::new(), ..all };
         assert_eq!(Steps::between(&config, &config, &gone), anew);
+    }
+
+    #[test]
+    fn what_is_recorded_touches_no_line() {
+        let config = config(2);
+        let mut traced = config.clone();
+        traced.buses[0].trace = Some(Trace { file: "/state/street".into(), keys: false });
+        let all = Running::all_of(&config);
+        assert_eq!(Steps::between(&config, &traced, &all), Steps::default());
+        assert_eq!(Steps::between(&traced, &config, &all), Steps::default());
+        traced.buses[0].baud = 19_200;
+        assert_eq!(Steps::between(&config, &traced, &all).ends, [name("street")]);
     }
 
     #[test]

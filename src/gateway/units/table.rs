@@ -31,6 +31,8 @@ pub enum Part {
     LinesMemory,
     /// Writes down what is learnt of a panel.
     KeyWriter,
+    /// Records what goes over the lines.
+    TraceWriter,
     /// What all buses say of their panels, for the uplink.
     UplinkPanels,
     /// What all buses say of their lines, for the uplink.
@@ -147,6 +149,11 @@ pub static TABLE: [Row; Feeder as usize + 1] = [
     row(KeyWriter, "the writer of the keys of panel", Task, HealthCode::Storage)
         .comes_and_goes()
         .ends(WhenDone)
+        .starts(Start::Services, &[Bus])
+        .stops(Stage::Handover, HANDOVER),
+    // A disk that hangs is no reason to leave the doors alone.
+    row(TraceWriter, "the writer of traces", Thread, HealthCode::Storage)
+        .not_vital()
         .starts(Start::Services, &[Bus])
         .stops(Stage::Handover, HANDOVER),
     row(UplinkPanels, "the uplink's view of the panels", Task, HealthCode::Broker)

@@ -12,7 +12,9 @@
 //!   minute and ten times in all, which are counted on disk.
 //! - A session under SCBK-D exists only once the key that it is to set is on disk, or in the configuration.
 //! - The current key leaves the record only when another was proven.
-//! - A key that the configuration gives is the only own key that is tried.
+//! - A key that the configuration gives is the only own key that is tried, but while it is to take the place of another
+//!   (`panel rekey`).
+//! - A key is changed in a session under the old one, and only once both are on disk.
 
 use std::time::Duration;
 
@@ -99,6 +101,30 @@ pub(super) struct Keyring {
     trouble: Option<Trouble>,
     /// All keys have failed since one was last proven.
     exhausted: bool,
+    /// The change of the key, until one is proven after it.
+    change: Option<Change>,
+}
+
+/// How far the change of a key is (`panel rekey`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// KEYSET is to be sent once the record is on the disk.
+    Due,
+    /// It was sent.
+    Sent,
+}
+
+/// Why a panel's key is not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RekeyRefused {
+    /// The panel has no secure channel.
+    NoSecureChannel,
+    /// It has this key already.
+    SameKey,
+    /// Its key is being changed.
+    Underway,
+    /// No key could be chosen.
+    NoRandomness,
 }
 
 impl Keyring {
@@ -125,6 +151,7 @@ impl Keyring {
             keyset_at: None,
             trouble: None,
             exhausted: false,
+            change: None,
         }
     }
 
@@ -181,6 +208,65 @@ impl Keyring {
         Step::Rest(self.rest(now))
     }
 
+    /// Begins to replace the key of the session that is open, by `to` or by one that is chosen.
+    pub(super) fn rekey(
+        &mut self,
+        held: &PanelKey,
+        to: Option<PanelKey>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(), RekeyRefused> {
+        if self.change.is_some() {
+            return Err(RekeyRefused::Underway);
+        }
+        if to.as_ref() == Some(held) {
+            return Err(RekeyRefused::SameKey);
+        }
+        let new = match &to {
+            Some(key) => key.clone(),
+            None => self.choose(entropy).ok_or(RekeyRefused::NoRandomness)?,
+        };
+        self.record.current = Some(CurrentKey::Known(held.clone()));
+        (self.record.rekeying, self.record.from_config) = (to.is_some(), to);
+        self.put_pending(new);
+        self.change = Some(Change::Due);
+        Ok(())
+    }
+
+    /// The key that KEYSET is to set in the open session, once that is safe.
+    pub(super) fn to_set(&self) -> Option<&PanelKey> {
+        let is_due = self.change == Some(Change::Due) && self.is_pending_stored();
+        self.record.pending.as_ref().filter(|_| is_due)
+    }
+
+    /// KEYSET is about to be sent, in a session under the old key.
+    pub(super) fn changing(&mut self, key: &PanelKey) {
+        (self.change, self.pending_may_be_set) = (Some(Change::Sent), true);
+        self.preferred = Some(key.clone());
+    }
+
+    /// The panel has refused KEYSET: its old key comes first.
+    pub(super) fn change_refused(&mut self) {
+        if let (Some(CurrentKey::Known(key)), Some(Change::Sent)) = (&self.record.current, self.change) {
+            self.preferred = Some(key.clone());
+        }
+    }
+
+    /// Gives up a change that was not begun on the wire; `false`: it was.
+    pub(super) fn leave_change(&mut self) -> bool {
+        self.change.take_if(|change| *change == Change::Due).is_some()
+    }
+
+    fn choose(&self, entropy: &mut dyn Entropy) -> Option<PanelKey> {
+        let mut random = [0; 16];
+        if entropy.fill(&mut random) { PanelKey::new(Scbk::new(random)).ok() } else { None }
+    }
+
+    fn put_pending(&mut self, key: PanelKey) {
+        self.record.pending = Some(key);
+        self.changed();
+        (self.pending_version, self.pending_may_be_set) = (self.version, false);
+    }
+
     fn set_up_pairing(&mut self, now: Mono, entropy: &mut dyn Entropy) -> Step {
         if let Some(then) = self.record.from_config.clone() {
             return Step::Try(Candidate::Default { then });
@@ -188,13 +274,10 @@ impl Keyring {
         let then = match self.record.pending.clone() {
             Some(pending) => pending,
             None => {
-                let mut random = [0; 16];
-                let chosen =
-                    if entropy.fill(&mut random) { PanelKey::new(Scbk::new(random)).ok() } else { None };
-                let Some(chosen) = chosen else { return Step::Rest(self.without_randomness(now)) };
-                self.record.pending = Some(chosen.clone());
-                self.changed();
-                (self.pending_version, self.pending_may_be_set) = (self.version, false);
+                let Some(chosen) = self.choose(entropy) else {
+                    return Step::Rest(self.without_randomness(now));
+                };
+                self.put_pending(chosen.clone());
                 chosen
             }
         };
@@ -237,12 +320,16 @@ impl Keyring {
         }
     }
 
-    /// A handshake with an own key has succeeded. The time for pairing is over.
-    pub(super) fn proven(&mut self, key: &PanelKey, serial: Option<u32>) {
+    /// A handshake with an own key has succeeded. The time for pairing is over. Returns whether a change of the key that was
+    /// under way has come about; `None`: none was.
+    pub(super) fn proven(&mut self, key: &PanelKey, serial: Option<u32>) -> Option<bool> {
         (self.attempt, self.doubts, self.trouble, self.exhausted) = (0, 0, None, false);
         (self.armed_until, self.keyset_at) = (Mono::ZERO, None);
         self.preferred = Some(key.clone());
         let before = self.record.clone();
+        let changed = self.change.take_if(|change| *change == Change::Sent).is_some();
+        let outcome = changed.then(|| self.record.pending.as_ref() == Some(key));
+        self.record.rekeying &= self.record.from_config.as_ref() != Some(key);
         self.record.current = Some(CurrentKey::Known(key.clone()));
         self.record.pending.take_if(|pending| pending == key);
         self.record.serial = serial.or(self.record.serial);
@@ -250,9 +337,10 @@ impl Keyring {
         if self.record != before {
             self.changed();
         }
+        outcome
     }
 
-    /// KEYSET is about to be sent with this key.
+    /// KEYSET is about to be sent with this key, in a session under SCBK-D.
     pub(super) fn setting(&mut self, now: Mono, key: &PanelKey) {
         (self.keyset_at, self.pending_may_be_set) = (Some(now), true);
         self.preferred = Some(key.clone());
@@ -289,11 +377,12 @@ impl Keyring {
     }
 
     /// Keys that the panel may have, the likeliest first.
-    fn own(&self, serial: Option<u32>) -> Vec<PanelKey> {
+    pub(super) fn own(&self, serial: Option<u32>) -> Vec<PanelKey> {
         if self.key_fault.is_some() {
             return Vec::new();
         }
-        if let Some(configured) = &self.record.from_config {
+        let configured = self.record.from_config.as_ref();
+        if let Some(configured) = configured.filter(|_| !self.record.rekeying) {
             return vec![configured.clone()];
         }
         let of = |record: &KeyRecord| {
@@ -303,8 +392,11 @@ impl Keyring {
             };
             [record.pending.clone(), current]
         };
-        let strays = self.strays.iter().filter(|stray| stray.serial.is_some() && stray.serial == serial);
+        let may_be_stray =
+            |stray: &&KeyRecord| configured.is_none() && stray.serial.is_some() && stray.serial == serial;
+        let strays = self.strays.iter().filter(may_be_stray);
         let known = of(&self.record).into_iter().chain(strays.flat_map(of)).flatten();
+        let known = configured.cloned().into_iter().chain(known);
         let mut keys: Vec<PanelKey> = Vec::new();
         let may_be_set =
             |key: &PanelKey| self.pending_may_be_set || self.record.pending.as_ref() != Some(key);

@@ -166,6 +166,14 @@ impl Link {
         }
     }
 
+    /// The panel's own key, by which the session is open.
+    pub(super) fn held(&self) -> Option<&PanelKey> {
+        match &self.channel.as_ref().filter(|_| self.is_running())?.candidate {
+            Candidate::Own(key) => Some(key),
+            Candidate::Default { .. } => None,
+        }
+    }
+
     pub(super) fn not_before(&self) -> Mono {
         self.not_before
     }

@@ -30,6 +30,7 @@ mod work;
 
 use std::{collections::VecDeque, time::Duration};
 
+pub use keyring::RekeyRefused;
 pub use presence::OFFLINE_AFTER;
 pub use record::{CurrentKey, KeyRecord, PanelKey};
 
@@ -101,6 +102,8 @@ pub struct Panel {
 
     unlocks: Unlocks,
     feedbacks: Feedbacks,
+    /// Who waits for the change of its key.
+    rekeying: Option<Token>,
     status: VecDeque<Status>,
     poll_next: bool,
     /// An OUT was sent since the last POLL.
@@ -129,6 +132,7 @@ impl Panel {
             endings: Bucket::new(ENDINGS.0, ENDINGS.1),
             unlocks: Unlocks::default(),
             feedbacks: Feedbacks::default(),
+            rekeying: None,
             status: VecDeque::new(),
             poll_next: true,
             owes_poll: false,
@@ -219,6 +223,34 @@ impl Panel {
         }
         self.keep_record();
         armed
+    }
+
+    /// Sets another key in the session that is open: `to`, the one of the configuration, or, where that has none, a new
+    /// one. Ends in [`Event::Done`] with `token`; until a key is proven after that, both are kept.
+    ///
+    /// # Errors
+    /// [`RekeyRefused`]: nothing is begun, and there is no event.
+    pub fn rekey(&mut self, now: Mono, token: Token, to: Option<PanelKey>) -> Result<(), RekeyRefused> {
+        if self.keyring.security() == Security::Off {
+            return Err(RekeyRefused::NoSecureChannel);
+        }
+        let failure = match self.standing(now).0 {
+            _ if self.stopping => Failure::Stopping,
+            PanelState::Insecure => Failure::Insecure,
+            PanelState::Offline | PanelState::Unconfigured => Failure::Offline,
+            PanelState::Online => match self.link.held().cloned() {
+                Some(held) => {
+                    self.keyring.rekey(&held, to, &mut *self.entropy)?;
+                    self.rekeying = Some(token);
+                    self.keep_record();
+                    return Ok(());
+                }
+                // Its link begins anew just now.
+                None => Failure::Insecure,
+            },
+        };
+        self.done([token], Err(failure));
+        Ok(())
     }
 
     /// Sets how old the last POLL that was answered by ACK may be for a swipe to count.
@@ -373,6 +405,9 @@ impl Panel {
             (Work::Scrypt, _) => self.scrypt_not_taken(now, refusal.is_some()),
             (Work::Keyset(_), _) => {
                 // Taken or not, the session is good for nothing else; some panels go on with it, some end it.
+                if refusal.is_some() {
+                    self.keyring.change_refused();
+                }
                 self.keyring.set();
                 self.end_link(now);
             }
@@ -471,6 +506,10 @@ impl Panel {
         self.done(unlocks, Err(failure));
         let feedbacks = self.feedbacks.give_up(failure);
         self.ended(feedbacks);
+        if let Some(token) = self.rekeying.take() {
+            let failure = if self.keyring.leave_change() { failure } else { Failure::Unconfirmed };
+            self.done([token], Err(failure));
+        }
     }
 
     /// Has the record written where it has changed.

@@ -2,7 +2,8 @@
 //! whole.
 //!
 //! Invariants: a [`PanelKey`] is never SCBK-D and never zeros, so neither can be a panel's own key, nor a placeholder for
-//! one. `current` leaves the record only when another key was proven. The key of the configuration is never written down.
+//! one. `current` leaves the record only when another key was proven. The key of the configuration is never written down,
+//! but where another is to take its place: until that is proven nothing else opens the panel.
 
 use crate::{domain::KeyFault, wire::osdp::Scbk};
 
@@ -52,6 +53,8 @@ pub struct KeyRecord {
     pub pending: Option<PanelKey>,
     /// The key of `secure_key_file`.
     pub from_config: Option<PanelKey>,
+    /// The key of `secure_key_file` is to take the place of `current` (`panel rekey`): until it is proven, both are tried.
+    pub rekeying: bool,
     /// How many KEYSET were sent since a key was last proven, or `panel pair` was last run.
     pub keysets: u8,
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{Mono, Trouble},
-    panel::{Event, Identity},
+    panel::{Event, Failure, Identity},
     wire::osdp::{
         Reply,
         reply::{Capability, Ccrypt, PdId},
@@ -156,8 +156,15 @@ impl Panel {
                 self.link.open_channel(session, candidate.clone());
                 match candidate {
                     Candidate::Own(key) => {
-                        self.keyring.proven(&key, self.serial());
+                        let changed = self.keyring.proven(&key, self.serial());
                         self.keep_record();
+                        if let Some(is_new) = changed {
+                            // Told again: it is secured by another key.
+                            self.secured_told &= !is_new;
+                            let result = if is_new { Ok(()) } else { Err(Failure::Refused) };
+                            let waiting = self.rekeying.take();
+                            self.done(waiting, result);
+                        }
                         if !std::mem::replace(&mut self.secured_told, true) {
                             self.events.push_back(Event::Secured);
                         }

@@ -209,9 +209,17 @@ impl Panel {
             Phase::Scrypt(..) => Some(Work::Scrypt),
             Phase::Running => match self.link.to_set() {
                 Some(key) => Some(Work::Keyset(key.clone())),
-                None => self.next_running(now),
+                None => self.next_change().or_else(|| self.next_running(now)),
             },
         }
+    }
+
+    /// The key that is to take the place of the session's, where no unlock waits: the session ends with it.
+    fn next_change(&mut self) -> Option<Work> {
+        let is_free = !self.stopping && self.unlocks.deadline().is_none();
+        let key = self.keyring.to_set().filter(|_| is_free)?.clone();
+        self.keyring.changing(&key);
+        Some(Work::Keyset(key))
     }
 
     fn next_running(&mut self, now: Mono) -> Option<Work> {

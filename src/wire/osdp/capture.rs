@@ -37,6 +37,10 @@ pub struct CaptureLine {
     pub data: Vec<u8>,
     /// The program that recorded them.
     pub source: String,
+    /// Whether codes in it were made unreadable.
+    pub redacted: bool,
+    /// What the recorder has to say; there is nothing of the line in it then.
+    pub note: Option<String>,
 }
 
 /// Why a line of a capture cannot be read.
@@ -98,6 +102,8 @@ impl CaptureLine {
             },
             data: hex::decode(digits).map_err(|_| CaptureError::Hex)?,
             source: record.source,
+            redacted: record.redacted,
+            note: record.note,
         })
     }
 
@@ -116,6 +122,8 @@ impl CaptureLine {
             data: spaced_hex(&self.data),
             version: Some(TRACE_VERSION.to_owned()),
             source: self.source.clone(),
+            redacted: self.redacted,
+            note: self.note.clone(),
         };
         serde_json::to_string(&record).unwrap_or_default()
     }
@@ -190,6 +198,15 @@ struct Record {
     version: Option<String>,
     #[serde(rename = "osdpSource", default)]
     source: String,
+    #[serde(default, skip_serializing_if = "is_false")]
+    redacted: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Times are strings by the format, and numbers by some recorders.
@@ -236,6 +253,8 @@ mod tests {
             io: Io::Trace,
             data: vec![0xff, 0x53, 0x00],
             source: "a \"quoted\" name".to_owned(),
+            redacted: true,
+            note: Some("dropped 3 frames".to_owned()),
         };
         assert_eq!(CaptureLine::parse(&line.to_line()).unwrap(), line);
         assert!(line.to_line().contains(r#""timeNano":"033907099","io":"trace","data":"ff 53 00""#));

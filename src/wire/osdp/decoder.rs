@@ -16,6 +16,7 @@ use super::frame::{Fault, Frame, Parsed, dissect, parse};
 use super::reply::Reply;
 use super::secure::{Challenge, Proven, Scbk, Session};
 use super::{DecodeError, Sensitive};
+use crate::wire::recording::{Found, Frames, Piece};
 
 /// Which way a frame went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -63,6 +64,9 @@ pub struct Record {
     /// The same bytes as the frame before it in this direction.
     #[serde(skip)]
     pub repeated: bool,
+    /// The recorder made a code in it unreadable. Left out where it did not: most recorders do not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
 }
 
 /// What the data of a frame says.
@@ -89,9 +93,11 @@ pub enum Unopened {
     UnknownKey,
     /// Its MAC or its padding is wrong.
     Rejected,
+    /// The recorder changed a frame before it, and every MAC hangs on the one before.
+    ChainLost,
 }
 
-/// What a line of a capture holds.
+/// What a line of a capture holds. A frame that lies in two lines is of the one where it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// A frame, good or broken.
@@ -105,6 +111,8 @@ pub enum Item {
         /// Bytes that are missing.
         missing: usize,
     },
+    /// What the recorder has to say.
+    Note(String),
 }
 
 impl Record {
@@ -121,6 +129,9 @@ impl Record {
             Content::Encrypted(Unopened::UnknownKey) => {
                 "encrypted with a key that is not known (--key)".into()
             }
+            Content::Encrypted(Unopened::ChainLost) => {
+                "encrypted, and a frame before it that counts for it was redacted".into()
+            }
             Content::Encrypted(Unopened::Rejected) => "not what the channel expects next".into(),
             Content::Broken(fault) => fault.to_string(),
         }
@@ -131,8 +142,16 @@ impl Record {
 #[derive(Debug)]
 pub struct Decoder {
     keys: Vec<Scbk>,
+    joined: Frames<Origin>,
     links: HashMap<u8, Link>,
     frames: u64,
+}
+
+/// Where bytes come from.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    line: usize,
+    redacted: bool,
 }
 
 /// One address.
@@ -157,6 +176,8 @@ enum Channel {
     UnknownKey,
     /// RMAC_I seen.
     Open(Box<Session>),
+    /// A frame of the session was changed by the recorder.
+    Lost,
 }
 
 #[derive(Clone, Debug)]
@@ -171,44 +192,43 @@ impl Decoder {
     #[must_use]
     pub fn new(key: Option<Scbk>) -> Self {
         let keys = key.into_iter().chain([Scbk::default_key()]).collect();
-        Self { keys, links: HashMap::new(), frames: 0 }
+        Self { keys, joined: Frames::default(), links: HashMap::new(), frames: 0 }
     }
 
-    /// The frames of one line, in order, and what else is in it. Each line stands for itself, as recorders write
-    /// them: a frame that its line does not end is [`Item::Unfinished`].
-    pub fn line(&mut self, line: &CaptureLine) -> Vec<Item> {
-        let mut items = Vec::new();
-        let mut rest = line.data.as_slice();
-        while !rest.is_empty() {
-            let (item, taken) = match parse(rest) {
-                Parsed::Noise(count) => (noise(rest.get(..count).unwrap_or_default()), count),
-                Parsed::Incomplete { missing } => match next_good_frame(rest) {
-                    Some(skip) => (Some(Item::Noise(skip)), skip),
-                    None => (Some(Item::Unfinished { bytes: rest.len(), missing }), rest.len()),
-                },
-                Parsed::Broken { length, fault, .. } => {
-                    let claimed = rest.get(..length).unwrap_or_default();
-                    (Some(self.broken(claimed, fault)), next_good_frame(claimed).unwrap_or(length))
-                }
-                Parsed::Frame(frame, length) => (Some(self.frame(&frame)), length),
-            };
-            match (items.last_mut(), item) {
-                (Some(Item::Noise(before)), Some(Item::Noise(count))) => {
-                    *before = before.saturating_add(count)
-                }
-                (_, item) => items.extend(item),
-            }
-            rest = rest.get(taken..).unwrap_or_default();
+    /// What a line of this number completes, in order, with the number of the line where it begins. A frame that the line
+    /// does not end may go on in a later one of the same sender.
+    pub fn line(&mut self, number: usize, line: &CaptureLine) -> Vec<(usize, Item)> {
+        if let Some(note) = &line.note {
+            return vec![(number, Item::Note(note.clone()))];
         }
-        items
+        let origin = Origin { line: number, redacted: line.redacted };
+        let found = self.joined.push(&origin, line.io, &line.data);
+        found.iter().map(|found| self.item(found)).collect()
     }
 
-    fn frame(&mut self, frame: &Frame<'_>) -> Item {
+    /// What no line went on with: the capture is over.
+    pub fn finish(&mut self) -> Vec<(usize, Item)> {
+        let found = self.joined.finish();
+        found.iter().map(|found| self.item(found)).collect()
+    }
+
+    fn item(&mut self, found: &Found<Origin>) -> (usize, Item) {
+        let Origin { line, redacted } = found.at;
+        let item = match (found.piece, parse(&found.bytes)) {
+            (Piece::Frame, Parsed::Frame(frame, _)) => self.frame(&frame, redacted),
+            (Piece::Broken(fault), _) => self.broken(&found.bytes, fault),
+            (Piece::Unfinished { missing }, _) => Item::Unfinished { bytes: found.bytes.len(), missing },
+            (Piece::Noise | Piece::Frame, _) => Item::Noise(found.bytes.len()),
+        };
+        (line, item)
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>, redacted: bool) -> Item {
         let link = self.links.entry(frame.address).or_default();
         let known = link.last.get(usize::from(frame.reply)).and_then(Option::as_ref);
         let repeated = known.filter(|(raw, _)| raw == frame.raw).map(|(_, outcome)| outcome.clone());
         let is_repeated = repeated.is_some();
-        let outcome = repeated.unwrap_or_else(|| link.follow(frame, &self.keys));
+        let outcome = repeated.unwrap_or_else(|| link.follow(frame, redacted, &self.keys));
         if let Some(last) = link.last.get_mut(usize::from(frame.reply)) {
             *last = Some((frame.raw.to_vec(), outcome.clone()));
         }
@@ -225,14 +245,16 @@ impl Decoder {
         {
             self.keys.push(key.clone());
         }
-        self.record(frame, Verdict::Ok, mac, data, content, is_repeated)
+        let mut record = self.record(frame, Verdict::Ok, mac, data, content);
+        (record.repeated, record.redacted) = (is_repeated, redacted);
+        Item::Frame(record)
     }
 
     fn broken(&mut self, raw: &[u8], fault: Fault) -> Item {
         let check = if fault == Fault::Check { Verdict::Bad } else { Verdict::Ok };
         let content = Content::Broken(fault);
         if let Some(frame) = dissect(raw) {
-            return self.record(&frame, check, None, frame.data.to_vec(), content, false);
+            return Item::Frame(self.record(&frame, check, None, frame.data.to_vec(), content));
         }
         let address = raw.get(1).copied().unwrap_or_default();
         Item::Frame(Box::new(Record {
@@ -246,6 +268,7 @@ impl Decoder {
             data: raw.get(5..).unwrap_or_default().into(),
             content,
             repeated: false,
+            redacted: false,
         }))
     }
 
@@ -256,10 +279,9 @@ impl Decoder {
         mac: Option<Verdict>,
         data: Vec<u8>,
         content: Content,
-        repeated: bool,
-    ) -> Item {
+    ) -> Box<Record> {
         let known = if frame.reply { code::reply::name } else { code::command::name };
-        Item::Frame(Box::new(Record {
+        Box::new(Record {
             n: self.next_number(),
             direction: if frame.reply { Direction::Reply } else { Direction::Command },
             address: frame.address,
@@ -269,8 +291,9 @@ impl Decoder {
             mac,
             data: data.into(),
             content,
-            repeated,
-        }))
+            repeated: false,
+            redacted: false,
+        })
     }
 
     const fn next_number(&mut self) -> u64 {
@@ -281,12 +304,15 @@ impl Decoder {
 
 impl Link {
     /// Takes a frame that is no repetition: moves the channel, opens what can be opened.
-    fn follow(&mut self, frame: &Frame<'_>, keys: &[Scbk]) -> Outcome {
+    fn follow(&mut self, frame: &Frame<'_>, redacted: bool, keys: &[Scbk]) -> Outcome {
         let plain = Outcome { mac: None, data: frame.data.to_vec(), unopened: None };
         let Some(security) = frame.security.filter(|_| frame.mac.is_some()) else {
             self.shake_hands(frame, keys);
             return plain;
         };
+        if redacted {
+            self.channel = Channel::Lost;
+        }
         let closed = |reason| if security.is_encrypted() { Some(reason) } else { None };
         match &mut self.channel {
             Channel::Open(session) => match session.open(frame) {
@@ -294,6 +320,7 @@ impl Link {
                 Err(_) => Outcome { mac: Some(Verdict::Bad), unopened: Some(Unopened::Rejected), ..plain },
             },
             Channel::UnknownKey => Outcome { unopened: closed(Unopened::UnknownKey), ..plain },
+            Channel::Lost => Outcome { unopened: closed(Unopened::ChainLost), ..plain },
             Channel::Unseen | Channel::Challenged(_) | Channel::Proven(_) => {
                 Outcome { unopened: closed(Unopened::NoHandshake), ..plain }
             }
@@ -316,17 +343,6 @@ impl Link {
             (channel, _, _) => channel,
         };
     }
-}
-
-/// Where behind its first byte a buffer holds a frame with a right check.
-fn next_good_frame(buffer: &[u8]) -> Option<usize> {
-    (1..buffer.len())
-        .find(|start| buffer.get(*start..).is_some_and(|rest| matches!(parse(rest), Parsed::Frame(..))))
-}
-
-fn noise(bytes: &[u8]) -> Option<Item> {
-    let count = bytes.iter().filter(|byte| **byte != super::frame::MARK).count();
-    (count > 0).then_some(Item::Noise(count))
 }
 
 fn as_hex<S: Serializer>(data: &Sensitive, out: S) -> Result<S::Ok, S::Error> {

@@ -278,7 +278,7 @@ pub(in crate::wire::osdp) fn emit_with(
 }
 
 /// The parts of a whole frame, whether its check holds or not; `None` where they do not fit into it.
-pub(super) fn dissect(raw: &[u8]) -> Option<Frame<'_>> {
+pub(in crate::wire) fn dissect(raw: &[u8]) -> Option<Frame<'_>> {
     let &[_, address, _, _, control, ref rest @ ..] = raw else { return None };
     let check = check_of(control);
     let body = rest.get(..rest.len().checked_sub(check.size())?)?;

@@ -55,8 +55,8 @@ lock = { output = 0 }
 secure_channel = "install"
 "#;
 
-/// Files of a process, not of a version.
-const PASSING: [&str; 3] = ["control.sock", "store.lock", "journal.ballast"];
+/// Files of a process, or of this machine alone, not of a version.
+const PASSING: [&str; 4] = ["control.sock", "store.lock", "journal.ballast", "trace.key"];
 const COMMISSIONING: &str = "commissioning.json";
 
 /// Returns a new directory in the form in which it is kept.
@@ -74,7 +74,9 @@ pub(super) fn make() -> TempDir {
         serde_json::from_slice(&fs::read(state.join("panels/entrance-1.json")).unwrap()).unwrap();
     // What the daemon recorded is of this machine and this hour.
     let goes = |name: &String| {
-        name.contains(".db") || [&PASSING[..], &[COMMISSIONING]].concat().contains(&name.as_str())
+        name.contains(".db")
+            || name.starts_with("traces/")
+            || [&PASSING[..], &[COMMISSIONING]].concat().contains(&name.as_str())
     };
     for name in files(&state).into_iter().filter(goes) {
         fs::remove_file(state.join(name)).unwrap();

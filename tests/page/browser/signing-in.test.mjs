@@ -38,13 +38,26 @@ test('the form is found by role and name, and says at its field what is wrong', 
   assert.equal(await page.evaluate(() => document.activeElement?.id), 'token');
 });
 
+test('picture and name wait for nothing but the style sheet, the form for the script that says who is signed in', async () => {
+  const page = await browser.tab(building);
+  await page.getByRole('button', { name: 'Sign in' }).waitFor();
+  const asked = /** @type {string[]} */ ([]);
+  page.on('request', (request) => asked.push(new URL(request.url()).pathname.replace(/^.assets.[0-9a-f]+./, '')));
+  await page.route(/start\.js$/, (route) => route.abort());
+  await page.reload();
+  await page.getByRole('heading', { level: 1, name: 'Intercom gateway' }).waitFor();
+  assert.equal(await page.locator('main svg').isVisible(), true);
+  assert.equal(await page.getByRole('textbox').or(page.getByRole('button')).count(), 0);
+  assert.deepEqual(asked.sort(), ['/', 'start.js', 'style.css']);
+});
+
 test('a good token opens the page; it is kept for the tab, and in no cookie and no address', async () => {
   const page = await browser.signedIn(building);
   await page.getByRole('heading', { level: 1, name: 'building-7' }).waitFor();
   await page.addInitScript(() => {
     const look = () => {
-      const form = document.querySelector('form');
-      if (form && form.getClientRects().length > 0) /** @type {any} */ (globalThis).formWasShown = true;
+      const field = document.querySelector('#token');
+      if (field && field.getClientRects().length > 0) /** @type {any} */ (globalThis).formWasShown = true;
       requestAnimationFrame(look);
     };
     look();

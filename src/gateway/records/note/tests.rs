@@ -66,7 +66,13 @@ fn files_of_version_0_1_are_read_in_every_form() {
     let record =
         |current: &Option<CurrentKey>, pending: Option<&PanelKey>, from_config: Option<&PanelKey>| {
             let (pending, from_config) = (pending.cloned(), from_config.cloned());
-            KeyRecord { serial: Some(SERIAL), current: current.clone(), pending, from_config, keysets: 0 }
+            KeyRecord {
+                serial: Some(SERIAL),
+                current: current.clone(),
+                pending,
+                from_config,
+                ..KeyRecord::default()
+            }
         };
     let known = |key: &PanelKey| Some(CurrentKey::Known(key.clone()));
     let (configured, another) = (from_hex(KEY), key(2));
@@ -148,6 +154,7 @@ fn what_we_write_is_read_by_version_0_1_with_a_key_that_opens() {
                     current: current.clone().map(CurrentKey::Known),
                     pending: pending.clone(),
                     from_config: from_config.clone(),
+                    rekeying: pending.is_some(),
                     keysets: 2,
                 };
                 let text = serde_json::to_string(&Note::of(&record)).unwrap();

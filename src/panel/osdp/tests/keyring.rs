@@ -45,6 +45,8 @@ enum Happens {
     Restart,
     /// `panel pair`.
     Pair,
+    /// `panel rekey`; where the configuration has the key, another is written there first.
+    Rekey,
     /// Another device, new, is put in, or the one before is put back.
     Swap,
     Wait(u64),
@@ -57,6 +59,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         4 => Just(Happens::Disk),
         1 => Just(Happens::Restart),
         1 => Just(Happens::Pair),
+        2 => Just(Happens::Rekey),
         1 => Just(Happens::Swap),
         3 => (1_u64..70).prop_map(Happens::Wait),
     ]
@@ -73,6 +76,8 @@ struct Model {
     here: usize,
     pairs: u32,
     keysets: Vec<Mono>,
+    /// The key of the session that is open.
+    session: Option<PanelKey>,
 }
 
 impl Model {
@@ -89,6 +94,7 @@ impl Model {
             here: 0,
             pairs: 0,
             keysets: Vec::new(),
+            session: None,
         }
     }
 
@@ -96,7 +102,9 @@ impl Model {
         match what {
             Happens::Link { arrives, acknowledged } => drop(self.link(*arrives, *acknowledged)),
             Happens::Disk => self.write(),
+            Happens::Rekey => self.rekey(),
             Happens::Restart => {
+                self.session = None;
                 let record = KeyRecord { from_config: self.configured.clone(), ..self.disk.clone() };
                 self.ring = Keyring::new(self.security, record, None, Vec::new());
             }
@@ -104,7 +112,10 @@ impl Model {
                 self.pairs += 1;
                 self.ring.arm(self.now + Duration::from_secs(600));
             }
-            Happens::Swap => self.here = 1 - self.here,
+            Happens::Swap => {
+                self.session = None;
+                self.here = 1 - self.here;
+            }
             Happens::Wait(seconds) => self.now = self.now + Duration::from_secs(*seconds),
         }
     }
@@ -113,6 +124,38 @@ impl Model {
         let (record, version) = self.ring.record();
         self.disk = record.clone();
         self.ring.record_stored(version);
+    }
+
+    fn rekey(&mut self) {
+        let Some(held) = self.session.clone() else { return };
+        let to = self.configured.as_ref().map(|_| {
+            let mut key = [0; 16];
+            self.entropy.fill(&mut key);
+            PanelKey::new(Scbk::new(key)).unwrap()
+        });
+        if self.ring.rekey(&held, to.clone(), &mut self.entropy).is_ok() && to.is_some() {
+            // Where the power fails before the disk has the old key, the file is put back: as if neither had happened.
+            self.configured = to;
+            self.write();
+        }
+    }
+
+    /// KEYSET in the session, where it is due.
+    fn change(&mut self, held: &PanelKey, arrives: bool, acknowledged: bool) {
+        let Some(new) = self.ring.to_set().cloned() else { return };
+        let on_disk = self.disk.pending.as_ref() == Some(&new);
+        assert!(
+            on_disk && self.is_reachable(&Device::Has(held.clone())),
+            "a key that is nowhere is to be set"
+        );
+        self.ring.changing(&new);
+        if arrives {
+            self.devices[self.here] = Device::Has(new);
+        } else if acknowledged {
+            self.ring.change_refused();
+        }
+        self.ring.set();
+        self.session = None;
     }
 
     /// One link; whether it came to a session under an own key.
@@ -124,6 +167,8 @@ impl Model {
         match (&candidate, device) {
             (Candidate::Own(key), Device::Has(held)) if *key == held => {
                 self.ring.proven(key, SERIAL);
+                self.session = Some(key.clone());
+                self.change(key, arrives, acknowledged);
                 return true;
             }
             (Candidate::Default { then }, Device::New) => {
@@ -147,8 +192,8 @@ impl Model {
     /// The door has a key that the gateway would find again after a power cut now.
     fn is_reachable(&self, device: &Device) -> bool {
         let Device::Has(held) = device else { return true };
-        let current = matches!(&self.disk.current, Some(CurrentKey::Known(key)) if key == held);
-        current || self.disk.pending.as_ref() == Some(held) || self.configured.as_ref() == Some(held)
+        let record = KeyRecord { from_config: self.configured.clone(), ..self.disk.clone() };
+        Keyring::new(self.security, record, None, Vec::new()).own(SERIAL).contains(held)
     }
 }
 
@@ -175,6 +220,10 @@ proptest! {
                     // A device that was given another one's pending key, or displaced it as the last that was paired.
                     paired = Some(number);
                 }
+            }
+            if matches!(step, Happens::Rekey) && model.session.is_some() {
+                // The record is the panel's that is here.
+                paired = Some(model.here);
             }
             if let Some(number) = paired {
                 prop_assert!(model.is_reachable(&model.devices[number]), "{step:?}: the door is locked out");

@@ -6,6 +6,7 @@ mod commands;
 mod identify;
 mod keyring;
 mod link;
+mod rekey;
 mod security;
 
 use std::{num::NonZeroU16, time::Duration};

@@ -110,6 +110,7 @@ fn the_default_key_is_not_even_tried_before_the_new_key_is_on_disk() {
         current: Some(CurrentKey::Known(new)),
         pending: None,
         from_config: None,
+        rekeying: false,
         keysets: 0,
     };
     assert!(

@@ -1,0 +1,176 @@
+//! Records what goes over the lines: into the `trace_file` of a bus that has one, and of every bus into a ring in
+//! memory that is written down around incidents.
+//!
+//! ```text
+//!  bus thread ── Tap, bounded, never waits ──► Feed: runs → frames → redaction ─┬─► trace_file, trace_file.1
+//!  (one each)                                  (one thread for all, 4 × a second) └─► ring ──► state_dir/traces
+//! ```
+//! Invariants: no bus waits for this thread or for a disk, and what it could not take is counted in the trace. The
+//! ring and what is written from it are redacted, whatever `trace_keys` says.
+
+mod feed;
+mod file;
+mod incidents;
+mod ring;
+mod secret;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use self::{feed::Feed, incidents::Shelf, ring::Ring};
+use super::units::{Beat, Kind, Part, Units};
+use crate::{
+    bus::{Tap, tap},
+    clock,
+    config::{self, Config, Trace},
+    domain::{Name, profile::RegisterKind},
+    faults,
+    wire::{
+        modbus::Table,
+        recording::{Form, KeyRegisters},
+    },
+};
+
+/// How often it is looked for what was recorded: the lines do not wake the thread.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The recorder; cheap to clone.
+#[derive(Clone)]
+pub struct Traces {
+    known: Arc<Mutex<Known>>,
+    state_dir: Arc<PathBuf>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Buses that have begun since the last look.
+    begun: Vec<Feed>,
+    /// As configured, until the next look takes it.
+    settings: Vec<(Name, Settings)>,
+    are_new: bool,
+    rings: Vec<(Name, Form, SharedRing)>,
+}
+
+type SharedRing = Arc<Mutex<Ring>>;
+
+/// What is configured of the recording of a bus.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Settings {
+    trace: Option<Trace>,
+    /// Registers whose content is a key.
+    keys: Vec<KeyRegisters>,
+}
+
+impl Traces {
+    /// Records as configured, once it is started.
+    pub fn new(config: &Config) -> Self {
+        let traces = Self { known: Arc::default(), state_dir: Arc::new(config.gateway.state_dir.clone()) };
+        traces.configure(config);
+        traces
+    }
+
+    /// Records as this configuration says from now on.
+    pub fn configure(&self, config: &Config) {
+        let mut known = self.known();
+        known.settings = config.buses.iter().map(|bus| (bus.name.clone(), settings(config, bus))).collect();
+        known.are_new = true;
+        known.rings.retain(|(name, ..)| config.bus(name).is_some());
+    }
+
+    /// Returns the tap of a bus that is about to begin.
+    pub(super) fn tap(&self, config: &Config, bus: &config::Bus) -> Tap {
+        let form = match bus.protocol {
+            config::Protocol::Osdp => Form::Osdpcap,
+            config::Protocol::Modbus => Form::Pcap,
+        };
+        let (tap, runs) = tap();
+        let ring = SharedRing::default();
+        let mut known = self.known();
+        known.rings.retain(|(name, ..)| *name != bus.name);
+        known.rings.push((bus.name.clone(), form, ring.clone()));
+        known.begun.push(Feed::new(bus.name.clone(), form, runs, ring, settings(config, bus)));
+        tap
+    }
+
+    /// Returns what the ring of each bus holds, as the content of a file of this form: redacted, whatever is
+    /// configured.
+    pub fn rings(&self) -> Vec<(Name, Form, Vec<u8>)> {
+        let rings = self.known().rings.clone();
+        let file = |(name, form, ring): (Name, Form, SharedRing)| {
+            let text = ring.lock().unwrap_or_else(PoisonError::into_inner).file(form);
+            (name, form, text)
+        };
+        rings.into_iter().map(file).collect()
+    }
+
+    /// Starts the thread. It ends after the buses, once `ending` has become true.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(super) fn start(&self, units: &Units, ending: watch::Receiver<bool>) -> std::io::Result<()> {
+        let kind = Kind::from(Part::TraceWriter);
+        let beat = Beat::new(kind.name());
+        let (name, turns, traces) = (kind.name(), beat.clone(), self.clone());
+        let run = move || traces.run(&name, &turns, &ending);
+        let running = thread::Builder::new().name("traces".into()).spawn(run)?;
+        units.add(kind, beat, move || running.is_finished());
+        Ok(())
+    }
+
+    fn run(&self, name: &str, beat: &Beat, ending: &watch::Receiver<bool>) {
+        let secret = secret::load(&self.state_dir);
+        let mut shelf = Shelf::new(self.state_dir.join("traces"));
+        let mut feeds: Vec<Feed> = Vec::new();
+        loop {
+            faults::point(name);
+            beat.stamp();
+            let is_ending = *ending.borrow();
+            let settings = self.news(&mut feeds);
+            for feed in &mut feeds {
+                feed.take(&secret, &mut shelf, clock::mono());
+            }
+            // Behind what was recorded before.
+            for feed in feeds.iter_mut().filter(|_| settings.is_some()) {
+                let of_bus = settings.iter().flatten().find(|(bus, _)| bus == feed.bus());
+                feed.configure(of_bus.map(|(_, settings)| settings.clone()).unwrap_or_default());
+            }
+            feeds.retain(|feed| !feed.has_ended());
+            if is_ending && feeds.is_empty() {
+                return;
+            }
+            thread::park_timeout(LOOK);
+        }
+    }
+
+    /// Takes the buses that have begun; returns what is configured now, where that is new.
+    fn news(&self, feeds: &mut Vec<Feed>) -> Option<Vec<(Name, Settings)>> {
+        let mut known = self.known();
+        feeds.append(&mut known.begun);
+        let are_new = std::mem::take(&mut known.are_new);
+        are_new.then(|| known.settings.clone())
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn settings(config: &Config, bus: &config::Bus) -> Settings {
+    let keys = config.panels_on(&bus.name).filter_map(|panel| {
+        let keys = panel.modbus.as_ref()?.profile.keys.as_ref()?;
+        let table = match keys.code.kind {
+            RegisterKind::Coil => Table::Coil,
+            RegisterKind::Discrete => Table::Discrete,
+            RegisterKind::Holding => Table::Holding,
+            RegisterKind::Input => Table::Input,
+        };
+        Some(KeyRegisters { unit: panel.address, table, start: keys.code.address, count: keys.words })
+    });
+    Settings { trace: bus.trace.clone(), keys: keys.collect() }
+}
