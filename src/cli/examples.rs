@@ -66,6 +66,13 @@ const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "replay",
+        &[
+            ("replay line.osdpcap", "what this version would have done; no key is known"),
+            ("--config ./gateway.toml replay line.osdpcap --flats flats.json", "what it would have decided"),
+        ],
+    ),
+    (
         "panel pair",
         &[("panel pair entrance-1", "after the panel was swapped: within ten minutes it gets a key")],
     ),

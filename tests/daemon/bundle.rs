@@ -1,6 +1,6 @@
 //! `doctor --bundle`: what support needs is in it, and no secret and nobody's name.
 
-use std::{fs, io::Read, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use intercom_gateway::simulate::action::{Action, Keys};
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Daemon, Site,
     flats::{KNOWN, KNOWN_KEY, UNKNOWN},
+    lines::wait_until,
     simulated::Panels,
     site::{ENTRANCE, Ran},
 };
@@ -56,13 +57,20 @@ fn unpacked(site: &Site, file: &Path) -> Vec<(String, String)> {
     fs::create_dir(&dir).unwrap();
     let tar = Command::new("tar").arg("-xzf").arg(file).arg("-C").arg(&dir).status().unwrap();
     assert!(tar.success(), "tar reads it");
-    let entries = fs::read_dir(dir.join("intercom-gateway")).unwrap().flatten();
-    let read = |entry: fs::DirEntry| {
-        let mut text = String::new();
-        fs::File::open(entry.path()).unwrap().read_to_string(&mut text).unwrap();
-        (entry.file_name().into_string().unwrap(), text)
-    };
-    entries.map(read).collect()
+    let mut files = Vec::new();
+    read_below(&dir.join("intercom-gateway"), "", &mut files);
+    files
+}
+
+fn read_below(dir: &Path, above: &str, files: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let name = format!("{above}{}", entry.file_name().to_str().unwrap());
+        if entry.path().is_dir() {
+            read_below(&entry.path(), &format!("{name}/"), files);
+        } else {
+            files.push((name, fs::read_to_string(entry.path()).unwrap()));
+        }
+    }
 }
 
 /// A journalctl that has seen everything.
@@ -113,6 +121,9 @@ fn a_bundle_has_what_support_needs_and_no_canary() {
          username = \"house-seven\"\npassword_file = \"{{dir}}/password\"\n"
     ));
     site.write("key", CANARIES[0]);
+    let text = fs::read_to_string(site.config_path()).unwrap();
+    let traced = "protocol = \"osdp\"\ntrace_file = \"keys.osdpcap\"\ntrace_keys = true\n";
+    fs::write(site.config_path(), text.replace("protocol = \"osdp\"\n", traced)).unwrap();
     site.write("password", "Correct Horse, battery staple");
     let panels = Panels::start(&site, false);
     site.import(7, &[flat()]).ok();
@@ -131,6 +142,14 @@ fn a_bundle_has_what_support_needs_and_no_canary() {
     events.wait_type("intercom.keypad.entered");
     daemon.ask("POST", "/api/admin/v1/intercoms/1/open-door", token.trim());
     events.wait("the token's unlock", |event| event["data"]["by"]["kind"] == "token");
+
+    let recorded = site.path("keys.osdpcap");
+    wait_until("the line is recorded", || {
+        fs::read_to_string(&recorded).is_ok_and(|text| text.lines().count() > 10)
+    });
+    fs::create_dir_all(site.state_dir().join("traces")).unwrap();
+    let incident = "20261130T021500Z-street-panel-lost.osdpcap";
+    fs::write(site.state_dir().join("traces").join(incident), "{\"of\":\"an incident\"}\n").unwrap();
 
     let file = site.path("support.tar.gz");
     let bundle = |site: &Site| {
@@ -161,7 +180,8 @@ fn a_bundle_has_what_support_needs_and_no_canary() {
         ("metrics.txt", "intercom_gateway_panel_online{panel=\"entrance-1\""),
         ("log.txt", "INFO port is open bus=street"),
         ("system.txt", "Linux "),
-        ("README.txt", "not in it: traces"),
+        ("README.txt", "not in it: trace_file"),
+        (&format!("traces/{incident}"), "an incident"),
     ] {
         assert!(content(&files, name).contains(words), "{words} in {name}: {}", content(&files, name));
     }

@@ -24,6 +24,10 @@ use crate::{
 const EVENTS: u64 = 1000;
 /// Lines of the log.
 const LOG_LINES: &str = "5000";
+/// The folder of recordings around incidents, in the state directory.
+const TRACES: &str = "traces";
+/// Most bytes of them.
+const TRACES_ROOM: usize = 16 << 20;
 /// The unit whose log it is.
 const UNIT: &str = "intercom-gateway";
 
@@ -54,15 +58,19 @@ pub fn write(config_path: &Path, config: &Config, report: &[Check], file: &Path)
         ("events.jsonl", gathering.events()),
         ("metrics.txt", gathering.metrics()),
         ("log.txt", gathering.log()),
-        (
-            "traces",
-            Err(anyhow::anyhow!("this version adds none: send them separately, after a look into them")),
-        ),
     ] {
         match content {
             Ok(content) => bundle.add(name, content.as_bytes())?,
             Err(error) => gathering.without.push(format!("{name}: {}", with_causes(error.as_ref()))),
         }
+    }
+    for (name, content) in gathering.incidents() {
+        bundle.add(&format!("traces/{name}"), &content)?;
+    }
+    if config.buses.iter().any(|bus| bus.trace.is_some()) {
+        // One that holds keys cannot be told from one that does not: trace_keys may have been set for a while.
+        let left_out = "trace_file: what it names may hold keys from when trace_keys was set; send it by another way, after a look";
+        gathering.without.push(left_out.to_owned());
     }
     bundle.add("README.txt", gathering.read_me(&rfc3339(now)).as_bytes())?;
     let bytes = bundle.finish()?;
@@ -180,6 +188,31 @@ impl Gathering<'_> {
         Ok(text)
     }
 
+    /// Recordings around incidents, the newest first, which are redacted whatever `trace_keys` says.
+    fn incidents(&mut self) -> Vec<(String, Vec<u8>)> {
+        let listed = std::fs::read_dir(self.config.gateway.state_dir.join(TRACES));
+        let entries = listed.into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.retain(|name| name.ends_with(".osdpcap") || name.ends_with(".pcap"));
+        names.sort_unstable_by(|one, other| other.cmp(one));
+        let (mut files, mut room) = (Vec::new(), TRACES_ROOM);
+        for name in names {
+            match std::fs::read(self.config.gateway.state_dir.join(TRACES).join(&name)) {
+                Ok(content) if content.len() <= room => {
+                    room -= content.len();
+                    files.push((name, content));
+                }
+                Ok(_) => self.without.push(format!("traces/{name}: newer ones take all the room")),
+                Err(error) => self.without.push(format!("traces/{name}: {error}")),
+            }
+        }
+        if files.is_empty() {
+            self.without.push("traces: there are none of incidents".to_owned());
+        }
+        files
+    }
+
     fn read_me(&self, now: &str) -> String {
         let mut text = format!(
             "intercom-gateway {VERSION}, {now}\n\n\
@@ -188,9 +221,11 @@ impl Gathering<'_> {
              events.jsonl   the last {EVENTS} events\n\
              metrics.txt    what /metrics says of all but the endpoint\n\
              log.txt        the last {LOG_LINES} lines of the log\n\
-             system.txt     the machine\n\n\
+             system.txt     the machine\n\
+             traces/        what went over lines around incidents; `decode` reads it\n\n\
              Keys, flats, people, tokens, logins and whatever looks like a secret are replaced by <pseudonyms>, the same for the\n\
-             same throughout these files. The key they were made with is gone.\n"
+             same throughout these files. The key they were made with is gone. In traces keys are other bytes, by a secret of the\n\
+             gateway's own.\n"
         );
         for without in &self.without {
             text.push_str(&format!("\nnot in it: {without}\n"));
