@@ -8,7 +8,10 @@ use std::{
 };
 
 use intercom_gateway::simulate::panel::Observation;
-use nix::pty::{Winsize, openpty};
+use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    pty::{Winsize, openpty},
+};
 use serde_json::Value;
 
 use crate::support::{
@@ -88,5 +91,29 @@ fn on_a_terminal_it_shows_a_table_takes_keys_and_leaves_the_terminal_as_it_was()
     keys.write_all(b"q").unwrap();
     wait_until("the terminal is as it was", || is_shown("\u{1b}[?1049l"));
     assert!(child.wait().unwrap().success());
+    daemon.stop();
+}
+
+#[test]
+fn it_ends_with_its_terminal() {
+    let site = site();
+    let daemon = Daemon::start(&site);
+    let pty = openpty(&Winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 }, None).unwrap();
+    // Or the child would hold its own terminal open.
+    fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+    let end = || Stdio::from(pty.slave.try_clone().unwrap());
+    let mut command = site.command(["monitor"]);
+    let mut child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+    drop((command, pty.slave));
+    let mut terminal = File::from(pty.master);
+    let shown = std::thread::spawn(move || {
+        let (mut buffer, mut shown) = ([0; 4096], String::new());
+        while !shown.contains("identify") {
+            let length = terminal.read(&mut buffer).unwrap();
+            shown.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+    });
+    wait_until("it is shown", || shown.is_finished());
+    wait_until("it has ended", || child.try_wait().unwrap().is_some());
     daemon.stop();
 }

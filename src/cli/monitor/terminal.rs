@@ -2,14 +2,16 @@
 //! never waits for it.
 
 use std::{
-    io::BufRead,
+    io::{self, BufRead},
     num::NonZeroU16,
+    os::fd::AsFd,
     sync::mpsc::{self, Receiver, SyncSender},
     thread,
     time::Duration,
 };
 
 use anyhow::Context;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::{
     DefaultTerminal,
     crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers},
@@ -59,6 +61,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
             }
         })
         .context("cannot start a thread")?;
+    thread::Builder::new().name("hangup".into()).spawn(end_with_terminal).context("cannot start a thread")?;
     let mut terminal = ratatui::try_init().context("cannot use this terminal: try --json")?;
     let shown = show(&mut terminal, config, &said, &says);
     ratatui::restore();
@@ -119,6 +122,22 @@ fn show(
             }
             None => {}
         }
+    }
+}
+
+/// Ends the program with its terminal, of which the reader of keys would never hear: it reads nothing, for ever.
+fn end_with_terminal() {
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
+    loop {
+        let out = io::stdout();
+        let mut watched = [PollFd::new(out.as_fd(), PollFlags::empty())];
+        let polled = poll(&mut watched, PollTimeout::NONE);
+        if polled.is_ok()
+            && watched.iter().any(|watched| watched.revents().is_some_and(|told| told.intersects(gone)))
+        {
+            std::process::exit(1);
+        }
+        thread::sleep(RETRY);
     }
 }
 
