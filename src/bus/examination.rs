@@ -17,6 +17,7 @@ pub(super) struct Examination {
     /// By the panels' numbers.
     panels: Vec<Counts>,
     ear: Ear,
+    has_sent: bool,
     noise: u64,
 }
 
@@ -39,12 +40,16 @@ impl Examination {
 
     /// Takes what is sent, which an adapter may give back.
     pub(super) fn sent(&mut self, frame: &[u8]) {
+        self.has_sent = true;
         self.ear.sent(frame);
     }
 
-    /// Takes what is heard, in whoever's turn.
+    /// Takes what is heard, in whoever's turn. What was sent before the examination began is not known when it comes back:
+    /// nothing is heard until more is sent.
     pub(super) fn heard(&mut self, bytes: &[u8]) {
-        self.ear.hear(bytes);
+        if self.has_sent {
+            self.ear.hear(bytes);
+        }
     }
 
     /// Counts an answer.

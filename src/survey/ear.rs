@@ -1,6 +1,6 @@
 //! What is heard on a line, whoever is asked: whole frames of others, and how much else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::wire::{
     modbus::{self, ParsedRequest},
@@ -12,6 +12,8 @@ const MODBUS_FRAMES: usize = 2;
 /// A checksum is right by chance once in 256 times, as in what a damaged frame leaves: this many frames are no chance. A CRC
 /// alone is as much.
 const CERTAIN: u32 = 3;
+/// Frames of our own that are known when they come back: on a busy machine an echo is read after the next command was sent.
+const OWN_FRAMES: usize = 4;
 /// The most that is kept of what makes no sense yet.
 const LONGEST: usize = 2048;
 
@@ -30,17 +32,23 @@ pub struct Ear {
     requests: (usize, BTreeSet<u8>),
     /// Sound OSDP replies, by address.
     replies: BTreeMap<u8, u64>,
-    /// The last frame that we sent, and how often one came back.
-    own: Vec<u8>,
+    /// The last frames that we sent, the newest at the end, and how often one came back.
+    own: VecDeque<Vec<u8>>,
     echoes: u64,
 }
 
 impl Ear {
     /// Takes a frame that is sent, so that it is known when it comes back.
     pub fn sent(&mut self, frame: &[u8]) {
-        self.own.clear();
+        // What a damaged length would wait for does not come any more, and hides the frames behind it.
+        self.read_osdp(true);
+        // Buffers are used again: this is called for every command of a bus.
+        let mut own =
+            if self.own.len() < OWN_FRAMES { None } else { self.own.pop_front() }.unwrap_or_default();
+        own.clear();
         // Without OSDP's mark, which an adapter that echoes may swallow.
-        self.own.extend_from_slice(frame.strip_prefix(&[MARK]).unwrap_or(frame));
+        own.extend_from_slice(frame.strip_prefix(&[MARK]).unwrap_or(frame));
+        self.own.push_back(own);
     }
 
     /// Returns how many frames that were sent came back.
@@ -89,7 +97,7 @@ impl Ear {
                 Parsed::Frame(frame, length) => {
                     if frame.reply {
                         *self.replies.entry(frame.address).or_default() += 1;
-                    } else if frame.raw == self.own {
+                    } else if self.own.iter().any(|own| frame.raw == own) {
                         self.echoes += 1;
                     } else {
                         let is_known = osdp::code::command::name(frame.code).is_some();
@@ -110,7 +118,7 @@ impl Ear {
         while let Some(rest) = self.modbus.get(at..).filter(|rest| !rest.is_empty()) {
             match modbus::parse_request(rest) {
                 ParsedRequest::Frame { unit, function, length, .. } => {
-                    let is_own = rest.get(..length) == Some(&self.own);
+                    let is_own = self.own.iter().any(|own| rest.get(..length) == Some(own));
                     // Where we ask ourselves, the answers to others may look like requests.
                     let is_certain = self.own.is_empty() || matches!(function, 3 | 4);
                     if is_own {
@@ -139,6 +147,41 @@ mod tests {
         modbus::{Request, Table},
         osdp::{Header, emit},
     };
+
+    #[test]
+    fn an_echo_that_comes_after_the_next_command_is_no_other_master() {
+        let frame = |address| {
+            let header = Header { address, reply: false, sequence: 1, check: Check::Crc };
+            let mut frame = Vec::new();
+            emit(&header, None, 0x60, &[], &mut frame).unwrap();
+            frame
+        };
+        let mut ear = Ear::default();
+        for address in 0..3 {
+            ear.sent(&frame(address));
+        }
+        ear.hear(&frame(0));
+        ear.hear(&frame(2));
+        assert_eq!((ear.echoes(), ear.masters()), (2, [].into()));
+        ear.hear(&frame(9));
+        assert_eq!((ear.echoes(), ear.masters()), (2, [9].into()));
+    }
+
+    #[test]
+    fn echoes_behind_a_damaged_length_are_known_as_echoes() {
+        let mut ear = Ear::default();
+        // A frame that wants to be 1,440 bytes long.
+        ear.hear(&[0x53, 0x80, 0xA0, 0x05, 0x04]);
+        for number in 0..40 {
+            let header = Header { address: number, reply: false, sequence: 1, check: Check::Crc };
+            let mut frame = Vec::new();
+            emit(&header, None, 0x60, &[], &mut frame).unwrap();
+            ear.sent(&frame);
+            ear.hear(&frame);
+        }
+        ear.end();
+        assert_eq!((ear.echoes(), ear.masters()), (40, [].into()));
+    }
 
     #[test]
     fn the_questions_of_another_master_are_known_and_noise_is_none() {

@@ -10,17 +10,20 @@ use crate::{sys::files::write_private, wire::recording::Secret};
 /// Its file, below the state directory.
 const FILE: &str = "trace.key";
 
-/// Returns the secret, which is made where there is none. Where the disk does not keep it, keys have other pseudonyms
-/// after the next start. Blocks on the disk.
+/// Returns the secret, which is made where there is none. Where the disk does not give or keep it, keys have other pseudonyms
+/// after the next start, which is worth no more than a word for developers: that the state directory is sick is told
+/// elsewhere. What cannot be read is not written over. Blocks on the disk.
 pub(super) fn load(state_dir: &Path) -> Secret {
     let path = state_dir.join(FILE);
     let mut bytes = Zeroizing::new([0_u8; 32]);
+    let mut kept = true;
     match fs::read_to_string(&path).map(Zeroizing::new) {
         Ok(text) if hex::decode_to_slice(text.trim(), &mut *bytes).is_ok() => return Secret::new(&bytes),
         Ok(_) => tracing::warn!("{} holds no secret of traces: a new one takes its place", path.display()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
-            tracing::warn!(%error, "cannot read {}: keys in traces have other pseudonyms", path.display())
+            tracing::debug!(%error, "cannot read {}: keys in traces have other pseudonyms", path.display());
+            kept = false;
         }
     }
     if let Err(error) = getrandom::fill(&mut *bytes) {
@@ -28,8 +31,8 @@ pub(super) fn load(state_dir: &Path) -> Secret {
         return Secret::none();
     }
     let text = Zeroizing::new(hex::encode(*bytes));
-    if let Err(error) = write_private(&path, text.as_bytes()) {
-        tracing::warn!(%error, "cannot keep {}: keys in traces have other pseudonyms after a restart", path.display());
+    if kept && let Err(error) = write_private(&path, text.as_bytes()) {
+        tracing::debug!(%error, "cannot keep {}: keys in traces have other pseudonyms after a restart", path.display());
     }
     Secret::new(&bytes)
 }
