@@ -251,7 +251,7 @@ pub async fn eventually(what: &str, holds: impl FnMut() -> bool) {
 
 /// A minute is long enough for everything here.
 async fn holds_in_time(mut holds: impl FnMut() -> bool) -> bool {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if holds() {
             return true;
         }
