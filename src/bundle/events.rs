@@ -49,7 +49,7 @@ const SENTENCES: [&str; 2] = ["cause", "message"];
 /// What is about a line is a measurement, not a credential.
 const LINE: &str = "intercom.line.";
 
-/// Returns an event object of the journal with pseudonyms, one line; null where it is none.
+/// Returns an event object of the journal with pseudonyms, one line; null where the text holds no event.
 pub fn event(text: &str, pseudonyms: &Pseudonyms, words: &Words) -> String {
     let Ok(Value::Object(mut event)) = serde_json::from_str(text) else { return Value::Null.to_string() };
     let is_of_line = event.get("type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with(LINE));

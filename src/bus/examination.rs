@@ -44,7 +44,7 @@ impl Examination {
         self.ear.sent(frame);
     }
 
-    /// Takes what is heard, in whoever's turn. What was sent before the examination began is not known when it comes back:
+    /// Takes what is heard, in any panel's turn. What was sent before the examination began is not known when it comes back:
     /// nothing is heard until more is sent.
     pub(super) fn heard(&mut self, bytes: &[u8]) {
         if self.has_sent {
@@ -102,7 +102,7 @@ impl Examination {
 }
 
 impl Shell {
-    /// Begins to examine the line anew, for whoever watches.
+    /// Begins to examine the line again, for this watcher.
     pub(super) fn begin_examination(&mut self, core: &mut Core, watched: watch::Sender<Option<LineSample>>) {
         core.examine();
         self.examined = Some(watched);
