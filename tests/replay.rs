@@ -20,6 +20,7 @@ use support::{
     Daemon, Site,
     flats::{self, KNOWN, UNKNOWN},
     simulated::Panels,
+    site::recorded_modbus_door,
 };
 
 const SWIPED: &str = "intercom.key.swiped";
@@ -203,29 +204,7 @@ fn a_recording_of_another_system_needs_no_configuration_and_its_key() {
 
 #[test]
 fn a_recording_of_modbus_is_decided_with_its_profile() {
-    let site = Site::new(
-        r#"
-[[intercom]]
-id = 1
-
-[[bus]]
-name = "basement"
-port = "{dir}/basement"
-protocol = "modbus"
-baud = 115200
-trace_file = "{dir}/state/basement.pcap"
-trace_keys = true
-
-[[panel]]
-name = "door"
-intercom = 1
-bus = "basement"
-address = 3
-profile = "door-panel"
-lock = { open = "2s" }
-door = { }
-"#,
-    );
+    let site = Site::new(&recorded_modbus_door("trace_keys = true", "door = { }"));
     site.import(1, &[flats::known()]).ok();
     let panels = Panels::start(&site, false);
     let mut daemon = Daemon::start(&site);

@@ -29,7 +29,10 @@ use super::{
 use crate::{
     domain::{Mono, Name, PanelStatus, Profile, event::UnlockedBy},
     lines::{Commutator, FlatLines},
-    panel::{self, Driver, Failure, Request, Token, osdp::PanelKey},
+    panel::{
+        self, Driver, Failure, Request, Token,
+        osdp::{self, PanelKey},
+    },
     survey::{LineSample, Speed, Walk},
 };
 
@@ -328,7 +331,7 @@ impl Core {
         let number = self.number_of(panel).ok_or(RekeyRefused::UnknownPanel)?;
         let driver = self.schedule.driver(number).ok_or(RekeyRefused::UnknownPanel)?;
         let token = self.effects.token();
-        driver.osdp().ok_or(RekeyRefused::NoSecureChannel)?.rekey(moment.mono, token, to)?;
+        driver.osdp().ok_or(osdp::RekeyRefused::NoSecureChannel)?.rekey(moment.mono, token, to)?;
         self.pending.insert(token, (number, Purpose::Rekey(request)));
         self.settle(moment);
         Ok(())
@@ -423,7 +426,7 @@ impl Core {
         self.schedule.invite(guest);
     }
 
-    /// Returns whoever was invited.
+    /// Returns the guest, while there is one.
     pub fn guest(&mut self) -> Option<&mut Walk> {
         self.schedule.guest()
     }

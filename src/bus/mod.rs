@@ -56,7 +56,10 @@ pub use self::{
     tap::{Happened, Incident, Run, Runs, Tap, tap},
     task::spawn,
 };
-pub use crate::panel::{Failure, osdp::PanelKey};
+pub use crate::panel::{
+    Failure,
+    osdp::{PanelKey, RekeyRefused as KeyRefused},
+};
 
 /// Returns the core of a bus, without its thread: time and bytes are the caller's to give.
 pub fn without_thread(settings: BusSettings, moment: &core::Moment<'_>) -> core::Core {

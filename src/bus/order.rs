@@ -86,7 +86,7 @@ impl Order {
         self.panels.insert(guest, Standing::default());
     }
 
-    /// Returns the number of whoever is no panel and wants turns, too: it follows those of the panels.
+    /// Returns the number of the guest, which wants turns and is no panel: it follows those of the panels.
     pub(super) fn guest(&self) -> usize {
         self.panels.len().saturating_sub(1)
     }

@@ -35,29 +35,9 @@ pub enum RekeyRefused {
     /// No panel of that name on this bus.
     #[error("there is no such panel on this bus")]
     UnknownPanel,
-    /// The panel has no secure channel in the configuration, or none in its protocol.
-    #[error("the panel has no secure channel")]
-    NoSecureChannel,
-    /// The panel has the key of the configuration already.
-    #[error("the panel has this key already")]
-    SameKey,
-    /// Its key is being changed.
-    #[error("the panel's key is being changed already")]
-    Underway,
-    /// The machine's random source gave no key.
-    #[error("no key could be chosen: the machine's random source fails")]
-    NoRandomness,
-}
-
-impl From<osdp::RekeyRefused> for RekeyRefused {
-    fn from(refused: osdp::RekeyRefused) -> Self {
-        match refused {
-            osdp::RekeyRefused::NoSecureChannel => Self::NoSecureChannel,
-            osdp::RekeyRefused::SameKey => Self::SameKey,
-            osdp::RekeyRefused::Underway => Self::Underway,
-            osdp::RekeyRefused::NoRandomness => Self::NoRandomness,
-        }
-    }
+    /// The panel does not begin.
+    #[error(transparent)]
+    Panel(#[from] osdp::RekeyRefused),
 }
 
 /// No panel of this bus has a line of that flat.

@@ -66,7 +66,7 @@ pub enum ScanError {
     Busy,
 }
 
-/// Answers whoever asked for a survey.
+/// Answers the caller of a survey.
 pub(super) type Begun = oneshot::Sender<Result<Scanning, ScanError>>;
 
 /// A survey that is under way.
@@ -137,7 +137,7 @@ impl Shell {
         self.end_scan(core);
     }
 
-    /// Ends a survey: whoever follows it sees its end.
+    /// Ends a survey: its caller sees the end.
     pub(super) fn end_scan(&mut self, core: &mut Core) {
         core.dismiss();
         self.scan = None;

@@ -61,7 +61,7 @@ pub struct Schedule {
     /// By number; a panel that was taken away leaves its number to nobody.
     panels: Vec<Option<Polled>>,
     order: Order,
-    /// Whoever asks addresses of the line that are no panel's.
+    /// Asks addresses of the line that are no panel's.
     guest: Option<Walk>,
     /// Bytes that came in the guest's turn and were part of nothing whole.
     guest_bytes: usize,
@@ -180,7 +180,7 @@ impl Schedule {
         self.guest = Some(guest);
     }
 
-    /// Returns whoever was invited.
+    /// Returns the guest, while there is one.
     pub fn guest(&mut self) -> Option<&mut Walk> {
         self.guest.as_mut()
     }

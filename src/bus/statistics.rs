@@ -162,9 +162,8 @@ impl PanelStatistics {
 
     /// Counts a command that was answered after so long.
     pub(super) fn answered(&mut self, now: Mono, after: Duration) {
-        let micros = u32::try_from(after.as_micros()).unwrap_or(u32::MAX);
-        self.total.answered(micros);
-        self.minute.slice(now).answered(micros);
+        self.total.answered(after);
+        self.minute.slice(now).answered(after);
         self.round_trips.observe(after);
     }
 
@@ -220,7 +219,8 @@ impl<N: Copy + Default> Default for Tally<N> {
 }
 
 impl<N: Number> Tally<N> {
-    fn answered(&mut self, micros: u32) {
+    fn answered(&mut self, after: Duration) {
+        let micros = u32::try_from(after.as_micros()).unwrap_or(u32::MAX);
         self.exchanges += 1;
         self.longest = self.longest.max(micros);
         if let Some(count) = self.buckets.get_mut(bucket(micros)) {
@@ -236,7 +236,7 @@ pub(super) struct Times(Tally<u64>);
 impl Times {
     /// Counts one.
     pub(super) fn note(&mut self, time: Duration) {
-        self.0.answered(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
+        self.0.answered(time);
     }
 
     /// Returns how many there were.
@@ -246,9 +246,8 @@ impl Times {
 
     /// Returns how long they took; `None`: there were none.
     pub(super) fn spread(&self) -> Option<Spread> {
-        let of = |percent| Duration::from_micros(self.0.quantile(percent));
-        let max = Duration::from_micros(self.0.longest.into());
-        (self.0.exchanges > 0).then(|| Spread { p50: of(50), p95: of(95), p99: of(99), max })
+        let RoundTrip { p50, p95, max } = self.0.round_trip()?;
+        Some(Spread { p50, p95, p99: self.0.percentile(99), max })
     }
 }
 
@@ -265,11 +264,19 @@ impl Tally<u64> {
     }
 
     fn counters(&self) -> PanelCounters {
-        let of = |percent| Duration::from_micros(self.quantile(percent));
-        let max = Duration::from_micros(self.longest.into());
-        let round_trip = (self.exchanges > 0).then(|| RoundTrip { p50: of(50), p95: of(95), max });
+        let round_trip = self.round_trip();
         let &Self { exchanges, timeouts, broken, wrong, .. } = self;
         PanelCounters { exchanges, timeouts, broken, wrong, round_trip }
+    }
+
+    /// Returns how long the exchanges took; `None`: there were none.
+    fn round_trip(&self) -> Option<RoundTrip> {
+        let max = Duration::from_micros(self.longest.into());
+        (self.exchanges > 0).then(|| RoundTrip { p50: self.percentile(50), p95: self.percentile(95), max })
+    }
+
+    fn percentile(&self, percent: u64) -> Duration {
+        Duration::from_micros(self.quantile(percent))
     }
 
     /// Returns the middle of the bucket that this percentage of the round trips does not exceed, µs.

@@ -52,14 +52,7 @@ impl Certify {
             super::command().error(ErrorKind::ArgumentConflict, message).exit();
         }
         let config = Config::load(config)?;
-        if config.bus(&self.bus).is_none() {
-            let known: Vec<&str> = config.buses.iter().map(|bus| bus.name.as_str()).collect();
-            anyhow::bail!(
-                "there is no bus {} in the configuration; there are: {}",
-                self.bus,
-                known.join(", ")
-            );
-        }
+        offline::configured("bus", &self.bus, config.buses.iter().map(|bus| &bus.name))?;
         let Access::Daemon(daemon) = offline::reach(&config)? else {
             anyhow::bail!("no daemon is running with this configuration: start it, then certify the bus");
         };

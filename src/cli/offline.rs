@@ -14,6 +14,7 @@ use nix::unistd::{Gid, Uid, geteuid, getgid, getuid, setegid, seteuid};
 use crate::{
     backup,
     config::{self, Config},
+    domain::Name,
     gateway::{self, control::Client},
     store::{ReadOnlyStore, Store, StoreOptions},
 };
@@ -176,4 +177,20 @@ fn become_owner(dir: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Sees that the configuration has what was named; `kind`: what it is.
+///
+/// # Errors
+/// It has not; which there are.
+pub(super) fn configured<'a>(
+    kind: &str,
+    name: &Name,
+    known: impl Iterator<Item = &'a Name> + Clone,
+) -> anyhow::Result<()> {
+    if known.clone().any(|known| known == name) {
+        return Ok(());
+    }
+    let known: Vec<&str> = known.map(Name::as_str).collect();
+    anyhow::bail!("there is no {kind} {name} in the configuration; there are: {}", known.join(", "))
 }

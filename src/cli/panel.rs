@@ -46,10 +46,7 @@ impl Panel {
             Self::Rekey { name } => (name, "rekey"),
             Self::Identify { name, .. } => (name, "identify"),
         };
-        if config.panel(name).is_none() {
-            let known: Vec<&str> = config.panels.iter().map(|panel| panel.name.as_str()).collect();
-            anyhow::bail!("there is no panel {name} in the configuration; there are: {}", known.join(", "));
-        }
+        offline::configured("panel", name, config.panels.iter().map(|panel| &panel.name))?;
         let Access::Daemon(daemon) = offline::reach(&config)? else {
             anyhow::bail!(
                 "no daemon is running with this configuration: start it, then {what_for} the panel"

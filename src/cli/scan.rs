@@ -99,10 +99,7 @@ impl Scan {
     }
 
     fn scan_bus(&self, config: &Config, bus: &Name) -> anyhow::Result<()> {
-        if config.bus(bus).is_none() {
-            let known: Vec<&str> = config.buses.iter().map(|bus| bus.name.as_str()).collect();
-            anyhow::bail!("there is no bus {bus} in the configuration; there are: {}", known.join(", "));
-        }
+        offline::configured("bus", bus, config.buses.iter().map(|bus| &bus.name))?;
         let Access::Daemon(daemon) = offline::reach(config)? else {
             anyhow::bail!(
                 "no daemon is running with this configuration: scan its port by `scan --port`, or start it"

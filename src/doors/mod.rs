@@ -32,8 +32,8 @@ pub use self::{
 };
 use crate::{
     bus::{
-        Buses, Failure, IdentifyError, MeasureError, PairError, PairRefused, PanelKey, RekeyError,
-        RekeyRefused, UnlockError,
+        Buses, Failure, IdentifyError, KeyRefused, MeasureError, PairError, PairRefused, PanelKey,
+        RekeyError, RekeyRefused, UnlockError,
     },
     domain::{
         LineStatus, Mono, Name,
@@ -158,10 +158,12 @@ impl Doors {
         let panel = panel.clone();
         Err(match error {
             RekeyError::Refused(RekeyRefused::UnknownPanel) => Refusal::NoPanel { panel: panel.to_string() },
-            RekeyError::Refused(RekeyRefused::NoSecureChannel) => Refusal::NoSecureChannel { panel },
-            RekeyError::Refused(RekeyRefused::SameKey) => Refusal::SameKey { panel },
-            RekeyError::Refused(RekeyRefused::Underway) => Refusal::KeyUnderway { panel },
-            RekeyError::Refused(RekeyRefused::NoRandomness) => Refusal::NoKey { panel },
+            RekeyError::Refused(RekeyRefused::Panel(KeyRefused::NoSecureChannel)) => {
+                Refusal::NoSecureChannel { panel }
+            }
+            RekeyError::Refused(RekeyRefused::Panel(KeyRefused::SameKey)) => Refusal::SameKey { panel },
+            RekeyError::Refused(RekeyRefused::Panel(KeyRefused::Underway)) => Refusal::KeyUnderway { panel },
+            RekeyError::Refused(RekeyRefused::Panel(KeyRefused::NoRandomness)) => Refusal::NoKey { panel },
             RekeyError::Failed(failure) => of_panel(failure, aim()),
             RekeyError::Busy => Refusal::Busy(aim()),
         })

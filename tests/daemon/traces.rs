@@ -10,7 +10,7 @@ use crate::support::{
     flats::{self, KNOWN, UNKNOWN},
     not_run,
     simulated::Panels,
-    site::is_private,
+    site::{is_private, recorded_modbus_door},
     wait_until,
 };
 
@@ -198,27 +198,7 @@ fn a_lost_panel_leaves_what_went_before_it() {
 
 #[test]
 fn a_trace_of_modbus_is_read_by_wireshark_and_opens_no_door() {
-    let site = Site::new(
-        r#"
-[[intercom]]
-id = 1
-
-[[bus]]
-name = "basement"
-port = "{dir}/basement"
-protocol = "modbus"
-baud = 115200
-trace_file = "{dir}/state/basement.pcap"
-
-[[panel]]
-name = "door"
-intercom = 1
-bus = "basement"
-address = 3
-profile = "door-panel"
-lock = { open = "2s" }
-"#,
-    );
+    let site = Site::new(&recorded_modbus_door("", ""));
     site.import(1, &[flats::known()]).ok();
     let panels = Panels::start(&site, false);
     let mut daemon = Daemon::start(&site);

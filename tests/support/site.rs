@@ -25,6 +25,33 @@ bus = "street"
 address = 0
 "#;
 
+/// A Modbus door with a reader on a line that is recorded, with more settings of the bus and of the panel.
+pub fn recorded_modbus_door(bus: &str, panel: &str) -> String {
+    format!(
+        r#"
+[[intercom]]
+id = 1
+
+[[bus]]
+name = "basement"
+port = "{{dir}}/basement"
+protocol = "modbus"
+baud = 115200
+trace_file = "{{dir}}/state/basement.pcap"
+{bus}
+
+[[panel]]
+name = "door"
+intercom = 1
+bus = "basement"
+address = 3
+profile = "door-panel"
+lock = {{ open = "2s" }}
+{panel}
+"#
+    )
+}
+
 /// A directory with a configuration; removed at the end.
 pub struct Site {
     dir: tempfile::TempDir,

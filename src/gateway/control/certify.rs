@@ -3,15 +3,11 @@
 use std::{collections::HashMap, io, path::Path, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    time::timeout,
-};
+use tokio::{io::AsyncReadExt, net::UnixStream};
 
 use super::{
     Control, Reply,
-    serve::{STALLED, reply},
+    serve::{self, reply},
 };
 use crate::{
     clock,
@@ -31,14 +27,10 @@ const FOLDER: &str = "baselines";
 
 /// Examines a bus, and sends how far it is, then the certificate.
 pub(super) async fn send(control: &Control, mut stream: UnixStream, name: &Name) -> io::Result<()> {
-    let buses = control.doors.buses().handles();
-    let refused = match buses.iter().find(|known| known.name == *name) {
-        None => {
-            let known: Vec<&str> = buses.iter().map(|bus| bus.name.as_str()).collect();
-            Err(format!("the daemon has no bus {name}; there are: {}", known.join(", ")))
-        }
-        Some(bus) if bus.panels().is_empty() => Err(format!("bus {name} has no panels: nobody can be asked")),
-        Some(bus) => match bus.status.borrow().clone() {
+    let refused = match control.bus(name) {
+        Err(unknown) => Err(unknown),
+        Ok(bus) if bus.panels().is_empty() => Err(format!("bus {name} has no panels: nobody can be asked")),
+        Ok(bus) => match bus.status.borrow().clone() {
             status if !status.open => {
                 let why = status.error.unwrap_or_else(|| "it is being opened".to_owned());
                 Err(format!("the port of bus {name} is not open: {why}"))
@@ -59,7 +51,7 @@ pub(super) async fn send(control: &Control, mut stream: UnixStream, name: &Name)
             changed = sample.changed() => if changed.is_err() {
                 let why = "the bus has ended, or somebody else has begun to certify it";
                 let line = format!("{}\n", json!({ "broken_off": why }));
-                return timeout(STALLED, out.write_all(line.as_bytes())).await?;
+                return serve::send(&mut out, &line).await;
             },
             _ = caller.read(&mut nothing) => return Ok(()),
         }
@@ -70,7 +62,7 @@ pub(super) async fn send(control: &Control, mut stream: UnixStream, name: &Name)
         let done = now.panels.iter().map(|panel| panel.exchanges.min(EXCHANGES)).sum::<u64>();
         let of = EXCHANGES * now.panels.len() as u64;
         let line = format!("{}\n", json!({ "progress": { "exchanges": done, "of": of } }));
-        timeout(STALLED, out.write_all(line.as_bytes())).await??;
+        serve::send(&mut out, &line).await?;
     };
     // Nothing more is counted.
     drop(sample);
@@ -86,7 +78,7 @@ pub(super) async fn send(control: &Control, mut stream: UnixStream, name: &Name)
     };
     let line =
         format!("{}\n", json!({ "certificate": certificate, "details": details, "not_kept": not_kept }));
-    timeout(STALLED, out.write_all(line.as_bytes())).await?
+    serve::send(&mut out, &line).await
 }
 
 /// For how long panels are waited for.

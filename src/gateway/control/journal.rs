@@ -2,15 +2,11 @@
 
 use std::{collections::HashMap, io};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    time::timeout,
-};
+use tokio::{io::AsyncReadExt, net::UnixStream};
 
 use super::{
     Beginning, Control, JournalAsked, Reply,
-    serve::{STALLED, in_time, reply},
+    serve::{in_time, reply, send},
 };
 use crate::store::{Found, Position};
 
@@ -57,7 +53,7 @@ impl Control {
                     lines.push_str(&event.to_json(&self.gateway));
                     lines.push('\n');
                 }
-                timeout(STALLED, out.write_all(lines.as_bytes())).await.map_err(io::Error::from)??;
+                send(&mut out, &lines).await?;
                 *next = found.next;
                 left = left.saturating_sub(u64::try_from(found.events.len()).unwrap_or(u64::MAX));
                 if left == 0 {

@@ -3,15 +3,11 @@
 use std::{io, sync::Arc};
 
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    time::timeout,
-};
+use tokio::{io::AsyncReadExt, net::UnixStream};
 
 use super::{
     Control, Reply,
-    serve::{STALLED, reply},
+    serve::{self, reply},
 };
 use crate::{
     bus::{BusHandle, Placed, ScanRequest, Scanning},
@@ -30,26 +26,23 @@ pub(super) async fn send(
     bus: &Name,
     thorough: bool,
 ) -> io::Result<()> {
-    let buses = control.doors.buses().handles();
-    let Some(bus) = buses.iter().find(|known| known.name == *bus) else {
-        let known: Vec<&str> = buses.iter().map(|bus| bus.name.as_str()).collect();
-        let unknown = format!("the daemon has no bus {bus}; there are: {}", known.join(", "));
-        return reply(&mut stream, &Reply::Error(unknown)).await;
+    let bus = match control.bus(bus) {
+        Ok(bus) => bus,
+        Err(unknown) => return reply(&mut stream, &Reply::Error(unknown)).await,
     };
     let profiles = config::shipped_profiles().into_iter().map(Arc::new).collect();
-    let scanning = bus.scan(ScanRequest { keys: keys(control, &buses).await, profiles, thorough }).await;
+    let scanning = bus.scan(ScanRequest { keys: keys(control).await, profiles, thorough }).await;
     let mut scanning = match scanning {
         Ok(scanning) => scanning,
         Err(error) => return reply(&mut stream, &Reply::Error(error.to_string())).await,
     };
     reply(&mut stream, &Reply::Ok(Value::Null)).await?;
     let (mut caller, mut out) = stream.into_split();
-    let mut lines = known(bus, &scanning);
+    let mut lines = known(&bus, &scanning);
     let mut is_whole = false;
     loop {
         for line in lines.drain(..) {
-            let line = format!("{line}\n");
-            timeout(STALLED, out.write_all(line.as_bytes())).await.map_err(io::Error::from)??;
+            serve::send(&mut out, &format!("{line}\n")).await?;
         }
         let mut nothing = [0; 1];
         let output = tokio::select! {
@@ -75,9 +68,9 @@ pub(super) async fn send(
 }
 
 /// The panel keys that are in use, and those that are kept for panels that are not configured.
-async fn keys(control: &Control, buses: &[Arc<BusHandle>]) -> Arc<[Scbk]> {
+async fn keys(control: &Control) -> Arc<[Scbk]> {
     let mut keys = Vec::new();
-    for panel in buses.iter().flat_map(|bus| bus.panels().to_vec()) {
+    for panel in control.doors.buses().handles().iter().flat_map(|bus| bus.panels().to_vec()) {
         let newest = panel.record.borrow();
         let record = &newest.record;
         let current = match &record.current {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
@@ -21,6 +21,7 @@ use super::{For, LONGEST_REQUEST, ListedToken, Reply, Request, Sockets, certify,
 use crate::{
     api::{Local, Tokens},
     backup::FlatsSummary,
+    bus::BusHandle,
     clock::Clock,
     domain::{EventBody, Name, Occurrence, event::SyncApplied, with_causes},
     doors::{Doors, Flats},
@@ -337,6 +338,15 @@ impl Control {
         }
     }
 
+    /// Returns a bus by its name, or what to tell who asked for it.
+    pub(super) fn bus(&self, name: &Name) -> Result<Arc<BusHandle>, String> {
+        let buses = self.doors.buses().handles();
+        buses.iter().find(|bus| bus.name == *name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = buses.iter().map(|bus| bus.name.as_str()).collect();
+            format!("the daemon has no bus {name}; there are: {}", known.join(", "))
+        })
+    }
+
     /// Sets the key of the panel's `secure_key_file` as it is now, or, where it has none, one that is chosen.
     async fn rekey(&self, panel: &Name) -> Reply {
         let configured = self.config.now().panel(panel).cloned();
@@ -439,6 +449,11 @@ async fn read_request(stream: &mut UnixStream) -> io::Result<Request> {
             format!("this daemon does not understand the request: {error}"),
         )
     })
+}
+
+/// Sends text to a caller, who is given up where he takes none of it for too long.
+pub(super) async fn send(out: &mut (impl AsyncWrite + Unpin), text: &str) -> io::Result<()> {
+    timeout(STALLED, out.write_all(text.as_bytes())).await.map_err(io::Error::from)?
 }
 
 pub(super) async fn reply(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {

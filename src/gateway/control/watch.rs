@@ -2,15 +2,11 @@
 
 use std::io;
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
-    time::timeout,
-};
+use tokio::{io::AsyncReadExt, net::UnixStream};
 
 use super::{
     Control, Reply,
-    serve::{STALLED, reply},
+    serve::{reply, send},
 };
 
 impl Control {
@@ -29,7 +25,7 @@ impl Control {
                 _ = self.stop.wait_for(|stop| *stop) => None,
             };
             let Some(lines) = lines else { return Ok(()) };
-            timeout(STALLED, out.write_all(lines.as_bytes())).await.map_err(io::Error::from)??;
+            send(&mut out, &lines).await?;
         }
     }
 }

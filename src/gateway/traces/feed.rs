@@ -1,17 +1,14 @@
 //! What one bus tells: runs of bytes become frames, and those go where they are kept.
 
-use std::{
-    sync::{PoisonError, mpsc::TryRecvError},
-    time::Duration,
-};
+use std::{sync::mpsc::TryRecvError, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{
-    Settings, SharedRing,
+    Settings,
     file::TraceFile,
     incidents::{Incidents, Kind, Shelf},
-    ring::Quiet,
+    ring::{Quiet, Ring},
 };
 use crate::{
     bus::{Happened, Incident, Run, Runs},
@@ -39,7 +36,7 @@ pub(super) struct Feed {
     settings: Settings,
     follower: Option<Follower>,
     file: Option<TraceFile>,
-    ring: SharedRing,
+    ring: Ring,
     quiet: Quiet,
     incidents: Incidents,
     /// When the last run was.
@@ -64,7 +61,7 @@ struct Shown {
 }
 
 impl Feed {
-    pub(super) fn new(bus: Name, form: Form, runs: Runs, ring: SharedRing, settings: Settings) -> Self {
+    pub(super) fn new(bus: Name, form: Form, runs: Runs, settings: Settings) -> Self {
         let mut feed = Self {
             bus,
             form,
@@ -73,7 +70,7 @@ impl Feed {
             settings: Settings::default(),
             follower: None,
             file: None,
-            ring,
+            ring: Ring::default(),
             quiet: Quiet::default(),
             incidents: Incidents::default(),
             nanos: 0,
@@ -122,10 +119,8 @@ impl Feed {
         self.write(now);
         self.complain(now);
         if let Some(kind) = self.incidents.due(now) {
-            let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-            self.quiet.flush(&mut ring);
-            let content = ring.file(self.form);
-            drop(ring);
+            self.quiet.flush(&mut self.ring);
+            let content = self.ring.file(self.form);
             let at = Timestamp::from_nanosecond(i128::from(self.nanos)).unwrap_or_default();
             shelf.put(&self.bus, at, kind, self.form, &content);
         }
@@ -196,13 +191,12 @@ impl Feed {
                     }
                 }
             }
-            let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
             for content in contents {
                 let entry = Entry { nanos: found.at, content };
                 match (&entry.content, self.form) {
-                    (Content::Remark(_), _) => self.quiet.keep(entry, &mut ring),
-                    (_, Form::Osdpcap) => self.quiet.osdp(&found, entry, &mut ring),
-                    (_, Form::Pcap) => self.quiet.modbus(&found, &answered, entry, &mut ring),
+                    (Content::Remark(_), _) => self.quiet.keep(entry, &mut self.ring),
+                    (_, Form::Osdpcap) => self.quiet.osdp(&found, entry, &mut self.ring),
+                    (_, Form::Pcap) => self.quiet.modbus(&found, &answered, entry, &mut self.ring),
                 }
             }
         }
@@ -213,8 +207,7 @@ impl Feed {
         if let Some(file) = &mut self.file {
             file.push(&entry, now);
         }
-        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        self.quiet.keep(entry, &mut ring);
+        self.quiet.keep(entry, &mut self.ring);
     }
 
     /// Counts what is wrong on the line: bytes that are no frame, commands that are sent again.

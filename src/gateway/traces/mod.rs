@@ -23,7 +23,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use self::{feed::Feed, incidents::Shelf, ring::Ring};
+use self::{feed::Feed, incidents::Shelf};
 use super::units::{Beat, Kind, Part, Units};
 use crate::{
     bus::{Tap, tap},
@@ -54,10 +54,7 @@ struct Known {
     /// As configured, until the next look takes it.
     settings: Vec<(Name, Settings)>,
     are_new: bool,
-    rings: Vec<(Name, Form, SharedRing)>,
 }
-
-type SharedRing = Arc<Mutex<Ring>>;
 
 /// What is configured of the recording of a bus.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,7 +77,6 @@ impl Traces {
         let mut known = self.known();
         known.settings = config.buses.iter().map(|bus| (bus.name.clone(), settings(config, bus))).collect();
         known.are_new = true;
-        known.rings.retain(|(name, ..)| config.bus(name).is_some());
     }
 
     /// Returns the tap of a bus that is about to begin.
@@ -90,23 +86,9 @@ impl Traces {
             config::Protocol::Modbus => Form::Pcap,
         };
         let (tap, runs) = tap();
-        let ring = SharedRing::default();
-        let mut known = self.known();
-        known.rings.retain(|(name, ..)| *name != bus.name);
-        known.rings.push((bus.name.clone(), form, ring.clone()));
-        known.begun.push(Feed::new(bus.name.clone(), form, runs, ring, settings(config, bus)));
+        let feed = Feed::new(bus.name.clone(), form, runs, settings(config, bus));
+        self.known().begun.push(feed);
         tap
-    }
-
-    /// Returns what the ring of each bus holds, as the content of a file of this form: redacted, whatever is
-    /// configured.
-    pub fn rings(&self) -> Vec<(Name, Form, Vec<u8>)> {
-        let rings = self.known().rings.clone();
-        let file = |(name, form, ring): (Name, Form, SharedRing)| {
-            let text = ring.lock().unwrap_or_else(PoisonError::into_inner).file(form);
-            (name, form, text)
-        };
-        rings.into_iter().map(file).collect()
     }
 
     /// Starts the thread. It ends after the buses, once `ending` has become true.

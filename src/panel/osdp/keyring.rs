@@ -115,15 +115,19 @@ enum Change {
 }
 
 /// Why a panel's key is not changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RekeyRefused {
-    /// The panel has no secure channel.
+    /// The panel has no secure channel in the configuration, or none in its protocol.
+    #[error("the panel has no secure channel")]
     NoSecureChannel,
-    /// It has this key already.
+    /// It has the key of the configuration already.
+    #[error("the panel has this key already")]
     SameKey,
     /// Its key is being changed.
+    #[error("the panel's key is being changed already")]
     Underway,
-    /// No key could be chosen.
+    /// The machine's random source gave no key.
+    #[error("no key could be chosen: the machine's random source fails")]
     NoRandomness,
 }
 
