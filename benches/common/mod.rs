@@ -9,6 +9,7 @@ pub mod cards;
 pub mod daemon;
 pub mod figures;
 pub mod history;
+pub mod journalled;
 pub mod machine;
 pub mod neighbours;
 pub mod premises;

@@ -8,20 +8,19 @@
 mod common;
 mod readers;
 
-use std::{collections::HashMap, fs, net::SocketAddr, path::Path, thread, time::Duration};
+use std::{collections::HashMap, fs, net::SocketAddr, thread, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Parser;
 use intercom_gateway::{
     clock,
     config::Config,
-    domain::{Mono, Name, StoredEvent},
+    domain::{Mono, Name},
     simulate::{
         action::{Action, Condition, Lines},
         building::Building,
         plan::Plan,
     },
-    store::Store,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -31,7 +30,7 @@ use self::{
         cards::Residents,
         daemon::{self, Daemon},
         figures::{Samples, Table, median},
-        machine,
+        journalled, machine,
         premises::{Line, Premises},
         verdicts::Verdicts,
     },
@@ -139,7 +138,7 @@ fn main() -> anyhow::Result<()> {
         pairs.push([alone, doors.run(&daemon, arguments.cards, read)?]);
     }
     daemon.stop()?;
-    report(&pairs, &events(&premises.folder().join("state"))?, arguments.readers)
+    report(&pairs, &journalled::swipes(&premises.folder().join("state"))?, arguments.readers)
 }
 
 /// Puts the cabinets up, on a line that the daemon's configuration has from now on.
@@ -290,21 +289,4 @@ fn report(pairs: &[[Run; 2]], events: &HashMap<u32, Mono>, readers: usize) -> an
     verdicts.at_most("event → reader, p95".into(), 1e3 * p95.as_secs_f64(), 1e3 * SEEN.as_secs_f64(), "ms");
     verdicts.print();
     Ok(())
-}
-
-/// When each card's event happened, by the stamp that the line's thread gave it: milliseconds since boot, rounded down.
-fn events(state: &Path) -> anyhow::Result<HashMap<u32, Mono>> {
-    let suspended = readers::suspended()?;
-    let at = |event: &StoredEvent| Mono::from_nanos(event.stamp.uptime_ms * 1_000_000) - suspended;
-    let store = Store::open_read_only(state)?;
-    let mut times = HashMap::new();
-    for event in
-        store.journal().read(1, usize::MAX)?.iter().filter(|event| event.kind == "intercom.key.swiped")
-    {
-        let data: serde_json::Value = serde_json::from_str(&event.data)?;
-        let raw = data["raw"].as_str().context("a swipe without a code")?;
-        times.insert(u32::from_str_radix(raw, 16)?, at(event));
-    }
-    ensure!(!times.is_empty(), "the journal has no swipes");
-    Ok(times)
 }

@@ -10,11 +10,11 @@ use std::{
 
 use anyhow::{Context, ensure};
 use intercom_gateway::clock;
-use nix::time::{ClockId, clock_gettime};
 
 use super::common::{
     aside::{self, Aside},
     figures::Samples,
+    journalled,
 };
 
 /// Readers that read.
@@ -56,7 +56,7 @@ pub fn read(count: usize, address: SocketAddr, token: &str) -> anyhow::Result<()
     let streams = (0..count).map(|_| open(address, token)).collect::<anyhow::Result<Vec<_>>>()?;
     let sockets =
         streams.iter().map(|stream| Ok(stream.get_ref().try_clone()?)).collect::<anyhow::Result<Vec<_>>>()?;
-    let suspended = suspended()?;
+    let suspended = journalled::suspended()?;
     let threads: Vec<_> = streams
         .into_iter()
         .map(|stream| thread::Builder::new().name("reader".into()).spawn(move || follow(stream, suspended)))
@@ -108,10 +108,4 @@ fn follow(stream: BufReader<TcpStream>, suspended: Duration) -> anyhow::Result<(
         }
     }
     Ok((messages, delays))
-}
-
-/// By how much time since boot, which counts suspended time as well, is ahead of the monotonic clock.
-pub fn suspended() -> anyhow::Result<Duration> {
-    let now = |clock| anyhow::Ok(Duration::from(clock_gettime(clock)?));
-    Ok(now(ClockId::CLOCK_BOOTTIME)?.saturating_sub(now(ClockId::CLOCK_MONOTONIC)?))
 }
