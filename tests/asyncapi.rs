@@ -136,7 +136,7 @@ fn bodies() -> Vec<EventBody> {
             count: 3,
         }),
         EventBody::JournalPruned(JournalPruned {
-            journal: "unknown".into(),
+            pruned_journal: "unknown".into(),
             from: None,
             to: None,
             cause: "the disk is full".into(),
@@ -336,7 +336,7 @@ fn results_of_every_kind_are_as_documented() {
         Answer::Nothing,
         Answer::Unlocked { panel: panel() },
         Answer::Measured(line(LineState::OffHook)),
-        Answer::Replayed { events: 0 },
+        Answer::Replayed { events: 3, absent: vec![(1, 7)] },
         Answer::Examined(vec![check]),
     ];
     let mut outcomes: Vec<Outcome> = answers.iter().map(Outcome::done).collect();

@@ -34,7 +34,7 @@ fn at(seconds: u64) -> Mono {
 }
 
 #[test]
-fn a_hole_is_asked_for_after_a_minute_and_given_up_after_three_replays() {
+fn a_hole_is_asked_for_ever_more_rarely_until_the_gateway_says_that_it_is_gone() {
     let mut consumer = Consumer::default();
     for sequence in [1, 2, 5, 6] {
         assert_eq!(consumer.take("g", &event(sequence)).unwrap(), Taken::New);
@@ -48,9 +48,13 @@ fn a_hole_is_asked_for_after_a_minute_and_given_up_after_three_replays() {
     assert_eq!(consumer.replays(at(60)), hole());
     assert_eq!(consumer.take("g", &event(4)).unwrap(), Taken::New);
     let rest = || [Replay { journal: id(), range: 3..=3 }];
-    assert_eq!(consumer.replays(at(120)), rest());
+    assert_eq!(consumer.replays(at(179)), []);
     assert_eq!(consumer.replays(at(180)), rest());
-    assert_eq!(consumer.replays(at(240)), []);
+    assert_eq!(consumer.replays(at(419)), []);
+    assert_eq!(consumer.replays(at(420)), rest());
+    assert_eq!((consumer.committed(), consumer.lost()), (vec![], 0));
+    consumer.gone(id(), 1..=3);
+    assert_eq!(consumer.replays(at(9999)), []);
     assert_eq!((consumer.committed(), consumer.lost()), (vec![(id(), 6)], 1));
 }
 
@@ -59,7 +63,8 @@ fn what_the_gateway_says_is_gone_is_not_waited_for() {
     let mut consumer = Consumer::default();
     consumer.take("g", &event(9)).unwrap();
     let pruned = json!({
-        "id": "9f3c2a41-10", "type": "gateway.journal.pruned", "data": {"journal": "9f3c2a41", "from": 1, "to": 8},
+        "id": "9f3c2a41-10", "type": "gateway.journal.pruned",
+        "data": {"journal": "9f3c2a41", "pruned_journal": "9f3c2a41", "from": 1, "to": 8},
     });
     consumer.take("g", &pruned).unwrap();
     assert_eq!((consumer.committed(), consumer.lost()), (vec![(id(), 10)], 8));

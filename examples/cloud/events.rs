@@ -7,11 +7,11 @@ use anyhow::Context;
 use intercom_gateway::domain::Mono;
 use serde_json::Value;
 
-/// A hole that lasts so long is a loss: until then a resend may fill it.
+/// A hole that lasts this long is asked for: until then a resend may fill it. Each time that it is still there afterwards
+/// the wait doubles, up to 64 minutes: what the gateway does not call gone is somewhere, with the broker or with a member
+/// of a shared group.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Replays asked of one hole; what none of them brings is given up. That it is gone follows only where no other consumer
-/// can have it: no member of a shared group with a kept session, say.
-const REPLAYS: u32 = 3;
+const DOUBLINGS: u32 = 6;
 
 /// A journal of a gateway: the gateway's id and the journal's.
 pub type JournalId = (String, String);
@@ -45,7 +45,7 @@ struct Journal {
     through: u64,
     /// What is there after the first hole: first sequence → last.
     beyond: BTreeMap<u64, u64>,
-    /// Since when the first hole is there, and how often it was asked for.
+    /// When the first hole was first seen or last asked for, and how often it was asked for.
     hole: Option<(Mono, u32)>,
     /// As of the last [`Consumer::committed`].
     told: u64,
@@ -66,7 +66,7 @@ impl Consumer {
     /// It is no event of a journal.
     pub fn take(&mut self, gateway: &str, event: &Value) -> anyhow::Result<Taken> {
         let id = event["id"].as_str().context("an event without id")?;
-        // The id names the journal that the event is in; `data.journal` of a pruned one is another's.
+        // Version 0.2 has another journal in `data.journal` of a pruned one; the id names the journal that the event is in.
         let (journal, sequence) = id.rsplit_once('-').context("an id without journal")?;
         let sequence: u64 = sequence.parse().context("an id without sequence")?;
         let taken = self
@@ -77,13 +77,18 @@ impl Consumer {
         let data = &event["data"];
         if event["type"] == "gateway.journal.pruned"
             && let (Some(of), Some(from), Some(to)) =
-                (data["journal"].as_str(), data["from"].as_u64(), data["to"].as_u64())
+                (data["pruned_journal"].as_str(), data["from"].as_u64(), data["to"].as_u64())
         {
-            let journal = self.journals.entry((gateway.to_owned(), of.to_owned())).or_default();
-            journal.lost += journal.missing(from..=to);
-            journal.have(from..=to);
+            self.gone((gateway.to_owned(), of.to_owned()), from..=to);
         }
         Ok(taken)
+    }
+
+    /// The gateway says that these are not in its journal: `absent` of a replay's result.
+    pub fn gone(&mut self, journal: JournalId, range: RangeInclusive<u64>) {
+        let journal = self.journals.entry(journal).or_default();
+        journal.lost += journal.missing(range.clone());
+        journal.have(range);
     }
 
     /// Holes that are to be asked for now; to be called now and then.
@@ -97,14 +102,10 @@ impl Consumer {
             let range = journal.through + 1..=first - 1;
             match &mut journal.hole {
                 None => journal.hole = Some((now, 0)),
-                Some((since, _)) if now.since(*since) < PATIENCE => {}
-                Some((since, asked)) if *asked < REPLAYS => {
+                Some((since, asked)) if now.since(*since) < PATIENCE * (1 << (*asked).min(DOUBLINGS)) => {}
+                Some((since, asked)) => {
                     (*since, *asked) = (now, *asked + 1);
                     replays.push(Replay { journal: id.clone(), range });
-                }
-                Some(_) => {
-                    journal.lost += journal.missing(range.clone());
-                    journal.have(range);
                 }
             }
         }
@@ -122,7 +123,7 @@ impl Consumer {
             .collect()
     }
 
-    /// Events that no replay brought, of all journals.
+    /// Events that are gone at their gateways, of all journals.
     pub fn lost(&self) -> u64 {
         self.journals.values().map(|journal| journal.lost).sum()
     }

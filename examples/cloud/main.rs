@@ -7,12 +7,12 @@
 mod building;
 mod events;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{collections::HashMap, fs, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use building::{Building, Flats, MESSAGE, read_flats};
 use clap::Parser;
-use events::{Consumer, Taken};
+use events::{Consumer, JournalId, Taken};
 use intercom_gateway::clock;
 use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, PublishOptions, QoS, SubscribeFilter};
 use serde_json::{Value, json};
@@ -51,7 +51,8 @@ async fn main() -> anyhow::Result<()> {
     let (sender, mut messages) = mpsc::channel(MESSAGES);
     tokio::spawn(poll(event_loop, client.clone(), topics.to_vec(), sender));
 
-    let mut cloud = Cloud { client, consumer: Consumer::default(), flats: None, arguments };
+    let (consumer, asked) = (Consumer::default(), HashMap::new());
+    let mut cloud = Cloud { client, consumer, asked, flats: None, arguments };
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
@@ -67,6 +68,8 @@ async fn main() -> anyhow::Result<()> {
 struct Cloud {
     client: AsyncClient,
     consumer: Consumer,
+    /// Replays whose results have not come, and of which journals.
+    asked: HashMap<Uuid, JournalId>,
     flats: Option<Building>,
     arguments: Arguments,
 }
@@ -99,9 +102,25 @@ impl Cloud {
             }
             "sync/state" => println!("{gateway}: {}", self.judge(gateway, &message)),
             "status" => println!("{gateway}: {}", message["status"].as_str().unwrap_or("?")),
+            "results" => {
+                println!("{gateway}: {topic} {message}");
+                self.result(&message);
+            }
             _ => println!("{gateway}: {topic} {message}"),
         }
         Ok(())
+    }
+
+    /// What became of a replay: what is not in the journal is no hole to ask for again.
+    fn result(&mut self, result: &Value) {
+        let id = result["id"].as_str().and_then(|id| id.parse().ok());
+        let Some(journal) = id.and_then(|id: Uuid| self.asked.remove(&id)) else { return };
+        for gap in result["data"]["absent"].as_array().into_iter().flatten() {
+            if let (Some(from), Some(to)) = (gap[0].as_u64(), gap[1].as_u64()) {
+                self.consumer.gone(journal.clone(), from..=to);
+                eprintln!("{} events are gone for good", self.consumer.lost());
+            }
+        }
     }
 
     /// A `sync/state` in words: equal digests prove equal flats.
@@ -121,16 +140,13 @@ impl Cloud {
             let committed = json!({"journal": journal, "through": through}).to_string();
             self.publish(&gateway, "events/committed", committed, true).await?;
         }
-        let lost = self.consumer.lost();
-        let replays = self.consumer.replays(clock::mono());
-        if self.consumer.lost() > lost {
-            eprintln!("{} events are gone for good", self.consumer.lost());
-        }
-        for replay in replays {
+        for replay in self.consumer.replays(clock::mono()) {
+            let id = Uuid::new_v4();
+            self.asked.insert(id, replay.journal.clone());
             let (gateway, journal) = replay.journal;
             eprintln!("{gateway}: events {:?} of journal {journal} are missing; asked for", replay.range);
             let command = json!({
-                "id": Uuid::new_v4(), "command": "replay", "expires_at": in_an_hour(),
+                "id": id, "command": "replay", "expires_at": in_an_hour(),
                 "args": {"journal": journal, "from": replay.range.start(), "to": replay.range.end()},
             });
             self.publish(&gateway, "commands", command.to_string(), false).await?;

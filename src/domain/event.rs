@@ -490,7 +490,7 @@ pub struct SyncRejected {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct JournalPruned {
     /// Journal that the sequences belong to.
-    pub journal: String,
+    pub pruned_journal: String,
     /// First lost sequence; null where the events never had one.
     #[cfg_attr(test, schemars(with = "Option<schema::Sequence>"))]
     pub from: Option<u64>,

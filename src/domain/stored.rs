@@ -52,7 +52,7 @@ impl StoredEvent {
             sequence: format!("{:020}", self.sequence),
             datacontenttype: "application/json",
             data: Data {
-                // An own `journal` (gateway.journal.pruned) names the journal that lost events.
+                // Earlier versions named the journal that lost events so (gateway.journal.pruned): their bytes stay.
                 journal: (!own.has("journal")).then_some(&*self.journal),
                 boot: &self.stamp.boot,
                 uptime_ms: self.stamp.uptime_ms,
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn events_without_own_data_and_with_an_own_journal_are_objects_too() {
+    fn events_without_own_data_and_of_an_earlier_version_with_an_own_journal_are_objects_too() {
         let gateway = Name::new("g").unwrap();
         let json = stored(&EventBody::GatewayStopping(GatewayStopping {})).to_json(&gateway);
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -207,8 +207,13 @@ mod tests {
         assert!(value.get("subject").is_none());
 
         let pruned =
-            JournalPruned { journal: "old".into(), from: Some(1), to: Some(9), cause: "full".into() };
-        let json = stored(&EventBody::JournalPruned(pruned)).to_json(&gateway);
+            JournalPruned { pruned_journal: "old".into(), from: Some(1), to: Some(9), cause: "full".into() };
+        let mut pruned = stored(&EventBody::JournalPruned(pruned));
+        let data = r#""data":{"journal":"9f3c2a41","boot":"b","uptime_ms":12345,"clock":"synchronized","online":false,"pruned_journal":"old","from":1,"to":9,"cause":"full"}}"#;
+        assert!(pruned.to_json(&gateway).ends_with(data), "{}", pruned.to_json(&gateway));
+
+        pruned.data = r#"{"journal":"old","from":1,"to":9,"cause":"full"}"#.to_owned();
+        let json = pruned.to_json(&gateway);
         assert_eq!(json.matches("\"journal\":").count(), 1);
         assert!(json.contains("\"journal\":\"old\""));
         let data = r#""data":{"boot":"b","uptime_ms":12345,"clock":"synchronized","online":false,"journal":"old","from":1,"to":9,"cause":"full"}}"#;

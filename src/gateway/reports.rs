@@ -73,8 +73,12 @@ impl Inlet {
                     "reports of the buses were lost: they came faster than they could be taken"
                 );
                 let cause = format!("{count} events were lost: they came faster than they could be taken");
-                let pruned =
-                    JournalPruned { journal: journal.identity().to_string(), from: None, to: None, cause };
+                let pruned = JournalPruned {
+                    pruned_journal: journal.identity().to_string(),
+                    from: None,
+                    to: None,
+                    cause,
+                };
                 append(&journal, Occurrence { stamp: clock.stamp(), body: EventBody::JournalPruned(pruned) });
             }
         }

@@ -135,6 +135,24 @@ impl JournalReader {
         Ok(first)
     }
 
+    /// Returns the first and the last sequence of what happened at or after `since` and before `until`; `None`: nothing
+    /// did. The clock may have been set back in between, so not all between the two need have happened then. Blocks for as
+    /// long as it takes to look at the times of all events.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn between(&self, since: Timestamp, until: Timestamp) -> Result<Option<(u64, u64)>, StoreError> {
+        self.readers.look_up(|connection| {
+            let range = (since.as_millisecond(), until.as_millisecond());
+            let mut statement = connection.prepare_cached(
+                "SELECT min(seq), max(seq) FROM events WHERE time_ms >= ?1 AND time_ms < ?2",
+            )?;
+            let found: (Option<i64>, Option<i64>) =
+                statement.query_row(range, |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(found.0.zip(found.1).map(|(first, last)| (unsigned(first), unsigned(last))))
+        })
+    }
+
     /// [`JournalReader::read`] on tokio's blocking threads.
     pub async fn read_async(&self, from: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
         let reader = self.clone();

@@ -265,7 +265,7 @@ fn fill(
 fn report(salvage: &Salvage) -> JournalPruned {
     let name = salvage.set_aside.file_name().unwrap_or_default().to_string_lossy();
     JournalPruned {
-        journal: salvage.old_journal.clone().unwrap_or_else(|| "unknown".to_owned()),
+        pruned_journal: salvage.old_journal.clone().unwrap_or_else(|| "unknown".to_owned()),
         from: salvage.lost.map(|(from, _)| from),
         to: salvage.lost.map(|(_, to)| to),
         cause: format!(

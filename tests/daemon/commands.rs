@@ -269,12 +269,19 @@ async fn events_are_replayed_the_installation_is_examined_and_more_is_logged_for
     let before = cloud.consumer.lock().deliveries;
     let args = json!({"journal": journal, "from": 2, "to": 3});
     let replayed = cloud.ask("replay", args, &session).await;
-    assert_eq!((verdict(&replayed), &replayed["data"]), (("done", ""), &json!({"events": 2})));
+    assert_eq!((verdict(&replayed), &replayed["data"]), (("done", ""), &json!({"events": 2, "absent": []})));
     cloud
         .until("they came again", |cloud| (cloud.consumer.lock().deliveries >= before + 2).then_some(()))
         .await;
     let all = cloud.ask("replay", json!({"journal": journal, "from": 1, "to": 1_000_000}), &session).await;
     assert!(all["data"]["events"].as_u64().unwrap() >= 4, "{all}");
+    let times = json!({"journal": journal, "since": "2000-01-01T00:00:00Z", "until": "2001-01-01T00:00:00Z"});
+    let none = cloud.ask("replay", times, &session).await;
+    assert_eq!((verdict(&none), &none["data"]), (("done", ""), &json!({"events": 0, "absent": []})));
+    let times = json!({"journal": journal, "since": "2000-01-01T00:00:00Z", "until": "2999-01-01T00:00:00Z"});
+    let ever = cloud.ask("replay", times, &session).await;
+    assert_eq!(verdict(&ever), ("done", ""));
+    assert!(ever["data"]["events"].as_u64() >= all["data"]["events"].as_u64(), "{ever} after {all}");
     let other = cloud.ask("replay", json!({"journal": "00000000", "from": 1, "to": 2}), &session).await;
     assert_eq!(verdict(&other), ("failed", "unknown_journal"));
 

@@ -85,7 +85,7 @@ async fn a_journal_with_a_bad_page_is_set_aside_and_what_can_be_read_is_saved() 
     let range = (*missing.first().unwrap(), *missing.last().unwrap());
     assert_eq!(salvage.lost, Some(range));
     assert_eq!(
-        (&report["journal"], &report["from"], &report["to"]),
+        (&report["pruned_journal"], &report["from"], &report["to"]),
         (&old.into(), &range.0.into(), &range.1.into())
     );
 
@@ -108,7 +108,7 @@ async fn a_journal_that_is_no_database_is_set_aside() {
     assert_eq!((salvage.saved, salvage.old_journal), (0, None));
     let (numbers, report) = saved(&store);
     assert!(numbers.is_empty());
-    assert_eq!(report["journal"], "unknown");
+    assert_eq!(report["pruned_journal"], "unknown");
 }
 
 /// Whatever pages are hit, the store opens, and it never makes an event up.

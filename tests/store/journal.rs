@@ -143,7 +143,7 @@ async fn undelivered_events_go_last_and_an_event_says_which() {
     let events = journal.read(0, 1000).unwrap();
     let report = events.iter().rfind(|event| event.kind == "gateway.journal.pruned").unwrap();
     let report = data(report);
-    assert_eq!(report["journal"], *journal.identity());
+    assert_eq!(report["pruned_journal"], *journal.identity());
     assert_eq!(report["from"], 31);
     assert_eq!(report["to"], events[0].sequence - 1, "the report covers all that is gone");
     assert!(report["cause"].as_str().unwrap().contains("max_events = 100"));
@@ -370,4 +370,21 @@ async fn events_that_fit_are_found_among_many_from_either_end() {
     assert_eq!([newest(1), newest(2), newest(3), newest(4)], [9001, 5000, 17, 17].map(Some));
     let nothing = EventFilter { flat: Some(7), ..EventFilter::default() };
     assert_eq!(journal.newest_from(&nothing, 1).unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_in_a_time_is_found_by_sequence() {
+    let dir = tempdir().unwrap();
+    let (store, _) = Store::open(options(dir.path())).unwrap();
+    let journal = store.journal();
+    for (number, second) in [(1, 10), (2, 20), (3, 30), (4, 15), (5, 40)] {
+        let time = format!("2026-11-23T22:00:{second}Z");
+        journal.append_durable(event_at(number, stamp(&time, 5, ClockQuality::Synchronized))).await.unwrap();
+    }
+    let at = |second: u32| jiff::Timestamp::from_second(1_795_471_200 + i64::from(second)).unwrap();
+    let between = |since, until| journal.reader().between(at(since), at(until)).unwrap();
+    assert_eq!(between(0, 100), Some((1, 5)));
+    assert_eq!(between(20, 40), Some((2, 3)), "from the beginning, without the end");
+    assert_eq!(between(11, 21), Some((2, 4)), "the clock was set back, and what lies between comes too");
+    assert_eq!(between(41, 100), None);
 }

@@ -26,7 +26,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 pub use desk::{Believed, Counts, Desk, Effect, Incoming, Registered};
 pub use outbox::Token;
 pub use outcome::{Answer, Failure, Outcome};
-pub use request::{Command, KINDS, Rejected, Request, Unlock};
+pub use request::{Command, EventRange, KINDS, Rejected, Request, Unlock};
 
 #[cfg(test)]
 pub(super) use document::describe;

@@ -46,6 +46,9 @@ pub enum Answer {
     Replayed {
         /// Events that the broker has taken.
         events: u64,
+        /// What of the range is not in the journal: pairs of a first and a last sequence, ascending.
+        #[cfg_attr(test, schemars(with = "Vec<[schema::Sequence; 2]>"))]
+        absent: Vec<(u64, u64)>,
     },
     /// `report`.
     Examined(Vec<Check>),

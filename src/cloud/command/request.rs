@@ -44,10 +44,8 @@ pub enum Command {
     Replay {
         /// The journal.
         journal: String,
-        /// First sequence.
-        from: u64,
-        /// Last sequence.
-        to: u64,
+        /// Which events of it.
+        range: EventRange,
     },
     /// Examines the installation.
     Report,
@@ -57,6 +55,25 @@ pub enum Command {
         filter: String,
         /// For how long.
         time: Duration,
+    },
+}
+
+/// Which events of a journal are to be published again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventRange {
+    /// From one sequence to another, both included.
+    Sequences {
+        /// The first one, at least 1.
+        from: u64,
+        /// The last one, at least `from`.
+        to: u64,
+    },
+    /// What happened in this time: all between the first and the last of these events in the journal.
+    Times {
+        /// Not before.
+        since: Timestamp,
+        /// Before; later than `since`.
+        until: Timestamp,
     },
 }
 
@@ -289,20 +306,43 @@ fn measure_line(args: LineArgs) -> Result<Command, String> {
 pub(super) struct ReplayArgs {
     #[cfg_attr(test, schemars(with = "schema::Journal"))]
     journal: String,
-    /// The first sequence.
-    #[cfg_attr(test, schemars(with = "schema::Sequence"))]
-    from: u64,
+    /// The first sequence; goes with `to`.
+    #[cfg_attr(test, schemars(with = "Option<schema::Sequence>"))]
+    from: Option<u64>,
     /// The last sequence.
-    #[cfg_attr(test, schemars(with = "schema::Sequence"))]
-    to: u64,
+    #[cfg_attr(test, schemars(with = "Option<schema::Sequence>"))]
+    to: Option<u64>,
+    /// Not before this time; goes with `until`, in the place of sequences.
+    #[cfg_attr(test, schemars(with = "Option<schema::Time>"))]
+    since: Option<String>,
+    /// Before this time.
+    #[cfg_attr(test, schemars(with = "Option<schema::Time>"))]
+    until: Option<String>,
 }
 
 fn replay(args: ReplayArgs) -> Result<Command, String> {
-    let ReplayArgs { journal, from, to } = args;
-    if from == 0 || from > to {
-        return Err("args.from must be at least 1, and at most args.to".into());
-    }
-    Ok(Command::Replay { journal, from, to })
+    let ReplayArgs { journal, from, to, since, until } = args;
+    let range = match (from, to, since, until) {
+        (Some(from), Some(to), None, None) => {
+            if from == 0 || from > to {
+                return Err("args.from must be at least 1, and at most args.to".into());
+            }
+            EventRange::Sequences { from, to }
+        }
+        (None, None, Some(since), Some(until)) => {
+            let time = |name, text: String| {
+                text.parse::<Timestamp>()
+                    .map_err(|_| format!("args.{name} must be an RFC 3339 time like 2026-11-23T22:00:00Z"))
+            };
+            let (since, until) = (time("since", since)?, time("until", until)?);
+            if since >= until {
+                return Err("args.since must be before args.until".into());
+            }
+            EventRange::Times { since, until }
+        }
+        _ => return Err("args must have from and to, or since and until".into()),
+    };
+    Ok(Command::Replay { journal, range })
 }
 
 #[derive(Deserialize)]

@@ -207,6 +207,12 @@ impl Delivery {
         self.live.next() - 1
     }
 
+    /// Whether `journal` is the one that is continued, or is kept.
+    pub(super) fn knows(&self, journal: &str) -> Result<(), ReplayRefused> {
+        let is_known = *journal == *self.journal || self.kept.iter().any(|kept| *kept.journal == *journal);
+        if is_known { Ok(()) } else { Err(ReplayRefused::UnknownJournal(self.journal.to_string())) }
+    }
+
     /// The cloud wants these events of `journal` once more.
     pub(super) fn replay(&mut self, journal: &str, from: u64, to: u64) -> Result<ReplayId, ReplayRefused> {
         if *journal == *self.journal {

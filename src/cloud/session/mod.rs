@@ -300,6 +300,14 @@ impl Session {
         self.delivery.replay(journal, from, to)
     }
 
+    /// Returns whether events of this journal can be sent again.
+    ///
+    /// # Errors
+    /// [`ReplayRefused::UnknownJournal`].
+    pub fn knows(&self, journal: &str) -> Result<(), ReplayRefused> {
+        self.delivery.knows(journal)
+    }
+
     /// Say good-bye: no event is sent any more, and what is in flight is waited for, for 1.5 s at most.
     pub fn shut_down(&mut self, now: Mono) {
         if std::mem::replace(&mut self.closing, true) {

@@ -18,6 +18,9 @@ const BATCH: u64 = 50;
 /// Ranges that wait or are under way.
 const RANGES: usize = 16;
 
+/// Gaps of one range that are told; a journal has one where it was pruned, and few others.
+const GAPS: usize = 1000;
+
 /// Names one replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReplayId(u64);
@@ -29,6 +32,9 @@ pub enum ReplayEnd {
     Sent {
         /// This many events.
         events: u64,
+        /// What of the range is not in the journal, first and last sequences in ascending order; the first
+        /// thousand gaps.
+        absent: Vec<(u64, u64)>,
     },
     /// A new journal was begun.
     JournalEnded,
@@ -82,6 +88,8 @@ struct Range {
     from: u64,
     to: u64,
     sent: u64,
+    /// What was seen not to be in the journal, up to `from`.
+    absent: Vec<(u64, u64)>,
 }
 
 /// The ranges, in the order in which they were asked for.
@@ -92,9 +100,10 @@ pub(super) struct Replays {
     reader: Reader,
     /// A batch is being read or is under way.
     begun: bool,
-    /// The last sequence of the batch that was handed out, and how many are not acknowledged.
-    handed_out: Option<u64>,
-    count: u64,
+    /// The last sequence that the journal could have had for the batch when it was read.
+    end: u64,
+    /// The events of the batch that were handed out, and how many are not acknowledged.
+    handed_out: Vec<u64>,
     open: usize,
     ended: VecDeque<Ended>,
 }
@@ -103,6 +112,19 @@ impl Range {
     /// Returns its last sequence, where the journal that is continued ends at `last`.
     fn end(&self, last: u64) -> u64 {
         if self.kept.is_some() { self.to } else { self.to.min(last) }
+    }
+
+    /// Notes that these are not in the journal.
+    fn lacks(&mut self, first: u64, last: u64) {
+        if first > last {
+            return;
+        }
+        let is_room = self.absent.len() < GAPS;
+        match self.absent.last_mut() {
+            Some((_, end)) if end.saturating_add(1) == first => *end = last,
+            _ if is_room => self.absent.push((first, last)),
+            _ => {}
+        }
     }
 }
 
@@ -113,8 +135,8 @@ impl Replays {
             ids: 0,
             reader: Reader::idle(),
             begun: false,
-            handed_out: None,
-            count: 0,
+            end: 0,
+            handed_out: Vec::new(),
             open: 0,
             ended: VecDeque::new(),
         }
@@ -132,7 +154,7 @@ impl Replays {
         }
         self.ids += 1;
         let id = ReplayId(self.ids);
-        self.ranges.push_back(Range { id: Some(id), kept, from, to, sent: 0 });
+        self.ranges.push_back(Range { id: Some(id), kept, from, to, sent: 0, absent: Vec::new() });
         Ok(id)
     }
 
@@ -141,7 +163,7 @@ impl Replays {
         let is_it = |range: &Range| range.id.is_none() && range.kept.as_ref() == Some(&kept.journal);
         if kept.delivered < kept.last && !self.ranges.iter().any(is_it) {
             let (kept, from, to) = (Some(Arc::clone(&kept.journal)), kept.delivered + 1, kept.last);
-            self.ranges.push_back(Range { id: None, kept, from, to, sent: 0 });
+            self.ranges.push_back(Range { id: None, kept, from, to, sent: 0, absent: Vec::new() });
         }
     }
 
@@ -164,8 +186,7 @@ impl Replays {
             self.reader.stop();
             return None;
         }
-        self.handed_out = Some(event.sequence);
-        self.count += 1;
+        self.handed_out.push(event.sequence);
         self.open += 1;
         Some(event)
     }
@@ -175,9 +196,11 @@ impl Replays {
         self.settle(last);
         if !self.begun {
             let range = self.ranges.front()?;
-            let wanted = (range.end(last) - range.from).saturating_add(1).min(BATCH);
+            self.end = range.end(last);
+            let wanted = (self.end - range.from).saturating_add(1).min(BATCH);
             self.reader.begin(range.from, usize::try_from(wanted).unwrap_or(usize::MAX));
-            (self.begun, self.handed_out, self.count) = (true, None, 0);
+            self.begun = true;
+            self.handed_out.clear();
         }
         // Of the one that is continued more may be read than the range has, which `take` leaves out.
         let last = match self.ranges.front() {
@@ -204,7 +227,8 @@ impl Replays {
     /// What was under way is to be sent again.
     pub(super) fn again(&mut self) {
         self.reader.stop();
-        (self.begun, self.handed_out, self.count, self.open) = (false, None, 0, 0);
+        (self.begun, self.open) = (false, 0);
+        self.handed_out.clear();
     }
 
     /// Another journal is continued.
@@ -225,12 +249,21 @@ impl Replays {
     fn settle(&mut self, last: u64) {
         while let Some(range) = self.ranges.front_mut() {
             if self.begun {
+                let mut came = false;
                 if self.open > 0 || !self.reader.is_idle() {
                     return;
                 }
-                range.sent += self.count;
-                // Nothing came: nothing of it is left in the journal.
-                range.from = self.handed_out.map_or(range.to, |last| last).saturating_add(1);
+                for sequence in self.handed_out.drain(..) {
+                    range.lacks(range.from, sequence.saturating_sub(1));
+                    range.from = sequence.saturating_add(1);
+                    range.sent += 1;
+                    came = true;
+                }
+                if !came {
+                    // Nothing of it was in the journal as it ended then.
+                    range.lacks(range.from, self.end);
+                    range.from = self.end.saturating_add(1);
+                }
                 self.begun = false;
             }
             if range.from <= range.end(last) {
@@ -238,7 +271,9 @@ impl Replays {
             }
             let Some(range) = self.ranges.pop_front() else { return };
             self.ended.extend(match (range.id, range.kept) {
-                (Some(id), _) => Some(Ended::Asked(id, ReplayEnd::Sent { events: range.sent })),
+                (Some(id), _) => {
+                    Some(Ended::Asked(id, ReplayEnd::Sent { events: range.sent, absent: range.absent }))
+                }
                 (None, Some(journal)) => Some(Ended::Kept(journal, range.to)),
                 (None, None) => None,
             });

@@ -4,6 +4,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
+    ops::RangeInclusive,
     sync::Arc,
     time::Duration,
 };
@@ -36,6 +37,16 @@ enum Action {
     OldCopy,
 }
 
+/// A replay under way.
+struct Asked {
+    journal: u32,
+    /// What the broker has not taken since.
+    wanted: BTreeSet<u64>,
+    range: RangeInclusive<u64>,
+    /// The journal's last sequence when it was asked for.
+    last: u64,
+}
+
 struct World {
     random: StdRng,
     now: Mono,
@@ -66,9 +77,11 @@ struct World {
     published: u64,
     refused: u64,
     renewals: u32,
-    /// Replays under way: the journal, and sequences that the broker has not taken since.
-    replays: BTreeMap<ReplayId, (u32, BTreeSet<u64>)>,
+    /// Replays under way.
+    replays: BTreeMap<ReplayId, Asked>,
     replayed: u64,
+    /// Told to be in the journal no more, at replays.
+    absent: u64,
     /// The disk is an old copy, and nobody has noticed yet.
     copy: bool,
 }
@@ -107,6 +120,7 @@ impl World {
             renewals: 0,
             replays: BTreeMap::new(),
             replayed: 0,
+            absent: 0,
             copy: false,
         };
         for _ in 0..world.random.random_range(20..120) {
@@ -271,7 +285,8 @@ impl World {
                 assert!(self.session.replay("another", from, to).is_err());
                 let id = self.session.replay(&journal, from, to).unwrap();
                 let wanted = self.events.range(from..=to).map(|(sequence, _)| *sequence).collect();
-                self.replays.insert(id, (self.journals, wanted));
+                let asked = Asked { journal: self.journals, wanted, range: from..=to, last: self.last };
+                self.replays.insert(id, asked);
             }
             Action::Consumer(subscribed) => self.subscribed = subscribed,
             Action::Rules(allowed) => self.allowed = allowed,
@@ -416,8 +431,8 @@ impl World {
             (true, true) => {
                 let key = (self.journals, event.sequence);
                 let what = event.payload.parse().unwrap();
-                for (_, wanted) in self.replays.values_mut() {
-                    wanted.remove(&event.sequence);
+                for asked in self.replays.values_mut() {
+                    asked.wanted.remove(&event.sequence);
                 }
                 // With confirm = "cloud" even an acknowledged event may get lost on the way to the consumer.
                 if self.confirm == Confirm::Broker || !self.fault(0.1) {
@@ -435,13 +450,29 @@ impl World {
     }
 
     fn replay_ended(&mut self, id: ReplayId, end: &ReplayEnd) {
-        let (journal, mut wanted) = self.replays.remove(&id).expect("it was asked for");
+        let Asked { journal, mut wanted, range, last: known } =
+            self.replays.remove(&id).expect("it was asked for");
         match end {
-            ReplayEnd::Sent { events } => {
+            ReplayEnd::Sent { events, absent } => {
                 // The oldest events may have gone meanwhile.
                 wanted.retain(|sequence| self.events.contains_key(sequence));
                 assert!(journal == self.journals && wanted.is_empty(), "not replayed: {wanted:?}");
                 self.replayed += events;
+                let (mut from, mut accounted) = (*range.start(), *events);
+                for (first, last) in absent {
+                    assert!(
+                        from <= *first && first <= last && last <= range.end(),
+                        "{absent:?} of {range:?}"
+                    );
+                    assert!(self.events.range(first..=last).next().is_none(), "{absent:?} are there");
+                    from = last + 2;
+                    self.absent += 1 + last - first;
+                    accounted += 1 + last - first;
+                }
+                let end = self.last.min(*range.end());
+                assert!(accounted <= end + 1 - range.start().min(&(end + 1)), "{accounted} of {range:?}");
+                let known = known.min(*range.end());
+                assert!(accounted >= (known + 1).saturating_sub(*range.start()), "{accounted} of {range:?}");
             }
             ReplayEnd::JournalEnded => assert_ne!(journal, self.journals),
         }
@@ -460,7 +491,8 @@ impl World {
 }
 
 fn simulate(seeds: std::ops::Range<u64>, confirm: Confirm) {
-    let (mut happened, mut published, mut refused, mut renewals, mut replayed) = (0, 0, 0, 0, 0);
+    let (mut happened, mut published, mut refused, mut renewals) = (0, 0, 0, 0);
+    let (mut replayed, mut absent) = (0, 0);
     for seed in seeds {
         let run = std::panic::catch_unwind(|| {
             let mut world = World::new(seed, confirm);
@@ -476,9 +508,11 @@ fn simulate(seeds: std::ops::Range<u64>, confirm: Confirm) {
         refused += world.refused;
         renewals += world.renewals;
         replayed += world.replayed;
+        absent += world.absent;
     }
     // The faults did happen.
-    assert!(published > happened && happened > 0 && refused > 0 && renewals > 0 && replayed > 0);
+    assert!(published > happened && happened > 0 && refused > 0 && renewals > 0);
+    assert!(replayed > 0 && absent > 0);
 }
 
 #[test]

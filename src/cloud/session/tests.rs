@@ -516,8 +516,37 @@ fn the_cloud_may_ask_for_a_kept_journal_again() {
     for (token, ..) in &published {
         bench.session.acknowledged(*token, Ack::Accepted, bench.now);
     }
-    let replayed = Effect::Replayed { id, end: ReplayEnd::Sent { events: 2 } };
+    let replayed = Effect::Replayed { id, end: ReplayEnd::Sent { events: 2, absent: Vec::new() } };
     assert_eq!(bench.reads(last_of).1, [replayed]);
+}
+
+#[test]
+fn a_replay_says_what_is_not_in_the_journal_and_nothing_of_what_has_yet_to_happen() {
+    let session = Session::new(Confirm::Broker, "j".into(), 8, 8, 7, Mono::ZERO);
+    let mut bench = Bench { session, now: Mono::ZERO, last: 8 };
+    bench.online(20);
+    let id = bench.session.replay("j", 1, 99).unwrap();
+    // 1 to 3 and 6 are gone; 9 happens while the broker has the others.
+    let there = [4, 5, 7, 8, 9];
+    let mut ended = Vec::new();
+    while let Some(effect) = bench.session.poll(bench.now) {
+        match effect {
+            Effect::Read { id, from, limit, .. } => {
+                let events = there.into_iter().filter(|number| (from..=bench.last).contains(number));
+                let event = |sequence| Event { sequence, payload: String::new() };
+                bench.session.read(id, events.take(limit).map(event).collect());
+            }
+            Effect::Publish { token, .. } => {
+                bench.last = 9;
+                bench.session.journal_is(&"j".into(), 8, 9);
+                bench.session.acknowledged(token, Ack::Accepted, bench.now);
+            }
+            effect @ Effect::Replayed { .. } => ended.push(effect),
+            _ => {}
+        }
+    }
+    let end = ReplayEnd::Sent { events: 5, absent: vec![(1, 3), (6, 6)] };
+    assert_eq!(ended, [Effect::Replayed { id, end }]);
 }
 
 #[test]

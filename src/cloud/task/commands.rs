@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Came, Done, Uplink};
@@ -9,7 +10,9 @@ use crate::{
     clock::{self, Clock},
     cloud::{
         client::{Message, Received},
-        command::{Answer, Believed, Command, Effect, Incoming, Order, Outcome, Registered, Token},
+        command::{
+            Answer, Believed, Command, Effect, EventRange, Incoming, Order, Outcome, Registered, Token,
+        },
         session::{Ack, ReplayEnd, ReplayId},
         signature,
         topic::Topic,
@@ -23,6 +26,8 @@ use crate::{
 pub(super) enum CommandDone {
     Registered(Uuid, Registered),
     Performed(Uuid, Outcome),
+    /// The first and the last sequence in the time that a replay asked for; `None`: there is no event in it.
+    Found(Uuid, String, Result<Option<(u64, u64)>, String>),
     Kept(Uuid),
 }
 
@@ -53,6 +58,14 @@ impl Uplink {
                 self.desk.registered(id, registered, believed(&self.handles.clock), now);
             }
             CommandDone::Performed(id, outcome) => self.desk.performed(id, outcome),
+            CommandDone::Found(id, journal, Ok(Some((from, to)))) => self.replay(id, &journal, from, to),
+            CommandDone::Found(id, _, Ok(None)) => {
+                let none = Answer::Replayed { events: 0, absent: Vec::new() };
+                self.desk.performed(id, Outcome::done(&none));
+            }
+            CommandDone::Found(id, _, Err(why)) => {
+                self.desk.performed(id, Outcome::failed(ErrorCode::Storage, why));
+            }
             CommandDone::Kept(id) => self.desk.kept(id),
         }
     }
@@ -117,14 +130,12 @@ impl Uplink {
         let id = order.id;
         tracing::info!(%id, command = order.command.kind(), "the cloud commands");
         match order.command {
-            Command::Replay { ref journal, from, to } => match self.session.replay(journal, from, to) {
-                Ok(replay) => drop(self.replays.insert(replay, id)),
-                Err(refused) => {
-                    let code =
-                        if refused.is_unknown() { ErrorCode::UnknownJournal } else { ErrorCode::RateLimited };
-                    self.desk.performed(id, Outcome::failed(code, refused.to_string()));
-                }
-            },
+            Command::Replay { journal, range: EventRange::Sequences { from, to } } => {
+                self.replay(id, &journal, from, to);
+            }
+            Command::Replay { journal, range: EventRange::Times { since, until } } => {
+                self.find(id, journal, since, until);
+            }
             Command::Resync => {
                 self.syncing.core.resync(clock::mono());
                 self.desk.performed(id, Outcome::done(&Answer::Nothing));
@@ -137,11 +148,40 @@ impl Uplink {
         }
     }
 
+    fn replay(&mut self, id: Uuid, journal: &str, from: u64, to: u64) {
+        match self.session.replay(journal, from, to) {
+            Ok(replay) => drop(self.replays.insert(replay, id)),
+            Err(refused) => {
+                let code =
+                    if refused.is_unknown() { ErrorCode::UnknownJournal } else { ErrorCode::RateLimited };
+                self.desk.performed(id, Outcome::failed(code, refused.to_string()));
+            }
+        }
+    }
+
+    /// Looks for the sequences of a time, to replay them.
+    fn find(&mut self, id: Uuid, journal: String, since: Timestamp, until: Timestamp) {
+        if let Err(refused) = self.session.knows(&journal) {
+            self.desk.performed(id, Outcome::failed(ErrorCode::UnknownJournal, refused.to_string()));
+            return;
+        }
+        let reader = self.handles.journal.reader_of(&journal);
+        self.blocking(
+            move || {
+                let found = reader.and_then(|reader| reader.between(since, until));
+                found.map_err(|error: StoreError| error.to_string())
+            },
+            move |found| Done::Command(CommandDone::Found(id, journal, found)),
+        );
+    }
+
     /// A replay is over.
     pub(super) fn replayed(&mut self, replay: ReplayId, end: &ReplayEnd) {
         let Some(id) = self.replays.remove(&replay) else { return };
         let outcome = match end {
-            ReplayEnd::Sent { events } => Outcome::done(&Answer::Replayed { events: *events }),
+            ReplayEnd::Sent { events, absent } => {
+                Outcome::done(&Answer::Replayed { events: *events, absent: absent.clone() })
+            }
             ReplayEnd::JournalEnded => {
                 Outcome::failed(ErrorCode::UnknownJournal, "a new journal was begun meanwhile")
             }

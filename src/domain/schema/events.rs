@@ -12,12 +12,7 @@ use crate::domain::stored::{Data, Envelope};
 pub(crate) fn event<Own: JsonSchema>(schemas: &mut Schemas, kind: &str, description: &str) {
     let title = title(kind);
     let data = format!("{title}Data");
-    let own = Own::json_schema(&mut schemas.serialized).to_value();
     schemas.written_as::<Data<'_, Own>>(&data, |schema| {
-        // An own `journal` takes the place of the common one (`gateway.journal.pruned`).
-        if let Some(journal) = own.pointer("/properties/journal") {
-            schema.pointer_mut("/properties").unwrap()["journal"] = journal.clone();
-        }
         let required = schema.pointer_mut("/required").unwrap().as_array_mut().unwrap();
         required.retain(|name| name != "journal");
         required.insert(0, json!("journal"));

@@ -343,7 +343,7 @@ impl Draft {
         self.delete(transaction, through)?;
         // Everything between the cursor and here is gone, whatever an earlier report, which may be among it, said.
         let lost = JournalPruned {
-            journal: self.position.journal.to_string(),
+            pruned_journal: self.position.journal.to_string(),
             from: Some(delivered + 1),
             to: Some(through),
             cause: cause.to_owned(),

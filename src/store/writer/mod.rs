@@ -386,7 +386,7 @@ impl JournalWriter {
 
     fn loss_report(&self, lost: u64) -> Occurrence {
         let pruned = JournalPruned {
-            journal: self.journal.position().journal.to_string(),
+            pruned_journal: self.journal.position().journal.to_string(),
             from: None,
             to: None,
             cause: format!("{lost} events came faster than they could be written"),

@@ -288,7 +288,7 @@ fn events() -> Vec<EventBody> {
         }),
         EventBody::SyncApplied(SyncApplied { revision: 57, digest: "0".repeat(64) }),
         EventBody::JournalPruned(JournalPruned {
-            journal: "9f3c2a41".into(),
+            pruned_journal: "9f3c2a41".into(),
             from: Some(1),
             to: None,
             cause: "the disk was full".into(),
