@@ -23,6 +23,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
+pub(in crate::gateway) use certify::BASELINES;
 pub use client::{Answer, Client};
 pub use serve::Control;
 
