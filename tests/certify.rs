@@ -10,7 +10,7 @@ use std::{
 
 use intercom_gateway::simulate::action::{Disturbance, Fault};
 use serde_json::Value;
-use support::{Daemon, Events, Site, simulated::Panels, simulated::name};
+use support::{Daemon, Events, Site, simulated::Panels, simulated::name, wait_until};
 
 /// Two panels on a fast line: 2,000 exchanges of each take a quarter of a minute.
 const STREET: &str = r#"
@@ -58,7 +58,7 @@ fn certify(site: &Site) -> (Child, Events) {
 #[test]
 fn a_good_line_passes_and_its_baseline_is_kept() {
     let site = Site::new(STREET);
-    let (_panels, daemon) = begun(&site);
+    let (line, daemon) = begun(&site);
     let ran = site.run(["certify", "--bus", "street", "--json"]);
     let last: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(ran.stdout.lines().count(), 1, "{ran:?}");
@@ -80,6 +80,23 @@ fn a_good_line_passes_and_its_baseline_is_kept() {
     assert!(support::site::is_private(&baseline));
     let kept: Value = serde_json::from_slice(&std::fs::read(baseline).unwrap()).unwrap();
     assert_eq!(kept["certificate"], last);
+
+    // The daemon compares the line with that: now, and when it has become worse.
+    let baseline = || {
+        let checks: Vec<Value> = serde_json::from_str(&site.run(["doctor", "--json"]).stdout).unwrap();
+        let baseline = checks.into_iter().find(|check| check["check"] == "baseline street").unwrap();
+        (baseline["verdict"].as_str().unwrap().to_owned(), baseline["detail"].as_str().unwrap().to_owned())
+    };
+    if passes {
+        let (verdict, detail) = baseline();
+        assert!(verdict == "ok" && detail.starts_with("as good as when it was certified"), "{detail}");
+    }
+    line.building().disturb(&name("street"), Disturbance::Noise { per_million: 2_000 }).unwrap();
+    wait_until("the line is worse than it was", || {
+        let (verdict, detail) = baseline();
+        verdict == "warn" && (!passes || detail.starts_with("worse than when it was certified"))
+    });
+    assert!(baseline().1.ends_with("run `certify --bus street` again"), "{:?}", baseline());
     daemon.stop();
 }
 

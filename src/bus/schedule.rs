@@ -295,14 +295,15 @@ impl Schedule {
         let held_back = if self.timing.adapter.is_zero() { 0 } else { turn.answer_characters };
         let window = turn.window + self.timing.adapter + self.timing.character.saturating_mul(held_back);
         let sent = now + self.characters(out.len() - begin);
+        // The first character of an answer that begins in the last moment is heard one character later.
+        let deadline = sent + window + self.timing.character;
         self.quiet_since = sent;
         self.received.clear();
         self.broken = false;
         self.stray = false;
         self.guest_bytes = 0;
         let number = if number < self.panels.len() { number } else { GUEST };
-        self.state =
-            State::Awaiting { panel: number, kind: turn.kind, begun: now, sent, deadline: sent + window };
+        self.state = State::Awaiting { panel: number, kind: turn.kind, begun: now, sent, deadline };
         true
     }
 
@@ -433,7 +434,7 @@ impl Schedule {
                         self.broken = true;
                         dropped += length;
                     }
-                    Heard::Done(length) => {
+                    Heard::Done(length) | Heard::Improper(length) => {
                         dropped += length;
                         break Some(length);
                     }
@@ -462,6 +463,12 @@ impl Schedule {
                     dropped += length;
                 }
                 Heard::Done(length) => {
+                    dropped += length;
+                    break Some(length);
+                }
+                Heard::Improper(length) => {
+                    panel.statistics.wrong(now);
+                    self.statistics.note(now, |line| line.wrong += 1);
                     dropped += length;
                     break Some(length);
                 }

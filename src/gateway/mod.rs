@@ -227,7 +227,7 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
     );
     let sockets =
         Sockets { control: base.config.now().gateway.control_socket(), status: own_status_socket() };
-    outside.of_control(reload, handles, end.begins()).start(&units, sockets, statuses.control);
+    outside.of_control(reload, traces, handles, end.begins()).start(&units, sockets, statuses.control);
 
     units.begin(Start::Ready);
     let notifier = Notifier::start(&units, buses.clone(), views.health.clone())

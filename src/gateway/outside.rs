@@ -15,6 +15,7 @@ use super::{
     records::Writers,
     reload::{Ground, Reload},
     statuses::Views,
+    traces::Traces,
     units::Units,
     uplink,
 };
@@ -93,7 +94,13 @@ impl<'a> Outside<'a> {
 
     /// Returns what serves the control socket. `watched`: the handles of those who watch; `stop` becomes true when the daemon
     /// ends.
-    pub fn of_control(&self, reload: Reload, watched: Handles, stop: watch::Receiver<bool>) -> Control {
+    pub fn of_control(
+        &self,
+        reload: Reload,
+        traces: Traces,
+        watched: Handles,
+        stop: watch::Receiver<bool>,
+    ) -> Control {
         Control {
             gateway: self.base.config.now().gateway.id.clone(),
             state_dir: self.base.config.now().gateway.state_dir.clone(),
@@ -107,6 +114,7 @@ impl<'a> Outside<'a> {
             doctor: self.doctor(),
             watched: Local::new(watched, self.base.config.now().gateway.id.clone()),
             reload,
+            traces,
             stop,
         }
     }

@@ -52,6 +52,8 @@ pub enum Heard {
     Broken(usize),
     /// The turn is over; this many leading bytes were the answer.
     Done(usize),
+    /// The turn is over; this many leading bytes were an answer as no device may give it.
+    Improper(usize),
 }
 
 /// Identifies a request in [`Event::Done`]; the caller chooses it.

@@ -363,7 +363,7 @@ impl Survey {
                     dropped = dropped.saturating_add(length);
                     self.note_noise(&noise);
                 }
-                Heard::Done(length) => {
+                Heard::Done(length) | Heard::Improper(length) => {
                     dropped = dropped.saturating_add(length);
                     is_done = true;
                 }

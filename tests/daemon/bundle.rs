@@ -10,7 +10,7 @@ use crate::support::{
     flats::{KNOWN, KNOWN_KEY, UNKNOWN},
     lines::wait_until,
     simulated::Panels,
-    site::{ENTRANCE, Ran},
+    site::{ENTRANCE, Ran, recorded_modbus_door},
 };
 
 /// Planted where they belong, and in the log; in lower case. None of them may be in a bundle.
@@ -68,7 +68,8 @@ fn read_below(dir: &Path, above: &str, files: &mut Vec<(String, String)>) {
         if entry.path().is_dir() {
             read_below(&entry.path(), &format!("{name}/"), files);
         } else {
-            files.push((name, fs::read_to_string(entry.path()).unwrap()));
+            let bytes = fs::read(entry.path()).unwrap();
+            files.push((name, String::from_utf8_lossy(&bytes).into_owned()));
         }
     }
 }
@@ -182,6 +183,7 @@ fn a_bundle_has_what_support_needs_and_no_canary() {
         ("system.txt", "Linux "),
         ("README.txt", "not in it: trace_file"),
         (&format!("traces/{incident}"), "an incident"),
+        ("traces/street-lately.osdpcap", "the port is open"),
     ] {
         assert!(content(&files, name).contains(words), "{words} in {name}: {}", content(&files, name));
     }
@@ -192,5 +194,90 @@ fn a_bundle_has_what_support_needs_and_no_canary() {
     let alone = bundle(&site);
     assert_clean(&alone, token.trim());
     assert_eq!(swipes(&alone).len(), 3);
-    assert!(content(&alone, "README.txt").contains("not in it: metrics.txt: no daemon is running"));
+    let read_me = content(&alone, "README.txt");
+    assert!(read_me.contains("not in it: metrics.txt: no daemon is running"));
+    assert!(read_me.contains("what went over bus street lately: no daemon is running"), "{read_me}");
+}
+
+/// The bytes of a recording of a bundle that was unpacked, as they were on the line.
+fn on_the_line(site: &Site, name: &str) -> Vec<Vec<u8>> {
+    let bytes = fs::read(site.path("unpacked/intercom-gateway/traces").join(name)).unwrap();
+    if name.ends_with(".pcap") {
+        return vec![bytes];
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    let record = |line: &str| {
+        let record: Value = serde_json::from_str(line).unwrap();
+        hex::decode(record["data"].as_str().unwrap().replace(' ', "")).unwrap()
+    };
+    text.lines().map(record).collect()
+}
+
+fn panel_keys(site: &Site, panel: &str) -> Vec<Vec<u8>> {
+    let text = fs::read_to_string(site.state_dir().join(format!("panels/{panel}.json"))).unwrap();
+    let words = text.split(|letter: char| !letter.is_ascii_hexdigit());
+    words.filter(|word| word.len() == 32).map(|word| hex::decode(word).unwrap()).collect()
+}
+
+/// In plaintext, in a pairing and on a Modbus line, each recorded with its keys at the same time.
+#[test]
+fn what_went_over_the_lines_lately_is_in_it_and_opens_nothing() {
+    let site = Site::new(&format!(
+        "{}\n[[bus]]\nname = \"street\"\nport = \"{{dir}}/street\"\nprotocol = \"osdp\"\n\
+         trace_file = \"{{dir}}/state/street.osdpcap\"\ntrace_keys = true\n\
+         [[panel]]\nname = \"plain\"\nintercom = 1\nbus = \"street\"\naddress = 1\nlock = {{ output = 0 }}\n\
+         secure_channel = \"off\"\n\
+         [[panel]]\nname = \"paired\"\nintercom = 1\nbus = \"street\"\naddress = 2\nsecure_channel = \"install\"\n",
+        recorded_modbus_door("trace_keys = true", "")
+    ));
+    let panels = Panels::start(&site, false);
+    site.import(7, &[flat()]).ok();
+    let mut daemon = Daemon::start(&site);
+    for panel in ["plain", "paired", "door"] {
+        daemon.events(&site, 1).wait_panel("intercom.panel.online", panel);
+    }
+    let mut events = daemon.events(&site, 1);
+    for (panel, card) in [("plain", KNOWN), ("plain", UNKNOWN), ("paired", KNOWN), ("door", KNOWN)] {
+        panels.card(panel, card);
+    }
+    for _ in 0..4 {
+        events.wait_type("intercom.key.swiped");
+    }
+    panels.act("plain", Action::Keys(Keys(b"8642975#".to_vec())));
+    events.wait_type("intercom.keypad.entered");
+
+    let file = site.path("support.tar.gz");
+    let mut files = Vec::new();
+    wait_until("what was typed is in the bundle", || {
+        Ran::of(&mut site.command(["doctor", "--bundle", file.to_str().unwrap()])).ok();
+        files = unpacked(&site, &file);
+        let typed = content(&files, "traces/street-lately.osdpcap");
+        typed.contains(" 53 00 08 30 30 30 30 30 30 30 ")
+            || typed.contains(" 53 00 08 30 30 30 30 30 30 30 30")
+    });
+    let secrets: Vec<Vec<u8>> = [KNOWN, UNKNOWN].map(|card| hex::decode(card).unwrap()).into();
+    let secrets = [secrets, vec![b"8642975".to_vec()], panel_keys(&site, "paired")].concat();
+    assert!(secrets.len() > 3, "no key of the panel that was paired");
+    for name in ["street-lately.osdpcap", "basement-lately.pcap"] {
+        for bytes in on_the_line(&site, name) {
+            for secret in &secrets {
+                let is_there = bytes.windows(secret.len()).any(|window| window == secret);
+                assert!(!is_there, "{} is in {name}", hex::encode(secret));
+            }
+        }
+    }
+    // What was recorded with keys is where it was, and nowhere else.
+    let with_keys = fs::read_to_string(site.state_dir().join("street.osdpcap")).unwrap().replace(' ', "");
+    assert!(with_keys.contains(&KNOWN.to_lowercase()));
+    assert!(content(&files, "README.txt").contains("not in it: trace_file"));
+    assert!(files.iter().all(|(_, text)| !text.replace(' ', "").contains(&KNOWN.to_lowercase())));
+    // And it is good for something.
+    let street = content(&files, "traces/street-lately.osdpcap");
+    for words in ["\"redacted\":true", "a session under the default key begins", "exchanges without news"] {
+        assert!(street.contains(words), "{words}: {street}");
+    }
+    let unpacked = site.path("unpacked/intercom-gateway/traces/street-lately.osdpcap");
+    let decoded = site.run(["decode", unpacked.to_str().unwrap()]).ok();
+    assert!(decoded.contains("RAW") && decoded.contains("OUT") && !decoded.contains("KEYSET"), "{decoded}");
+    daemon.stop();
 }

@@ -163,6 +163,7 @@ fn members_of_the_group_look_without_being_root_and_change_nothing() {
     for (request, is_answered) in [
         (r#"{"command":"doctor"}"#, true),
         (r#"{"command":"watch","events":0}"#, true),
+        (r#"{"command":"lately","bus":"street"}"#, true),
         (r#"{"command":"token_add","name":"mine","read_only":false}"#, false),
         (r#"{"command":"identify","panel":"entrance-1","tenths":10}"#, false),
         (r#"{"command":"journal"}"#, false),

@@ -13,7 +13,7 @@ use crate::{
     api::Tokens,
     bundle::{self, Bundle, Pseudonyms, Words},
     config::{Config, Environment, Intercom, SecretFile, Written},
-    domain::{Check, time::rfc3339, with_causes},
+    domain::{Check, Name, time::rfc3339, with_causes},
     gateway::{
         self, TOKENS, VERSION,
         control::{Client, JournalAsked, ListedToken, Request},
@@ -64,7 +64,7 @@ pub fn write(config_path: &Path, config: &Config, report: &[Check], file: &Path)
             Err(error) => gathering.without.push(format!("{name}: {}", with_causes(error.as_ref()))),
         }
     }
-    for (name, content) in gathering.incidents() {
+    for (name, content) in gathering.lately().into_iter().chain(gathering.incidents()) {
         bundle.add(&format!("traces/{name}"), &content)?;
     }
     if config.buses.iter().any(|bus| bus.trace.is_some()) {
@@ -188,6 +188,30 @@ impl Gathering<'_> {
         Ok(text)
     }
 
+    /// What the daemon has in memory of each line, which is redacted whatever `trace_keys` says.
+    fn lately(&mut self) -> Vec<(String, Vec<u8>)> {
+        let mut files = Vec::new();
+        for bus in &self.config.buses {
+            match self.recording(&bus.name) {
+                Ok((extension, content)) => files.push((format!("{}-lately.{extension}", bus.name), content)),
+                Err(error) => {
+                    let why = with_causes(error.as_ref());
+                    self.without.push(format!("traces: what went over bus {} lately: {why}", bus.name));
+                }
+            }
+        }
+        files
+    }
+
+    fn recording(&self, bus: &Name) -> anyhow::Result<(String, Vec<u8>)> {
+        let mut answer = self.daemon()?.ask(&Request::Lately { bus: bus.clone() })?;
+        let extension = answer.value["extension"].as_str().context("the daemon is of another version")?;
+        let mut content = Vec::new();
+        answer.rest.read_to_end(&mut content)?;
+        anyhow::ensure!(answer.value["bytes"] == content.len(), "the recording broke off");
+        Ok((extension.to_owned(), content))
+    }
+
     /// Recordings around incidents, the newest first, which are redacted whatever `trace_keys` says.
     fn incidents(&mut self) -> Vec<(String, Vec<u8>)> {
         let listed = std::fs::read_dir(self.config.gateway.state_dir.join(TRACES));
@@ -222,7 +246,7 @@ impl Gathering<'_> {
              metrics.txt    what /metrics says of all but the endpoint\n\
              log.txt        the last {LOG_LINES} lines of the log\n\
              system.txt     the machine\n\
-             traces/        what went over lines around incidents; `decode` reads it\n\n\
+             traces/        what went over lines around incidents, and lately; `decode` reads it\n\n\
              Keys, flats, people, tokens, logins and whatever looks like a secret are replaced by <pseudonyms>, the same for the\n\
              same throughout these files. The key they were made with is gone. In traces keys are other bytes, by a secret of the\n\
              gateway's own.\n"

@@ -25,7 +25,7 @@ pub struct Doctor {
     #[arg(long)]
     json: bool,
     /// Writes what support needs into FILE, a tar.gz, without secrets and personal data: configuration, report, events, metrics,
-    /// log
+    /// log, recordings of the lines
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     bundle: Option<PathBuf>,
 }

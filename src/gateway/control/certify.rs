@@ -23,7 +23,7 @@ const GIVEN_UP: Duration = Duration::from_secs(60);
 /// However slowly panels are read, it ends: a Modbus panel that is read once a second takes half an hour.
 const LONGEST: Duration = Duration::from_secs(45 * 60);
 /// Where lines' baselines lie in the state directory.
-const FOLDER: &str = "baselines";
+pub const BASELINES: &str = "baselines";
 
 /// Examines a bus, and sends how far it is, then the certificate.
 pub(super) async fn send(control: &Control, mut stream: UnixStream, name: &Name) -> io::Result<()> {
@@ -115,7 +115,7 @@ fn keep(
     details: &CertificateDetails,
     at: &str,
 ) -> io::Result<()> {
-    let folder = state_dir.join(FOLDER);
+    let folder = state_dir.join(BASELINES);
     files::private_dir(&folder)?;
     let path = folder.join(format!("{}.json", certificate.bus));
     let before = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());

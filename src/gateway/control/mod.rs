@@ -1,13 +1,14 @@
 //! The control socket: how commands reach a running daemon (contract §1).
 //!
 //! One request a connection: a line of JSON ([`Request`]), for `import` followed by the document to the end of the
-//! stream. The answer is a line of JSON, `{"ok":…}` or `{"error":"a sentence"}`, for `export`, `backup`, `journal`
-//! and `watch` followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything. Beside
+//! stream. The answer is a line of JSON, `{"ok":…}` or `{"error":"a sentence"}`, for `export`, `backup`, `journal`,
+//! `lately` and `watch` followed by what was asked for. Who may open the socket, in a directory of its owner's alone, may do everything. Beside
 //! it the service has a socket for a group, [`Sockets::status`], where nothing can be changed.
 
 mod certify;
 mod client;
 mod journal;
+mod lately;
 mod scan;
 mod serve;
 mod watch;
@@ -23,6 +24,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixListener;
 
+pub(in crate::gateway) use certify::BASELINES;
 pub use client::{Answer, Client};
 pub use serve::Control;
 
@@ -65,6 +67,12 @@ pub enum Request {
     Watch {
         /// How many events from before.
         events: u64,
+    },
+    /// What went over a bus in the last ten minutes, as far as it is in memory and without what opens doors: what the recording
+    /// is called, and the recording.
+    Lately {
+        /// The bus.
+        bus: Name,
     },
     /// Re-arms pairing of a panel.
     Pair {
@@ -213,7 +221,7 @@ pub struct Sockets {
 impl Request {
     /// Returns whether it changes nothing, and tells what a group of people may see.
     fn only_looks(&self) -> bool {
-        matches!(self, Self::Doctor | Self::Watch { .. })
+        matches!(self, Self::Doctor | Self::Watch { .. } | Self::Lately { .. })
     }
 }
 

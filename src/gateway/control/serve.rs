@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{For, LONGEST_REQUEST, ListedToken, Reply, Request, Sockets, certify, listen, scan};
+use super::{For, LONGEST_REQUEST, ListedToken, Reply, Request, Sockets, certify, lately, listen, scan};
 use crate::{
     api::{Local, Tokens},
     backup::FlatsSummary,
@@ -31,6 +31,7 @@ use crate::{
         records::Records,
         reload::{Reload, Wish},
         reports,
+        traces::Traces,
         units::{Beat, Part, Units},
     },
     store::{Cache, Journal, StoreError},
@@ -73,6 +74,7 @@ pub struct Control {
     pub(crate) doctor: Arc<Doctor>,
     pub(crate) watched: Local,
     pub(crate) reload: Reload,
+    pub(crate) traces: Traces,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -203,6 +205,7 @@ impl Control {
                 let answer = self.identify(&panel, tenths).await;
                 reply(&mut stream, &answer).await
             }
+            Request::Lately { bus } => lately::send(&self, stream, &bus).await,
             Request::Certify { bus } => certify::send(&self, stream, &bus).await,
             Request::Scan { bus, thorough } => scan::send(&self, stream, &bus, thorough).await,
             Request::Reload => {

@@ -5,19 +5,21 @@
 //! of its own is a function that returns [`Check`]s, and a line in `examine` of either.
 
 mod alone;
+mod baseline;
 mod broker;
 mod lines;
 mod machine;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 pub use self::alone::Alone;
+use self::baseline::Baseline;
 use super::{VERSION, certificates, configured::Configured, statuses::Views};
 use crate::{
     bus::Buses,
     clock::Clock,
     config::{self, Config, Finding, Severity},
-    domain::{Check, HealthCode, KnownTime, Verdict},
+    domain::{Check, HealthCode, KnownTime, Name, Verdict},
     store::{Cache, CacheState, Journal, Position},
     sys,
     tls::Expiries,
@@ -52,10 +54,16 @@ impl Doctor {
             tokio::task::spawn_blocking(move || doctor.on_disk())
         };
         // A thread that fails has read nothing.
-        let OnDisk { mut checks, latencies, room, certificates } = sys::finished(on_disk).await;
+        let OnDisk { mut checks, latencies, room, certificates, baselines } = sys::finished(on_disk).await;
         checks.extend(statuses.iter().map(|(name, bus)| lines::port(name, bus)));
         checks.extend(latencies);
         checks.extend(statuses.iter().map(|(name, bus)| lines::errors(name, bus)));
+        checks.extend(statuses.iter().filter_map(|(bus, status)| {
+            let baud = config.buses.iter().find(|one| one.name == *bus)?.baud;
+            let (_, baseline) = baselines.iter().find(|(name, _)| name == bus)?;
+            let now = self.clock.wall();
+            Some(baseline::compare(&baseline::Present { bus, baud, status, now }, baseline))
+        }));
         let panels = || statuses.iter().flat_map(|(_, bus)| &bus.panels);
         checks.extend(panels().map(lines::panel));
         checks.extend(panels().filter_map(|panel| lines::fittings(config.panel(&panel.panel)?, panel)));
@@ -72,11 +80,13 @@ impl Doctor {
     /// What is to be read for. Blocks.
     fn on_disk(&self) -> OnDisk {
         let config = self.config.now();
+        let baseline = |bus: &Name| (bus.clone(), baseline::read(&config.gateway.state_dir, bus));
         OnDisk {
             checks: configuration(&config),
             latencies: machine::latencies(&config),
             room: machine::disk(&config.gateway.state_dir),
             certificates: certificates::checks(&config, &self.certificates, self.clock.known()),
+            baselines: config.buses.iter().map(|bus| baseline(&bus.name)).collect(),
         }
     }
 
@@ -129,6 +139,8 @@ struct OnDisk {
     latencies: Vec<Check>,
     room: Vec<Check>,
     certificates: Vec<Check>,
+    /// Of each bus, what it was like.
+    baselines: Vec<(Name, io::Result<Option<Baseline>>)>,
 }
 
 /// What `check` finds in a configuration, but for certificates, which have checks of their own. Blocks.

@@ -5,7 +5,7 @@ use std::{sync::mpsc::TryRecvError, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    Settings,
+    Lately, Settings,
     file::TraceFile,
     incidents::{Incidents, Kind, Shelf},
     ring::{Quiet, Ring},
@@ -119,11 +119,17 @@ impl Feed {
         self.write(now);
         self.complain(now);
         if let Some(kind) = self.incidents.due(now) {
-            self.quiet.flush(&mut self.ring);
-            let content = self.ring.file(self.form);
+            let Lately { content, .. } = self.lately();
             let at = Timestamp::from_nanosecond(i128::from(self.nanos)).unwrap_or_default();
             shelf.put(&self.bus, at, kind, self.form, &content);
         }
+    }
+
+    /// Returns what the ring holds.
+    pub(super) fn lately(&mut self) -> Lately {
+        self.ring.grow_old(self.nanos);
+        self.quiet.flush(&mut self.ring);
+        Lately { form: self.form, content: self.ring.file(self.form) }
     }
 
     fn write(&mut self, now: Mono) {

@@ -5,6 +5,8 @@
 //!  bus thread ── Tap, bounded, never waits ──► Feed: runs → frames → redaction ─┬─► trace_file, trace_file.1
 //!  (one each)                                  (one thread for all, 4 × a second) └─► ring ──► state_dir/traces
 //! ```
+//! Who asks for the ring of a bus gets a copy from the thread, at its next look ([`Traces::lately`]).
+//!
 //! Invariants: no bus waits for this thread or for a disk, and what it could not take is counted in the trace. The
 //! ring and what is written from it are redacted, whatever `trace_keys` says.
 
@@ -21,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use self::{feed::Feed, incidents::Shelf};
 use super::units::{Beat, Kind, Part, Units};
@@ -37,6 +39,8 @@ use crate::{
     },
 };
 
+/// How long somebody who asks for a ring waits: the thread looks four times a second, unless a disk hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked for what was recorded: the lines do not wake the thread.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -54,6 +58,17 @@ struct Known {
     /// As configured, until the next look takes it.
     settings: Vec<(Name, Settings)>,
     are_new: bool,
+    /// Who asks for the ring of which bus.
+    asked: Vec<(Name, oneshot::Sender<Lately>)>,
+}
+
+/// What went over a line lately, as a file of its own.
+#[derive(Clone, Debug)]
+pub struct Lately {
+    /// Its form.
+    pub form: Form,
+    /// Its content, redacted.
+    pub content: Vec<u8>,
 }
 
 /// What is configured of the recording of a bus.
@@ -91,6 +106,22 @@ impl Traces {
         tap
     }
 
+    /// Returns what went over a bus lately, as far as it is in memory.
+    ///
+    /// # Errors
+    /// A sentence: there is no such bus, or nobody answers.
+    pub async fn lately(&self, bus: &Name) -> Result<Lately, String> {
+        let (sender, answer) = oneshot::channel();
+        self.known().asked.push((bus.clone(), sender));
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(lately)) => Ok(lately),
+            Ok(Err(_)) => Err(format!("nothing is recorded of bus {bus}: it has just ended")),
+            Err(_) => {
+                Err("the writer of traces does not answer: see `doctor`, and the daemon's log".to_owned())
+            }
+        }
+    }
+
     /// Starts the thread. It ends after the buses, once `ending` has become true.
     ///
     /// # Errors
@@ -122,6 +153,7 @@ impl Traces {
                 let of_bus = settings.iter().flatten().find(|(bus, _)| bus == feed.bus());
                 feed.configure(of_bus.map(|(_, settings)| settings.clone()).unwrap_or_default());
             }
+            self.answer(&mut feeds);
             feeds.retain(|feed| !feed.has_ended());
             if is_ending && feeds.is_empty() {
                 return;
@@ -136,6 +168,17 @@ impl Traces {
         feeds.append(&mut known.begun);
         let are_new = std::mem::take(&mut known.are_new);
         are_new.then(|| known.settings.clone())
+    }
+
+    /// Answers those who ask for rings; who asks for one that is not there hears it by the end of the channel.
+    fn answer(&self, feeds: &mut [Feed]) {
+        let asked = std::mem::take(&mut self.known().asked);
+        for (bus, sender) in asked.into_iter().filter(|(_, sender)| !sender.is_closed()) {
+            if let Some(feed) = feeds.iter_mut().find(|feed| *feed.bus() == bus) {
+                // Gone away meanwhile: nobody to tell.
+                drop(sender.send(feed.lately()));
+            }
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

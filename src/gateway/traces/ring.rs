@@ -46,12 +46,7 @@ impl Ring {
     pub(super) fn push(&mut self, entry: &Entry) {
         let (kind, bytes) = pack(&entry.content);
         let bytes = &bytes[..bytes.len().min(usize::from(u16::MAX))];
-        let oldest = entry.nanos.saturating_sub(AGE.as_nanos() as u64);
-        while let Some((nanos, length)) = self.first()
-            && (nanos < oldest || self.records.len() + HEAD + bytes.len() > BYTES)
-        {
-            self.records.drain(..HEAD + length);
-        }
+        self.leave(entry.nanos, BYTES.saturating_sub(HEAD + bytes.len()));
         let free = self.records.capacity() - self.records.len();
         if free < HEAD + bytes.len() {
             let capacity = (self.records.capacity() * 2)
@@ -63,6 +58,21 @@ impl Ring {
         self.records.extend(entry.nanos.to_le_bytes());
         self.records.push_back(kind);
         self.records.extend(bytes);
+    }
+
+    /// Lets go of what is too old at this time: a line without news puts nothing in that would.
+    pub(super) fn grow_old(&mut self, nanos: u64) {
+        self.leave(nanos, BYTES);
+    }
+
+    /// Keeps what is not too old at this time, and no more bytes than these.
+    fn leave(&mut self, nanos: u64, most: usize) {
+        let oldest = nanos.saturating_sub(AGE.as_nanos() as u64);
+        while let Some((nanos, length)) = self.first()
+            && (nanos < oldest || self.records.len() > most)
+        {
+            self.records.drain(..HEAD + length);
+        }
     }
 
     /// Returns what it holds, as a file.
@@ -298,6 +308,11 @@ mod tests {
         (0..1_000).for_each(|at| ring.push(&bytes(at * second, 10)));
         let kept = lines(&mut ring);
         assert_eq!((kept.len(), kept[0].seconds), (601, 399));
+        // Nor is it on a line on which nothing happens any more.
+        ring.grow_old(1_500 * second);
+        assert_eq!((lines(&mut ring).len(), lines(&mut ring)[0].seconds), (100, 900));
+        ring.grow_old(9_000 * second);
+        assert_eq!(lines(&mut ring), []);
     }
 
     fn frame(reply: bool, address: u8, code: u8) -> Vec<u8> {

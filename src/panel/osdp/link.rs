@@ -85,6 +85,13 @@ pub(super) struct Answer {
     pub(super) flag: Option<u8>,
 }
 
+impl Answer {
+    /// Whether it is a NAK with code 0, a refusal that says "no error" (OSDP Verified 070-03-03).
+    pub(super) fn is_improper(&self) -> bool {
+        matches!(&self.reply, Some(Reply::Nak(nak)) if nak.reason == NakCode::Other(0))
+    }
+}
+
 /// What a frame means to the link.
 pub(super) enum Received {
     /// Nothing: the turn goes on. What is suspicious about it, if anything.

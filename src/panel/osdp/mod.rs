@@ -355,6 +355,7 @@ impl Panel {
                 }
                 self.presence.heard(now);
                 let handshake = self.handshake();
+                let mut is_improper = false;
                 let is_extra =
                     matches!(self.link.work(), Some(Work::Out(_) | Work::Feedback(_) | Work::Status(_)));
                 let ends_turn = match self.link.receive(now, &frame) {
@@ -367,6 +368,7 @@ impl Panel {
                         true
                     }
                     Received::Answer(answer) => {
+                        is_improper = answer.is_improper();
                         self.answered(now, *answer);
                         true
                     }
@@ -375,7 +377,11 @@ impl Panel {
                     self.pacing.answered(now, is_extra);
                 }
                 self.tell_standing(now);
-                if ends_turn { Heard::Done(length) } else { Heard::Wrong(length) }
+                match ends_turn {
+                    true if is_improper => Heard::Improper(length),
+                    true => Heard::Done(length),
+                    false => Heard::Wrong(length),
+                }
             }
         }
     }

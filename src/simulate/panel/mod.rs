@@ -306,7 +306,7 @@ impl SimulatedPanel {
             Ok(command)
                 if self.faults.nak && !matches!(command, Command::Poll | Command::Id | Command::Cap) =>
             {
-                Err(NakCode::Record)
+                Err(self.setup.nak)
             }
             Ok(Command::Keyset(_)) if !secured => Err(NakCode::EncryptionRequired),
             Ok(Command::Keyset(key)) => {

@@ -1,7 +1,7 @@
 //! What kind of panel is simulated.
 
 use crate::wire::osdp::{
-    Check, Scbk,
+    Check, NakCode, Scbk,
     frame::MAX_FRAME,
     reply::{Capability, PdId},
 };
@@ -28,6 +28,8 @@ pub struct PanelSetup {
     pub report_outputs: bool,
     /// Whether a wrong check is answered by NAK 1; most panels are silent.
     pub nak_bad_check: bool,
+    /// What it says where it refuses every application command (the fault `nak`).
+    pub nak: NakCode,
     /// The only check that it understands; `None`: both.
     pub only_check: Option<Check>,
     /// The rate that it reports in COM, in bits a second.
@@ -61,6 +63,7 @@ impl PanelSetup {
             outputs: 2,
             report_outputs: false,
             nak_bad_check: false,
+            nak: NakCode::Record,
             only_check: None,
             baud: 9600,
             seed,
