@@ -159,6 +159,7 @@ pub fn directory() -> Directory {
             code: KeyCode::from_bytes(&code(number)).unwrap(),
             user_id: None,
             expired_at: None,
+            permitted: true,
         });
     }
     builder.build(Some(1))

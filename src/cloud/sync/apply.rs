@@ -83,6 +83,7 @@ impl Why {
         match error {
             CacheError::SameId { intercom, id } => flat(intercom, Some(id), "id"),
             CacheError::SameFlat { intercom, .. } => flat(intercom, None, "flat"),
+            CacheError::SameCode { intercom, id, field, .. } => flat(intercom, Some(id), &field),
             CacheError::Digest { .. } => SyncError::new(SyncCode::Digest, message).at("digest"),
             CacheError::Base { .. } => SyncError::new(SyncCode::Base, message).at("base"),
             CacheError::WouldEmpty { .. } => SyncError::new(SyncCode::Empty, message).at("empty"),

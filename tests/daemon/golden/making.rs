@@ -252,7 +252,7 @@ fn events() -> Vec<EventBody> {
             panel: panel(),
             intercom: 1,
             reader: 1,
-            digits: "0815".into(),
+            digits: Some("0815".into()),
         }),
         EventBody::LineChanged(LineChanged {
             panel: panel(),
