@@ -254,3 +254,6 @@ impl Keys {
         }
     }
 }
+
+#[cfg(test)]
+mod oracle;
