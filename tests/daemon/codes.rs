@@ -92,8 +92,8 @@ fn a_code_opens_and_its_digits_are_nowhere() {
         assert_eq!(event["data"]["reason"], "code_unknown");
     }
     assert_eq!(typed(&panels, &mut events, &format!("{CODE}#"))["data"]["reason"], "blocked");
-    let suspects = events.so_far().into_iter().filter(|event| event["type"] == "intercom.panel.suspect");
-    let suspect = suspects.last().unwrap();
+    let mut suspects = events.so_far().into_iter().filter(|event| event["type"] == "intercom.panel.suspect");
+    let suspect = suspects.next_back().unwrap();
     assert_eq!((&suspect["data"]["cause"], &suspect["data"]["count"]), (&json!("codes"), &json!(5)));
 
     // Without codes of its own for less than 30 days.
