@@ -183,7 +183,7 @@ fn plan_people(chance: &mut Chance, world: &mut World, end: Mono, cards: &mut Ca
     }
     for _ in 0..chance.byte() % 3 {
         let panel = pick(chance, panels);
-        let keys = Action::Keys(Keys(b"12#".to_vec()));
+        let keys = Action::Keys(Keys(b"1200#".to_vec()));
         world.plan(some_time(chance), Planned::Act { panel, action: keys });
         let busy = Action::Fault(Fault::Busy(1 + u32::from(chance.byte() % 4)));
         world.plan(some_time(chance), Planned::Act { panel, action: busy });
