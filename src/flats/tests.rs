@@ -177,9 +177,9 @@ fn canonical(value: &Value, of: &Of) -> Option<String> {
         Of::Key => text(|text| {
             text.len() == 14 && u64::from_str_radix(text, 16).is_ok_and(|code| format!("{code:014X}") == text)
         }),
-        Of::Code => text(|text| {
-            (4..=10).contains(&text.len()) && text.chars().all(|digit| ('0'..='9').contains(&digit))
-        }),
+        Of::Code => {
+            text(|text| (4..=10).contains(&text.len()) && text.chars().all(|digit| digit.is_ascii_digit()))
+        }
         Of::Date => text(|text| {
             let format = "%Y-%m-%d %H:%M:%S";
             DateTime::strptime(format, text).is_ok_and(|date| date.strftime(format).to_string() == text)

@@ -327,7 +327,12 @@ impl From<RefusedFlat> for CacheError {
                 Self::SameFlat { intercom, flat }
             }
             (FlatProblem::SameCode { .. } | FlatProblem::SameCodeId { .. }, Some(intercom), Some(id), _) => {
-                let (this, field) = (refused.to_string(), refused.field);
+                let what = if refused.field.ends_with(".id") { "an id of a code" } else { "a code" };
+                // Its index is one of no part.
+                let this = format!(
+                    "the flat with the id {id} of intercom {intercom} has {what} that another one has"
+                );
+                let field = refused.field;
                 Self::SameCode { this, intercom, id, field }
             }
             _ => Self::Flat(Box::new(refused)),

@@ -146,7 +146,7 @@ impl CacheChange<'_> {
             may_empty: finish.may_empty,
         };
         let (reply, result) = oneshot::channel();
-        send(&self.cache.queue, CacheMessage::Commit(commit, reply))?;
+        send(&self.cache.queue, CacheMessage::Commit(Box::new(commit), reply))?;
         self.ended = true;
         let Changed { state, written, removed } =
             result.blocking_recv().map_err(|_| CacheError::Stopped)??;

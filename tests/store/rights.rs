@@ -184,7 +184,7 @@ fn it_is_known_until_when_an_intercom_had_codes() {
     clock.set("2026-11-25T00:00:00Z", ClockQuality::Synchronized);
     import(&store, "3", &[flat(1, 1, 2, 1)]);
     let until = (Some(1), Some("2026-11-25T00:00:00Z".to_owned()));
-    assert_eq!(keypads(&cache), [until.clone()]);
+    assert_eq!(keypads(&cache), std::slice::from_ref(&until));
     clock.set("2026-11-26T00:00:00Z", ClockQuality::Synchronized);
     import(&store, "4", &[flat(1, 1, 1, 1)]);
     assert_eq!(keypads(&cache), [until]);

@@ -269,30 +269,28 @@ impl Oracle<'_> {
     }
 
     fn enter(&mut self, intercom: u64, typed: &str, now: Now) -> Value {
-        let flats = self.flats;
-        for flat in flats.iter().filter(|flat| flat["intercom"] == intercom) {
-            for code in flat["codes"].as_array().unwrap().iter().filter(|code| code["code"] == typed) {
-                let listed = flat["users"].as_array().unwrap().iter();
-                let of_keys = flat["keys"].as_array().unwrap().iter().map(|key| &key["user"]);
-                let mut users = listed.chain(of_keys).filter(|user| user["id"] == code["user"]);
-                let user = if code["user"].is_null() { None } else { users.next() };
-                let user_expired = user.is_some_and(|user| self.is_past(&user["expired_at"], now));
-                let reason = if now == Now::Unknown && !code["expired_at"].is_null() {
-                    "clock"
-                } else if self.is_past(&code["expired_at"], now) || user_expired {
-                    "code_expired"
-                } else if forbids(flat, &code["user"], "is_open_door_code") {
-                    "not_permitted"
-                } else {
-                    "code_known"
-                };
-                let decision = if reason == "code_known" { "granted" } else { "denied" };
-                return json!({
-                    "decision": decision, "reason": reason, "id": code["id"], "flats": places([flat]),
-                });
-            }
-        }
-        json!({"decision": "denied", "reason": "code_unknown", "id": null, "flats": []})
+        let here = self.flats.iter().filter(|flat| flat["intercom"] == intercom);
+        let mut codes =
+            here.flat_map(|flat| flat["codes"].as_array().unwrap().iter().map(move |code| (flat, code)));
+        let Some((flat, code)) = codes.find(|(_, code)| code["code"] == typed) else {
+            return json!({"decision": "denied", "reason": "code_unknown", "id": null, "flats": []});
+        };
+        let listed = flat["users"].as_array().unwrap().iter();
+        let of_keys = flat["keys"].as_array().unwrap().iter().map(|key| &key["user"]);
+        let mut users = listed.chain(of_keys).filter(|user| user["id"] == code["user"]);
+        let user = if code["user"].is_null() { None } else { users.next() };
+        let user_expired = user.is_some_and(|user| self.is_past(&user["expired_at"], now));
+        let reason = if now == Now::Unknown && !code["expired_at"].is_null() {
+            "clock"
+        } else if self.is_past(&code["expired_at"], now) || user_expired {
+            "code_expired"
+        } else if forbids(flat, &code["user"], "is_open_door_code") {
+            "not_permitted"
+        } else {
+            "code_known"
+        };
+        let decision = if reason == "code_known" { "granted" } else { "denied" };
+        json!({"decision": decision, "reason": reason, "id": code["id"], "flats": places([flat])})
     }
 }
 

@@ -31,7 +31,7 @@ pub(in crate::store) enum CacheMessage {
     /// Removes flats; unknown ones are no error.
     Remove(Vec<FlatId>),
     /// Ends it: all or nothing.
-    Commit(Commit, oneshot::Sender<Result<Changed, CacheError>>),
+    Commit(Box<Commit>, oneshot::Sender<Result<Changed, CacheError>>),
     /// Gives it up.
     Abort,
     /// Keeps states of lines, once no change is under way.
@@ -237,7 +237,7 @@ impl CacheFile {
                 });
             }
             CacheMessage::Commit(commit, reply) => {
-                let result = self.commit(commit);
+                let result = self.commit(*commit);
                 match &result {
                     Ok(changed) => {
                         self.has_changed = true;
