@@ -148,6 +148,7 @@ pub const KNOWN: u32 = 64;
 
 /// The code that opens, which only attackers type.
 pub const OPENING: &str = "9909";
+pub const OPENING_ID: u64 = 1;
 /// The code that people type. Its user may not open by code.
 pub const FORBIDDEN: &str = "1200";
 
@@ -167,7 +168,7 @@ pub fn directory() -> Directory {
             permitted: true,
         });
     }
-    for (code_id, code, permitted) in [(1, OPENING, true), (2, FORBIDDEN, false)] {
+    for (code_id, code, permitted) in [(OPENING_ID, OPENING, true), (2, FORBIDDEN, false)] {
         builder.add_code(&DirectoryCode {
             intercom: INTERCOM,
             flat_id: 1,
