@@ -32,6 +32,9 @@ const DECISIONS: usize = 200_000;
 /// To reach, microseconds.
 const MOST: f64 = 50.0;
 
+/// Presents what has this number; whether it opens.
+type Presented = fn(&Directory, u64, Now) -> anyhow::Result<bool>;
+
 #[derive(Parser)]
 struct Arguments {
     /// Given by cargo
@@ -51,7 +54,7 @@ fn main() -> anyhow::Result<()> {
     println!("{KEYS} keys, {CODES} codes; {DECISIONS} decisions of each kind, microseconds\n");
     println!("| what is presented | p50 | p99 | p99.9 | opened |");
     println!("| --- | --- | --- | --- | --- |");
-    let kinds: [(&str, u64, fn(&Directory, u64, Now) -> anyhow::Result<bool>); 4] = [
+    let kinds: [(&str, u64, Presented); 4] = [
         ("a known key", KEYS, swipe),
         ("an unknown key", u64::MAX >> 8, swipe),
         ("a known code", CODES, enter),

@@ -155,7 +155,8 @@ fn runs(code: &str, vector: &Value) {
         // As the text says: of the optional members those that are neither null nor empty.
         let optional = ["codes", "permissions"];
         flat.as_object_mut().unwrap().retain(|name, value| {
-            !value.is_null() && !(optional.contains(&name.as_str()) && value == &serde_json::json!([]))
+            let is_empty = optional.contains(&name.as_str()) && value == &serde_json::json!([]);
+            !(value.is_null() || is_empty)
         });
     }
     let script = format!(
