@@ -92,6 +92,7 @@ impl World {
             code: KeyCode::from_bytes(&KNOWN).unwrap(),
             user_id: None,
             expired_at: None,
+            permitted: true,
         });
         let (timing, now) = (Timing::modbus(BAUD, 10, false), Mono::from_nanos(1_000_000_000));
         let directory = builder.build(Some(57));

@@ -147,6 +147,7 @@ export function describe({ type, data }) {
   const name = `happened.${short.replace('.', '_')}${isOver(data) ? '_over' : ''}`;
   const title = t(name, {
     ...data,
+    digits: data.digits ?? '…',
     decision: meaning('decisions', data.decision),
     by: data.by ? t(`by.${data.by.kind}`, data.by) : '',
     to: short === 'input.changed' ? meaning('inputs', data.to) : lineState(data.to),

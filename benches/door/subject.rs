@@ -215,6 +215,7 @@ fn directory() -> anyhow::Result<intercom_gateway::access::Directory> {
             code,
             user_id: None,
             expired_at: None,
+            permitted: true,
         });
     }
     Ok(builder.build(Some(1)))

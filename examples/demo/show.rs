@@ -16,7 +16,9 @@ pub fn introduce(stage: &Stage) {
     println!("  card entrance-1 3042CAAC 32 0     a resident of flat 1: the door opens");
     println!("  card entrance-1 11223344 32 0     somebody who has moved out: it does not");
     println!("  card garage 5566AA77 32 0         opens the garage, and only that");
-    println!("  key entrance-1 123#               digits at the keypad");
+    println!(
+        "  key entrance-1 93552#             a visitor's code: the door opens (five wrong ones block the keypad)"
+    );
     println!("  input entrance-1 1 0 0 0          the door is opened (0 0 0 0: closed)");
     println!(
         "  line risers 3 lifted              the handset of flat 3 is lifted (hung, button, short, cut)"

@@ -5,7 +5,10 @@ use crate::domain::{
     event::{Decision, FlatRef, Reason},
 };
 
-use super::{Credential, Directory, directory::Record};
+use super::{
+    Credential, Directory,
+    directory::{Record, Terms},
+};
 
 /// What time it is for the purpose of expiry dates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +17,16 @@ pub enum Now {
     At(i64),
     /// Never synchronised: `expired_at` denies nobody.
     Unknown,
+}
+
+impl Now {
+    /// Returns whether a date, in seconds since the epoch, is certain to have come.
+    pub(super) fn is_past(self, date: i64) -> bool {
+        match self {
+            Self::At(seconds) => date <= seconds,
+            Self::Unknown => false,
+        }
+    }
 }
 
 /// A decision with all that its event tells.
@@ -39,7 +52,7 @@ pub struct Verdict {
 /// certainly read just now.
 ///
 /// A key opens if any record of it on a flat of this intercom allows it; a record allows unless its user has
-/// an expiry date at or before now. A key without a user opens. Nothing opens for a stale swipe, whatever the records say;
+/// an expiry date at or before now, or may not open by key at this flat. A key without a user opens. Nothing opens for a stale swipe, whatever the records say;
 /// the event still tells whose key it was.
 pub fn decide(
     directory: &Directory,
@@ -67,14 +80,15 @@ fn look_up(directory: &Directory, intercom: u64, credential: Credential, now: No
     }
     let here: Vec<&Record> =
         records.iter().filter(|record| directory.flat_of(record).0 == intercom).collect();
-    let allowing = here.iter().find(|record| allows(directory.expires(record), now));
+    let allowing = here.iter().find(|record| refusal(directory.terms(record), now).is_none()).copied();
+    let considered = if here.is_empty() { records.iter().collect() } else { here.clone() };
+    let deciding = allowing.or_else(|| considered.iter().min_by_key(|record| record.key_id).copied());
+    let refused = || deciding.and_then(|record| refusal(directory.terms(record), now));
     let (decision, reason) = match (allowing, here.is_empty()) {
         (Some(_), _) => (Decision::Granted, Reason::KeyKnown),
-        (None, false) => (Decision::Denied, Reason::UserExpired),
+        (None, false) => (Decision::Denied, refused().unwrap_or(Reason::UserExpired)),
         (None, true) => (Decision::Denied, Reason::OtherIntercom),
     };
-    let considered = if here.is_empty() { records.iter().collect() } else { here.clone() };
-    let deciding = allowing.or_else(|| considered.iter().min_by_key(|record| record.key_id)).copied();
     let mut flats: Vec<FlatRef> = considered.iter().map(|record| directory.flat_of(record).1).collect();
     flats.sort_unstable();
     flats.dedup();
@@ -89,10 +103,12 @@ fn look_up(directory: &Directory, intercom: u64, credential: Credential, now: No
     }
 }
 
-fn allows(expires: i64, now: Now) -> bool {
-    match now {
-        Now::At(seconds) => expires > seconds,
-        Now::Unknown => true,
+/// Why a record does not allow its key; `None`: it does.
+fn refusal(terms: Terms, now: Now) -> Option<Reason> {
+    if now.is_past(terms.user_expires) {
+        Some(Reason::UserExpired)
+    } else {
+        (!terms.permitted).then_some(Reason::NotPermitted)
     }
 }
 
@@ -131,6 +147,7 @@ mod tests {
             code: KeyCode::from_bytes(&TAG).unwrap(),
             user_id: user.map(|(id, _)| id),
             expired_at: user.and_then(|(_, date)| date),
+            permitted: true,
         }
     }
 
@@ -183,6 +200,25 @@ mod tests {
         assert_eq!((verdict.decision, verdict.key_id, verdict.user_id), (Decision::Granted, Some(20), None));
         let ids: Vec<u64> = verdict.flats.iter().map(|flat| flat.id).collect();
         assert_eq!(ids, [10, 11, 12]);
+    }
+
+    #[test]
+    fn whom_the_platform_forbids_opens_by_no_key_of_that_flat() {
+        let user = Some((6, None));
+        let forbidden = DirectoryEntry { permitted: false, ..entry(1, 10, 10, user) };
+        let verdict = swipe(&directory(&[forbidden]), Now::Unknown);
+        assert_eq!((verdict.decision, verdict.reason), (Decision::Denied, Reason::NotPermitted));
+        assert_eq!((verdict.key_id, verdict.user_id, verdict.flats.len()), (Some(10), Some(6), 1));
+        let elsewhere = directory(&[forbidden, entry(1, 11, 20, user)]);
+        let verdict = swipe(&elsewhere, Now::Unknown);
+        assert_eq!((verdict.decision, verdict.key_id), (Decision::Granted, Some(20)));
+
+        let expired = entry(1, 11, 20, Some((6, Some("2020-01-01 00:00:00"))));
+        let both = swipe(&directory(&[forbidden, expired]), at("2026-01-01T00:00:00Z"));
+        assert_eq!(both.reason, Reason::NotPermitted, "of the lowest record");
+        let expired = entry(1, 11, 2, Some((6, Some("2020-01-01 00:00:00"))));
+        let both = swipe(&directory(&[forbidden, expired]), at("2026-01-01T00:00:00Z"));
+        assert_eq!((both.reason, both.key_id), (Reason::UserExpired, Some(2)));
     }
 
     #[test]

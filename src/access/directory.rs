@@ -1,13 +1,18 @@
-//! The in-memory directory of keys: built once per revision, then only read.
+//! The in-memory directory of keys and codes: built once per revision, then only read.
 //!
 //! Invariant: `records` is sorted by (code, intercom, key id), so a look-up is a binary search and the first
-//! record of an intercom is the one with the lowest id. 100,000 keys take about 3.5 MB.
+//! record of an intercom is the one with the lowest id. 100,000 keys take about 3.5 MB. `codes` is sorted by
+//! (intercom, code).
 
-use std::{collections::HashMap, hash::Hash, num::NonZeroU64};
+use std::{collections::HashMap, hash::Hash, num::NonZeroU64, time::Duration};
 
-use jiff::{civil::DateTime, tz::TimeZone};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use crate::domain::{KeyCode, event::FlatRef};
+use super::Now;
+use crate::domain::{DoorCode, KeyCode, event::FlatRef};
+
+/// For how long what is typed is nobody's to read, after an intercom had its last code (contract §5).
+const STILL_CODES: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// One record of a key on a flat, as the cache stores it.
 #[derive(Clone, Copy, Debug)]
@@ -26,16 +31,68 @@ pub struct DirectoryEntry<'a> {
     pub user_id: Option<u64>,
     /// The user's zoneless expiry date, `YYYY-MM-DD hh:mm:ss`.
     pub expired_at: Option<&'a str>,
+    /// Whether the flat's permissions let the user open by key.
+    pub permitted: bool,
 }
 
-/// All keys of the building, in force as one revision.
+/// A code of a flat, as the cache stores it.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectoryCode<'a> {
+    /// The flat's intercom.
+    pub intercom: u64,
+    /// The flat's record id.
+    pub flat_id: u64,
+    /// The number on the door.
+    pub flat: u64,
+    /// The code's id.
+    pub code_id: u64,
+    /// What is typed.
+    pub code: DoorCode,
+    /// The code's own zoneless expiry date.
+    pub expired_at: Option<&'a str>,
+    /// That of its user.
+    pub user_expired_at: Option<&'a str>,
+    /// Whether the flat's permissions let its user open by code.
+    pub permitted: bool,
+}
+
+/// What is done with what is typed at an intercom's keypads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keypads {
+    /// It is decided upon, for there are codes; nobody is told the digits.
+    Codes,
+    /// The digits are told.
+    Digits,
+    /// That something was typed is told, and no digits: they may be a code.
+    Hidden,
+}
+
+/// All keys and codes of the building, in force as one revision. The default one is of a cache that was not read yet.
 #[derive(Debug, Default)]
 pub struct Directory {
+    /// Whether it was made from what the cache holds.
+    is_read: bool,
     revision: Option<u64>,
     flats: Box<[Flat]>,
-    /// Seconds since the epoch; `i64::MAX` never expires.
-    expiries: Box<[i64]>,
+    terms: Box<[Terms]>,
     records: Box<[Record]>,
+    codes: Box<[Code]>,
+    had_codes: Box<[HadCodes]>,
+}
+
+/// When a record opens. Seconds since the epoch; `i64::MAX` never expires.
+#[derive(Debug, PartialEq, Eq, Hash, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) expires: i64,
+    pub(super) user_expires: i64,
+    pub(super) permitted: bool,
+}
+
+/// An intercom (`None`: any) that had codes until then (`None`: nobody knows).
+#[derive(Debug, Clone, Copy)]
+struct HadCodes {
+    intercom: Option<u64>,
+    until: Option<i64>,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash, Clone, Copy)]
@@ -51,8 +108,17 @@ pub(super) struct Record {
     pub(super) key_id: u64,
     pub(super) user_id: Option<NonZeroU64>,
     flat: u32,
-    /// Index of its expiry; many keys share one.
-    expiry: u32,
+    /// Index of its terms; many keys share them.
+    terms: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Code {
+    intercom: u64,
+    code: DoorCode,
+    pub(super) code_id: u64,
+    flat: u32,
+    terms: u32,
 }
 
 impl Directory {
@@ -79,9 +145,37 @@ impl Directory {
         found.get(..length).unwrap_or_default()
     }
 
-    /// When a record expires, seconds since the epoch; `i64::MAX`: never.
-    pub(super) fn expires(&self, record: &Record) -> i64 {
-        self.expiries[record.expiry as usize]
+    /// When a record opens.
+    pub(super) fn terms(&self, record: &Record) -> Terms {
+        self.terms[record.terms as usize]
+    }
+
+    /// Returns an intercom's record of a code, with when it opens and its flat.
+    pub(super) fn code(&self, intercom: u64, code: DoorCode) -> Option<(&Code, Terms, FlatRef)> {
+        let found = self.codes.binary_search_by_key(&(intercom, code), |known| (known.intercom, known.code));
+        let known = self.codes.get(found.ok()?)?;
+        let flat = self.flats[known.flat as usize];
+        let flat = FlatRef { id: flat.flat_id, flat: flat.flat };
+        Some((known, self.terms[known.terms as usize], flat))
+    }
+
+    /// Returns what is done with what is typed at an intercom's keypads.
+    pub fn keypads(&self, intercom: u64, now: Now) -> Keypads {
+        let first = self.codes.partition_point(|code| code.intercom < intercom);
+        if self.codes.get(first).is_some_and(|code| code.intercom == intercom) {
+            return Keypads::Codes;
+        }
+        let still = i64::try_from(STILL_CODES.as_secs()).unwrap_or(i64::MAX);
+        let is_recent = |had: &HadCodes| match (had.until, now) {
+            (Some(until), Now::At(now)) => now < until.saturating_add(still),
+            (None, _) | (_, Now::Unknown) => true,
+        };
+        let concerns = |had: &&HadCodes| had.intercom.is_none_or(|of| of == intercom);
+        if !self.is_read || self.had_codes.iter().filter(concerns).any(is_recent) {
+            Keypads::Hidden
+        } else {
+            Keypads::Digits
+        }
     }
 
     /// Intercom and flat of a record.
@@ -95,8 +189,10 @@ impl Directory {
 pub struct DirectoryBuilder {
     zone: TimeZone,
     flats: Table<Flat>,
-    expiries: Table<i64>,
+    terms: Table<Terms>,
     records: Vec<Record>,
+    codes: Vec<Code>,
+    had_codes: Vec<HadCodes>,
 }
 
 /// Different values, each with its index.
@@ -129,8 +225,10 @@ impl DirectoryBuilder {
         Self {
             zone,
             flats: Table::with_capacity(flats),
-            expiries: Table::with_capacity(0),
+            terms: Table::with_capacity(0),
             records: Vec::with_capacity(keys),
+            codes: Vec::new(),
+            had_codes: Vec::new(),
         }
     }
 
@@ -142,31 +240,64 @@ impl DirectoryBuilder {
 
     /// Adds one key record; its flat is noted too.
     pub fn add(&mut self, entry: &DirectoryEntry<'_>) {
-        let expires = entry.expired_at.map_or(i64::MAX, |date| self.seconds(date));
+        let user_expires = self.seconds(entry.expired_at);
+        let terms = Terms { expires: i64::MAX, user_expires, permitted: entry.permitted };
         let flat = Flat { intercom: entry.intercom, flat_id: entry.flat_id, flat: entry.flat };
         self.records.push(Record {
             code: entry.code,
             key_id: entry.key_id,
             user_id: entry.user_id.and_then(NonZeroU64::new),
             flat: self.flats.index_of(flat),
-            expiry: self.expiries.index_of(expires),
+            terms: self.terms.index_of(terms),
         });
+    }
+
+    /// Adds a code; its flat is noted too.
+    pub fn add_code(&mut self, code: &DirectoryCode<'_>) {
+        let terms = Terms {
+            expires: self.seconds(code.expired_at),
+            user_expires: self.seconds(code.user_expired_at),
+            permitted: code.permitted,
+        };
+        let flat = Flat { intercom: code.intercom, flat_id: code.flat_id, flat: code.flat };
+        self.codes.push(Code {
+            intercom: code.intercom,
+            code: code.code,
+            code_id: code.code_id,
+            flat: self.flats.index_of(flat),
+            terms: self.terms.index_of(terms),
+        });
+    }
+
+    /// Notes that an intercom (`None`: any) has codes, or had them until then (`None`: nobody knows).
+    pub fn had_codes(&mut self, intercom: Option<u64>, until: Option<Timestamp>) {
+        self.had_codes.push(HadCodes { intercom, until: until.map(Timestamp::as_second) });
     }
 
     /// Sorts and freezes. `revision`: the cloud's number of these flats.
     pub fn build(self, revision: Option<u64>) -> Directory {
-        let Self { flats, expiries, mut records, .. } = self;
-        let (flats, expiries) = (flats.values.into_boxed_slice(), expiries.values.into_boxed_slice());
+        let Self { flats, terms, mut records, mut codes, had_codes, .. } = self;
+        let (flats, terms) = (flats.values.into_boxed_slice(), terms.values.into_boxed_slice());
         records.sort_unstable_by_key(|record| {
             let flat = flats[record.flat as usize];
             (record.code, flat.intercom, record.key_id, flat.flat_id)
         });
-        Directory { revision, flats, expiries, records: records.into_boxed_slice() }
+        codes.sort_unstable_by_key(|code| (code.intercom, code.code, code.code_id));
+        Directory {
+            is_read: true,
+            revision,
+            flats,
+            terms,
+            records: records.into_boxed_slice(),
+            codes: codes.into_boxed_slice(),
+            had_codes: had_codes.into_boxed_slice(),
+        }
     }
 
     /// A date that the zone skips or repeats (daylight saving) is taken as RFC 5545 does. The cache holds
     /// only dates that exist; one that cannot be read all the same expires at once rather than never.
-    fn seconds(&self, date: &str) -> i64 {
+    fn seconds(&self, date: Option<&str>) -> i64 {
+        let Some(date) = date else { return i64::MAX };
         let parsed: Option<DateTime> = date.parse().ok();
         parsed
             .and_then(|date| self.zone.to_ambiguous_zoned_datetime(date).compatible().ok())
@@ -195,6 +326,7 @@ mod tests {
                 code,
                 user_id: None,
                 expired_at: None,
+                permitted: true,
             });
         }
         let directory = builder.build(Some(57));

@@ -23,7 +23,7 @@ use crate::{
     flats::{FlatDocument, KeyRecord, Properties},
 };
 
-/// A flat in a list: its document without keys and users.
+/// A flat in a list: its document without keys and users, and its intercom.
 #[derive(JsonSchema)]
 #[allow(dead_code, reason = "it is a shape")]
 struct FlatRow {
@@ -33,14 +33,6 @@ struct FlatRow {
     key_count: u64,
     users_count: u64,
     properties: Properties,
-}
-
-/// A flat that was looked for: its document without keys and users, and its intercom.
-#[derive(JsonSchema)]
-#[allow(dead_code, reason = "it is a shape")]
-struct FoundRow {
-    #[serde(flatten)]
-    flat: FlatRow,
     intercom_id: schema::Id,
 }
 
@@ -58,7 +50,8 @@ struct KeyRow {
 #[derive(JsonSchema)]
 #[allow(dead_code, reason = "it is a shape")]
 struct OpenDoor {
-    /// Seconds, in steps of 0.1, as a number or as text; by default as the lock is configured.
+    /// Seconds, in steps of 0.1, as a number or as text; by default as the lock is configured. A permanent opening is not
+    /// offered.
     #[schemars(extend("type" = ["number", "string", "null"]), range(min = 0.1, max = 60))]
     duration: Option<f64>,
     /// By default the intercom's only lock.
@@ -82,7 +75,6 @@ fn the_published_documents_end_with_the_schemas_of_the_types() {
         .written::<FlatDocument>()
         .written_as::<Listed<'_, FlatRow>>("FlatPage", |_| ())
         .written_as::<Listed<'_, KeyRow>>("KeyPage", |_| ())
-        .written_as::<Listed<'_, FoundRow>>("FoundPage", |_| ())
         .read::<OpenDoor>()
         .read::<Identify>()
         .written::<Panels>()

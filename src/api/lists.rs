@@ -22,6 +22,10 @@ use crate::{
 /// Most flats of a page of those that were looked for (contract §3).
 const FOUND_PER_PAGE: u64 = 50;
 
+/// Parameters of the platform's page that are not served here: a list that ignored them would be another one than was asked
+/// for.
+const NOT_SERVED: [&str; 6] = ["sort", "dir", "from", "to", "exclude_keys_id", "unbound_flats"];
+
 /// How long a list waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 
@@ -32,6 +36,7 @@ pub(super) async fn flats(State(api): State<Arc<Api>>, uri: Uri, address: Addres
         let mut parameters = Parameters::of(&uri);
         let page = PageAsked::of(&mut parameters);
         let search = parameters.text("search").map(ToOwned::to_owned);
+        parameters.refuse(&NOT_SERVED);
         parameters.finish()?;
         api.known_intercom(intercom)?;
         Ok((intercom, page, search))
@@ -57,6 +62,7 @@ pub(super) async fn keys(State(api): State<Arc<Api>>, uri: Uri, address: Address
             flat_id: parameters.number("intercom_flat_id", 1, MAX_INTEGER),
             unbound: parameters.truth("unbound_users"),
         };
+        parameters.refuse(&NOT_SERVED);
         parameters.finish()?;
         api.known_intercom(intercom)?;
         Ok((intercom, page, filter))

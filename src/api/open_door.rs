@@ -22,6 +22,9 @@ use crate::{
     doors::{Asker, Opening, Refusal},
 };
 
+/// What is told of a duration that is none; the platform's page has some that leave a door open.
+const PERMANENT: &str = "duration must be a number of seconds from 0.1 to 60, or a text of one; a permanent opening is not offered.";
+
 /// `POST …/intercoms/{intercom}/open-door`.
 pub(super) async fn post(
     State(api): State<Arc<Api>>,
@@ -82,7 +85,7 @@ impl Asked {
                 let seconds = value.as_f64().or_else(|| value.as_str()?.parse().ok());
                 let tenths = seconds.and_then(asked_tenths);
                 if tenths.is_none() {
-                    invalid.add("duration", "duration must be a number of seconds from 0.1 to 60.");
+                    invalid.add("duration", PERMANENT);
                 }
                 tenths
             }

@@ -89,6 +89,18 @@ impl Parameters {
         }
     }
 
+    /// Refuses what is not served, as a single value or a list (`name[]=1`).
+    pub(super) fn refuse(&mut self, names: &[&str]) {
+        for name in names {
+            let is_it = |key: &str| {
+                key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
+            };
+            if self.pairs.iter().any(|(key, value)| is_it(key) && !value.is_empty()) {
+                self.invalid.add(name, format!("{name} is not served by this gateway; leave it out."));
+            }
+        }
+    }
+
     /// The 422 where any of them was wrong.
     pub(super) fn finish(self) -> Result<(), Invalid> {
         if self.invalid.is_empty() { Ok(()) } else { Err(self.invalid) }

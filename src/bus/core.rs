@@ -182,7 +182,7 @@ impl Core {
         self.schedule.advance(moment.mono);
         let doorways = self.doorways.iter_mut().flatten();
         for doorway in doorways.filter(|doorway| doorway.next_time() <= moment.mono) {
-            doorway.advance(moment.mono, &mut self.effects);
+            doorway.advance(moment, &mut self.effects);
         }
         self.commutators.advance(moment.mono);
         self.settle(moment);

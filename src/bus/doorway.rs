@@ -13,21 +13,22 @@ use std::{num::NonZeroU16, time::Duration};
 use jiff::Timestamp;
 
 use super::{
+    code_guard::CodeGuard,
     core::UNLOCK_EXPIRES,
     door::{Door, DoorEvent, DoorSettings},
     effects::{Effects, Moment, Output, Purpose, Unlock},
-    keypad::Keypad,
+    keypad::{Entry, Keypad},
     standing::{Presence, Standing},
     suspects::Suspects,
 };
 use crate::{
-    access::{self, CredentialFormat, KeyOrder, Verdict},
+    access::{self, CodeVerdict, CredentialFormat, KeyOrder, Keypads, Verdict},
     domain::{
         Bucket, Device, Durations, EventBody, Mono, Name, OutputActive, PanelState, PanelStatus, Trouble,
         event::{
-            Decision, DoorMoved, DoorUnlockFailed, DoorUnlocked, InputChanged, KeySwiped, KeypadEntered,
-            PanelAt, PanelCause, PanelFlag, PanelSerial, PanelSuspect, RawCredential, SuspectCause, UnlockId,
-            UnlockKind, UnlockedBy,
+            CodeEntered, CodeReason, Decision, DoorMoved, DoorUnlockFailed, DoorUnlocked, InputChanged,
+            KeySwiped, KeypadEntered, PanelAt, PanelCause, PanelFlag, PanelSerial, PanelSuspect,
+            RawCredential, SuspectCause, UnlockId, UnlockKind, UnlockedBy,
         },
     },
     panel::{self, Failure, Request, Token, serial_text},
@@ -85,6 +86,7 @@ pub(super) struct Doorway {
     number: usize,
     door: Door,
     keypad: Keypad,
+    guard: CodeGuard,
     standing: Standing,
     suspects: Suspects,
     journal: Bucket,
@@ -103,6 +105,7 @@ impl Doorway {
             number,
             door,
             keypad: Keypad::default(),
+            guard: CodeGuard::default(),
             standing,
             suspects: Suspects::default(),
             journal: JOURNAL,
@@ -122,12 +125,10 @@ impl Doorway {
             panel::Event::Credential { reader, format, bits, data, stale } => {
                 self.swiped(moment, &Swipe { reader, format, bits, data: &data, stale }, effects);
             }
-            panel::Event::Keypad { reader, keys, stale: false } => {
-                let entered = self.keypad.press(now, reader, &keys);
-                entered.into_iter().for_each(|digits| self.entered(now, reader, digits, effects));
+            panel::Event::Keypad { reader, keys, stale } => {
+                let entered = self.keypad.press(now, reader, &keys, stale);
+                entered.into_iter().for_each(|entry| self.entered(moment, entry, effects));
             }
-            // Old digits would be completed by new ones, to a code that nobody typed.
-            panel::Event::Keypad { stale: true, .. } => {}
             panel::Event::Inputs { states, stale } => {
                 let events = self.door.report(now, &states, stale, &mut self.journal);
                 self.door_moved(now, events, effects);
@@ -162,9 +163,10 @@ impl Doorway {
     }
 
     /// Lets time pass.
-    pub(super) fn advance(&mut self, now: Mono, effects: &mut Effects) {
+    pub(super) fn advance(&mut self, moment: &Moment<'_>, effects: &mut Effects) {
+        let now = moment.mono;
         let entered = self.keypad.advance(now);
-        entered.into_iter().for_each(|(reader, digits)| self.entered(now, reader, digits, effects));
+        entered.into_iter().for_each(|entry| self.entered(moment, entry, effects));
         let events = self.door.advance(now, &mut self.journal);
         self.door_moved(now, events, effects);
         self.tell(now, effects);
@@ -287,17 +289,22 @@ impl Doorway {
         let credential = access::read_credential(format, bits, data, self.settings.key_order);
         let verdict = access::decide(moment.directory, self.settings.intercom, credential, stale, moment.now);
         // The unlock goes first: it must not wait for the making of an event.
-        match (verdict.decision, self.settings.lock) {
+        let by = UnlockedBy { kind: UnlockKind::Key, id: verdict.key_id.map(UnlockId::Number) };
+        self.decided(now, reader, verdict.decision, by, effects);
+        effects.event(self.swipe_event(moment, swipe, verdict));
+        self.suspects.swiped(now);
+    }
+
+    /// Does at the door what was decided at a reader.
+    fn decided(&mut self, now: Mono, reader: u8, decision: Decision, by: UnlockedBy, effects: &mut Effects) {
+        match (decision, self.settings.lock) {
             (Decision::Granted, Some(lock)) => {
-                let by = UnlockedBy { kind: UnlockKind::Key, id: verdict.key_id.map(UnlockId::Number) };
                 let unlock =
                     Unlock { by, caused: now, tenths: lock.open, reader: Some(reader), request: None };
                 self.unlock(now, unlock, effects);
             }
             (decision, _) => self.feedback(now, reader, decision == Decision::Granted, effects),
         }
-        effects.event(self.swipe_event(moment, swipe, verdict));
-        self.suspects.swiped(now);
     }
 
     /// Shows whether the door was unlocked. A stale swipe shows red as well: who presented it a moment ago, while the link
@@ -331,12 +338,52 @@ impl Doorway {
         })
     }
 
-    fn entered(&mut self, now: Mono, reader: u8, digits: String, effects: &mut Effects) {
+    /// Decides about what was typed where there are codes, or tells it. Where there are codes, the digits go no further.
+    fn entered(&mut self, moment: &Moment<'_>, entry: Entry, effects: &mut Effects) {
+        let (now, Entry { reader, digits, stale }) = (moment.mono, entry);
+        let keypads = moment.directory.keypads(self.settings.intercom, moment.now);
+        if keypads != Keypads::Codes && digits.is_empty() {
+            return;
+        }
         if !self.entries.take(now) {
             return self.suspects.note(SuspectCause::Flood, 1);
         }
         let PanelAt { panel, intercom } = self.at();
-        effects.event(EventBody::KeypadEntered(KeypadEntered { panel, intercom, reader, digits }));
+        if keypads != Keypads::Codes {
+            let digits = (keypads == Keypads::Digits).then_some(digits);
+            return effects.event(EventBody::KeypadEntered(KeypadEntered {
+                panel,
+                intercom,
+                reader,
+                digits,
+            }));
+        }
+        let verdict = if stale {
+            CodeVerdict::denied(CodeReason::Stale)
+        } else if self.guard.is_blocked(now, reader) {
+            CodeVerdict::denied(CodeReason::Blocked)
+        } else {
+            access::decide_code(moment.directory, intercom, &digits, moment.now)
+        };
+        let CodeVerdict { decision, reason, code_id, flats } = verdict;
+        let by = UnlockedBy { kind: UnlockKind::Code, id: code_id.map(UnlockId::Number) };
+        self.decided(now, reader, decision, by, effects);
+        if reason == CodeReason::CodeUnknown
+            && let Some(guesses) = self.guard.unknown(now, reader)
+        {
+            self.suspects.note(SuspectCause::Codes, guesses);
+        }
+        let revision = moment.directory.revision();
+        effects.event(EventBody::CodeEntered(CodeEntered {
+            panel,
+            intercom,
+            reader,
+            decision,
+            reason,
+            code_id,
+            flats,
+            revision,
+        }));
     }
 
     fn door_moved(&mut self, now: Mono, events: Vec<DoorEvent>, effects: &mut Effects) {

@@ -7,6 +7,7 @@
 
 mod allowance;
 mod buses;
+mod code_guard;
 mod commutators;
 mod complaints;
 pub mod core;

@@ -41,8 +41,10 @@ macro_rules! events {
 events! {
     /// A credential was read and decided upon.
     KeySwiped(KeySwiped) = "intercom.key.swiped",
-    /// Digits were entered at a keypad.
+    /// Something was entered at a keypad of an intercom that has no codes.
     KeypadEntered(KeypadEntered) = "intercom.keypad.entered",
+    /// Something was entered at a keypad of an intercom that has codes, and decided upon.
+    CodeEntered(CodeEntered) = "intercom.code.entered",
     /// A panel took an unlock.
     DoorUnlocked(DoorUnlocked) = "intercom.door.unlocked",
     /// A panel did not take an unlock in time, or refused it.
@@ -158,8 +160,10 @@ pub enum Reason {
     KeyKnown,
     /// No record has this code.
     KeyUnknown,
-    /// All records of this intercom belong to users who have expired.
+    /// No record of this intercom allows it, and the user of the lowest has expired.
     UserExpired,
+    /// No record of this intercom allows it, and the user of the lowest may not open by key at its flat.
+    NotPermitted,
     /// Known, but only on flats of other intercoms.
     OtherIntercom,
     /// No flats are in force at all.
@@ -174,10 +178,11 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::KeyKnown,
         Self::KeyUnknown,
         Self::UserExpired,
+        Self::NotPermitted,
         Self::OtherIntercom,
         Self::CacheEmpty,
         Self::Unreadable,
@@ -206,9 +211,10 @@ pub struct KeypadEntered {
     #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     pub reader: u8,
-    /// The digits, without `*` and `#`. May be somebody's code: not for logs.
+    /// The digits, without `*` and `#`, not for logs. Null while they may be a code: the flats cannot be read, or it is less
+    /// than 30 days since the intercom had its last code.
     #[cfg_attr(test, schemars(regex(pattern = "^[0-9]*$")))]
-    pub digits: String,
+    pub digits: Option<String>,
 }
 
 impl std::fmt::Debug for KeypadEntered {
@@ -217,13 +223,71 @@ impl std::fmt::Debug for KeypadEntered {
     }
 }
 
+/// Data of `intercom.code.entered`: what was typed is in no event.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CodeEntered {
+    /// The panel.
+    pub panel: Name,
+    /// Its intercom.
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
+    pub intercom: u64,
+    /// Reader number at the panel.
+    pub reader: u8,
+    /// Whether the door was told to open.
+    pub decision: Decision,
+    /// Why.
+    pub reason: CodeReason,
+    /// Id of the code; null where it is unknown, or was not looked at (`blocked`, `stale`).
+    #[cfg_attr(test, schemars(with = "Option<schema::Id>"))]
+    pub code_id: Option<u64>,
+    /// The flat that has it; empty where `code_id` is null.
+    pub flats: Vec<FlatRef>,
+    /// Revision of the flats that were in force; null where none was ever set.
+    pub revision: Option<u64>,
+}
+
+/// Why a code was granted or denied (contract §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CodeReason {
+    /// A flat of this intercom has it, and it opens.
+    CodeKnown,
+    /// No flat of this intercom has it.
+    CodeUnknown,
+    /// The code or its user has expired.
+    CodeExpired,
+    /// Its user may not open by code at this flat.
+    NotPermitted,
+    /// It was not looked at: too many unknown codes were entered at this reader.
+    Blocked,
+    /// It has an expiry date, and the time was never known.
+    Clock,
+    /// It was not looked at: a part of it was not certainly typed just now, as in `intercom.key.swiped`.
+    Stale,
+}
+
+impl CodeReason {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::CodeKnown,
+        Self::CodeUnknown,
+        Self::CodeExpired,
+        Self::NotPermitted,
+        Self::Blocked,
+        Self::Clock,
+        Self::Stale,
+    ];
+}
+
 /// Who asked for an unlock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UnlockedBy {
     /// What kind of cause.
     pub kind: UnlockKind,
-    /// Key record id, command id or token name; null for the exit button.
+    /// Key record id, code id, command id or token name; null for the exit button.
     pub id: Option<UnlockId>,
 }
 
@@ -232,7 +296,7 @@ pub struct UnlockedBy {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum UnlockId {
-    /// Id of a key record.
+    /// Id of a key record or of a code.
     Number(u64),
     /// Id of a command, or the name of a token.
     Text(String),
@@ -245,6 +309,8 @@ pub enum UnlockId {
 pub enum UnlockKind {
     /// A known key.
     Key,
+    /// A known code.
+    Code,
     /// An MQTT command.
     Command,
     /// The HTTP endpoint, with an API token.
@@ -531,6 +597,7 @@ impl EventBody {
         match self {
             Self::KeySwiped(data) => Some(&data.panel),
             Self::KeypadEntered(data) => Some(&data.panel),
+            Self::CodeEntered(data) => Some(&data.panel),
             Self::DoorUnlocked(data) => Some(&data.panel),
             Self::DoorUnlockFailed(data) => Some(&data.panel),
             Self::DoorOpened(data)

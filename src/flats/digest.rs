@@ -3,10 +3,11 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{FlatRecord, KeyRecord, UserRecord};
-use crate::domain::KeyCode;
+use super::{CodeRecord, FlatRecord, KeyRecord, Permission, UserRecord};
+use crate::domain::{DoorCode, KeyCode};
 
-/// Canonical JSON (RFC 8785) of a flat: the published fields, `intercom`, and the resistances that are not null.
+/// Canonical JSON (RFC 8785) of a flat: the published fields, `intercom`, and of the optional members those that are
+/// neither null nor empty.
 ///
 /// RFC 8785 sorts members by name, writes integers plainly and escapes only what JSON demands, in lower-case
 /// hex; that is how `serde_json` writes the structs below, whose fields stand in sorted order.
@@ -39,16 +40,35 @@ impl DigestBuilder {
 struct Flat<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     answer_resistance: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    codes: Vec<Code<'a>>,
     flat: u64,
     id: u64,
     intercom: u64,
     key_count: u64,
     keys: Vec<Key<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    permissions: Vec<Allowed>,
     properties: Properties,
     #[serde(skip_serializing_if = "Option::is_none")]
     quiescent_resistance: Option<u64>,
     users: Vec<User<'a>>,
     users_count: u64,
+}
+
+#[derive(Serialize)]
+struct Code<'a> {
+    code: DoorCode,
+    expired_at: Option<&'a str>,
+    id: u64,
+    user: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Allowed {
+    is_open_door_code: bool,
+    is_open_door_key: bool,
+    user: u64,
 }
 
 #[derive(Serialize)]
@@ -85,11 +105,13 @@ impl<'a> From<&'a FlatRecord> for Flat<'a> {
         let document = &record.document;
         Self {
             answer_resistance: record.answer_resistance,
+            codes: record.codes.iter().map(Code::from).collect(),
             flat: document.flat,
             id: document.id,
             intercom: record.intercom,
             key_count: document.key_count,
             keys: document.keys.iter().map(Key::from).collect(),
+            permissions: record.permissions.iter().map(Allowed::from).collect(),
             properties: Properties {
                 is_analog_line_enable: document.properties.is_analog_line_enable,
                 is_can_manage_resistance: document.properties.is_can_manage_resistance,
@@ -99,6 +121,20 @@ impl<'a> From<&'a FlatRecord> for Flat<'a> {
             users: document.users.iter().map(User::from).collect(),
             users_count: document.users_count,
         }
+    }
+}
+
+impl<'a> From<&'a CodeRecord> for Code<'a> {
+    fn from(record: &'a CodeRecord) -> Self {
+        let CodeRecord { id, code, user, expired_at } = record;
+        Self { code: *code, expired_at: expired_at.as_deref(), id: *id, user: *user }
+    }
+}
+
+impl From<&Permission> for Allowed {
+    fn from(permission: &Permission) -> Self {
+        let Permission { user, is_open_door_key, is_open_door_code } = *permission;
+        Self { is_open_door_code, is_open_door_key, user }
     }
 }
 
@@ -159,6 +195,29 @@ mod tests {
         assert_eq!(lines, vector["lines"].as_str().unwrap());
         assert_eq!(digest.finish(), vector["digest"].as_str().unwrap());
         assert_eq!(DigestBuilder::default().finish(), vector["empty"].as_str().unwrap());
+    }
+
+    #[test]
+    fn the_vector_with_codes_and_permissions_holds() {
+        let vector: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/data/digest-vector-2.json")).unwrap();
+        let mut flats: Vec<FlatRecord> = vector["flats"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|flat| parse_flat(&flat.to_string()).unwrap())
+            .collect();
+        flats.sort_by_key(|flat| (flat.intercom, flat.document.id));
+
+        let mut digest = DigestBuilder::default();
+        for (flat, at) in flats.iter().zip(0..) {
+            assert_eq!(canonical_json(flat), vector["canonical"][at].as_str().unwrap());
+            let hash = canonical_hash(flat);
+            assert_eq!(hex::encode(hash), vector["sha256"][at].as_str().unwrap());
+            digest.add(flat.intercom, flat.document.id, &hash);
+        }
+        assert_eq!(flats.len(), 2);
+        assert_eq!(digest.finish(), vector["digest"].as_str().unwrap());
     }
 
     #[test]

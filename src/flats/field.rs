@@ -21,6 +21,10 @@ pub(super) fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64,
     Integer::<0>::deserialize(deserializer).map(|integer| integer.0)
 }
 
+pub(super) fn id_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(Option::<Integer<1>>::deserialize(deserializer)?.map(|integer| integer.0))
+}
+
 pub(super) fn integer_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     Ok(Option::<Integer<0>>::deserialize(deserializer)?.map(|integer| integer.0))
 }
@@ -58,6 +62,16 @@ where
     D: Deserializer<'de>,
 {
     let objects = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|object| object.0).collect())
+}
+
+/// As [`objects`]; null is an empty array.
+pub(super) fn objects_or_null<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let objects = Option::<Vec<Object<T>>>::deserialize(deserializer)?.unwrap_or_default();
     Ok(objects.into_iter().map(|object| object.0).collect())
 }
 

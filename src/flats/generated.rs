@@ -84,7 +84,7 @@ const NUMBERS: [&str; 30] = [
     "00",
     "1_0",
 ];
-const TEXTS: [&str; 26] = [
+const TEXTS: [&str; 30] = [
     r#""""#,
     r#""x""#,
     r#""\ud800""#,
@@ -110,12 +110,16 @@ const TEXTS: [&str; 26] = [
     r#""\u0032022-11-11 14:46:16""#,
     r#""0000-01-01 00:00:00""#,
     r#""1""#,
+    r#""0012""#,
+    r#""123""#,
+    r#""\u0031234""#,
+    r#""12345678901""#,
     r#""null""#,
 ];
 const LITERALS: [&str; 8] = ["null", "true", "false", "nul", "True", "", "[", "]"];
 const SPACES: [&str; 6] = [" ", "\n", "\t", "\r\n", "  \n ", " \t"];
 /// Members of all levels, and some that mean nothing.
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 31] = [
     "intercom",
     "id",
     "flat",
@@ -126,6 +130,11 @@ const NAMES: [&str; 26] = [
     "properties",
     "answer_resistance",
     "quiescent_resistance",
+    "codes",
+    "code",
+    "permissions",
+    "is_open_door_key",
+    "is_open_door_code",
     "key",
     "user",
     "created_at",
@@ -166,6 +175,34 @@ impl Generator {
                 members.push(member(name, self.or_null(value)));
             }
         }
+        if self.0.random_bool(0.5) {
+            let codes = Node::Array((0..self.few()).map(|_| self.code()).collect());
+            members.push(member("codes", self.or_null(codes)));
+        }
+        if self.0.random_bool(0.5) {
+            let first: usize = self.0.random_range(1..100);
+            let permissions = Node::Array((0..self.few()).map(|n| self.permission(first + n)).collect());
+            members.push(member("permissions", self.or_null(permissions)));
+        }
+        self.object(members)
+    }
+
+    fn code(&mut self) -> Node {
+        let length: u32 = self.0.random_range(4..=10);
+        let digits: u64 = self.0.random_range(0..10_u64.pow(length));
+        let (user, date) = (self.id(), self.date());
+        let members = vec![
+            member("id", self.id()),
+            member("code", Node::Text(format!("\"{digits:0width$}\"", width = length as usize))),
+            member("user", self.or_null(user)),
+            member("expired_at", self.or_null(date)),
+        ];
+        self.object(members)
+    }
+
+    fn permission(&mut self, user: usize) -> Node {
+        let mut members = vec![member("user", plain(user))];
+        members.extend(["is_open_door_key", "is_open_door_code"].map(|name| member(name, self.flag())));
         self.object(members)
     }
 

@@ -24,9 +24,9 @@ pub use wording::message_of;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::KeyCode;
 #[cfg(test)]
 use crate::domain::schema;
+use crate::domain::{DoorCode, KeyCode};
 
 /// A flat of one intercom as the cloud publishes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,6 +66,63 @@ pub struct FlatRecord {
     /// Raw register units; replaces `on_hook_below` of this flat's line (contract §4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiescent_resistance: Option<u64>,
+    /// What opens the intercom's doors when it is typed; in the cloud's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(with = "Option<Vec<CodeRecord>>"))]
+    pub codes: Vec<CodeRecord>,
+    /// What the platform allows users at this flat; whom it does not list may do both. In the cloud's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(with = "Option<Vec<Permission>>"))]
+    pub permissions: Vec<Permission>,
+}
+
+impl FlatRecord {
+    /// Returns what the platform allows a user at this flat, where that is said.
+    pub fn permission_of(&self, user: u64) -> Option<&Permission> {
+        self.permissions.iter().find(|permission| permission.user == user)
+    }
+
+    /// Returns the record of a user: from the flat's users, else from those of its keys (contract §5).
+    pub fn user(&self, id: u64) -> Option<&UserRecord> {
+        let of_keys = self.document.keys.iter().filter_map(|key| key.user.as_ref());
+        self.document.users.iter().chain(of_keys).find(|user| user.id == id)
+    }
+}
+
+/// A code of a flat (contract §4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Code"))]
+#[serde(expecting = "a code, an object")]
+pub struct CodeRecord {
+    /// The cloud's id of the code, unique within its intercom, at least 1.
+    #[serde(deserialize_with = "field::id")]
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
+    pub id: u64,
+    /// What is typed, unique within its intercom.
+    pub code: DoorCode,
+    /// Id of the user whose it is.
+    #[serde(deserialize_with = "field::id_or_null")]
+    #[cfg_attr(test, schemars(with = "schema::IdOrNull"))]
+    pub user: Option<u64>,
+    /// From this moment on (in `gateway.timezone`) the code opens nothing; null: never.
+    #[serde(deserialize_with = "field::date_or_null")]
+    #[cfg_attr(test, schemars(with = "schema::ZonelessTimeOrNull"))]
+    pub expired_at: Option<String>,
+}
+
+/// What the platform allows a user at a flat (contract §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(expecting = "a permission, an object")]
+pub struct Permission {
+    /// Id of the user, each once in a flat; the flat need not list it.
+    #[serde(deserialize_with = "field::id")]
+    #[cfg_attr(test, schemars(with = "schema::Id"))]
+    pub user: u64,
+    /// Whether the user's keys on this flat may open.
+    pub is_open_door_key: bool,
+    /// Whether the user's codes on this flat may open.
+    pub is_open_door_code: bool,
 }
 
 /// One key of a flat.

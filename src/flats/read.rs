@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord,
+    CodeRecord, FlatDocument, FlatRecord, KeyRecord, Permission, Properties, UserRecord,
     field::{self, Object},
     unique::Unique,
     wording,
@@ -57,9 +57,9 @@ impl fmt::Display for InvalidFlat {
 /// The first field at fault, of those that are read before those that are not.
 pub fn parse_flat(json: &str) -> Result<FlatRecord, InvalidFlat> {
     let (field, problem) = match flat(json) {
-        Ok(flat) => match wrong_count(&flat) {
+        Ok(flat) => match wrong_count(&flat).or_else(|| same_user(&flat)) {
             None => return Ok(flat),
-            Some((field, problem)) => (field.to_owned(), problem),
+            Some(fault) => fault,
         },
         Err(fault) => fault,
     };
@@ -91,14 +91,18 @@ struct Written {
     answer_resistance: Option<u64>,
     #[serde(default, deserialize_with = "field::integer_or_null")]
     quiescent_resistance: Option<u64>,
+    #[serde(default, deserialize_with = "field::objects_or_null")]
+    codes: Vec<CodeRecord>,
+    #[serde(default, deserialize_with = "field::objects_or_null")]
+    permissions: Vec<Permission>,
 }
 
 impl From<Written> for FlatRecord {
     fn from(written: Written) -> Self {
-        let Written { intercom, answer_resistance, quiescent_resistance, .. } = written;
+        let Written { intercom, answer_resistance, quiescent_resistance, codes, permissions, .. } = written;
         let Written { id, flat, key_count, users_count, keys, users, properties, .. } = written;
         let document = FlatDocument { id, flat, key_count, users_count, keys, users, properties };
-        Self { intercom, document, answer_resistance, quiescent_resistance }
+        Self { intercom, document, answer_resistance, quiescent_resistance, codes, permissions }
     }
 }
 
@@ -120,16 +124,33 @@ fn read<'de, T: Deserialize<'de>>(json: &'de str) -> Result<T, (String, String)>
     })
 }
 
-fn wrong_count(flat: &FlatRecord) -> Option<(&'static str, String)> {
+fn wrong_count(flat: &FlatRecord) -> Option<(String, String)> {
     let document = &flat.document;
     let differs = |count: u64, length: usize| u64::try_from(length) != Ok(count);
     if differs(document.key_count, document.keys.len()) {
-        return Some(("key_count", format!("must equal the number of keys, {}", document.keys.len())));
+        return Some((
+            "key_count".to_owned(),
+            format!("must equal the number of keys, {}", document.keys.len()),
+        ));
     }
     if differs(document.users_count, document.users.len()) {
-        return Some(("users_count", format!("must equal the number of users, {}", document.users.len())));
+        return Some((
+            "users_count".to_owned(),
+            format!("must equal the number of users, {}", document.users.len()),
+        ));
     }
     None
+}
+
+/// A user whom two permissions are of: they might say different things.
+fn same_user(flat: &FlatRecord) -> Option<(String, String)> {
+    let mut first = HashMap::new();
+    flat.permissions.iter().enumerate().find_map(|(index, permission)| {
+        let earlier = *first.entry(permission.user).or_insert(index);
+        let problem =
+            || format!("permissions[{earlier}] is of the same user, and each is there once in a flat");
+        (earlier != index).then(|| (format!("permissions[{index}].user"), problem()))
+    })
 }
 
 /// Intercom, record id and number of a flat that has been refused, as far as they can be read.

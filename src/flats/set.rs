@@ -1,10 +1,11 @@
 //! A set of flats, checked flat by flat: what is refused, why, and in which words.
 //!
-//! A set holds the identities of its flats and not the flats: 100,000 keys pass through it one by one.
+//! A set holds the identities of its flats and codes, and not the flats: 100,000 keys pass through it one by one.
 
 use std::{collections::HashMap, fmt};
 
 use super::{FlatRecord, InvalidFlat, parse_flat};
+use crate::domain::DoorCode;
 
 /// Most bytes of one flat: twice what an MQTT message of the contract may have, so that all that the cloud can send can
 /// be imported, and no file can demand more memory than that.
@@ -13,7 +14,7 @@ pub const MAX_FLAT_BYTES: usize = 2 << 20;
 /// Identity of a flat: intercom and record id.
 pub type FlatId = (u64, u64);
 
-/// Flats of configured intercoms, in which each id and each number is there once in its intercom.
+/// Flats of configured intercoms, in which each id, each number and each code is there once in its intercom.
 pub struct FlatSet {
     list: &'static str,
     intercoms: Vec<u64>,
@@ -21,12 +22,23 @@ pub struct FlatSet {
     ids: HashMap<FlatId, usize>,
     /// Index of each (intercom, number on the door).
     numbers: HashMap<(u64, u64), usize>,
+    /// Flat and index of each (intercom, id of a code).
+    code_ids: HashMap<(u64, u64), (usize, usize)>,
+    /// Flat and index of each (intercom, code).
+    codes: HashMap<(u64, DoorCode), (usize, usize)>,
 }
 
 impl FlatSet {
     /// Returns an empty set for the flats of `list`, an array of the sender's; they must belong to one of `intercoms`.
     pub fn new(list: &'static str, intercoms: &[u64]) -> Self {
-        Self { list, intercoms: intercoms.into(), ids: HashMap::new(), numbers: HashMap::new() }
+        Self {
+            list,
+            intercoms: intercoms.into(),
+            ids: HashMap::new(),
+            numbers: HashMap::new(),
+            code_ids: HashMap::new(),
+            codes: HashMap::new(),
+        }
     }
 
     /// Reads the next flat of the list.
@@ -55,9 +67,30 @@ impl FlatSet {
             return refused(self, "flat", FlatProblem::SameFlat { earlier });
         }
         let index = self.ids.len();
+        if let Some((field, problem)) = self.take_codes(&record, index) {
+            return refused(self, &field, problem);
+        }
         self.ids.insert((intercom, id), index);
         self.numbers.insert((intercom, flat), index);
         Ok(record)
+    }
+
+    /// Takes the codes of the flat with this index; returns the field at fault where one was taken before.
+    fn take_codes(&mut self, record: &FlatRecord, flat: usize) -> Option<(String, FlatProblem)> {
+        for (index, code) in record.codes.iter().enumerate() {
+            let earlier_id = *self.code_ids.entry((record.intercom, code.id)).or_insert((flat, index));
+            let earlier_code = *self.codes.entry((record.intercom, code.code)).or_insert((flat, index));
+            let earlier = |(at, code): (usize, usize)| format!("{}[{at}].codes[{code}]", self.list);
+            if earlier_id != (flat, index) {
+                let problem = FlatProblem::SameCodeId { earlier: earlier(earlier_id) };
+                return Some((format!("codes[{index}].id"), problem));
+            }
+            if earlier_code != (flat, index) {
+                let problem = FlatProblem::SameCode { earlier: earlier(earlier_code) };
+                return Some((format!("codes[{index}].code"), problem));
+            }
+        }
+        None
     }
 
     /// Returns the refusal of the next flat, which nobody can read: it is larger than [`MAX_FLAT_BYTES`].
@@ -121,6 +154,16 @@ pub enum FlatProblem {
         /// The earlier one, `flats[3]`.
         earlier: String,
     },
+    /// One of its codes has the id of an earlier one of the same intercom.
+    SameCodeId {
+        /// The earlier one, `flats[3].codes[0]`.
+        earlier: String,
+    },
+    /// One of its codes is an earlier one of the same intercom.
+    SameCode {
+        /// The earlier one, `flats[3].codes[0]`.
+        earlier: String,
+    },
     /// It is larger than any message of the cloud.
     TooLarge,
 }
@@ -133,6 +176,12 @@ impl fmt::Display for FlatProblem {
             Self::SameId { earlier } => write!(f, "{earlier} has the same id, and ids are unique"),
             Self::SameFlat { earlier } => {
                 write!(f, "{earlier} has the same number, and numbers are unique in an intercom")
+            }
+            Self::SameCodeId { earlier } => {
+                write!(f, "{earlier} has the same id, and ids of codes are unique in an intercom")
+            }
+            Self::SameCode { earlier } => {
+                write!(f, "{earlier} is the same code, and codes are unique in an intercom")
             }
             Self::TooLarge => write!(f, "larger than {} MiB", MAX_FLAT_BYTES >> 20),
         }
@@ -155,6 +204,76 @@ fn prefix(field: &str) -> String {
 mod tests {
     use super::*;
     use crate::flats::generated::empty as flat;
+
+    fn with_codes(intercom: u64, id: u64, codes: &[(u64, &str)]) -> String {
+        let codes: Vec<String> = codes
+            .iter()
+            .map(|(id, code)| format!(r#"{{"id":{id},"code":"{code}","user":null,"expired_at":null}}"#))
+            .collect();
+        let flat = flat(intercom, id, id);
+        format!(r#"{},"codes":[{}]}}"#, flat.strip_suffix('}').unwrap(), codes.join(","))
+    }
+
+    #[test]
+    fn a_code_and_its_id_are_there_once_in_an_intercom() {
+        let taken = || {
+            let mut set = FlatSet::new("flats", &[1, 2]);
+            set.read(&with_codes(1, 1, &[(1, "1234"), (2, "01234")])).unwrap();
+            set.read(&with_codes(2, 1, &[(1, "1234"), (2, "01234")])).unwrap();
+            set
+        };
+        taken().read(&with_codes(1, 2, &[(3, "4321")])).unwrap();
+        for (codes, path, problem) in [
+            (
+                [(3, "4321"), (2, "9999")],
+                "flats[2].codes[1].id",
+                "flats[0].codes[1] has the same id, and ids of codes are unique in an intercom",
+            ),
+            (
+                [(3, "4321"), (4, "1234")],
+                "flats[2].codes[1].code",
+                "flats[0].codes[0] is the same code, and codes are unique in an intercom",
+            ),
+            (
+                [(3, "4321"), (4, "4321")],
+                "flats[2].codes[1].code",
+                "flats[2].codes[0] is the same code, and codes are unique in an intercom",
+            ),
+        ] {
+            let refused = taken().read(&with_codes(1, 2, &codes)).unwrap_err();
+            assert_eq!((refused.path().as_str(), refused.problem.to_string().as_str()), (path, problem));
+            assert_eq!(refused.flat, Some(2));
+        }
+        for (code, problem) in [
+            ("12a4", "a code is a text of 4 to 10 digits, this text has 4 characters, not all of them 0-9"),
+            ("123", "a code is a text of 4 to 10 digits, this text has 3 characters"),
+            ("12345678901", "a code is a text of 4 to 10 digits, this text has 11 characters"),
+        ] {
+            let refused = taken().read(&with_codes(1, 2, &[(3, "4321"), (4, code)])).unwrap_err();
+            let path = "flats[2].codes[1].code";
+            assert_eq!((refused.path().as_str(), refused.problem.to_string().as_str()), (path, problem));
+            assert_eq!(refused.flat, Some(2));
+        }
+    }
+
+    #[test]
+    fn a_user_is_once_in_permissions_and_need_not_be_among_the_users() {
+        let with = |users: [u64; 2]| {
+            let permissions = users.map(|user| {
+                format!(r#"{{"user":{user},"is_open_door_key":false,"is_open_door_code":true}}"#)
+            });
+            let flat = flat(1, 2, 3);
+            format!(r#"{},"permissions":[{}]}}"#, flat.strip_suffix('}').unwrap(), permissions.join(","))
+        };
+        let record = FlatSet::new("upsert", &[1]).read(&with([6, 7])).unwrap();
+        assert!(record.permission_of(7).is_some() && record.permission_of(8).is_none());
+        let refused = FlatSet::new("upsert", &[1]).read(&with([6, 6])).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "upsert[0] (intercom 1, id 2, flat 3): permissions[1].user: permissions[0] is of the same user, \
+             and each is there once in a flat"
+        );
+    }
 
     #[test]
     fn an_id_and_a_number_are_there_once_in_an_intercom() {

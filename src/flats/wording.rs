@@ -108,9 +108,11 @@ fn field_of(path: &Path) -> String {
 }
 
 /// The members of flat documents, at every level, in order.
-pub(super) const KNOWN: [&str; 23] = [
+pub(super) const KNOWN: [&str; 28] = [
     "access_token_id",
     "answer_resistance",
+    "code",
+    "codes",
     "created_at",
     "expired_at",
     "flat",
@@ -119,12 +121,15 @@ pub(super) const KNOWN: [&str; 23] = [
     "is_analog_line_enable",
     "is_can_manage_resistance",
     "is_licence_limit_reached",
+    "is_open_door_code",
+    "is_open_door_key",
     "is_sip_line_enable",
     "key",
     "key_count",
     "keys",
     "login",
     "name",
+    "permissions",
     "properties",
     "ptz_priority",
     "quiescent_resistance",

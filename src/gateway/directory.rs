@@ -14,10 +14,10 @@ use super::{
     units::{Beat, Part, Units},
 };
 use crate::{
-    access::{DirectoryBuilder, DirectoryEntry},
+    access::{DirectoryBuilder, DirectoryCode, DirectoryEntry},
     bus::{InForce, KeptLines},
     lines::{FlatLine, FlatLines},
-    store::{Cache, CacheState, StoreError},
+    store::{Cache, CacheState, Loaded, StoreError},
     sys,
 };
 
@@ -147,15 +147,15 @@ impl Keys {
             return Ok(());
         }
         let building = self.building.load_full();
-        let builder = std::cell::RefCell::new(DirectoryBuilder::with_capacity(
+        let mut builder = DirectoryBuilder::with_capacity(
             building.zone.clone(),
             usize::try_from(current.flats).unwrap_or(0),
             usize::try_from(current.keys).unwrap_or(0),
-        ));
+        );
         let mut lines = Vec::new();
-        let state = self.cache.load(
-            |flat| {
-                builder.borrow_mut().add_flat(flat.intercom, flat.flat_id, flat.flat);
+        let state = self.cache.load(|loaded| match loaded {
+            Loaded::Flat(flat) => {
+                builder.add_flat(flat.intercom, flat.flat_id, flat.flat);
                 if building.with_line.contains(&(flat.intercom, flat.flat)) {
                     let line = FlatLine {
                         flat_id: flat.flat_id,
@@ -166,23 +166,33 @@ impl Keys {
                     };
                     lines.push((flat.intercom, flat.flat, line));
                 }
-            },
-            |key| {
-                builder.borrow_mut().add(&DirectoryEntry {
-                    intercom: key.intercom,
-                    flat_id: key.flat_id,
-                    flat: key.flat,
-                    key_id: key.key_id,
-                    code: key.code,
-                    user_id: key.user_id,
-                    expired_at: key.expired_at,
-                });
-            },
-        )?;
+            }
+            Loaded::Key(key) => builder.add(&DirectoryEntry {
+                intercom: key.intercom,
+                flat_id: key.flat_id,
+                flat: key.flat,
+                key_id: key.key_id,
+                code: key.code,
+                user_id: key.user_id,
+                expired_at: key.expired_at,
+                permitted: key.permitted,
+            }),
+            Loaded::Code(code) => builder.add_code(&DirectoryCode {
+                intercom: code.intercom,
+                flat_id: code.flat_id,
+                flat: code.flat,
+                code_id: code.code_id,
+                code: code.code,
+                expired_at: code.expired_at,
+                user_expired_at: code.user_expired_at,
+                permitted: code.permitted,
+            }),
+            Loaded::Keypad(keypad) => builder.had_codes(keypad.intercom, keypad.until),
+        })?;
         let lines: FlatLines = lines.into_iter().collect();
         let before = self.in_force.load().lines.clone();
         let lines = if *before == lines { before } else { Arc::new(lines) };
-        let directory = builder.into_inner().build(state.revision);
+        let directory = builder.build(state.revision);
         self.in_force.store(Arc::new(InForce { directory, lines }));
         *loaded = Some(state);
         Ok(())
@@ -244,3 +254,6 @@ impl Keys {
         }
     }
 }
+
+#[cfg(test)]
+mod oracle;

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::domain::{
     Bucket, EventBody, Mono, Name,
-    event::{Decision, Reason, UnlockKind, UnlockedBy},
+    event::{CodeReason, Decision, Reason, UnlockKind, UnlockedBy},
 };
 
 /// A busy morning at one door: a swipe and an unlock each.
@@ -58,6 +58,10 @@ fn sentence(body: &EventBody) -> Option<String> {
                 Decision::Denied => format!("a key was read: denied ({reason})"),
             }
         }
+        EventBody::CodeEntered(entered) => {
+            let decision = if entered.decision == Decision::Granted { "granted" } else { "denied" };
+            format!("a code was entered: {decision} ({})", code_word(entered.reason))
+        }
         EventBody::DoorUnlocked(unlocked) => {
             format!("the door was unlocked for {} s by {}", unlocked.duration, cause(&unlocked.by))
         }
@@ -71,6 +75,7 @@ fn sentence(body: &EventBody) -> Option<String> {
 fn cause(by: &UnlockedBy) -> &'static str {
     match by.kind {
         UnlockKind::Key => "a key",
+        UnlockKind::Code => "a code",
         UnlockKind::Command => "a command",
         UnlockKind::Token => "an API token",
         UnlockKind::Exit => "the exit button",
@@ -83,10 +88,24 @@ fn word(reason: Reason) -> &'static str {
         Reason::KeyKnown => "key_known",
         Reason::KeyUnknown => "key_unknown",
         Reason::UserExpired => "user_expired",
+        Reason::NotPermitted => "not_permitted",
         Reason::OtherIntercom => "other_intercom",
         Reason::CacheEmpty => "cache_empty",
         Reason::Unreadable => "unreadable",
         Reason::Stale => "stale",
+    }
+}
+
+/// The contract's word for a reason.
+fn code_word(reason: CodeReason) -> &'static str {
+    match reason {
+        CodeReason::CodeKnown => "code_known",
+        CodeReason::CodeUnknown => "code_unknown",
+        CodeReason::CodeExpired => "code_expired",
+        CodeReason::NotPermitted => "not_permitted",
+        CodeReason::Blocked => "blocked",
+        CodeReason::Clock => "clock",
+        CodeReason::Stale => "stale",
     }
 }
 
@@ -95,7 +114,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         ErrorCode, KeyCode,
-        event::{DoorUnlockFailed, DoorUnlocked, FlatRef, KeySwiped, RawCredential, UnlockId},
+        event::{CodeEntered, DoorUnlockFailed, DoorUnlocked, FlatRef, KeySwiped, RawCredential, UnlockId},
     };
 
     fn swiped(panel: &str, reason: Reason) -> EventBody {
@@ -132,6 +151,22 @@ mod tests {
             line(swiped("entrance-1", Reason::KeyKnown)).as_deref(),
             Some("a key was read: granted (key_known)")
         );
+        for reason in CodeReason::ALL {
+            let entered = CodeEntered {
+                panel: panel.clone(),
+                intercom: 1,
+                reader: 0,
+                decision: if reason == CodeReason::CodeKnown { Decision::Granted } else { Decision::Denied },
+                reason,
+                code_id: Some(4713),
+                flats: vec![FlatRef { id: 4711, flat: 4712 }],
+                revision: Some(57),
+            };
+            let said = line(EventBody::CodeEntered(entered)).unwrap();
+            let granted = if reason == CodeReason::CodeKnown { "granted" } else { "denied" };
+            assert_eq!(serde_json::to_value(reason).unwrap(), code_word(reason));
+            assert_eq!(said, format!("a code was entered: {granted} ({})", code_word(reason)));
+        }
         let by = |kind, id| UnlockedBy { kind, id: Some(id) };
         assert_eq!(
             line(EventBody::DoorUnlocked(DoorUnlocked {

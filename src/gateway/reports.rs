@@ -119,6 +119,7 @@ fn is_notable(body: &EventBody) -> bool {
         | EventBody::JournalPruned(_) => true,
         EventBody::KeySwiped(_)
         | EventBody::KeypadEntered(_)
+        | EventBody::CodeEntered(_)
         | EventBody::DoorUnlocked(_)
         | EventBody::DoorUnlockFailed(_)
         | EventBody::DoorOpened(_)

@@ -16,6 +16,7 @@ use super::{
     events::timestamp,
     health::Shared,
     readers::Readers,
+    rights::{self, CodeRow, KeypadRow},
     sql, unsigned,
     writer::CacheMessage,
 };
@@ -88,6 +89,21 @@ pub struct KeyRow<'a> {
     pub user_id: Option<u64>,
     /// The user's zoneless expiry date, `YYYY-MM-DD hh:mm:ss`.
     pub expired_at: Option<&'a str>,
+    /// Whether its user may open by key.
+    pub permitted: bool,
+}
+
+/// Something that doors are decided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loaded<'a> {
+    /// A flat, before its keys and codes.
+    Flat(FlatRow),
+    /// A key of the last flat.
+    Key(KeyRow<'a>),
+    /// A code of a flat.
+    Code(CodeRow<'a>),
+    /// An intercom that has codes, or had some.
+    Keypad(KeypadRow),
 }
 
 /// Reads the cache; cheap to clone. Look-ups take some ten microseconds and wait for no writer; walks take a
@@ -118,22 +134,15 @@ impl CacheReader {
         self.readers.look_up(state)
     }
 
-    /// Walks over everything that the directory of keys is made of, as of one moment: each flat, in order of
-    /// (intercom, record id), then its keys in the cloud's order.
-    pub fn load(
-        &self,
-        mut flat: impl FnMut(FlatRow),
-        mut key: impl FnMut(KeyRow<'_>),
-    ) -> Result<CacheState, StoreError> {
+    /// Walks over everything that the directory is made of, as of one moment: each flat, in order of (intercom, record id),
+    /// with its keys in the cloud's order; then all codes.
+    pub fn load(&self, mut take: impl FnMut(Loaded<'_>)) -> Result<CacheState, StoreError> {
         self.readers.walk_all_the_same(|connection| {
             let mut flats = connection.prepare(
                 "SELECT intercom, id, flat, analog_line, own_thresholds, answer_resistance, quiescent_resistance
                  FROM flats ORDER BY intercom, id",
             )?;
-            let mut keys = connection.prepare(
-                "SELECT intercom, flat_id, code, key_id, user_id, expired_at FROM keys
-                 ORDER BY intercom, flat_id, position",
-            )?;
+            let mut keys = connection.prepare(&rights::keys_query(connection)?)?;
             let mut flats = flats.query([])?;
             let mut keys = keys.query([])?;
             let mut key_row = keys.next()?;
@@ -148,13 +157,13 @@ impl CacheReader {
                     answer_resistance: row.get::<_, Option<i64>>(5)?.map(unsigned),
                     quiescent_resistance: row.get::<_, Option<i64>>(6)?.map(unsigned),
                 };
-                flat(this);
+                take(Loaded::Flat(this));
                 while let Some(row) = key_row {
                     if (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?) != (intercom, id) {
                         break;
                     }
                     if let Some(code) = KeyCode::from_u64(unsigned(row.get(2)?)) {
-                        key(KeyRow {
+                        take(Loaded::Key(KeyRow {
                             intercom: this.intercom,
                             flat_id: this.flat_id,
                             flat: this.flat,
@@ -162,11 +171,17 @@ impl CacheReader {
                             code,
                             user_id: row.get::<_, Option<i64>>(4)?.map(unsigned),
                             expired_at: row.get_ref(5)?.as_str_or_null()?,
-                        });
+                            permitted: row.get(6)?,
+                        }));
                     }
                     key_row = keys.next()?;
                 }
             }
+            rights::each_code(connection, |code| take(Loaded::Code(code)))?;
+            rights::each_keypad(connection, |keypad| {
+                take(Loaded::Keypad(keypad));
+                Ok(())
+            })?;
             state(connection)
         })
     }
@@ -179,7 +194,7 @@ impl CacheReader {
             let state = state(connection)?;
             let revision = state.revision.map_or("null".to_owned(), |revision| revision.to_string());
             let mut statement = connection.prepare(
-                "SELECT f.intercom, f.answer_resistance, f.quiescent_resistance, b.body
+                "SELECT f.intercom, f.answer_resistance, f.quiescent_resistance, b.body, f.id
                  FROM flats f JOIN bodies b ON b.intercom = f.intercom AND b.id = f.id
                  ORDER BY f.intercom, f.id",
             )?;
@@ -204,6 +219,7 @@ impl CacheReader {
                         line += &format!(",\"{name}\":{value}");
                     }
                 }
+                line += &rights::members(connection, row.get(0)?, row.get(4)?)?;
                 line.push('}');
                 going = write(&line);
             }
@@ -277,6 +293,18 @@ pub enum CacheError {
         /// The number.
         flat: u64,
     },
+    /// Two flats of an intercom would have a code in common, or its id.
+    #[error("{this}")]
+    SameCode {
+        /// Which, a sentence.
+        this: String,
+        /// The intercom.
+        intercom: u64,
+        /// The record id of the flat that is told of.
+        id: u64,
+        /// The field at fault, `codes[0].code`.
+        field: String,
+    },
     /// A flat is not valid, or of an intercom that is not configured.
     #[error("a flat is refused: {0}")]
     Flat(Box<RefusedFlat>),
@@ -298,8 +326,33 @@ impl From<RefusedFlat> for CacheError {
             (FlatProblem::SameFlat { .. }, Some(intercom), _, Some(flat)) => {
                 Self::SameFlat { intercom, flat }
             }
+            (FlatProblem::SameCode { .. } | FlatProblem::SameCodeId { .. }, Some(intercom), Some(id), _) => {
+                let what = if refused.field.ends_with(".id") { "an id of a code" } else { "a code" };
+                // Its index is one of no part.
+                let this = format!(
+                    "the flat with the id {id} of intercom {intercom} has {what} that another one has"
+                );
+                let field = refused.field;
+                Self::SameCode { this, intercom, id, field }
+            }
             _ => Self::Flat(Box::new(refused)),
         }
+    }
+}
+
+impl CacheError {
+    pub(super) fn of_shared(shared: &rights::Shared) -> Self {
+        let rights::Shared { intercom, flat_id: id, index, other, member } = *shared;
+        let field = format!("codes[{index}].{member}");
+        let what = if member == "id" { "an id of a code" } else { "a code" };
+        let this = if other == id {
+            format!("the flat with the id {id} of intercom {intercom} has {what} twice")
+        } else {
+            format!(
+                "the flats with the ids {id} and {other} of intercom {intercom} would have {what} in common"
+            )
+        };
+        Self::SameCode { this, intercom, id, field }
     }
 }
 

@@ -8,7 +8,10 @@ use super::{
     Cache, CacheError, CacheState,
     writer::{CacheMessage, Changed, Commit, FlatRow},
 };
-use crate::flats::{FlatId, FlatRecord, FlatSet};
+use crate::{
+    domain::ClockQuality,
+    flats::{FlatId, FlatRecord, FlatSet},
+};
 
 /// Bytes of documents that are handed to the writer at once: a few milliseconds of its time, in which events wait.
 const BATCH: usize = 128 << 10;
@@ -132,16 +135,18 @@ impl CacheChange<'_> {
     /// Brings the change into force, or fails with nothing changed.
     pub(super) fn commit(mut self, finish: Finish) -> Result<(CacheState, u64, u64), CacheError> {
         self.hand_over()?;
+        let now = (self.cache.now)();
         let commit = Commit {
             keep: finish.keep,
             base: finish.base,
             revision: finish.revision,
-            applied_at: (self.cache.now)().time,
+            applied_at: now.time,
+            is_certain: now.clock == ClockQuality::Synchronized,
             digest: finish.digest,
             may_empty: finish.may_empty,
         };
         let (reply, result) = oneshot::channel();
-        send(&self.cache.queue, CacheMessage::Commit(commit, reply))?;
+        send(&self.cache.queue, CacheMessage::Commit(Box::new(commit), reply))?;
         self.ended = true;
         let Changed { state, written, removed } =
             result.blocking_recv().map_err(|_| CacheError::Stopped)??;

@@ -36,8 +36,8 @@ impl CacheReader {
         })
     }
 
-    /// Flats of an intercom in order of their record ids: each its document without `keys` and `users`. `search` is
-    /// a part of the number on the door. Reads all flats of the intercom to count them.
+    /// Flats of an intercom in order of their record ids: each its document without `keys` and `users`, and `intercom_id`
+    /// after its own members. `search` is a part of the number on the door. Reads all flats of the intercom to count them.
     pub fn flat_page(
         &self,
         intercom: u64,
@@ -56,7 +56,7 @@ impl CacheReader {
             )?;
             let rows = connection
                 .prepare(&format!(
-                    "SELECT json_remove(b.body, '$.keys', '$.users')
+                    "SELECT json_set(json_remove(b.body, '$.keys', '$.users'), '$.intercom_id', b.intercom)
                      FROM (SELECT intercom, id FROM flats WHERE {MATCH} ORDER BY id LIMIT :limit OFFSET :offset) f
                      JOIN bodies b ON b.intercom = f.intercom AND b.id = f.id ORDER BY f.id"
                 ))?

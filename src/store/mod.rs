@@ -29,6 +29,7 @@ mod open;
 mod opening;
 mod pulse;
 mod readers;
+mod rights;
 mod salvage;
 mod schema;
 mod search;
@@ -43,7 +44,7 @@ use std::{
     time::Duration,
 };
 
-pub use cache::{Cache, CacheError, CacheReader, CacheState, ExportError, FlatRow, KeyRow};
+pub use cache::{Cache, CacheError, CacheReader, CacheState, ExportError, FlatRow, KeyRow, Loaded};
 pub use change::{Delta, Snapshot};
 pub use commands::{Begun, UnfinishedCommand};
 pub use events::{Found, JournalReader, Position};
@@ -55,6 +56,7 @@ pub use lines::{LineChanges, LineRecord};
 pub use lists::{KeyFilter, Page};
 pub use open::{OpenReport, ReadOnlyStore, Without};
 pub use pulse::Writer;
+pub use rights::{CodeRow, KeypadRow};
 pub use salvage::Salvage;
 pub use window::CommitTimes;
 

@@ -62,7 +62,9 @@ CREATE TABLE commands (
 /// endpoint answers, byte for byte, in a table with rowids: without them a search would read a whole document at
 /// each comparison that it makes. `flats.hash` is the SHA-256 of the canonical JSON. `keys` is in the order of
 /// flats, for the directory; a swipe before the directory is loaded finds its code by the index. `lines` is by the
-/// flat's number on the door: a line is there before the cloud knows its flat.
+/// flat's number on the door: a line is there before the cloud knows its flat. `codes.code` has the digits behind a 1, so
+/// that leading zeros count; `codes.user_expired_at` is the expiry date of the code's user as the flat's document has
+/// it. `keypads`: intercoms that have codes (`until_ms` is null), or had them until then; 0 stands for any of them.
 pub(super) const CACHE: &[&str] = &[
     "
 CREATE TABLE meta (
@@ -119,6 +121,34 @@ CREATE TABLE lines (
     measured_ms INTEGER,
     PRIMARY KEY (intercom, flat)
 ) STRICT, WITHOUT ROWID;
+",
+    "
+CREATE TABLE codes (
+    intercom INTEGER NOT NULL,
+    flat_id INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    code INTEGER NOT NULL,
+    code_id INTEGER NOT NULL,
+    user_id INTEGER,
+    expired_at TEXT,
+    user_expired_at TEXT,
+    PRIMARY KEY (intercom, flat_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX codes_by_code ON codes (intercom, code);
+CREATE INDEX codes_by_id ON codes (intercom, code_id);
+CREATE TABLE permissions (
+    intercom INTEGER NOT NULL,
+    flat_id INTEGER NOT NULL,
+    user_id INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    by_key INTEGER NOT NULL,
+    by_code INTEGER NOT NULL,
+    PRIMARY KEY (intercom, flat_id, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE keypads (
+    intercom INTEGER PRIMARY KEY,
+    until_ms INTEGER
+) STRICT;
 ",
 ];
 

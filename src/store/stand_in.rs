@@ -21,7 +21,7 @@ use super::{
     Now, OpenReport, StoreError, Without,
     connect::{self, Location},
     opening::{Opened, Opener},
-    salvage,
+    rights, salvage,
     schema::{self, MigrateError},
     unsigned,
     writer::{self, Filling, FlatRow},
@@ -112,6 +112,9 @@ pub(super) fn cache(
     {
         let flats =
             connect::bystander(&aside).and_then(|old| carry_over(&old, &opened.connection, None, now));
+        if flats.is_err() {
+            rights::forget_keypads(&opened.connection).map_err(opening)?;
+        }
         let flats = flats.unwrap_or(0);
         told(format!("it was moved to {}, and {flats} flats were carried over", aside.display()));
         return Ok(opened);
@@ -129,6 +132,9 @@ pub(super) fn cache(
         let revision = if keeps_revision { revision(&old) } else { None };
         carry_over(&old, &connection, revision, now)
     });
+    if carried.is_err() {
+        rights::forget_keypads(&connection).map_err(opening)?;
+    }
     told(match carried {
         Ok(flats) => format!(
             "its {flats} flats are in force from memory, and changes are written when it can be written again"
@@ -143,6 +149,9 @@ pub(super) fn cache(
 /// Brings what can be read of a damaged cache into force in `new`, which is empty. The cloud is asked for all of it.
 pub(super) fn rescue(damaged: &Path, new: &Connection, now: &Now) {
     let rescued = connect::bystander(damaged).and_then(|old| carry_over_sound(&old, new, now));
+    if let Err(error) = rights::forget_keypads(new) {
+        tracing::warn!(%error, "cache.db: it is not known which intercoms had codes");
+    }
     match rescued {
         Ok(flats) => tracing::warn!(flats, "cache.db: what could be read of the damaged one is in force"),
         Err(error) => tracing::warn!(%error, "cache.db: nothing could be read of the damaged one"),
@@ -168,6 +177,10 @@ fn revision(cache: &Connection) -> Option<u64> {
 fn carry_over(old: &Connection, new: &Connection, revision: Option<u64>, now: &Now) -> rusqlite::Result<u64> {
     let mut filling = Filling::begin(new)?;
     let all = each_flat(old, |flat| filling.put(&flat.row))?;
+    rights::copy_keypads(old, new)?;
+    if !all {
+        rights::forget_keypads(new)?;
+    }
     filling.finish(revision.filter(|_| all), now().time)
 }
 
@@ -192,13 +205,13 @@ fn each_flat(
 ) -> rusqlite::Result<bool> {
     let mut statement = old
         .prepare(
-            "SELECT b.rowid, b.intercom, b.body, f.answer_resistance, f.quiescent_resistance, f.hash
+            "SELECT b.rowid, b.intercom, b.body, f.answer_resistance, f.quiescent_resistance, f.hash, b.id
              FROM bodies b JOIN flats f ON f.intercom = b.intercom AND f.id = b.id
              WHERE b.rowid >= ?1 ORDER BY b.rowid",
         )
         .or_else(|_| {
             old.prepare(
-                "SELECT rowid, intercom, body, NULL, NULL, NULL FROM bodies WHERE rowid >= ?1 ORDER BY rowid",
+                "SELECT rowid, intercom, body, NULL, NULL, NULL, id FROM bodies WHERE rowid >= ?1 ORDER BY rowid",
             )
         })?;
     let (mut next, mut failures, mut all) = (0_i64, 0, true);
@@ -210,7 +223,7 @@ fn each_flat(
                 Ok(Some(row)) => {
                     (next, failures) = (row.get::<_, i64>(0)?.saturating_add(1), 0);
                     nothing = None;
-                    match carried(row) {
+                    match carried(old, row) {
                         Some(flat) => take(flat)?,
                         None => all = false,
                     }
@@ -233,14 +246,14 @@ fn each_flat(
 }
 
 /// Returns the flat of a row; `None`: this version does not understand it. It opens nothing, and the others do.
-fn carried(row: &Row<'_>) -> Option<Carried> {
+fn carried(old: &Connection, row: &Row<'_>) -> Option<Carried> {
     let hash: Option<Vec<u8>> = row.get(5).ok()?;
-    let row = FlatRow::new(record(row)?);
+    let row = FlatRow::new(record(old, row)?);
     let is_as_written = hash.is_none_or(|hash| row.is_hashed(&hash));
     Some(Carried { row, is_as_written })
 }
 
-fn record(row: &Row<'_>) -> Option<FlatRecord> {
+fn record(old: &Connection, row: &Row<'_>) -> Option<FlatRecord> {
     let (intercom, body): (i64, String) = (row.get(1).ok()?, row.get(2).ok()?);
     let members = body.trim().strip_prefix('{')?.strip_suffix('}')?;
     let mut json = format!("{{\"intercom\":{intercom},{members}");
@@ -249,6 +262,8 @@ fn record(row: &Row<'_>) -> Option<FlatRecord> {
             json += &format!(",\"{name}\":{value}");
         }
     }
+    // A flat whose permissions cannot be read opens nothing: it would open for those that it forbids.
+    json += &rights::members(old, intercom, row.get(6).ok()?).ok()?;
     json.push('}');
     flats::parse_flat(&json).ok()
 }

@@ -49,12 +49,17 @@ async fn wrong_requests_are_refused_by_field() {
     for (body, fields) in [
         (r#"{"duration":0}"#, &["duration"][..]),
         (r#"{"duration":61}"#, &["duration"]),
+        (r#"{"duration":"-1"}"#, &["duration"]),
+        (r#"{"duration":"permanent"}"#, &["duration"]),
+        (r#"{"duration":true}"#, &["duration"]),
         (r#"{"duration":"3s","panel":1}"#, &["duration", "panel"]),
         ("nonsense", &["body"]),
         ("[1]", &["body"]),
     ] {
         assert_eq!(site.ask("POST", DOOR, body).await.fields(), fields, "{body}");
     }
+    let permanent = site.ask("POST", DOOR, r#"{"duration":0}"#).await;
+    assert!(permanent.body.contains("a permanent opening is not offered"), "{}", permanent.body);
     assert_eq!(site.ask("POST", "/api/admin/v1/intercoms/0/open-door", "").await.fields(), ["intercom"]);
     assert_eq!(site.ask("POST", "/api/admin/v1/intercoms/9/open-door", "").await.fields(), ["intercom"]);
     assert_eq!(site.ask("POST", DOOR, &"x".repeat(70_000)).await.error().0, 413);

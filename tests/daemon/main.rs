@@ -6,6 +6,7 @@ mod away;
 #[path = "../../examples/cloud/building.rs"]
 mod building;
 mod bundle;
+mod codes;
 mod commands;
 mod commissioning;
 mod credentials;

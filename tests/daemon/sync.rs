@@ -204,6 +204,37 @@ fn what_the_cloud_sends_is_in_force_for_the_next_swipe_and_after_a_restart() {
 }
 
 #[test]
+fn a_permission_that_the_cloud_takes_back_decides_the_next_swipe() {
+    let mut world = World::new();
+    let mut daemon = Daemon::start(&world.site);
+    let mut events = daemon.events(&world.site, 1);
+    let mut resident = flats::known();
+    resident["keys"][0]["user"] = json!({
+        "id": 6, "name": "test", "login": "test@example.org", "created_at": "2022-11-11 14:45:58",
+        "updated_at": "2022-11-11 14:45:58", "expired_at": null, "is_licence_limit_reached": false,
+        "ptz_priority": 1, "access_token_id": null,
+    });
+    let mut cloud = building(57, std::slice::from_ref(&resident));
+    let request = world.request("connected");
+    cloud.answer(&request).iter().for_each(|part| world.publish(part));
+    world.in_force(&cloud);
+    assert_eq!(world.verdict(&mut events, KNOWN), "key_known");
+
+    // The flat does not list the user, nor the other one.
+    let permission = |user, key| json!({"user": user, "is_open_door_key": key, "is_open_door_code": true});
+    resident["permissions"] = json!([permission(77, true), permission(6, false)]);
+    let delta = cloud.become_these(read_flats(&json!({"flats": [resident]})).unwrap());
+    let published = clock::mono();
+    world.publish(&delta);
+    while world.verdict(&mut events, KNOWN) != "not_permitted" {
+        assert!(clock::mono() < published + PATIENCE, "the old right is in force");
+    }
+    println!("{} ms from the delta to the swipe that it decides", clock::mono().since(published).as_millis());
+    world.in_force(&cloud);
+    daemon.stop();
+}
+
+#[test]
 fn what_is_wrong_is_refused_whole_and_told() {
     let mut world = World::new();
     let mut daemon = Daemon::start(&world.site);
@@ -222,6 +253,21 @@ fn what_is_wrong_is_refused_whole_and_told() {
         good.state().1,
         1,
     );
+    let with_codes = |id, codes: [(u64, &str); 2]| {
+        let codes = codes.map(|(id, code)| json!({"id": id, "code": code, "user": null, "expired_at": null}));
+        let mut flat = flat(1, id, id, &[]);
+        flat["codes"] = json!(codes);
+        flat
+    };
+    let snapshot = |flats: &[Value]| building(58, flats).snapshot(None, 1 << 20)[0].clone();
+    let coded = snapshot(&[with_codes(12, [(1, "6021"), (2, "602199")])]);
+    let mut forbidding = flat(1, 12, 8, &[]);
+    let permission = json!({"user": 6, "is_open_door_key": false, "is_open_door_code": true});
+    forbidding["permissions"] =
+        json!([permission, {"user": 7, "is_open_door_key": false, "is_open_door_code": true}]);
+    let twice = snapshot(&[flats::known(), forbidding]).replace("\"user\":7", "\"user\":6");
+    let shared =
+        [with_codes(12, [(1, "6021"), (2, "602199")]), with_codes(13, [(3, "60210"), (4, "602199")])];
     let foreign = building(58, &[flat(7, 12, 8, &[])]).snapshot(None, 1)[0].clone();
     let empty = building(58, &[]).snapshot(None, 1)[0].replace("\"empty\":true", "\"empty\":false");
     let cases = [
@@ -229,6 +275,12 @@ fn what_is_wrong_is_refused_whole_and_told() {
         (with_wrong_key, "invalid", Some("flats[1].keys[0].key")),
         (foreign, "unknown_intercom", Some("flats[0].intercom")),
         (empty, "empty", Some("empty")),
+        (coded.replace("\"6021\"", "\"602\""), "invalid", Some("flats[0].codes[0].code")),
+        (coded.replace("602199", "60219a"), "invalid", Some("flats[0].codes[1].code")),
+        (coded.replace("602199", "60219960219"), "invalid", Some("flats[0].codes[1].code")),
+        (coded.replace("602199", "6021"), "invalid", Some("flats[0].codes[1].code")),
+        (snapshot(&shared), "invalid", Some("flats[1].codes[1].code")),
+        (twice, "invalid", Some("flats[1].permissions[1].user")),
         (other_digest, "digest", Some("digest")),
         (format!("{{\"kind\":\"snapshot\",\"flats\":{}", "[".repeat(1_000_000)), "invalid", None),
     ];
@@ -237,7 +289,7 @@ fn what_is_wrong_is_refused_whole_and_told() {
         let state = world
             .state(code, |state| state["error"]["code"] == *code && state["error"]["field"] == json!(field));
         assert_eq!((&state["revision"], &state["flats"]), (&json!(57), &json!(1)), "{state}");
-        assert!(!state.to_string().contains("BEEF"), "{state}");
+        assert!(!state.to_string().contains("BEEF") && !state.to_string().contains("602"), "{state}");
         events.wait(code, |event| {
             event["type"] == "gateway.sync.rejected" && event["data"]["error"] == state["error"]
         });

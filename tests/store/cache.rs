@@ -3,12 +3,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use intercom_gateway::{
     domain::KeyCode,
     flats::{
-        DigestBuilder, FlatDocument, FlatRecord, KeyRecord, Properties, UserRecord, canonical_hash,
-        parse_flat,
+        CodeRecord, DigestBuilder, FlatDocument, FlatRecord, KeyRecord, Permission, Properties, UserRecord,
+        canonical_hash, parse_flat,
     },
-    store::{Cache, CacheError, Delta, KeyRow},
+    store::{Cache, CacheError, Delta, Loaded},
 };
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{
+    collection::{hash_set, vec},
+    option,
+    prelude::*,
+};
 use tempfile::tempdir;
 
 use crate::open;
@@ -76,6 +80,8 @@ pub(crate) fn flat(intercom: u64, id: u64, number: u64, keys: u64) -> FlatRecord
         },
         answer_resistance: None,
         quiescent_resistance: None,
+        codes: Vec::new(),
+        permissions: Vec::new(),
     }
 }
 
@@ -125,19 +131,18 @@ fn the_directory_is_loaded_in_order_with_what_decides() {
     let (mut seen, mut keys) = (Vec::new(), Vec::new());
     let state = store
         .cache()
-        .load(
-            |flat| seen.push((flat.intercom, flat.flat_id, flat.flat, flat.answer_resistance)),
-            |key| {
-                keys.push((
-                    key.intercom,
-                    key.flat_id,
-                    key.key_id,
-                    key.user_id,
-                    key.expired_at.map(str::to_owned),
-                ));
+        .load(|loaded| match loaded {
+            Loaded::Flat(flat) => {
+                seen.push((flat.intercom, flat.flat_id, flat.flat, flat.answer_resistance));
+            }
+            Loaded::Key(key) => {
+                let expired_at = key.expired_at.map(str::to_owned);
+                keys.push((key.intercom, key.flat_id, key.key_id, key.user_id, expired_at));
                 assert_eq!(key.code.as_u64(), (key.intercom << 40) + (key.flat_id << 8) + key.key_id % 100);
-            },
-        )
+                assert!(key.permitted);
+            }
+            Loaded::Code(_) | Loaded::Keypad(_) => panic!("there are no codes"),
+        })
         .unwrap();
     assert_eq!(state.revision, Some(4));
     assert_eq!(seen, [(1, 3, 4, Some(330)), (1, 7, 9, None), (2, 1, 5, None)]);
@@ -162,12 +167,14 @@ fn a_code_is_found_on_every_flat_that_has_it() {
     flats[0].document.keys[0].key = code;
     store.cache().import(document("4", &flats).as_bytes(), &[1, 2]).unwrap();
     let mut found = Vec::new();
-    let has_code = |key: KeyRow<'_>| {
-        if key.code == code {
+    let has_code = |loaded: Loaded<'_>| {
+        if let Loaded::Key(key) = loaded
+            && key.code == code
+        {
             found.push((key.intercom, key.flat_id, key.flat, key.key_id, key.user_id));
         }
     };
-    let state = store.cache().load(|_| (), has_code).unwrap();
+    let state = store.cache().load(has_code).unwrap();
     assert_eq!(found, [(1, 7, 9, 702, Some(2)), (2, 1, 5, 100, None)]);
     assert_eq!(state.revision, Some(4));
 }
@@ -187,9 +194,9 @@ fn a_second_import_writes_only_what_differs() {
     assert_eq!(report.state.keys, 5);
     let again = cache.import(document("3", &second).as_bytes(), &[1]).unwrap();
     assert_eq!((again.written, again.removed, again.state.revision), (0, 0, Some(3)));
-    let mut codes = 0;
-    cache.load(|_| (), |_| codes += 1).unwrap();
-    assert_eq!(codes, 5, "no key of a former state is left");
+    let mut keys = 0;
+    cache.load(|loaded| keys += u32::from(matches!(loaded, Loaded::Key(_)))).unwrap();
+    assert_eq!(keys, 5, "no key of a former state is left");
 }
 
 #[test]
@@ -238,7 +245,7 @@ fn readers_see_one_revision_whole_while_another_comes() {
             let mut walks = 0;
             while !done.load(Ordering::Relaxed) || walks == 0 {
                 let mut keys = 0;
-                let state = cache.load(|_| (), |_| keys += 1).unwrap();
+                let state = cache.load(|loaded| keys += u64::from(matches!(loaded, Loaded::Key(_)))).unwrap();
                 assert_eq!(keys, 200 * state.revision.unwrap());
                 let body = cache.flat_body(1, 200).unwrap().unwrap();
                 let record = parse_flat(&body.replacen('{', "{\"intercom\":1,", 1)).unwrap();
@@ -289,26 +296,53 @@ fn flat_record() -> impl Strategy<Value = FlatRecord> {
         },
     );
     let resistance = || option::of(0..1u64 << 53);
-    (1..4u64, vec(key, 0..4), vec(user(), 0..3), any::<[bool; 3]>(), resistance(), resistance()).prop_map(
-        |(intercom, keys, users, switches, answer_resistance, quiescent_resistance)| FlatRecord {
-            intercom,
-            document: FlatDocument {
-                id: 1,
-                flat: 1,
-                key_count: keys.len().try_into().unwrap(),
-                users_count: users.len().try_into().unwrap(),
+    let code = (option::of(1..1u64 << 53), option::of(date()));
+    let permission = ((1..1u64 << 53), any::<bool>(), any::<bool>());
+    let rights = (vec(code, 0..3), hash_set(permission, 0..3));
+    (1..4u64, vec(key, 0..4), vec(user(), 0..3), any::<[bool; 3]>(), resistance(), resistance(), rights)
+        .prop_map(
+            |(
+                intercom,
                 keys,
                 users,
-                properties: Properties {
-                    is_analog_line_enable: switches[0],
-                    is_sip_line_enable: switches[1],
-                    is_can_manage_resistance: switches[2],
+                switches,
+                answer_resistance,
+                quiescent_resistance,
+                (codes, permissions),
+            )| FlatRecord {
+                intercom,
+                document: FlatDocument {
+                    id: 1,
+                    flat: 1,
+                    key_count: keys.len().try_into().unwrap(),
+                    users_count: users.len().try_into().unwrap(),
+                    keys,
+                    users,
+                    properties: Properties {
+                        is_analog_line_enable: switches[0],
+                        is_sip_line_enable: switches[1],
+                        is_can_manage_resistance: switches[2],
+                    },
                 },
+                answer_resistance,
+                quiescent_resistance,
+                codes: (1..)
+                    .zip(codes)
+                    .map(|(id, (user, expired_at))| {
+                        let code = format!("{:04}", 10 * id).parse().unwrap();
+                        CodeRecord { id, code, user, expired_at }
+                    })
+                    .collect(),
+                permissions: permissions
+                    .into_iter()
+                    .map(|(user, is_open_door_key, is_open_door_code)| Permission {
+                        user,
+                        is_open_door_key,
+                        is_open_door_code,
+                    })
+                    .collect(),
             },
-            answer_resistance,
-            quiescent_resistance,
-        },
-    )
+        )
 }
 
 proptest! {
@@ -343,6 +377,10 @@ proptest! {
         for (id, flat) in (1..).zip(&mut flats) {
             flat.document.id = id;
             flat.document.flat = 1000 - id;
+            for code in &mut flat.codes {
+                code.id += 10 * id;
+                code.code = format!("{:05}", code.id).parse().unwrap();
+            }
         }
         let digest = digest(&flats);
         if reversed {

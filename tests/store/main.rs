@@ -14,6 +14,7 @@ mod lines;
 mod mount;
 #[path = "../support/not_run.rs"]
 mod not_run;
+mod rights;
 mod stand_in;
 
 use std::{

@@ -162,7 +162,7 @@ impl Gateway {
             panel: Name::new("entrance-1").unwrap(),
             intercom: 1,
             reader: 0,
-            digits: digits.to_string(),
+            digits: Some(digits.to_string()),
         });
         Occurrence { stamp: self.clock.stamp(), body }
     }

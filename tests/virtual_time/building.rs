@@ -3,7 +3,7 @@
 use std::{num::NonZeroU16, time::Duration};
 
 use intercom_gateway::{
-    access::{Directory, DirectoryBuilder, DirectoryEntry, KeyOrder},
+    access::{Directory, DirectoryBuilder, DirectoryCode, DirectoryEntry, KeyOrder},
     bus::{DoorSettings, DoorwaySettings, LockSettings},
     domain::{KeyCode, Name, OutputActive},
     panel::{
@@ -146,6 +146,12 @@ impl Entropy for Seeded {
 /// Codes below [`KNOWN`] are in the directory, all others are nobody's.
 pub const KNOWN: u32 = 64;
 
+/// The code that opens, which only attackers type.
+pub const OPENING: &str = "9909";
+pub const OPENING_ID: u64 = 1;
+/// The code that people type. Its user may not open by code.
+pub const FORBIDDEN: &str = "1200";
+
 /// A directory in which every second code below [`KNOWN`] opens, and the others are of another intercom.
 pub fn directory() -> Directory {
     let mut builder = DirectoryBuilder::new(jiff::tz::TimeZone::UTC);
@@ -159,6 +165,19 @@ pub fn directory() -> Directory {
             code: KeyCode::from_bytes(&code(number)).unwrap(),
             user_id: None,
             expired_at: None,
+            permitted: true,
+        });
+    }
+    for (code_id, code, permitted) in [(OPENING_ID, OPENING, true), (2, FORBIDDEN, false)] {
+        builder.add_code(&DirectoryCode {
+            intercom: INTERCOM,
+            flat_id: 1,
+            flat: 1,
+            code_id,
+            code: code.parse().unwrap(),
+            expired_at: None,
+            user_expired_at: None,
+            permitted,
         });
     }
     builder.build(Some(1))

@@ -19,7 +19,7 @@ use intercom_gateway::{
 };
 
 use crate::{
-    building::{EXIT, OPEN_TENTHS, code, opens},
+    building::{EXIT, OPEN_TENTHS, OPENING_ID, code, opens},
     world::Peer,
 };
 
@@ -277,6 +277,10 @@ impl Checks {
                 let known = (0..u32::from(u8::MAX)).find(|n| hex::encode_upper(code(*n)) == swipe.raw.0);
                 assert!(known.is_some_and(opens), "{now:?}: a wrong grant");
                 self.panel_of(swipe.panel.as_str()).causes.push(now);
+            }
+            EventBody::CodeEntered(entered) if entered.decision == Decision::Granted => {
+                assert_eq!(entered.code_id, Some(OPENING_ID), "{now:?}: a wrong grant");
+                self.panel_of(entered.panel.as_str()).causes.push(now);
             }
             EventBody::InputChanged(changed) if (changed.input, changed.to) == (EXIT, InputState::Active) => {
                 self.panel_of(changed.panel.as_str()).causes.push(now);

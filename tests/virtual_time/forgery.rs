@@ -15,8 +15,8 @@ use crate::building::{CONTACT, EXIT, code};
 
 /// Numbers of keys that would open, and that nobody ever presents: they are heard only where a forgery is believed.
 pub const FORGED_CARDS: [u32; 2] = [60, 62];
-/// Keys that nobody ever presses.
-pub const FORGED_DIGITS: &[u8] = b"99#";
+/// Keys that nobody ever presses, and a code that would open (`building::OPENING`).
+pub const FORGED_DIGITS: &[u8] = b"9909#";
 
 /// What an attacker does, for the count of what was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

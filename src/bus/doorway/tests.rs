@@ -1,5 +1,7 @@
 //! What the panel reports, and exactly what comes of it.
 
+mod codes;
+
 use InputState::{Active, Inactive};
 
 use super::*;
@@ -72,6 +74,7 @@ impl Rig {
             code: KeyCode::from_bytes(&KNOWN).unwrap(),
             user_id: None,
             expired_at: None,
+            permitted: true,
         });
         Self {
             now: Mono::ZERO + Duration::from_secs(1_000),
@@ -83,13 +86,7 @@ impl Rig {
     }
 
     fn handle(&mut self, event: panel::Event) -> Vec<Effect> {
-        let moment = Moment {
-            mono: self.now,
-            wall: jiff::Timestamp::UNIX_EPOCH + self.now.since(Mono::ZERO),
-            now: Now::Unknown,
-            directory: &self.directory,
-        };
-        self.doorway.handle(&moment, event, &mut self.effects);
+        self.doorway.handle(&moment(self.now, &self.directory), event, &mut self.effects);
         self.effects()
     }
 
@@ -122,7 +119,7 @@ impl Rig {
         let end = self.now + time;
         while self.doorway.next_time() <= end {
             self.now = self.now.max(self.doorway.next_time());
-            self.doorway.advance(self.now, &mut self.effects);
+            self.doorway.advance(&moment(self.now, &self.directory), &mut self.effects);
         }
         self.now = end;
         self.effects()
@@ -149,6 +146,11 @@ impl Rig {
     fn status(&self) -> PanelStatus {
         self.doorway.status(None)
     }
+}
+
+fn moment(now: Mono, directory: &Directory) -> Moment<'_> {
+    let wall = jiff::Timestamp::UNIX_EPOCH + now.since(Mono::ZERO);
+    Moment { mono: now, wall, now: Now::Unknown, directory }
 }
 
 fn at() -> PanelAt {
@@ -495,7 +497,7 @@ fn typing_is_told_and_what_nobody_can_type_is_suspect() {
     };
     let PanelAt { panel, intercom } = at();
     let entered = |digits: &str| {
-        let (panel, digits) = (panel.clone(), digits.to_owned());
+        let (panel, digits) = (panel.clone(), Some(digits.to_owned()));
         event(EventBody::KeypadEntered(KeypadEntered { panel, intercom, reader: 0, digits }))
     };
     assert_eq!(type_in(b"9", true), []);

@@ -83,6 +83,7 @@ impl Why {
         match error {
             CacheError::SameId { intercom, id } => flat(intercom, Some(id), "id"),
             CacheError::SameFlat { intercom, .. } => flat(intercom, None, "flat"),
+            CacheError::SameCode { intercom, id, field, .. } => flat(intercom, Some(id), &field),
             CacheError::Digest { .. } => SyncError::new(SyncCode::Digest, message).at("digest"),
             CacheError::Base { .. } => SyncError::new(SyncCode::Base, message).at("base"),
             CacheError::WouldEmpty { .. } => SyncError::new(SyncCode::Empty, message).at("empty"),
@@ -157,6 +158,15 @@ mod tests {
         let of = |code, field: &str, intercom, id| (code, field.to_owned(), intercom, id);
         assert_eq!(told(part(&[flat(1, 7, 9)]), &[1, 2]), of(SyncCode::Invalid, "id", Some(1), Some(7)));
         assert_eq!(told(part(&[flat(2, 9, 3)]), &[1, 2]), of(SyncCode::Invalid, "flat", Some(2), None));
+        let coded = |id: u64, code: u64| {
+            let code = format!(r#","codes":[{{"id":{id},"code":"{code}","user":null,"expired_at":null}}]}}"#);
+            flat(2, id, id).strip_suffix('}').unwrap().to_owned() + &code
+        };
+        let first_of_codes = part(&[coded(40, 4711)]);
+        let error = applied(&[first_of_codes, part(&[coded(41, 4711)])], &[1, 2]).unwrap_err();
+        assert_eq!(error.message, "the flat with the id 41 of intercom 2 has a code that another one has");
+        assert!(error.intercom == Some(2) && error.id == Some(41), "{error:?}");
+        assert_eq!(error.field.as_deref(), Some("codes[0].code"));
         // The configuration has changed since the parts came.
         assert_eq!(told(part(&[]), &[1]), of(SyncCode::UnknownIntercom, "intercom", Some(2), Some(7)));
         // The disk has damaged a part.

@@ -20,7 +20,7 @@ pub(crate) use self::{
     document::{Format, agree},
     events::{AnyEvent, any_event, event, title},
 };
-use super::{KeyCode, Name, event::RawCredential};
+use super::{DoorCode, KeyCode, Name, event::RawCredential};
 
 /// Names for plain values, so that every document says once what they look like.
 macro_rules! plain {
@@ -43,6 +43,7 @@ macro_rules! plain {
 
 plain! {
     Id = {"type": "integer", "minimum": 1};
+    IdOrNull = {"type": ["integer", "null"], "minimum": 1};
     Sequence = {"type": "integer", "minimum": 1};
     Uuid = {"type": "string", "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"};
     Time = {
@@ -52,12 +53,17 @@ plain! {
     ZonelessTime = {
         "description": "The cloud's own zoneless date, as text.", "type": "string", "examples": ["2022-11-11 14:45:58"]
     };
+    ZonelessTimeOrNull = {
+        "description": "The cloud's own zoneless date, as text, or null.", "type": ["string", "null"],
+        "examples": ["2029-12-31 12:45:00"]
+    };
     Journal = {"description": "The identity of a journal.", "type": "string", "pattern": "^[0-9a-f]{8}$"};
     Digest = {"description": "SHA-256 in hexadecimal digits.", "type": "string", "pattern": "^[0-9a-f]{64}$"};
     HealthWord = {"type": "string", "enum": ["ok", "degraded"]};
 }
 plain!(impl Name = {"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"});
 plain!(impl RawCredential = {"type": "string", "pattern": "^([0-9A-F]{2})*$"});
+plain!(impl DoorCode = {"type": "string", "pattern": "^[0-9]{4,10}$"});
 plain!(impl KeyCode = {"type": "string", "pattern": "^[0-9A-F]{14}$"});
 
 /// The schemas of a document under way, by their names.

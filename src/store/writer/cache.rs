@@ -1,6 +1,6 @@
 //! The cache as its one writer sees it: a change of any size is one transaction, open across messages.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -18,7 +18,7 @@ use crate::{
         opening::{Opened, Opener},
         pulse::Pulse,
         readers::Readers,
-        sql, stand_in, unsigned,
+        rights, sql, stand_in, unsigned,
     },
 };
 
@@ -31,7 +31,7 @@ pub(in crate::store) enum CacheMessage {
     /// Removes flats; unknown ones are no error.
     Remove(Vec<FlatId>),
     /// Ends it: all or nothing.
-    Commit(Commit, oneshot::Sender<Result<Changed, CacheError>>),
+    Commit(Box<Commit>, oneshot::Sender<Result<Changed, CacheError>>),
     /// Gives it up.
     Abort,
     /// Keeps states of lines, once no change is under way.
@@ -46,6 +46,8 @@ pub(in crate::store) struct Commit {
     pub(in crate::store) base: Option<u64>,
     pub(in crate::store) revision: Option<u64>,
     pub(in crate::store) applied_at: Timestamp,
+    /// Whether `applied_at` can be believed.
+    pub(in crate::store) is_certain: bool,
     /// The digest that must come out.
     pub(in crate::store) digest: Option<String>,
     /// Whether the change may leave no flats where there were some.
@@ -186,6 +188,8 @@ struct Change {
     failed: Option<rusqlite::Error>,
     written: u64,
     removed: u64,
+    /// Flats with codes that were written.
+    coded: HashSet<FlatId>,
 }
 
 impl CacheFile {
@@ -233,7 +237,7 @@ impl CacheFile {
                 });
             }
             CacheMessage::Commit(commit, reply) => {
-                let result = self.commit(commit);
+                let result = self.commit(*commit);
                 match &result {
                     Ok(changed) => {
                         self.has_changed = true;
@@ -309,6 +313,11 @@ impl CacheFile {
         if let Some((intercom, flat)) = same_number(connection)? {
             return Err(CacheError::SameFlat { intercom, flat });
         }
+        if !change.coded.is_empty()
+            && let Some(shared) = rights::shared(connection, |flat| change.coded.contains(&flat))?
+        {
+            return Err(CacheError::of_shared(&shared));
+        }
         let summary = summary(connection)?;
         if let Some(expected) = commit.digest.filter(|expected| *expected != summary.digest) {
             return Err(CacheError::Digest { expected, found: summary.digest });
@@ -317,6 +326,8 @@ impl CacheFile {
             return Err(CacheError::WouldEmpty { flats: before.flats });
         }
         summary.write(connection, commit.revision, commit.applied_at)?;
+        let certainly = commit.is_certain.then_some(commit.applied_at);
+        rights::note_keypads(connection, certainly, commit.keep.is_some())?;
         let state = cache::state(connection)?;
         self.takes_writes()?;
         connection.execute_batch("COMMIT")?;
@@ -348,6 +359,11 @@ fn put(connection: &Connection, change: &mut Change, row: &FlatRow) -> rusqlite:
     }
     if stored.is_some() {
         delete_keys(connection, intercom, id)?;
+        rights::delete(connection, intercom, id)?;
+    }
+    rights::put(connection, record)?;
+    if !record.codes.is_empty() {
+        change.coded.insert((record.intercom, document.id));
     }
     connection
         .prepare_cached("INSERT OR REPLACE INTO flats VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
@@ -392,6 +408,7 @@ fn remove(connection: &Connection, change: &mut Change, flat: FlatId) -> rusqlit
         .prepare_cached("DELETE FROM bodies WHERE intercom = ?1 AND id = ?2")?
         .execute(params![intercom, id])?;
     delete_keys(connection, intercom, id)?;
+    rights::delete(connection, intercom, id)?;
     change.removed += u64::try_from(removed).unwrap_or(0);
     Ok(())
 }
@@ -484,6 +501,7 @@ impl<'a> Filling<'a> {
     ) -> rusqlite::Result<u64> {
         let summary = summary(self.connection)?;
         summary.write(self.connection, revision, applied_at)?;
+        rights::note_keypads(self.connection, None, false)?;
         self.connection.execute_batch("COMMIT")?;
         Ok(summary.flats)
     }

@@ -7,10 +7,10 @@ use intercom_gateway::{
     domain::{
         ClockQuality, ErrorCode, EventBody, LineState, Name, Occurrence,
         event::{
-            ClockStepped, Decision, DoorMoved, DoorUnlockFailed, DoorUnlocked, FlatRef, GatewayStarted,
-            GatewayStopping, InputChanged, InputState, JournalPruned, KeySwiped, KeypadEntered, LineChanged,
-            LineWiring, PanelCause, PanelFlag, PanelSuspect, RawCredential, Reason, SuspectCause,
-            SyncApplied, UnlockId, UnlockKind, UnlockedBy,
+            ClockStepped, CodeEntered, CodeReason, Decision, DoorMoved, DoorUnlockFailed, DoorUnlocked,
+            FlatRef, GatewayStarted, GatewayStopping, InputChanged, InputState, JournalPruned, KeySwiped,
+            KeypadEntered, LineChanged, LineWiring, PanelCause, PanelFlag, PanelSuspect, RawCredential,
+            Reason, SuspectCause, SyncApplied, UnlockId, UnlockKind, UnlockedBy,
         },
     },
     store::{Journal, LineChanges, LineRecord},
@@ -137,6 +137,11 @@ fn fill(state: &Path) {
     let mut other = flats::flat(1, 12, 8, &[(102, "0000000BADCAFE")]);
     other["answer_resistance"] = json!(700);
     other["quiescent_resistance"] = json!(900);
+    other["codes"] = json!([
+        {"id": 31, "code": "0480", "user": 6, "expired_at": null},
+        {"id": 32, "code": "93552", "user": null, "expired_at": "2029-12-31 12:45:00"},
+    ]);
+    other["permissions"] = json!([{"user": 6, "is_open_door_key": false, "is_open_door_code": true}]);
     let document = json!({"revision": 57, "flats": [published, other]}).to_string();
     cache.import(document.as_bytes(), &[1]).unwrap();
     cache.keep_lines(LineChanges { keep: lines(), forget: Vec::new() }).unwrap();
@@ -252,7 +257,24 @@ fn events() -> Vec<EventBody> {
             panel: panel(),
             intercom: 1,
             reader: 1,
-            digits: "0815".into(),
+            digits: Some("0815".into()),
+        }),
+        EventBody::KeypadEntered(KeypadEntered { panel: panel(), intercom: 1, reader: 0, digits: None }),
+        EventBody::CodeEntered(CodeEntered {
+            panel: panel(),
+            intercom: 1,
+            reader: 0,
+            decision: Decision::Denied,
+            reason: CodeReason::CodeExpired,
+            code_id: Some(32),
+            flats: vec![FlatRef { id: 12, flat: 8 }],
+            revision: Some(57),
+        }),
+        EventBody::DoorUnlocked(DoorUnlocked {
+            panel: panel(),
+            intercom: 1,
+            by: by(UnlockKind::Code, Some(UnlockId::Number(31))),
+            duration: 3.0,
         }),
         EventBody::LineChanged(LineChanged {
             panel: panel(),
