@@ -289,7 +289,7 @@ pub fn keypad(channel: Channel) {
     rig.forget();
     rig.keys(b"99*0123456789#");
     rig.until("the digits are told", |rig| {
-        rig.was_told(|what| matches!(what, EventBody::KeypadEntered(entry) if entry.digits == "0123456789"))
+        rig.was_told(|what| matches!(what, EventBody::KeypadEntered(entry) if entry.digits.as_deref() == Some("0123456789")))
     });
 }
 

@@ -469,6 +469,7 @@ fn directory() -> Directory {
         key_id: 1,
         code: KeyCode::from_bytes(&KNOWN).unwrap(),
         user_id: None,
+        permitted: true,
         expired_at: None,
     });
     builder.build(Some(1))
