@@ -73,8 +73,9 @@ pub fn page() -> String {
          Where the gateway goes beyond the list or reads it in its own way:\n\n\
          - A panel that is away is asked whether it is back by probes that wait 60 ms, every fifth 200 ms: a dead panel\n\
          \x20 must not slow down the others. One that answers is given 200 ms (`reply_timeout`), always.\n\
-         - A panel that answers no CRC may be an old one: when a link opens it is then tried by checksum, too. Once its PDCAP\n\
-         \x20 says that it knows CRC, or it has answered by CRC, nothing else is used.\n\
+         - A panel that answers no CRC may be an old one: when a link opens it is then tried by checksum, too, and one that\n\
+         \x20 is away now and then, as it may have been swapped. A link with a panel that knows CRC, by its PDCAP or by its\n\
+         \x20 answer, uses nothing else.\n\
          - With `secure_channel = \"off\"` everything goes in the clear, by configuration; with all other values 050-09-18 holds.\n\
          - A NAK with code 0 refuses what was asked, and is counted as a wrong frame of its panel (`/buses`, `/metrics`).\n"
     )
