@@ -16,6 +16,7 @@ use super::{
     commutators::KnownLine,
     doorway::DoorwaySettings,
     port::PortSettings,
+    rates::KeptRate,
     refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     scan::{Begun, ScanError, ScanRequest, Scanning},
     schedule::{Exchanges, LineStats},
@@ -87,9 +88,14 @@ pub struct InForce {
     pub lines: Arc<FlatLines>,
 }
 
+/// What an earlier run knew of the rates of lines that are to be found, by the bus.
+pub type KeptRates = HashMap<Name, KeptRate>;
+
 /// What a bus shares with the rest.
 #[derive(Clone)]
 pub struct Shared {
+    /// The rates at which lines were left; there before `recalled`.
+    pub rates: Arc<ArcSwap<KeptRates>>,
     /// The keys and lines in force.
     pub in_force: Arc<ArcSwap<InForce>>,
     /// The clocks.
@@ -119,6 +125,10 @@ pub struct BusStatus {
     pub open: bool,
     /// Why it is not.
     pub error: Option<String>,
+    /// The line's rate; `None`: it is not found yet.
+    pub baud: Option<u32>,
+    /// Why the line is not faster than it is, where a faster rate was tried.
+    pub rate_limit: Option<String>,
     /// Counters since the start.
     pub stats: LineStats,
     /// What was counted, in detail.
@@ -280,6 +290,8 @@ pub(super) enum Command {
         placing: Placing,
         done: oneshot::Sender<Vec<PanelHandle>>,
     },
+    /// This version of the line's rate is on the disk.
+    RateStored(u64),
     /// The keys are read: see [`Shared::recalled`].
     Recalled,
     /// Who else has the port open, as of now.
@@ -318,6 +330,8 @@ pub struct BusHandle {
     pub lines: watch::Receiver<Arc<[KnownLine]>>,
     /// When its loop last turned, on the monotonic clock, in nanoseconds.
     pub beat: Arc<AtomicU64>,
+    /// The line's rate that is to be written down, with how often it has changed; where it is to be found.
+    pub kept_rate: watch::Receiver<Option<(KeptRate, u64)>>,
     pub(super) panels: ArcSwap<Vec<PanelHandle>>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) thread: Mutex<Option<thread::JoinHandle<io::Result<()>>>>,
@@ -449,6 +463,12 @@ impl BusHandle {
     pub async fn record_stored(&self, panel: &PanelHandle, version: u64) {
         // A closed channel: it has ended, and nobody waits for it any more.
         let _ = self.commands.send(Command::Stored { panel: panel.number, version }).await;
+    }
+
+    /// Tells the bus that a version of its line's rate, or a later one, is on the disk.
+    pub async fn rate_stored(&self, version: u64) {
+        // A closed channel: it has ended.
+        let _ = self.commands.send(Command::RateStored(version)).await;
     }
 
     /// Asks the bus to end after the transaction on the wire.

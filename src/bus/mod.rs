@@ -14,6 +14,7 @@ mod door;
 mod doorway;
 mod effects;
 mod examination;
+mod faster;
 mod handle;
 mod input;
 mod keypad;
@@ -23,6 +24,7 @@ mod order;
 mod paced;
 mod panels;
 mod port;
+mod rates;
 mod refused;
 mod scan;
 pub mod schedule;
@@ -42,12 +44,13 @@ pub use self::{
     door::DoorSettings,
     doorway::{DoorwaySettings, LockSettings},
     handle::{
-        BusCounters, BusHandle, BusSettings, BusStatus, Ending, IdentifyError, InForce, KeptLines,
+        BusCounters, BusHandle, BusSettings, BusStatus, Ending, IdentifyError, InForce, KeptLines, KeptRates,
         MeasureError, ModbusSettings, NewestRecord, PairError, PanelHandle, PanelSettings, Placing, Protocol,
         RekeyError, Shared, UnlockError,
     },
     obstacles::in_the_way,
     port::{Parity, PortAddress, PortSettings},
+    rates::KeptRate,
     refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     scan::{Placed, ScanError, ScanRequest, Scanning},
     schedule::{Exchanges, Timing},

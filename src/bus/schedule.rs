@@ -57,7 +57,10 @@ enum State {
 
 /// One line with its panels.
 pub struct Schedule {
+    /// Of the turn that is under way, or was last: panels may be at different rates.
     timing: Timing,
+    /// Of what has no rate of its own.
+    line: Timing,
     /// By number; a panel that was taken away leaves its number to nobody.
     panels: Vec<Option<Polled>>,
     order: Order,
@@ -91,6 +94,7 @@ impl Schedule {
     pub fn new(timing: Timing, drivers: Vec<Driver>, now: Mono) -> Self {
         let mut line = Self {
             timing,
+            line: timing,
             order: Order::default(),
             guest: None,
             guest_bytes: 0,
@@ -227,12 +231,24 @@ impl Schedule {
 
     /// Returns the electrical facts of the line.
     pub fn timing(&self) -> Timing {
-        self.timing
+        self.line
+    }
+
+    /// Sets the line's rate, which has what has none of its own.
+    pub fn set_baud(&mut self, baud: u32) {
+        if self.line.baud != baud {
+            self.line = self.line.at(baud);
+        }
+    }
+
+    /// Returns the rate of the turn that is under way, or was last: the port is to be set to it before its frame is sent.
+    pub fn baud(&self) -> u32 {
+        self.timing.baud
     }
 
     /// Begins anew on a port that was opened again, perhaps through another adapter: what was in flight is lost.
     pub fn reopened(&mut self, now: Mono, timing: Timing) {
-        self.timing = timing;
+        (self.timing, self.line) = (timing.at(self.timing.baud), timing.at(self.line.baud));
         self.seen = now;
         if let State::Awaiting { panel, .. } = std::mem::replace(&mut self.state, State::Idle) {
             self.end_turn(now, panel);
@@ -288,6 +304,10 @@ impl Schedule {
             return false;
         }
         self.order.begins(now, number, turn.kind);
+        let baud = self.panel(number).and_then(|panel| panel.driver.baud()).unwrap_or(self.line.baud);
+        if baud != self.timing.baud {
+            self.timing = self.timing.at(baud);
+        }
         if let Some(examination) = &mut self.examination {
             examination.sent(out.get(begin..).unwrap_or_default());
         }

@@ -22,6 +22,7 @@ use super::{
     losses::Losses,
     obstacles, panels,
     port::PortSettings,
+    rates::KeptRate,
     scan::Scan,
     tap::Tap,
 };
@@ -60,6 +61,8 @@ pub(super) struct Shell {
     pub(super) port: PortSettings,
     pub(super) shared: Shared,
     pub(super) commands: mpsc::Receiver<Command>,
+    /// The line's rate that is to be written down.
+    pub(super) kept_rate: watch::Sender<Option<(KeptRate, u64)>>,
     pub(super) own_commands: mpsc::WeakSender<Command>,
     pub(super) status: watch::Sender<BusStatus>,
     pub(super) lines: watch::Sender<Arc<[KnownLine]>>,
@@ -143,6 +146,9 @@ impl Shell {
             Some(Command::Adopt { panels, placing, done }) => {
                 drop(done.send(self.adopt(core, panels, &placing)));
             }
+            Some(Command::RateStored(version)) => {
+                self.at_moment(|moment| core.rate_stored(moment, version));
+            }
             Some(Command::Recalled) => core.hold_polls(Mono::ZERO),
             Some(Command::Rivals(rivals)) => self.tell_rivals(rivals),
         }
@@ -223,6 +229,13 @@ impl Shell {
                 Output::Identified { request, result } => {
                     self.identifying.answer(request, result.map_err(IdentifyError::Failed));
                 }
+                Output::KeepRate { rate, version } => {
+                    self.kept_rate.send_replace(Some((rate, version)));
+                }
+                Output::Said(said) => {
+                    tracing::info!(bus = %self.name, "{said}");
+                    self.tap.said(self.shared.clock.wall(), "the rate of the line: see the log");
+                }
                 Output::Changed => self.changed = true,
                 Output::LinesChanged => self.lines_changed = true,
             }
@@ -267,7 +280,9 @@ impl Shell {
             } else {
                 self.tell_rivals(Vec::new());
             }
+            let (baud, rate_limit) = (core.line_baud(), core.rate_limit());
             self.status.send_modify(|status| {
+                (status.baud, status.rate_limit) = (baud, rate_limit);
                 (status.panels, status.stats, status.stretches) = (panels, stats, stretches);
                 status.minute = minute;
                 status.counters = Arc::new(counters);

@@ -63,6 +63,7 @@ CREATE TABLE commands (
 /// each comparison that it makes. `flats.hash` is the SHA-256 of the canonical JSON. `keys` is in the order of
 /// flats, for the directory; a swipe before the directory is loaded finds its code by the index. `lines` is by the
 /// flat's number on the door: a line is there before the cloud knows its flat.
+/// `rates.other` is a rate at which panels of the bus may be as well.
 pub(super) const CACHE: &[&str] = &[
     "
 CREATE TABLE meta (
@@ -118,6 +119,13 @@ CREATE TABLE lines (
     since_ms INTEGER NOT NULL,
     measured_ms INTEGER,
     PRIMARY KEY (intercom, flat)
+) STRICT, WITHOUT ROWID;
+",
+    "
+CREATE TABLE rates (
+    bus TEXT PRIMARY KEY,
+    baud INTEGER NOT NULL,
+    other INTEGER
 ) STRICT, WITHOUT ROWID;
 ",
 ];
