@@ -97,6 +97,8 @@ impl Core {
     /// Takes a panel that has not been heard yet. Returns its number: they count up from 0, and none is used twice.
     pub fn add(&mut self, moment: &Moment<'_>, panel: impl Into<Panel>) -> usize {
         let number = self.place(moment, panel.into());
+        // Before it is asked for the first time.
+        self.look_at_rates(moment.mono);
         self.effects.push(Output::Changed);
         self.effects.push(Output::LinesChanged);
         number
@@ -108,6 +110,9 @@ impl Core {
         self.doorways.push(Some(Doorway::new(doorway, number, moment.wall)));
         self.commutators.add(commutator);
         self.shown.push(number);
+        if let Some(rates) = &mut self.rates {
+            rates.look_again();
+        }
         number
     }
 

@@ -42,7 +42,9 @@ const LATER: Duration = Duration::from_secs(600);
 const LONGEST: Duration = Duration::from_secs(600);
 /// How long a panel that did not come home is left alone.
 const LEFT_ALONE: Duration = Duration::from_secs(2);
-const REFUSED_LEFT_ALONE: Duration = Duration::from_secs(600);
+const REFUSED_LEFT_ALONE: Duration = Duration::from_secs(3600);
+/// How often in a row a panel is told to come home before the line comes to it.
+const TRIES_HOME: u32 = 3;
 /// How often it is looked how panels are.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a Modbus line is tried at a rate: several panels are asked meanwhile.
@@ -139,6 +141,7 @@ pub(super) struct Rates {
     version: u64,
     stored: u64,
     home: Option<u32>,
+    begun: Option<Mono>,
     first_found: Option<Mono>,
     expected: Option<u32>,
     known: BTreeSet<usize>,
@@ -148,8 +151,10 @@ pub(super) struct Rates {
     moving: Option<(usize, u32, Mono)>,
     /// Panels that are left alone where they are, for a time.
     left_alone: BTreeMap<usize, Mono>,
-    /// Panels that stay where they are.
-    fixed: BTreeMap<usize, u32>,
+    /// How often each panel in a row was not brought home.
+    failures: BTreeMap<usize, u32>,
+    /// Panels that stay where they are: why, and where that is.
+    fixed: BTreeMap<usize, (Unmoved, Option<u32>)>,
     well_since: Option<Mono>,
     looked: Mono,
     /// Modbus: the rate that is tried, the how manieth it is, since when.
@@ -166,6 +171,7 @@ impl Rates {
             version: 0,
             stored: 0,
             home: kept.filter(|_| is_modbus).map(|kept| kept.baud),
+            begun: None,
             first_found: None,
             expected: None,
             known: BTreeSet::new(),
@@ -173,9 +179,10 @@ impl Rates {
             limit: None,
             moving: None,
             left_alone: BTreeMap::new(),
+            failures: BTreeMap::new(),
             fixed: BTreeMap::new(),
             well_since: None,
-            looked: now,
+            looked: Mono::ZERO,
             tried: (0, now),
         }
     }
@@ -202,15 +209,17 @@ impl Rates {
 
     /// When [`Rates::look`] has something to do.
     pub(super) fn next_time(&self) -> Mono {
-        self.looked + LOOK
+        if self.looked == Mono::ZERO { Mono::ZERO } else { self.looked + LOOK }
+    }
+
+    /// Has all panels looked at anew at once: one has come.
+    pub(super) fn look_again(&mut self) {
+        self.looked = Mono::ZERO;
     }
 
     /// Looks how the panels are, and says what is to be done.
     pub(super) fn look(&mut self, now: Mono, seen: &[Seen]) -> Vec<Act> {
         let mut acts = Vec::new();
-        if now < self.next_time() && seen.iter().all(|seen| self.known.contains(&seen.number)) {
-            return acts;
-        }
         self.looked = now;
         if self.is_modbus {
             self.find_modbus(now, seen, &mut acts);
@@ -266,13 +275,18 @@ impl Rates {
             }
             (_, Ok(())) => {
                 self.fixed.remove(&number);
+                self.failures.remove(&number);
             }
-            (_, Err(Unmoved::Lossy | Unmoved::Unheard)) => {
-                self.left_alone.insert(number, now + LEFT_ALONE);
-            }
-            (_, Err(Unmoved::Refused | Unmoved::Other(_) | Unmoved::Stays)) => {
-                self.left_alone.insert(number, now + REFUSED_LEFT_ALONE);
-                self.fixed.insert(number, 0);
+            (_, Err(unmoved)) => {
+                let failures = self.failures.entry(number).or_default();
+                *failures = failures.saturating_add(1);
+                let is_final = !matches!(unmoved, Unmoved::Lossy | Unmoved::Unheard) || *failures >= TRIES_HOME;
+                let pause = if is_final { REFUSED_LEFT_ALONE } else { LEFT_ALONE };
+                self.left_alone.insert(number, now + pause);
+                if is_final {
+                    self.failures.remove(&number);
+                    self.fixed.insert(number, (unmoved, None));
+                }
             }
         }
         acts
@@ -293,8 +307,17 @@ impl Rates {
 
     /// Says where the line is, once its panels are found.
     fn find(&mut self, now: Mono, seen: &[Seen], acts: &mut Vec<Act>) {
-        let found: Vec<u32> = seen.iter().filter_map(|seen| seen.bearing?.baud).collect();
-        let Some(slowest) = found.iter().copied().min() else { return };
+        // One answer may be one of many that were lost.
+        let is_found = |bearing: &Bearing| bearing.is_online;
+        let found: Vec<u32> = seen.iter().filter_map(|seen| seen.bearing.filter(is_found)?.baud).collect();
+        let begun = *self.begun.get_or_insert(now);
+        let Some(slowest) = found.iter().copied().min() else {
+            // It was there before, whoever is away now.
+            if let Some(kept) = self.kept.filter(|_| now >= begun + FOUND_WITHIN * 2) {
+                self.settle(kept.baud, seen, acts);
+            }
+            return;
+        };
         let since = *self.first_found.get_or_insert(now);
         if found.len() < seen.len() && now < since + FOUND_WITHIN {
             if self.expected != Some(slowest) {
@@ -343,22 +366,26 @@ impl Rates {
         }
         let is_home = |seen: &Seen| seen.bearing.and_then(|bearing| bearing.baud) == Some(home);
         for Seen { number, bearing, .. } in seen {
-            if let (Some(fixed), Some(baud)) =
+            if let (Some((_, place)), Some(baud)) =
                 (self.fixed.get_mut(number), bearing.and_then(|bearing| bearing.baud))
             {
-                *fixed = baud;
+                *place = Some(baud);
             }
         }
-        self.fixed.retain(|number, _| seen.iter().any(|seen| seen.number == *number));
-        // A panel that stays where it is has the line come to it, where no other one holds the line.
-        let mut places = self.fixed.values().copied().filter(|baud| *baud != 0);
-        if let Some(place) = places.next()
-            && place != home
-            && places.all(|other| other == place)
-            && self.limit.is_none_or(|limit| place < limit.below)
+        self.fixed.retain(|number, (_, place)| {
+            *place != Some(home) && seen.iter().any(|seen| seen.number == *number)
+        });
+        // A panel that stays where it is has the line come to it, where it is slower: every panel holds that.
+        let places = self.fixed.iter().filter_map(|(number, (why, place))| Some(((*place)?, *number, *why)));
+        if let Some((place, number, why)) = places.min_by_key(|(place, ..)| *place)
+            && place < home
         {
+            let cause = Cause::Unmoved(number, why);
+            self.limit = Some(Limit { below: home, cause, until: now + NOT_AGAIN });
+            self.left_alone.clear();
+            acts.push(Act::Say(Said::Held(place, home, cause)));
             self.settle(place, seen, acts);
-            return self.keep(KeptRate { baud: place, to: None }, acts);
+            return self.keep(KeptRate { baud: place, to: Some(home) }, acts);
         }
         if seen.iter().all(is_home) {
             self.keep(KeptRate { baud: home, to: None }, acts);

@@ -406,7 +406,9 @@ impl Panel {
         let handshake = self.handshake();
         let given_up = self.link.time_out();
         let goal = self.mover.goal();
+        // While somebody waits for its lock it is told nothing new.
         if given_up.is_none()
+            && self.unlocks.deadline().is_none()
             && let Some(unmoved) = self.mover.missed(now)
         {
             self.link.leave_repetition();
@@ -605,11 +607,10 @@ impl Panel {
     fn link_ended(&mut self, now: Mono, given_up: Option<Work>) {
         self.presence.link_began();
         self.status.clear();
-        if let Some(to) = self.mover.goal()
-            && let Some(whereabouts) = &self.whereabouts
-            && let Some(result) = self.mover.link_ended(whereabouts)
-        {
-            self.events.push_back(Event::Moved { to, result });
+        let goal = self.mover.goal();
+        let moved = self.whereabouts.as_ref().and_then(|whereabouts| self.mover.link_ended(whereabouts));
+        if let Some(result) = moved {
+            self.moved(result, goal);
         }
         match given_up {
             Some(Work::Out(out)) => {

@@ -184,6 +184,10 @@ struct Way {
     wanted: u32,
     /// It has answered at the new rate.
     is_there: bool,
+    /// How often it has answered at the old one since it said so.
+    stayed: u32,
+    /// Back from a rate that is not carried: the panel was told of it already.
+    is_back: bool,
 }
 
 /// The change of a panel's rate.
@@ -191,6 +195,8 @@ struct Way {
 pub(super) struct Mover {
     /// Where it is to go, with the answers that are wanted there.
     due: Option<(u32, u32)>,
+    /// Where it came from to a rate that is not carried.
+    back: Option<u32>,
     way: Option<Way>,
 }
 
@@ -211,12 +217,13 @@ impl Mover {
 
     /// The rate that is to be told to it.
     pub(super) fn due(&self) -> Option<u32> {
-        self.due.map(|(to, _)| to)
+        self.back.or(self.due.map(|(to, _)| to))
     }
 
-    /// Gives up what was not begun; whether there was something.
-    pub(super) fn leave(&mut self) -> Option<u32> {
-        self.due.take().map(|(to, _)| to)
+    /// Whether it is to go back, or on its way, from a rate that is not carried: nothing else is asked of it, for what is
+    /// withdrawn would cost the session in which it can be told so.
+    pub(super) fn goes_back(&self) -> bool {
+        self.back.is_some() || self.way.as_ref().is_some_and(|way| way.is_back)
     }
 
     /// Whether it is on its way.
@@ -224,15 +231,18 @@ impl Mover {
         self.way.is_some()
     }
 
-    /// Where it goes.
+    /// Where it was told to go by somebody who waits for what comes of it.
     pub(super) fn goal(&self) -> Option<u32> {
-        self.way.as_ref().map(|way| way.to)
+        self.way.as_ref().filter(|way| !way.is_back).map(|way| way.to)
     }
 
     /// COMSET is about to be sent.
     pub(super) fn begins(&mut self, whereabouts: &mut Whereabouts) {
-        let Some((to, wanted)) = self.due.take() else { return };
-        self.way = Some(Way { from: whereabouts.at, to, said: None, wanted, is_there: false });
+        let is_back = self.back.is_some();
+        let due = self.back.take().map(|back| (back, 1)).or_else(|| self.due.take());
+        let Some((to, wanted)) = due else { return };
+        let from = whereabouts.at;
+        self.way = Some(Way { from, to, said: None, wanted, is_there: false, stayed: 0, is_back });
         whereabouts.told(to);
     }
 
@@ -249,6 +259,7 @@ impl Mover {
             // It is where it says, or has not moved.
             let (from, to) = (way.from, if RATES.contains(&says) { says } else { way.from });
             self.way = None;
+            whereabouts.told(to);
             whereabouts.goes(from, to);
             return Some(Next::Over(Err(Unmoved::Other(says))));
         }
@@ -261,7 +272,10 @@ impl Mover {
             self.way.take_if(|_| is_over);
             return Some(if is_over { Next::Over(Ok(())) } else { Next::Repeat });
         }
-        if now > said + GOES_OVER_WITHIN {
+        let is_first = said == now && way.stayed == 0;
+        way.stayed = way.stayed.saturating_add(u32::from(!is_first));
+        // Somebody waits for its lock: what it does not do soon is left for later.
+        if now > said + GOES_OVER_WITHIN || (is_hurried && way.stayed > 0) {
             self.way = None;
             whereabouts.answered();
             return Some(Next::Over(Err(Unmoved::Stays)));
@@ -286,16 +300,19 @@ impl Mover {
     pub(super) fn missed(&mut self, now: Mono) -> Option<Unmoved> {
         let way = self.way.as_ref()?;
         let is_late = way.said.is_some_and(|said| now > said + GOES_OVER_WITHIN);
-        if !way.is_there && !is_late {
+        // It answers at the old rate; and on its way back it is waited for as long as it takes.
+        if (!way.is_there && !is_late) || way.stayed > 0 || way.is_back {
             return None;
         }
+        self.back = Some(way.from);
         self.way = None;
         Some(Unmoved::Lossy)
     }
 
     /// Its link has ended on the way: where it was heard at its goal it has arrived.
     pub(super) fn link_ended(&mut self, whereabouts: &Whereabouts) -> Option<Result<(), Unmoved>> {
-        let way = self.way.take()?;
+        self.back = None;
+        let way = self.way.take().filter(|way| !way.is_back)?;
         let is_there = whereabouts.known() == Some(way.to);
         Some(if is_there { Ok(()) } else { Err(Unmoved::Unheard) })
     }

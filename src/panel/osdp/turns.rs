@@ -274,6 +274,7 @@ impl Panel {
 
     fn next_running(&mut self, now: Mono) -> Option<Work> {
         if !self.owes_poll
+            && !self.mover.goes_back()
             && let Some(out) = self.unlocks.take(now)
         {
             self.owes_poll = true;
