@@ -76,7 +76,7 @@ fn start(server: SocketAddr) -> (BusHandle, mpsc::Receiver<Occurrence>) {
     };
     let (reports, events) = mpsc::channel(1024);
     let shared = Shared {
-            rates: Default::default(),
+        rates: Default::default(),
         in_force: Arc::new(arc_swap::ArcSwap::from_pointee(InForce::default())),
         clock: Arc::new(Clock::system(Trust::Always)),
         reports,

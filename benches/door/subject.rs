@@ -146,7 +146,7 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8) -> anyhow::Result<()> {
     // Full: the bus counts and goes on; nothing here is slower than a line.
     let (reports, mut received) = tokio::sync::mpsc::channel(1024);
     let shared = Shared {
-            rates: Default::default(),
+        rates: Default::default(),
         in_force: Arc::new(arc_swap::ArcSwap::from_pointee(InForce {
             directory: directory()?,
             ..InForce::default()

@@ -204,10 +204,23 @@ impl Core {
         self.rates.as_ref().map_or_else(|| Some(self.schedule.timing().baud), Rates::home)
     }
 
-    /// Returns why the line is not faster than it is, where a faster rate was tried.
+    /// Returns why the line is not faster than it is, where that is known.
     pub fn rate_limit(&self) -> Option<String> {
-        let (below, cause) = self.rates.as_ref()?.limit()?;
-        Some(self.held(below, cause))
+        let rates = self.rates.as_ref()?;
+        match (rates.limit(), rates.waits_for()) {
+            (Some((below, cause)), _) => Some(self.held(below, cause)),
+            (None, Some((number, is_plain))) => {
+                let name = self.panel_name(number)?;
+                Some(if is_plain {
+                    format!(
+                        "panel {name} has secure_channel = \"off\", and outside of a secure channel no panel is told another rate"
+                    )
+                } else {
+                    format!("panel {name} is not online, and every panel has to hold a faster rate")
+                })
+            }
+            (None, None) => None,
+        }
     }
 
     /// Returns the rate to which the port is to be set before what was given last is sent.
@@ -489,11 +502,17 @@ impl Core {
     /// Begins to examine the line anew: what is counted is beside its statistics.
     pub fn examine(&mut self) {
         self.schedule.examine();
+        if let Some(rates) = &mut self.rates {
+            rates.set_measured(true);
+        }
     }
 
     /// Ends the examination.
     pub fn end_examination(&mut self) {
         self.schedule.end_examination();
+        if let Some(rates) = &mut self.rates {
+            rates.set_measured(false);
+        }
     }
 
     /// Returns what was counted since [`Core::examine`]; `None`: nobody examines the line.

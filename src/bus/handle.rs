@@ -17,7 +17,7 @@ use super::{
     doorway::DoorwaySettings,
     port::PortSettings,
     rates::KeptRate,
-    refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
+    refused::{HoldError, PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     scan::{Begun, ScanError, ScanRequest, Scanning},
     schedule::{Exchanges, LineStats},
     statistics::{Counters, LineCounters, PanelCounters, PanelTimes},
@@ -127,8 +127,10 @@ pub struct BusStatus {
     pub error: Option<String>,
     /// The line's rate; `None`: it is not found yet.
     pub baud: Option<u32>,
-    /// Why the line is not faster than it is, where a faster rate was tried.
+    /// Why the line is not faster than it is, where it is to be as fast as it can and that is known.
     pub rate_limit: Option<String>,
+    /// The other rates at which the line can be measured.
+    pub other_rates: Vec<u32>,
     /// Counters since the start.
     pub stats: LineStats,
     /// What was counted, in detail.
@@ -289,6 +291,12 @@ pub(super) enum Command {
         panels: Vec<PanelSettings>,
         placing: Placing,
         done: oneshot::Sender<Vec<PanelHandle>>,
+    },
+    /// All panels go to a rate, until `until` is dropped.
+    HoldRate {
+        baud: u32,
+        reached: oneshot::Sender<Result<(), HoldError>>,
+        until: oneshot::Receiver<()>,
     },
     /// This version of the line's rate is on the disk.
     RateStored(u64),
@@ -463,6 +471,17 @@ impl BusHandle {
     pub async fn record_stored(&self, panel: &PanelHandle, version: u64) {
         // A closed channel: it has ended, and nobody waits for it any more.
         let _ = self.commands.send(Command::Stored { panel: panel.number, version }).await;
+    }
+
+    /// Has all panels go to another rate, and waits until they are there; they come home when what is returned is dropped.
+    ///
+    /// # Errors
+    /// Why they do not; then they are on their way home.
+    pub async fn hold_rate(&self, baud: u32) -> Result<oneshot::Sender<()>, HoldError> {
+        let ((reached, result), (hold, until)) = (oneshot::channel(), oneshot::channel());
+        let command = Command::HoldRate { baud, reached, until };
+        self.commands.send(command).await.map_err(|_| HoldError::Ending)?;
+        result.await.map_err(|_| HoldError::Ending)?.map(|()| hold)
     }
 
     /// Tells the bus that a version of its line's rate, or a later one, is on the disk.

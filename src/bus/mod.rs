@@ -21,6 +21,7 @@ mod keypad;
 mod losses;
 mod obstacles;
 mod order;
+mod other_rate;
 mod paced;
 mod panels;
 mod port;
@@ -51,7 +52,7 @@ pub use self::{
     obstacles::in_the_way,
     port::{Parity, PortAddress, PortSettings},
     rates::KeptRate,
-    refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
+    refused::{HoldError, PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     scan::{Placed, ScanError, ScanRequest, Scanning},
     schedule::{Exchanges, Timing},
     statistics::{Counters, LineCounters, LineStats, PanelCounters, PanelTimes, RoundTrip},

@@ -66,7 +66,7 @@ pub struct KeptRate {
 pub(super) enum Act {
     /// What has no rate of its own has this one.
     Line(u32),
-    /// A panel is looked for at these rates. `is_certain`: the first is the line's.
+    /// A panel is looked for at these rates. `is_certain`: the first is the line's, and every panel holds it.
     Seek { number: usize, rates: osdp::Rates, is_certain: bool },
     /// A panel is told to take a rate, and is to answer there so often.
     Move { number: usize, to: u32, answers: u32 },
@@ -124,6 +124,8 @@ struct Limit {
 #[derive(Debug)]
 struct Raise {
     to: u32,
+    /// Somebody measures there: nothing that is lost is the end of it, and all come home when he has done.
+    is_held: bool,
     begun: Mono,
     /// The version of what is kept that has to be on the disk first.
     version: u64,
@@ -141,11 +143,19 @@ pub(super) struct Rates {
     version: u64,
     stored: u64,
     home: Option<u32>,
+    /// Every panel has held that, now or in an earlier run.
+    is_proven: bool,
     begun: Option<Mono>,
     first_found: Option<Mono>,
     expected: Option<u32>,
     known: BTreeSet<usize>,
     raise: Option<Raise>,
+    /// Why the panels did not come to the rate at which somebody wanted to measure.
+    not_held: Option<(u32, Cause)>,
+    /// Somebody measures the line: it is not raised meanwhile.
+    is_measured: bool,
+    /// The panel that has to be well before the line is raised, and whether it is never told another rate.
+    waits_for: Option<(usize, bool)>,
     limit: Option<Limit>,
     /// Who is on its way, and since when.
     moving: Option<(usize, u32, Mono)>,
@@ -171,11 +181,15 @@ impl Rates {
             version: 0,
             stored: 0,
             home: kept.filter(|_| is_modbus).map(|kept| kept.baud),
+            is_proven: false,
             begun: None,
             first_found: None,
             expected: None,
             known: BTreeSet::new(),
             raise: None,
+            not_held: None,
+            is_measured: false,
+            waits_for: None,
             limit: None,
             moving: None,
             left_alone: BTreeMap::new(),
@@ -197,9 +211,55 @@ impl Rates {
         self.limit.map(|limit| (limit.below, limit.cause))
     }
 
+    /// The panel that keeps the line from being raised, and whether it is never told another rate.
+    pub(super) fn waits_for(&self) -> Option<(usize, bool)> {
+        self.waits_for
+    }
+
     /// Sets the rates that the port takes.
     pub(super) fn set_rates(&mut self, rates: Vec<u32>) {
         self.rates = rates;
+    }
+
+    /// Sets whether somebody measures the line, so that it is to stay as it is.
+    pub(super) fn set_measured(&mut self, is_measured: bool) {
+        self.is_measured = is_measured;
+    }
+
+    /// Has all panels go to a rate, for somebody who measures there, until [`Rates::release`]. Returns whether that is begun: it
+    /// is not while the line is between two rates.
+    pub(super) fn hold(&mut self, now: Mono, to: u32) -> (bool, Vec<Act>) {
+        let mut acts = Vec::new();
+        let Some(home) = self.home.filter(|_| !self.is_modbus) else { return (false, acts) };
+        if self.raise.is_some() || self.moving.is_some() || to == home || !self.rates.contains(&to) {
+            return (false, acts);
+        }
+        self.keep(KeptRate { baud: home, to: Some(to) }, &mut acts);
+        self.not_held = None;
+        let (version, arrived) = (self.version, BTreeMap::new());
+        self.raise = Some(Raise { to, is_held: true, begun: now, version, arrived });
+        (true, acts)
+    }
+
+    /// Whether all panels are at the rate that is held; why they are not, where they come home.
+    pub(super) fn held(&self, seen: &[usize]) -> Result<bool, (u32, Cause)> {
+        if let Some(why) = self.not_held {
+            return Err(why);
+        }
+        let arrived = |raise: &Raise| seen.iter().all(|number| raise.arrived.contains_key(number));
+        Ok(self.raise.as_ref().is_some_and(arrived))
+    }
+
+    /// Has all panels come home, and forgets what was not held before: the cable may be another.
+    pub(super) fn release(&mut self) {
+        self.raise.take_if(|raise| raise.is_held);
+        (self.not_held, self.limit, self.well_since) = (None, None, None);
+        self.left_alone.clear();
+    }
+
+    /// The other rates at which the line can be measured.
+    pub(super) fn others(&self) -> Vec<u32> {
+        self.rates.iter().copied().filter(|rate| Some(*rate) != self.home && !self.is_modbus).collect()
     }
 
     /// Notes that what is kept is on the disk.
@@ -280,7 +340,8 @@ impl Rates {
             (_, Err(unmoved)) => {
                 let failures = self.failures.entry(number).or_default();
                 *failures = failures.saturating_add(1);
-                let is_final = !matches!(unmoved, Unmoved::Lossy | Unmoved::Unheard) || *failures >= TRIES_HOME;
+                let is_final =
+                    !matches!(unmoved, Unmoved::Lossy | Unmoved::Unheard) || *failures >= TRIES_HOME;
                 let pause = if is_final { REFUSED_LEFT_ALONE } else { LEFT_ALONE };
                 self.left_alone.insert(number, now + pause);
                 if is_final {
@@ -299,7 +360,7 @@ impl Rates {
                 let kept = self.kept;
                 let home = self.home.or(kept.map(|kept| kept.baud)).unwrap_or(RATES[0]);
                 let rates = osdp::Rates { home, other: kept.and_then(|kept| kept.to) };
-                acts.push(Act::Seek { number: *number, rates, is_certain: self.home.is_some() });
+                acts.push(Act::Seek { number: *number, rates, is_certain: self.is_proven });
             }
         }
         self.known.retain(|number| seen.iter().any(|seen| seen.number == *number));
@@ -314,6 +375,7 @@ impl Rates {
         let Some(slowest) = found.iter().copied().min() else {
             // It was there before, whoever is away now.
             if let Some(kept) = self.kept.filter(|_| now >= begun + FOUND_WITHIN * 2) {
+                self.is_proven = true;
                 self.settle(kept.baud, seen, acts);
             }
             return;
@@ -328,8 +390,12 @@ impl Rates {
             }
             return;
         }
-        let kept = self.kept.map(|kept| kept.baud).filter(|kept| found.contains(kept));
+        // Where all are on their way to another rate, it is from there that they come.
+        let is_it =
+            |kept: &KeptRate| found.contains(&kept.baud) || found.iter().all(|baud| Some(*baud) == kept.to);
+        let kept = self.kept.filter(is_it).map(|kept| kept.baud);
         let home = kept.unwrap_or(slowest);
+        self.is_proven = kept.is_some();
         self.settle(home, seen, acts);
         acts.push(Act::Say(Said::Found(home)));
         let to = self.kept.and_then(|kept| kept.to).filter(|to| *to != home);
@@ -341,7 +407,8 @@ impl Rates {
         self.home = Some(home);
         acts.push(Act::Line(home));
         let rates = osdp::Rates { home, other: None };
-        acts.extend(seen.iter().map(|seen| Act::Seek { number: seen.number, rates, is_certain: true }));
+        let is_certain = self.is_proven;
+        acts.extend(seen.iter().map(|seen| Act::Seek { number: seen.number, rates, is_certain }));
     }
 
     fn keep(&mut self, kept: KeptRate, acts: &mut Vec<Act>) {
@@ -383,12 +450,18 @@ impl Rates {
             let cause = Cause::Unmoved(number, why);
             self.limit = Some(Limit { below: home, cause, until: now + NOT_AGAIN });
             self.left_alone.clear();
+            self.is_proven = false;
             acts.push(Act::Say(Said::Held(place, home, cause)));
             self.settle(place, seen, acts);
             return self.keep(KeptRate { baud: place, to: Some(home) }, acts);
         }
         if seen.iter().all(is_home) {
             self.keep(KeptRate { baud: home, to: None }, acts);
+            let is_online = |seen: &Seen| seen.bearing.is_some_and(|bearing| bearing.is_online);
+            if !self.is_proven && seen.iter().all(is_online) {
+                self.is_proven = true;
+                self.settle(home, seen, acts);
+            }
         }
     }
 
@@ -400,17 +473,23 @@ impl Rates {
                 bearing.baud == Some(home) && bearing.is_ready && !bearing.is_unlocking
             })
         };
-        if self.moving.is_some() || seen.is_empty() || !seen.iter().all(is_well) {
+        let next = self.rates.iter().copied().find(|rate| *rate > home);
+        let waits_for = |seen: &Seen| {
+            let Bearing { is_plain, is_online, .. } = seen.bearing?;
+            (is_plain || !is_online).then_some((seen.number, is_plain))
+        };
+        self.waits_for = next.and_then(|_| seen.iter().find_map(waits_for));
+        if self.is_measured || self.moving.is_some() || seen.is_empty() || !seen.iter().all(is_well) {
             self.well_since = None;
             return;
         }
         if now < *self.well_since.get_or_insert(now) + WELL_FOR {
             return;
         }
-        let next = self.rates.iter().copied().find(|rate| *rate > home);
         let Some(to) = next.filter(|to| self.limit.is_none_or(|limit| *to < limit.below)) else { return };
         self.keep(KeptRate { baud: home, to: Some(to) }, acts);
-        self.raise = Some(Raise { to, begun: now, version: self.version, arrived: BTreeMap::new() });
+        let (version, arrived) = (self.version, BTreeMap::new());
+        self.raise = Some(Raise { to, is_held: false, begun: now, version, arrived });
         acts.push(Act::Say(Said::Raising(to)));
     }
 
@@ -429,7 +508,7 @@ impl Rates {
         }
         let lost = seen.iter().find(|seen| {
             let then = raise.arrived.get(&seen.number);
-            then.is_some_and(|then| seen.exchanges.lost > then.lost)
+            then.is_some_and(|then| seen.exchanges.lost > then.lost) && !raise.is_held
         });
         if let Some(Seen { number, .. }) = lost {
             return self.fail(now, Cause::Lost(*number), NOT_AGAIN, acts);
@@ -442,6 +521,9 @@ impl Rates {
             }
             return;
         }
+        if raise.is_held {
+            return;
+        }
         let has_held = |seen: &Seen| {
             let then = arrived.get(&seen.number).map_or(u64::MAX, |then| then.answered);
             let is_there = seen.bearing.is_some_and(|bearing| bearing.is_ready && bearing.baud == Some(to));
@@ -450,6 +532,7 @@ impl Rates {
         if seen.iter().all(has_held) {
             self.raise = None;
             self.well_since = None;
+            self.is_proven = true;
             self.settle(to, seen, acts);
             self.keep(KeptRate { baud: to, to: None }, acts);
             acts.push(Act::Say(Said::Raised(to)));
@@ -465,8 +548,12 @@ impl Rates {
     /// Ends a raise: everybody is brought home.
     fn fail(&mut self, now: Mono, cause: Cause, pause: Duration, acts: &mut Vec<Act>) {
         let (Some(raise), Some(home)) = (self.raise.take(), self.home) else { return };
-        self.limit = Some(Limit { below: raise.to, cause, until: now + pause });
         self.well_since = None;
+        if raise.is_held {
+            self.not_held = Some((raise.to, cause));
+            return;
+        }
+        self.limit = Some(Limit { below: raise.to, cause, until: now + pause });
         acts.push(Act::Say(Said::Held(home, raise.to, cause)));
     }
 

@@ -20,7 +20,9 @@ use super::{
         PanelSettings, Placing, RekeyError, Shared, UnlockError,
     },
     losses::Losses,
-    obstacles, panels,
+    obstacles,
+    other_rate::Holding,
+    panels,
     port::PortSettings,
     rates::KeptRate,
     scan::Scan,
@@ -81,6 +83,8 @@ pub(super) struct Shell {
     pub(super) rekeying: Callers<(), RekeyError>,
     /// Who watches an examination of the line.
     pub(super) examined: Option<watch::Sender<Option<LineSample>>>,
+    /// Who measures the line at another rate.
+    pub(super) holding: Option<Holding>,
     /// The survey that is under way.
     pub(super) scan: Option<Scan>,
     pub(super) next_request: u64,
@@ -146,6 +150,7 @@ impl Shell {
             Some(Command::Adopt { panels, placing, done }) => {
                 drop(done.send(self.adopt(core, panels, &placing)));
             }
+            Some(Command::HoldRate { baud, reached, until }) => self.hold_rate(core, baud, reached, until),
             Some(Command::RateStored(version)) => {
                 self.at_moment(|moment| core.rate_stored(moment, version));
             }
@@ -234,13 +239,14 @@ impl Shell {
                 }
                 Output::Said(said) => {
                     tracing::info!(bus = %self.name, "{said}");
-                    self.tap.said(self.shared.clock.wall(), "the rate of the line: see the log");
+                    self.tap.said(self.shared.clock.wall(), "the rate of the line changes: see the log");
                 }
                 Output::Changed => self.changed = true,
                 Output::LinesChanged => self.lines_changed = true,
             }
         }
         self.pass_on(core);
+        self.go_on_holding(core);
         let now = clock::mono();
         self.beat.store(now.as_nanos(), Ordering::Relaxed);
         faults::point(format_args!("bus {}", self.name));
@@ -281,8 +287,9 @@ impl Shell {
                 self.tell_rivals(Vec::new());
             }
             let (baud, rate_limit) = (core.line_baud(), core.rate_limit());
+            let other_rates = core.other_rates();
             self.status.send_modify(|status| {
-                (status.baud, status.rate_limit) = (baud, rate_limit);
+                (status.baud, status.rate_limit, status.other_rates) = (baud, rate_limit, other_rates);
                 (status.panels, status.stats, status.stretches) = (panels, stats, stretches);
                 status.minute = minute;
                 status.counters = Arc::new(counters);

@@ -82,6 +82,7 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         identifying: Callers::new(),
         rekeying: Callers::new(),
         examined: None,
+        holding: None,
         scan: None,
         next_request: 0,
         told_at: Mono::ZERO,

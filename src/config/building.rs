@@ -331,7 +331,11 @@ fn baud(protocol: Protocol) -> impl Fn(&Input<'_>) -> Result<Option<u32>, String
         let rates = protocol.baud_rates();
         whole(0..=u32::MAX)(input).ok().filter(|rate| rates.contains(rate)).map(Some).ok_or_else(|| {
             let rates: Vec<String> = rates.iter().map(u32::to_string).collect();
-            format!("must be one of the rates {} (no quotes), or \"auto\", found {}", rates.join(", "), shown(input.kind))
+            format!(
+                "must be one of the rates {} (no quotes), or \"auto\", found {}",
+                rates.join(", "),
+                shown(input.kind)
+            )
         })
     }
 }

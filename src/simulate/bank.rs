@@ -128,7 +128,10 @@ impl Bank {
     /// When [`Self::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Mono> {
         let panels = self.panels.iter().filter_map(|placed| placed.panel.next_timeout());
-        panels.chain(self.osdp.values().filter_map(Receiver::next_timeout)).chain(self.modbus.next_timeout()).min()
+        panels
+            .chain(self.osdp.values().filter_map(Receiver::next_timeout))
+            .chain(self.modbus.next_timeout())
+            .min()
     }
 
     /// Lets run out what has by `now`.

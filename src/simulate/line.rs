@@ -283,18 +283,17 @@ impl Line {
     }
 
     fn others_overlap(&self, from: StationId, begin: Mono, end: Mono) -> bool {
-        self.transmissions.iter().any(|other| {
-            other.from != from && other.start < end && other.end_of(other.bytes.len()) > begin
-        })
+        self.transmissions
+            .iter()
+            .any(|other| other.from != from && other.start < end && other.end_of(other.bytes.len()) > begin)
     }
 
     /// What has been handed over still collides with what is not, as long as they overlap.
     fn forget_what_cannot_collide_any_more(&mut self) {
         let begin_of_next = |t: &Transmission| t.end_of(t.done);
         let horizon = self.transmissions.iter().filter(|t| t.done < t.bytes.len()).map(begin_of_next).min();
-        self.transmissions.retain(|t| {
-            t.done < t.bytes.len() || horizon.is_some_and(|begin| t.end_of(t.done) > begin)
-        });
+        self.transmissions
+            .retain(|t| t.done < t.bytes.len() || horizon.is_some_and(|begin| t.end_of(t.done) > begin));
     }
 }
 

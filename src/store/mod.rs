@@ -53,10 +53,10 @@ pub use health::StoreHealth;
 pub use import::{ImportError, ImportReport};
 pub use journal::{AppendError, Journal};
 pub use lines::{LineChanges, LineRecord};
-pub use rates::RateRecord;
 pub use lists::{KeyFilter, Page};
 pub use open::{OpenReport, ReadOnlyStore, Without};
 pub use pulse::Writer;
+pub use rates::RateRecord;
 pub use salvage::Salvage;
 pub use window::CommitTimes;
 

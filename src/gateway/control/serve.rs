@@ -203,7 +203,7 @@ impl Control {
                 let answer = self.identify(&panel, tenths).await;
                 reply(&mut stream, &answer).await
             }
-            Request::Certify { bus } => certify::send(&self, stream, &bus).await,
+            Request::Certify { bus, rates } => certify::send(&self, stream, &bus, rates).await,
             Request::Scan { bus, thorough } => scan::send(&self, stream, &bus, thorough).await,
             Request::Reload => {
                 let answer = self.wish(Wish::Reload).await;

@@ -446,7 +446,8 @@ impl Link {
         }
         (self.timeouts, self.openings, self.refused) = (0, 0, false);
         // 0, then 1, 2, 3, 1, … By the number of what was answered, which may have been answered before.
-        self.sequence = if begins || in_flight.sequence >= 3 { 1 } else { in_flight.sequence.saturating_add(1) };
+        self.sequence =
+            if begins || in_flight.sequence >= 3 { 1 } else { in_flight.sequence.saturating_add(1) };
         if matches!(in_flight.work, Work::Comset(_)) {
             self.repeatable = Some((in_flight.bytes.clone(), in_flight.sequence));
         }

@@ -25,6 +25,8 @@ const PATIENT: u32 = 3;
 const GOES_OVER_WITHIN: Duration = Duration::from_secs(3);
 /// Commands in a row without an answer after which one that strayed is told its rate in the clear: its session is over.
 const CALLED: u32 = 40;
+/// The same where nobody knows that every panel holds its line's rate: it is told a slower one.
+const CALLED_DOWN: u32 = 120;
 
 /// Where a panel is looked for.
 #[derive(Clone, Debug)]
@@ -42,7 +44,7 @@ pub(super) struct Whereabouts {
     /// Transmissions in a row that were not answered.
     misses: u32,
     is_known: bool,
-    /// That is where its line is for certain.
+    /// That is where its line is, and every panel holds it.
     is_home_certain: bool,
 }
 
@@ -50,7 +52,16 @@ impl Whereabouts {
     /// Returns those of a panel that was never heard, on a line that was left at these rates.
     pub(super) fn new(home: u32, other: Option<u32>) -> Self {
         let other = other.filter(|other| *other != home);
-        Self { at: home, other, home, sent_to: other, last: home, misses: 0, is_known: false, is_home_certain: false }
+        Self {
+            at: home,
+            other,
+            home,
+            sent_to: other,
+            last: home,
+            misses: 0,
+            is_known: false,
+            is_home_certain: false,
+        }
     }
 
     /// Returns where it was last heard; `None`: it never was.
@@ -77,15 +88,17 @@ impl Whereabouts {
         self.sent_to
     }
 
-    /// Whether what it is asked next may be to take its line's rate, in the clear: it has been lost for long.
-    pub(super) fn is_to_be_called(&self) -> bool {
-        let is_lost = self.misses >= CALLED && self.misses.is_multiple_of(2);
-        is_lost && self.is_home_certain && self.next_rate() != self.home
-    }
-
-    /// Where its line is.
-    pub(super) fn home(&self) -> u32 {
-        self.home
+    /// The rate that it is to be told in the clear, where it has been lost for long: its line's, or, where it may be that the
+    /// cable does not carry that, a slower one than the one at which it is asked.
+    pub(super) fn call(&self) -> Option<u32> {
+        let next = self.next_rate();
+        let is_turn = (self.misses / 2).is_multiple_of(2);
+        let slower = || RATES.into_iter().rev().find(|rate| *rate < next);
+        match self.is_home_certain {
+            _ if !is_turn => None,
+            true => Some(self.home).filter(|home| *home != next && self.misses >= CALLED),
+            false => slower().filter(|_| self.misses >= CALLED_DOWN),
+        }
     }
 
     /// Chooses the rate of the next transmission.

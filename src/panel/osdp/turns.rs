@@ -165,7 +165,7 @@ impl Panel {
         let Pacing { turned, .. } = self.pacing;
         let soon = self.link.timeouts() == PROBE_AFTER || self.tries_other_check();
         let never = turned == Mono::ZERO;
-        let is_sought = self.is_astray() && self.pacing.is_swift;
+        let is_sought = self.is_astray();
         let pause = match () {
             () if is_sought => SEEK_INTERVAL,
             () if never => Duration::ZERO,
@@ -174,7 +174,7 @@ impl Panel {
         };
         let from = held.max(turned + pause.min(PROBE_INTERVAL_ALONE));
         let window = match self.pacing.probe_window() {
-            window if is_sought => window.min(SEEK_WINDOW),
+            window if is_sought && self.pacing.is_swift => window.min(SEEK_WINDOW),
             window => window,
         };
         let deadline = held.max(turned + pause);
@@ -197,7 +197,8 @@ impl Panel {
         if self.link.work().is_none() {
             let Some(work) = self.next_work(now) else { return false };
             let other_check = self.tries_other_check();
-            if matches!(work, Work::Comset(_)) && self.link.held().is_some()
+            if matches!(work, Work::Comset(_))
+                && self.link.held().is_some()
                 && let Some(whereabouts) = &mut self.whereabouts
             {
                 self.mover.begins(whereabouts);
@@ -224,8 +225,8 @@ impl Panel {
 
     /// COMSET in the clear, for a panel that was lost at another rate than its line's, where no session comes about any more.
     fn call_home(&self) -> Option<Work> {
-        let whereabouts = self.whereabouts.as_ref().filter(|whereabouts| whereabouts.is_to_be_called())?;
-        Some(Work::Comset(Comset { address: self.link.address(), baud: whereabouts.home() }))
+        let baud = self.whereabouts.as_ref()?.call()?;
+        Some(Work::Comset(Comset { address: self.link.address(), baud }))
     }
 
     /// Whether the next opening tries the check that the panel is not known for: often as long as nothing is known, rarely

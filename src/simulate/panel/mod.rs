@@ -197,7 +197,10 @@ impl SimulatedPanel {
                 self.last_heard = None;
                 self.end_link();
                 self.device.restart();
-                if !matches!(self.setup.comset, ComsetManner::Takes { keeps: true, .. } | ComsetManner::Other(_)) {
+                if !matches!(
+                    self.setup.comset,
+                    ComsetManner::Takes { keeps: true, .. } | ComsetManner::Other(_)
+                ) {
                     self.baud = self.setup.baud;
                 }
                 Ok(())
