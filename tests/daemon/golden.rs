@@ -18,7 +18,7 @@ use crate::support::{Daemon, Site, simulated::Panels, wait_until};
 
 /// What this version writes. A version that writes something else gives this the name of a directory of its own: those
 /// that are there stay as they are.
-const CURRENT: &str = "state_2026_11_29";
+const CURRENT: &str = "state_2026_11_30";
 
 const DOOR: &str = "/api/admin/v1/intercoms/1/open-door";
 const DATABASES: [&str; 2] = ["journal.db", "cache.db"];

@@ -21,6 +21,8 @@ use crate::domain::Mono;
 pub const RATES: [u32; 6] = [9600, 19_200, 38_400, 57_600, 115_200, 230_400];
 /// Transmissions without an answer after which a panel is looked for at other rates.
 const PATIENT: u32 = 3;
+/// The same after which it is asked often and waited for shortly, as one that hears one command of many.
+const LOST: u32 = 12;
 /// How long a panel may take to go over, once it has said so: it writes its flash, or restarts.
 const GOES_OVER_WITHIN: Duration = Duration::from_secs(3);
 /// Commands in a row without an answer after which one that strayed is told its rate in the clear: its session is over.
@@ -81,6 +83,11 @@ impl Whereabouts {
     /// Whether it may be at another rate than its line.
     pub(super) fn is_astray(&self) -> bool {
         self.other.is_some() || (self.is_known && self.at != self.home)
+    }
+
+    /// Whether it was not heard for so long that it is to be asked the more often, and waited for the less.
+    pub(super) fn is_lost(&self) -> bool {
+        self.misses >= LOST
     }
 
     /// The rate that it was told to take, where it was not heard since.

@@ -173,8 +173,12 @@ impl Panel {
             () => PROBE_INTERVAL,
         };
         let from = held.max(turned + pause.min(PROBE_INTERVAL_ALONE));
+        let is_lost = self.whereabouts.as_ref().is_some_and(Whereabouts::is_lost);
         let window = match self.pacing.probe_window() {
-            window if is_sought && self.pacing.is_swift => window.min(SEEK_WINDOW),
+            _ if is_sought && !is_lost => self.pacing.reply_timeout,
+            window if is_sought && self.pacing.is_swift && window < self.pacing.reply_timeout => {
+                window.min(SEEK_WINDOW)
+            }
             window => window,
         };
         let deadline = held.max(turned + pause);
