@@ -126,7 +126,9 @@ impl World {
                 | Output::Keep { .. }
                 | Output::Unlocked { .. }
                 | Output::Identified { .. }
-                | Output::Rekeyed { .. } => {}
+                | Output::Rekeyed { .. }
+                | Output::KeepRate { .. }
+                | Output::Said(_) => {}
             }
         }
     }

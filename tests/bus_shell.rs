@@ -44,6 +44,7 @@ fn start(server: SocketAddr) -> (BusHandle, mpsc::Receiver<Occurrence>) {
         port: PortSettings {
             address: PortAddress::Tcp { host: server.ip().to_string(), port: server.port() },
             baud: 115_200,
+            finds_baud: false,
             parity: Parity::None,
             stop_bits: 1,
             rts_direction: false,
@@ -75,6 +76,7 @@ fn start(server: SocketAddr) -> (BusHandle, mpsc::Receiver<Occurrence>) {
     };
     let (reports, events) = mpsc::channel(1024);
     let shared = Shared {
+        rates: Default::default(),
         in_force: Arc::new(arc_swap::ArcSwap::from_pointee(InForce::default())),
         clock: Arc::new(Clock::system(Trust::Always)),
         reports,

@@ -131,7 +131,7 @@ fn what_is_injected_is_counted_and_named() {
 fn what_cannot_be_certified_is_refused_with_the_next_step() {
     let site = Site::new(STREET);
     let rates = site.run(["certify", "--bus", "street", "--rates"]).failed(2);
-    assert!(rates.contains("not in this version"), "{rates}");
+    assert!(rates.contains("an OSDP bus with baud = \"auto\""), "{rates}");
     let alone = site.run(["certify", "--bus", "street"]).failed(1);
     assert!(alone.contains("no daemon is running"), "{alone}");
     let unknown = site.run(["certify", "--bus", "yard"]).failed(1);

@@ -333,14 +333,17 @@ fn mistakes_in_panels() {
 }
 
 #[test]
-fn features_that_are_not_built_yet_are_refused() {
-    let texts =
-        [("a rate that is found", building("protocol = \"osdp\"", "protocol = \"osdp\"\nbaud = \"auto\""))]
-            .map(|(what, text)| (what.to_owned(), refusal(&text)));
-    for (text, said) in &texts {
-        assert!(said.contains("not in this version"), "{text}: {said}");
-    }
-    insta::assert_snapshot!(pairs(&texts));
+fn a_rate_that_is_to_be_found_needs_a_tty() {
+    let auto = "protocol = \"osdp\"\nbaud = \"auto\"";
+    let text = building("protocol = \"osdp\"", auto);
+    let config = load(&text).unwrap();
+    assert!(config.buses[0].finds_baud && config.buses[0].baud == 9600);
+    assert!(!load(BUILDING).unwrap().buses[0].finds_baud);
+    insta::assert_snapshot!(refusals(&[
+        &text.replace("/dev/ttyUSB0", "tcp://serial.example:4001"),
+        &text.replace("\"auto\"", "\"Auto\""),
+        &text.replace("\"auto\"", "12345"),
+    ]));
 }
 
 #[test]

@@ -115,6 +115,7 @@ impl House {
         let panels = Panels::start(&site, false);
         let (reports, events) = mpsc::channel(1024);
         let shared = Shared {
+            rates: Default::default(),
             in_force: Arc::new(arc_swap::ArcSwap::from_pointee(InForce::default())),
             clock: Arc::new(Clock::system(Trust::Always)),
             reports,
@@ -201,6 +202,7 @@ fn settings(config: &Config, bus: &config::Bus) -> bus::BusSettings {
         port: PortSettings {
             address: PortAddress::Tty(port.clone()),
             baud: bus.baud,
+            finds_baud: false,
             parity: Parity::None,
             stop_bits: bus.stop_bits,
             rts_direction: false,

@@ -136,6 +136,7 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8) -> anyhow::Result<()> {
         port: PortSettings {
             address: PortAddress::Tty(port.to_owned()),
             baud,
+            finds_baud: false,
             parity: Parity::None,
             stop_bits: 1,
             rts_direction: false,
@@ -145,6 +146,7 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8) -> anyhow::Result<()> {
     // Full: the bus counts and goes on; nothing here is slower than a line.
     let (reports, mut received) = tokio::sync::mpsc::channel(1024);
     let shared = Shared {
+        rates: Default::default(),
         in_force: Arc::new(arc_swap::ArcSwap::from_pointee(InForce {
             directory: directory()?,
             ..InForce::default()

@@ -174,6 +174,7 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8, period: Duration) -> anyho
         port: PortSettings {
             address: PortAddress::Tty(port.to_owned()),
             baud,
+            finds_baud: false,
             parity: Parity::None,
             stop_bits: 1,
             rts_direction: false,
@@ -183,6 +184,7 @@ pub fn be_the_bus(port: &Path, baud: u32, panels: u8, period: Duration) -> anyho
     // Full: the bus counts and goes on; nothing here is slower than a line.
     let (reports, mut received) = tokio::sync::mpsc::channel(1024);
     let shared = Shared {
+        rates: Default::default(),
         in_force: Arc::new(arc_swap::ArcSwap::from_pointee(InForce::default())),
         clock: Arc::new(Clock::system(Trust::Always)),
         reports,

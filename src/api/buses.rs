@@ -106,9 +106,9 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Response<Body> {
 impl Row {
     /// Returns what there is to be told of a bus.
     pub(super) fn of(bus: &BusHandle) -> Self {
-        let (open, counters) = {
+        let (open, baud, counters) = {
             let status = bus.status.borrow();
-            (status.open, status.counters.clone())
+            (status.open, status.baud.unwrap_or(bus.port.baud), status.counters.clone())
         };
         let panel = |(panel, counters): &(Name, Counters<PanelCounters>)| PanelRow {
             panel: panel.clone(),
@@ -119,7 +119,7 @@ impl Row {
             bus: bus.name.clone(),
             port: bus.port.address.to_string(),
             protocol: if bus.is_modbus { Protocol::Modbus } else { Protocol::Osdp },
-            baud: bus.port.baud,
+            baud,
             open,
             minute: counters.line.minute.into(),
             total: counters.line.total.into(),

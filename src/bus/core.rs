@@ -21,6 +21,7 @@ use super::{
     commutators::{Commutators, KnownLine},
     doorway::{Doorway, DoorwaySettings},
     effects::{Back, Effects, Purpose, Unlock},
+    rates::{KeptRate, Rates},
     refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     scan::Placed,
     schedule::{Exchanges, LineStats, Schedule, Timing},
@@ -62,15 +63,17 @@ impl From<(DoorwaySettings, Driver)> for Panel {
 
 /// A bus without its port.
 pub struct Core {
-    schedule: Schedule,
+    pub(super) schedule: Schedule,
     /// By the panels' numbers; one that was taken away leaves its number to nobody.
     doorways: Vec<Option<Doorway>>,
     /// The numbers in the order in which the panels are shown.
-    shown: Vec<usize>,
+    pub(super) shown: Vec<usize>,
     commutators: Commutators,
-    effects: Effects,
+    pub(super) effects: Effects,
     /// Requests whose end concerns somebody, with the panel's number.
     pending: BTreeMap<Token, (usize, Purpose)>,
+    /// Where the configuration leaves the line's rate to us.
+    pub(super) rates: Option<Rates>,
 }
 
 impl Core {
@@ -83,6 +86,7 @@ impl Core {
             commutators: Commutators::new(Vec::new()),
             effects: Effects::default(),
             pending: BTreeMap::new(),
+            rates: None,
         };
         for panel in panels {
             core.place(moment, panel.into());
@@ -93,6 +97,8 @@ impl Core {
     /// Takes a panel that has not been heard yet. Returns its number: they count up from 0, and none is used twice.
     pub fn add(&mut self, moment: &Moment<'_>, panel: impl Into<Panel>) -> usize {
         let number = self.place(moment, panel.into());
+        // Before it is asked for the first time.
+        self.look_at_rates(moment.mono);
         self.effects.push(Output::Changed);
         self.effects.push(Output::LinesChanged);
         number
@@ -104,6 +110,9 @@ impl Core {
         self.doorways.push(Some(Doorway::new(doorway, number, moment.wall)));
         self.commutators.add(commutator);
         self.shown.push(number);
+        if let Some(rates) = &mut self.rates {
+            rates.look_again();
+        }
         number
     }
 
@@ -166,6 +175,59 @@ impl Core {
         self.schedule.hold_polls(until);
     }
 
+    /// Finds the line's rate, among these, and raises that of an OSDP line to the fastest that every panel holds. `kept`: how an
+    /// earlier run left it.
+    pub fn find_rate(&mut self, moment: &Moment<'_>, rates: Vec<u32>, kept: Option<KeptRate>) {
+        let is_modbus = (0..self.doorways.len())
+            .any(|number| self.schedule.driver(number).is_some_and(|driver| driver.modbus().is_some()));
+        self.rates = Some(Rates::new(is_modbus, rates, kept, moment.mono));
+        self.settle(moment);
+    }
+
+    /// Sets the rates that the port takes, as it is now.
+    pub fn set_rates(&mut self, all: Vec<u32>) {
+        if let Some(rates) = &mut self.rates {
+            rates.set_rates(all);
+        }
+    }
+
+    /// Takes the answer to [`Output::KeepRate`]: this version is on the disk.
+    pub fn rate_stored(&mut self, moment: &Moment<'_>, version: u64) {
+        if let Some(rates) = &mut self.rates {
+            rates.stored(version);
+        }
+        self.settle(moment);
+    }
+
+    /// Returns the line's rate; `None`: it is not found yet.
+    pub fn line_baud(&self) -> Option<u32> {
+        self.rates.as_ref().map_or_else(|| Some(self.schedule.timing().baud), Rates::home)
+    }
+
+    /// Returns why the line is not faster than it is, where that is known.
+    pub fn rate_limit(&self) -> Option<String> {
+        let rates = self.rates.as_ref()?;
+        match (rates.limit(), rates.waits_for()) {
+            (Some((below, cause)), _) => Some(self.held(below, cause)),
+            (None, Some((number, is_plain))) => {
+                let name = self.panel_name(number)?;
+                Some(if is_plain {
+                    format!(
+                        "panel {name} has secure_channel = \"off\", and outside of a secure channel no panel is told another rate"
+                    )
+                } else {
+                    format!("panel {name} is not online, and every panel has to hold a faster rate")
+                })
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Returns the rate to which the port is to be set before what was given last is sent.
+    pub fn port_baud(&self) -> u32 {
+        self.schedule.baud()
+    }
+
     /// Appends the next frame to `out` where it is time for one.
     pub fn poll_transmit(&mut self, now: Mono, out: &mut Vec<u8>) -> bool {
         self.schedule.poll_transmit(now, out)
@@ -205,7 +267,8 @@ impl Core {
     /// Returns when something is to be done next, if nothing is received before.
     pub fn next_time(&self) -> Mono {
         let doorways = self.doorways.iter().flatten().map(Doorway::next_time).min().unwrap_or(Mono::NEVER);
-        doorways.min(self.schedule.next_time()).min(self.commutators.next_time())
+        let rates = self.rates.as_ref().map_or(Mono::NEVER, Rates::next_time);
+        doorways.min(self.schedule.next_time()).min(self.commutators.next_time()).min(rates)
     }
 
     /// Returns the next thing for the shell to do.
@@ -439,11 +502,17 @@ impl Core {
     /// Begins to examine the line anew: what is counted is beside its statistics.
     pub fn examine(&mut self) {
         self.schedule.examine();
+        if let Some(rates) = &mut self.rates {
+            rates.set_measured(true);
+        }
     }
 
     /// Ends the examination.
     pub fn end_examination(&mut self) {
         self.schedule.end_examination();
+        if let Some(rates) = &mut self.rates {
+            rates.set_measured(false);
+        }
     }
 
     /// Returns what was counted since [`Core::examine`]; `None`: nobody examines the line.
@@ -496,12 +565,19 @@ impl Core {
         }
         self.commutators.settle(moment.mono, &mut self.effects);
         self.hand_back(moment);
+        self.look_at_rates(moment.mono);
     }
 
     fn handle(&mut self, moment: &Moment<'_>, number: usize, event: panel::Event) {
         match event {
             panel::Event::Done { token, result } => self.request_done(moment.mono, token, result),
             panel::Event::Lines { first, raws } => self.commutators.sampled(moment, number, first, &raws),
+            panel::Event::Moved { to, result } => {
+                let exchanges = self.schedule.exchanges(number);
+                let moved = |rates: &mut Rates| rates.moved(moment.mono, number, to, result, exchanges);
+                let acts = self.rates.as_mut().map(moved).unwrap_or_default();
+                self.do_for_rate(acts);
+            }
             panel::Event::LinesMissing { first, count } => {
                 self.commutators.missing(moment, number, first, count);
             }

@@ -157,7 +157,10 @@ impl Doorway {
                 effects.push(Output::Keep { panel: self.number, record, version });
             }
             // The core knows what was asked, and has the commutators of the lines.
-            panel::Event::Done { .. } | panel::Event::Lines { .. } | panel::Event::LinesMissing { .. } => {}
+            panel::Event::Done { .. }
+            | panel::Event::Lines { .. }
+            | panel::Event::LinesMissing { .. }
+            | panel::Event::Moved { .. } => {}
         }
         self.tell(now, effects);
     }

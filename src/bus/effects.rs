@@ -9,6 +9,7 @@ use std::{collections::VecDeque, num::NonZeroU16};
 
 use jiff::Timestamp;
 
+use super::rates::KeptRate;
 use crate::{
     access::{Directory, Now},
     domain::{EventBody, LineStatus, Mono, event::UnlockedBy},
@@ -43,6 +44,15 @@ pub enum Output {
         /// Counts up from 1; a later one replaces all before it.
         version: u64,
     },
+    /// The line's rate is to be written down; [`super::core::Core::rate_stored`] is to be called once it is on the disk.
+    KeepRate {
+        /// The rate.
+        rate: KeptRate,
+        /// Counts up from 1; a later one replaces all before it.
+        version: u64,
+    },
+    /// The log is to be told.
+    Said(String),
     /// A remote unlock is over.
     Unlocked {
         /// The caller's number of the request.

@@ -116,7 +116,7 @@ impl Shell {
             self.examined = None;
             return;
         }
-        let speed = Speed { baud: self.port.baud, parity: self.port.parity };
+        let speed = Speed { baud: core.line_baud().unwrap_or(self.port.baud), parity: self.port.parity };
         watched.send_replace(core.sample(speed, self.port.is_buffered()));
     }
 }

@@ -16,7 +16,8 @@ use super::{
     commutators::KnownLine,
     doorway::DoorwaySettings,
     port::PortSettings,
-    refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
+    rates::KeptRate,
+    refused::{HoldError, PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     scan::{Begun, ScanError, ScanRequest, Scanning},
     schedule::{Exchanges, LineStats},
     statistics::{Counters, LineCounters, PanelCounters, PanelTimes},
@@ -87,9 +88,14 @@ pub struct InForce {
     pub lines: Arc<FlatLines>,
 }
 
+/// What an earlier run knew of the rates of lines that are to be found, by the bus.
+pub type KeptRates = HashMap<Name, KeptRate>;
+
 /// What a bus shares with the rest.
 #[derive(Clone)]
 pub struct Shared {
+    /// The rates at which lines were left; there before `recalled`.
+    pub rates: Arc<ArcSwap<KeptRates>>,
     /// The keys and lines in force.
     pub in_force: Arc<ArcSwap<InForce>>,
     /// The clocks.
@@ -119,6 +125,12 @@ pub struct BusStatus {
     pub open: bool,
     /// Why it is not.
     pub error: Option<String>,
+    /// The line's rate; `None`: it is not found yet.
+    pub baud: Option<u32>,
+    /// Why the line is not faster than it is, where it is to be as fast as it can and that is known.
+    pub rate_limit: Option<String>,
+    /// The other rates at which the line can be measured.
+    pub other_rates: Vec<u32>,
     /// Counters since the start.
     pub stats: LineStats,
     /// What was counted, in detail.
@@ -280,6 +292,14 @@ pub(super) enum Command {
         placing: Placing,
         done: oneshot::Sender<Vec<PanelHandle>>,
     },
+    /// All panels go to a rate, until `until` is dropped.
+    HoldRate {
+        baud: u32,
+        reached: oneshot::Sender<Result<(), HoldError>>,
+        until: oneshot::Receiver<()>,
+    },
+    /// This version of the line's rate is on the disk.
+    RateStored(u64),
     /// The keys are read: see [`Shared::recalled`].
     Recalled,
     /// Who else has the port open, as of now.
@@ -318,6 +338,8 @@ pub struct BusHandle {
     pub lines: watch::Receiver<Arc<[KnownLine]>>,
     /// When its loop last turned, on the monotonic clock, in nanoseconds.
     pub beat: Arc<AtomicU64>,
+    /// The line's rate that is to be written down, with how often it has changed; where it is to be found.
+    pub kept_rate: watch::Receiver<Option<(KeptRate, u64)>>,
     pub(super) panels: ArcSwap<Vec<PanelHandle>>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) thread: Mutex<Option<thread::JoinHandle<io::Result<()>>>>,
@@ -449,6 +471,23 @@ impl BusHandle {
     pub async fn record_stored(&self, panel: &PanelHandle, version: u64) {
         // A closed channel: it has ended, and nobody waits for it any more.
         let _ = self.commands.send(Command::Stored { panel: panel.number, version }).await;
+    }
+
+    /// Has all panels go to another rate, and waits until they are there; they come home when what is returned is dropped.
+    ///
+    /// # Errors
+    /// Why they do not; then they are on their way home.
+    pub async fn hold_rate(&self, baud: u32) -> Result<oneshot::Sender<()>, HoldError> {
+        let ((reached, result), (hold, until)) = (oneshot::channel(), oneshot::channel());
+        let command = Command::HoldRate { baud, reached, until };
+        self.commands.send(command).await.map_err(|_| HoldError::Ending)?;
+        result.await.map_err(|_| HoldError::Ending)?.map(|()| hold)
+    }
+
+    /// Tells the bus that a version of its line's rate, or a later one, is on the disk.
+    pub async fn rate_stored(&self, version: u64) {
+        // A closed channel: it has ended.
+        let _ = self.commands.send(Command::RateStored(version)).await;
     }
 
     /// Asks the bus to end after the transaction on the wire.

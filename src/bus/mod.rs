@@ -15,15 +15,18 @@ mod door;
 mod doorway;
 mod effects;
 mod examination;
+mod faster;
 mod handle;
 mod input;
 mod keypad;
 mod losses;
 mod obstacles;
 mod order;
+mod other_rate;
 mod paced;
 mod panels;
 mod port;
+mod rates;
 mod refused;
 mod scan;
 pub mod schedule;
@@ -43,13 +46,14 @@ pub use self::{
     door::DoorSettings,
     doorway::{DoorwaySettings, LockSettings},
     handle::{
-        BusCounters, BusHandle, BusSettings, BusStatus, Ending, IdentifyError, InForce, KeptLines,
+        BusCounters, BusHandle, BusSettings, BusStatus, Ending, IdentifyError, InForce, KeptLines, KeptRates,
         MeasureError, ModbusSettings, NewestRecord, PairError, PanelHandle, PanelSettings, Placing, Protocol,
         RekeyError, Shared, UnlockError,
     },
     obstacles::in_the_way,
     port::{Parity, PortAddress, PortSettings},
-    refused::{PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
+    rates::KeptRate,
+    refused::{HoldError, PairRefused, RekeyRefused, UnknownFlat, UnknownPanel, UnlockRefused},
     scan::{Placed, ScanError, ScanRequest, Scanning},
     schedule::{Exchanges, Timing},
     statistics::{Counters, LineCounters, LineStats, PanelCounters, PanelTimes, RoundTrip},

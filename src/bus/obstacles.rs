@@ -91,8 +91,14 @@ mod tests {
     };
 
     async fn open(address: PortAddress) -> String {
-        let settings =
-            PortSettings { address, baud: 9600, parity: Parity::None, stop_bits: 1, rts_direction: false };
+        let settings = PortSettings {
+            address,
+            baud: 9600,
+            finds_baud: false,
+            parity: Parity::None,
+            stop_bits: 1,
+            rts_direction: false,
+        };
         settings.open().await.err().expect("it cannot be opened").to_string()
     }
 

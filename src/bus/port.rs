@@ -66,8 +66,10 @@ impl fmt::Display for PortAddress {
 pub struct PortSettings {
     /// Where.
     pub address: PortAddress,
-    /// Bits a second.
+    /// Bits a second; where the rate is to be found, the one with which the port is opened.
     pub baud: u32,
+    /// Whether the line's rate is to be found (`baud = "auto"`).
+    pub finds_baud: bool,
     /// Parity.
     pub parity: Parity,
     /// 1 or 2.
@@ -194,6 +196,28 @@ impl Port {
             tty.set_parity(serial_parity(speed.parity)).map_err(refused)?;
         }
         self.discard_input()
+    }
+
+    /// Sets another rate, between two turns.
+    ///
+    /// # Errors
+    /// The driver does not take it.
+    pub(super) fn set_baud(&mut self, baud: u32) -> io::Result<()> {
+        match self {
+            Self::Tty(tty) => Ok(tty.set_baud_rate(baud)?),
+            Self::Tcp(..) => Ok(()),
+        }
+    }
+
+    /// Returns which of these rates the port takes; it has the last of them then. A serial server's is its own affair.
+    pub(super) fn takes(&mut self, rates: &[u32]) -> Vec<u32> {
+        let Self::Tty(tty) = self else { return Vec::new() };
+        // Some drivers take what they cannot do, and do what they can.
+        let is_taken = |rate: &u32| {
+            let set = tty.set_baud_rate(*rate).and_then(|()| tty.baud_rate());
+            set.is_ok_and(|set| set.abs_diff(*rate) <= rate / 50)
+        };
+        rates.iter().copied().filter(is_taken).collect()
     }
 
     /// Drops what has come in and was not read yet. Modbus answers name no request: one that comes late must be gone

@@ -44,3 +44,20 @@ pub enum RekeyRefused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no panel on this bus has a line of that flat")]
 pub struct UnknownFlat;
+
+/// Why the panels of a line are not at another rate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HoldError {
+    /// The line is between two rates already: somewhat later it is not.
+    #[error("the line is between two rates just now: try again in a minute")]
+    Between,
+    /// The rate is the configured one.
+    #[error("the line has the rate of the configuration and no other")]
+    Fixed,
+    /// Not all of them got there; those that did come home.
+    #[error("{0}")]
+    NotHeld(String),
+    /// The bus is ending.
+    #[error("the bus is ending")]
+    Ending,
+}

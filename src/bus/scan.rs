@@ -97,7 +97,7 @@ impl Shell {
             return Err(ScanError::NoPort(why));
         }
         drop(status);
-        let speed = Speed { baud: self.port.baud, parity: self.port.parity };
+        let speed = Speed { baud: core.line_baud().unwrap_or(self.port.baud), parity: self.port.parity };
         let language = if self.is_modbus {
             let profiles = core.profiles().into_iter().chain(request.profiles);
             Language::Modbus { profiles: profiles.collect() }

@@ -57,6 +57,9 @@ enum State {
 
 /// One line with its panels.
 pub struct Schedule {
+    /// Of the turn that is under way, or was last: panels may be at different rates.
+    now: Timing,
+    /// Of what has no rate of its own.
     timing: Timing,
     /// By number; a panel that was taken away leaves its number to nobody.
     panels: Vec<Option<Polled>>,
@@ -90,6 +93,7 @@ impl Schedule {
     /// Returns a line whose panels, all silent until heard, are numbered as in `drivers`.
     pub fn new(timing: Timing, drivers: Vec<Driver>, now: Mono) -> Self {
         let mut line = Self {
+            now: timing,
             timing,
             order: Order::default(),
             guest: None,
@@ -230,9 +234,21 @@ impl Schedule {
         self.timing
     }
 
+    /// Sets the line's rate, which has what has none of its own.
+    pub fn set_baud(&mut self, baud: u32) {
+        if self.timing.baud != baud {
+            self.timing = self.timing.at(baud);
+        }
+    }
+
+    /// Returns the rate of the turn that is under way, or was last: the port is to be set to it before its frame is sent.
+    pub fn baud(&self) -> u32 {
+        self.now.baud
+    }
+
     /// Begins anew on a port that was opened again, perhaps through another adapter: what was in flight is lost.
     pub fn reopened(&mut self, now: Mono, timing: Timing) {
-        self.timing = timing;
+        (self.now, self.timing) = (timing.at(self.now.baud), timing.at(self.timing.baud));
         self.seen = now;
         if let State::Awaiting { panel, .. } = std::mem::replace(&mut self.state, State::Idle) {
             self.end_turn(now, panel);
@@ -288,12 +304,16 @@ impl Schedule {
             return false;
         }
         self.order.begins(now, number, turn.kind);
+        let baud = self.panel(number).and_then(|panel| panel.driver.baud()).unwrap_or(self.timing.baud);
+        if baud != self.now.baud {
+            self.now = self.now.at(baud);
+        }
         if let Some(examination) = &mut self.examination {
             examination.sent(out.get(begin..).unwrap_or_default());
         }
         // A buffering adapter may hold an answer back until it is whole.
-        let held_back = if self.timing.adapter.is_zero() { 0 } else { turn.answer_characters };
-        let window = turn.window + self.timing.adapter + self.timing.character.saturating_mul(held_back);
+        let held_back = if self.now.adapter.is_zero() { 0 } else { turn.answer_characters };
+        let window = turn.window + self.now.adapter + self.now.character.saturating_mul(held_back);
         let sent = now + self.characters(out.len() - begin);
         // The first character of an answer that begins in the last moment is heard one character later.
         let deadline = sent + window + self.timing.character;
@@ -388,7 +408,7 @@ impl Schedule {
     }
 
     fn characters(&self, count: usize) -> Duration {
-        self.timing.character.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+        self.now.character.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// Returns when what has been received will be no more than it is, unless more comes before: a frame that has begun
@@ -396,24 +416,24 @@ impl Schedule {
     /// bytes that come just then. Endless noise puts nothing off.
     fn silent_at(&self, deadline: Mono) -> Mono {
         let silent = if self.broken {
-            self.quiet_since + self.timing.inter_character
+            self.quiet_since + self.now.inter_character
         } else if self.received.is_empty() {
-            deadline.max(self.quiet_since + self.timing.character * IDLE_CHARACTERS)
+            deadline.max(self.quiet_since + self.now.character * IDLE_CHARACTERS)
         } else {
-            self.quiet_since + self.timing.unfinished
+            self.quiet_since + self.now.unfinished
         };
-        silent.min(deadline + self.timing.character * LONGEST)
+        silent.min(deadline + self.now.character * LONGEST)
     }
 
     /// Returns when the next frame may begin. A line that never falls silent (it floats, or somebody is broken) is used all
     /// the same, after a time that no frame takes.
     fn line_free_at(&self) -> Mono {
-        self.silent_from().min(self.busy_since + self.timing.character * LONGEST)
+        self.silent_from().min(self.busy_since + self.now.character * LONGEST)
     }
 
     /// Returns when a gap will have followed the last byte.
     fn silent_from(&self) -> Mono {
-        self.quiet_since + if self.stray { self.timing.drain } else { self.timing.gap }
+        self.quiet_since + if self.stray { self.now.drain } else { self.now.gap }
     }
 
     fn listen(&mut self, now: Mono, number: usize) {
@@ -501,7 +521,7 @@ impl Schedule {
         self.stray |= !self.received.is_empty();
         self.note_turn(now, number, kind, begun, sent.since(begun) + self.characters(length));
         // By its own length: the first byte that came may be anybody's, and tells nothing of how quick this panel is.
-        let whole = self.characters(length) + self.timing.adapter;
+        let whole = self.characters(length) + self.now.adapter;
         let began = now.since(sent).saturating_sub(whole);
         if is_guest {
             return self.end_turn(now, GUEST);
@@ -564,7 +584,7 @@ impl Schedule {
     /// Counts what a turn took of the line, of which its bytes need `needed`. The adapter is not the panel's fault.
     fn note_turn(&mut self, now: Mono, number: usize, kind: TurnKind, begun: Mono, needed: Duration) {
         let took = now.since(begun);
-        let took = if kind == TurnKind::Probe { took } else { took.saturating_sub(self.timing.adapter) };
+        let took = if kind == TurnKind::Probe { took } else { took.saturating_sub(self.now.adapter) };
         let number = if number == GUEST { self.order.guest() } else { number };
         self.order.ended(now, number, kind, took, needed);
     }

@@ -20,8 +20,11 @@ use super::{
         PanelSettings, Placing, RekeyError, Shared, UnlockError,
     },
     losses::Losses,
-    obstacles, panels,
+    obstacles,
+    other_rate::Holding,
+    panels,
     port::PortSettings,
+    rates::KeptRate,
     scan::Scan,
     tap::Tap,
 };
@@ -60,6 +63,8 @@ pub(super) struct Shell {
     pub(super) port: PortSettings,
     pub(super) shared: Shared,
     pub(super) commands: mpsc::Receiver<Command>,
+    /// The line's rate that is to be written down.
+    pub(super) kept_rate: watch::Sender<Option<(KeptRate, u64)>>,
     pub(super) own_commands: mpsc::WeakSender<Command>,
     pub(super) status: watch::Sender<BusStatus>,
     pub(super) lines: watch::Sender<Arc<[KnownLine]>>,
@@ -78,6 +83,8 @@ pub(super) struct Shell {
     pub(super) rekeying: Callers<(), RekeyError>,
     /// Who watches an examination of the line.
     pub(super) examined: Option<watch::Sender<Option<LineSample>>>,
+    /// Who measures the line at another rate.
+    pub(super) holding: Option<Holding>,
     /// The survey that is under way.
     pub(super) scan: Option<Scan>,
     pub(super) next_request: u64,
@@ -142,6 +149,10 @@ impl Shell {
             Some(Command::Adopt { .. }) if self.stopping.is_some() => {}
             Some(Command::Adopt { panels, placing, done }) => {
                 drop(done.send(self.adopt(core, panels, &placing)));
+            }
+            Some(Command::HoldRate { baud, reached, until }) => self.hold_rate(core, baud, reached, until),
+            Some(Command::RateStored(version)) => {
+                self.at_moment(|moment| core.rate_stored(moment, version));
             }
             Some(Command::Recalled) => core.hold_polls(Mono::ZERO),
             Some(Command::Rivals(rivals)) => self.tell_rivals(rivals),
@@ -223,11 +234,19 @@ impl Shell {
                 Output::Identified { request, result } => {
                     self.identifying.answer(request, result.map_err(IdentifyError::Failed));
                 }
+                Output::KeepRate { rate, version } => {
+                    self.kept_rate.send_replace(Some((rate, version)));
+                }
+                Output::Said(said) => {
+                    tracing::info!(bus = %self.name, "{said}");
+                    self.tap.said(self.shared.clock.wall(), "the rate of the line changes: see the log");
+                }
                 Output::Changed => self.changed = true,
                 Output::LinesChanged => self.lines_changed = true,
             }
         }
         self.pass_on(core);
+        self.go_on_holding(core);
         let now = clock::mono();
         self.beat.store(now.as_nanos(), Ordering::Relaxed);
         faults::point(format_args!("bus {}", self.name));
@@ -267,7 +286,10 @@ impl Shell {
             } else {
                 self.tell_rivals(Vec::new());
             }
+            let (baud, rate_limit) = (core.line_baud(), core.rate_limit());
+            let other_rates = core.other_rates();
             self.status.send_modify(|status| {
+                (status.baud, status.rate_limit, status.other_rates) = (baud, rate_limit, other_rates);
                 (status.panels, status.stats, status.stretches) = (panels, stats, stretches);
                 status.minute = minute;
                 status.counters = Arc::new(counters);

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     clock,
     domain::Mono,
+    panel::osdp::RATES,
     sys::{self, Timer},
 };
 
@@ -48,11 +49,15 @@ const PUNCTUAL: Duration = Duration::from_micros(50);
 /// Commands that may wait for a bus: each is answered within a turn. A full queue refuses the caller at once.
 const COMMANDS: usize = 64;
 
+/// The rates at which a Modbus line is looked for (contract §2).
+const MODBUS_RATES: &[u32] = &[1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400];
+
 /// Starts the thread of a bus.
 pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let (status_sender, status) = watch::channel(BusStatus::default());
     let (lines_sender, lines) = watch::channel(panels::lines(&settings.panels, shared.clock.wall()).into());
+    let (rate_sender, kept_rate) = watch::channel(None);
     let handle = |(number, panel)| panels::handle(panel, number);
     let (handles, records): (Vec<_>, Vec<_>) = settings.panels.iter().enumerate().map(handle).unzip();
     let beat = Arc::new(AtomicU64::new(clock::mono().as_nanos()));
@@ -62,6 +67,7 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         port: settings.port,
         shared,
         commands: receiver,
+        kept_rate: rate_sender,
         own_commands: commands.downgrade(),
         status: status_sender,
         lines: lines_sender,
@@ -76,6 +82,7 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         identifying: Callers::new(),
         rekeying: Callers::new(),
         examined: None,
+        holding: None,
         scan: None,
         next_request: 0,
         told_at: Mono::ZERO,
@@ -94,6 +101,7 @@ pub fn spawn(settings: BusSettings, shared: Shared) -> io::Result<BusHandle> {
         name,
         port,
         is_modbus,
+        kept_rate,
         panels: ArcSwap::from_pointee(handles),
         status,
         lines,
@@ -142,6 +150,12 @@ impl Shell {
         let panels = panels::panels(panels, timing, &kept, self.shared.clock.wall());
         let mut core = self.at_moment(|moment| Core::new(timing, panels, moment));
         core.hold_polls(patience);
+        if self.port.finds_baud {
+            // What the line was left at comes with the states of lines.
+            self.recalled().await;
+            let kept = self.shared.rates.load().get(&self.name).copied();
+            self.at_moment(|moment| core.find_rate(moment, Vec::new(), kept));
+        }
         self.tell_when_recalled();
         self.keep_open(&mut core, &timer).await;
         self.perform(&mut core);
@@ -179,13 +193,17 @@ impl Shell {
         loop {
             let Some(opened) = self.meanwhile(core, self.port.clone().open()).await else { return };
             match opened {
-                Ok(port) => {
+                Ok(mut port) => {
                     tracing::info!(bus = %self.name, "port is open");
                     self.tell_port(None);
                     self.tap.said(self.shared.clock.wall(), "the port is open");
                     // The adapter may be another, or there for the first time.
                     let timing = panels::timing(&self.port, self.is_modbus);
                     self.at_moment(|moment| core.reopened(moment, timing));
+                    if self.port.finds_baud {
+                        let all = if self.is_modbus { MODBUS_RATES } else { &RATES };
+                        core.set_rates(port.takes(all));
+                    }
                     let opened = clock::mono();
                     let ended = self.talk(core, port, timer, silent_for).await;
                     if core.last_heard() > opened {
@@ -225,6 +243,8 @@ impl Shell {
     async fn talk(&mut self, core: &mut Core, mut port: Port, timer: &Timer, silent_for: Duration) -> Ended {
         let mut buffer = [0; 512];
         let mut frame = Vec::new();
+        // It was opened with another, or all were tried.
+        let mut baud = if self.port.finds_baud { 0 } else { self.port.baud };
         loop {
             self.perform(core);
             if self.has_ended(core) {
@@ -232,6 +252,12 @@ impl Shell {
             }
             frame.clear();
             if core.poll_transmit(clock::mono(), &mut frame) {
+                if self.port.finds_baud && baud != core.port_baud() {
+                    baud = core.port_baud();
+                    if let Err(error) = port.set_baud(baud) {
+                        return Ended::PortLost(error);
+                    }
+                }
                 if let Err(error) = send(&mut port, &frame, self.is_modbus).await {
                     return Ended::PortLost(error);
                 }

@@ -11,6 +11,13 @@ const HANDED_OVER_WITHIN: Duration = Duration::from_millis(50);
 /// The electrical facts of a line.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
+    /// Its rate, in bits a second.
+    pub baud: u32,
+    /// Bits of a character.
+    bits: u32,
+    /// Bytes come in bunches.
+    is_buffered: bool,
+    is_modbus: bool,
     /// Time of one character, start and stop bits included.
     pub character: Duration,
     /// Silence after which a broken reply is over: 20 ms, 150 ms through USB or TCP (OSDP 2.2, 5.7).
@@ -35,6 +42,10 @@ impl Timing {
         let gap = character * IDLE_CHARACTERS;
         let inter_character = Duration::from_millis(inter_character);
         Self {
+            baud,
+            bits,
+            is_buffered: buffered,
+            is_modbus: false,
             character,
             inter_character,
             unfinished: inter_character.max(HANDED_OVER_WITHIN),
@@ -51,6 +62,12 @@ impl Timing {
         let osdp = Self::new(baud, bits, buffered);
         let gap = (osdp.character * 7 / 2).max(SHORTEST_GAP);
         let drain = gap.max(Duration::from_millis(if buffered { 50 } else { 20 }));
-        Self { gap, drain, ..osdp }
+        Self { gap, drain, is_modbus: true, ..osdp }
+    }
+
+    /// Returns the same line at another rate.
+    pub fn at(&self, baud: u32) -> Self {
+        let new = if self.is_modbus { Self::modbus } else { Self::new };
+        new(baud, self.bits, self.is_buffered)
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::offline::{self, Access};
 use crate::{
-    config::Config,
+    config::{Bus, Config, Protocol},
     domain::Name,
     gateway::control::Request,
     survey::{Certificate, CertificateDetails, LineVerdict},
@@ -33,7 +33,7 @@ pub struct Certify {
     /// The bus of the running daemon
     #[arg(long, value_name = "NAME")]
     bus: Name,
-    /// Measures the other rates as well, of a bus with baud = "auto"; not in this version
+    /// Measures the other rates as well, 200 exchanges of each panel, of an OSDP bus with baud = "auto"
     #[arg(long)]
     rates: bool,
     /// One object, on one line
@@ -47,16 +47,17 @@ impl Certify {
     /// # Errors
     /// The configuration is invalid, no daemon is running, or it cannot measure the line.
     pub fn run(&self, config: &Path) -> anyhow::Result<ExitCode> {
-        if self.rates {
-            let message = "--rates is for a bus with baud = \"auto\", which is not in this version: without it the line is measured at its rate";
-            super::command().error(ErrorKind::ArgumentConflict, message).exit();
-        }
         let config = Config::load(config)?;
         offline::configured("bus", &self.bus, config.buses.iter().map(|bus| &bus.name))?;
+        let can_change = |bus: &Bus| bus.finds_baud && bus.protocol == Protocol::Osdp;
+        if self.rates && !config.bus(&self.bus).is_some_and(can_change) {
+            let message = "--rates is for an OSDP bus with baud = \"auto\": panels are told other rates, and back; without it the line is measured at its own";
+            super::command().error(ErrorKind::ArgumentConflict, message).exit();
+        }
         let Access::Daemon(daemon) = offline::reach(&config)? else {
             anyhow::bail!("no daemon is running with this configuration: start it, then certify the bus");
         };
-        let answer = daemon.ask(&Request::Certify { bus: self.bus.clone() })?;
+        let answer = daemon.ask(&Request::Certify { bus: self.bus.clone(), rates: self.rates })?;
         let is_watched = io::stderr().is_terminal();
         for line in answer.rest.lines() {
             let mut value: Value = serde_json::from_str(&line.context("the measurement broke off")?)
@@ -65,6 +66,10 @@ impl Certify {
                 if is_watched {
                     // What cannot be shown is not missed.
                     let (done, of) = (&progress["exchanges"], &progress["of"]);
+                    if let Some(rate) = progress.get("rate") {
+                        let _ = write!(io::stderr(), "\r{done} of {of} other rates; at {rate} baud …\x1b[K");
+                        continue;
+                    }
                     let _ = write!(io::stderr(), "\r{done} of {of} exchanges …\x1b[K");
                 }
                 continue;
@@ -114,6 +119,23 @@ impl Certify {
                 "{:<20}  {:>9}  {:>8}  {:>6}  {trip:>30}  {turnaround:>14}",
                 panel.panel, panel.exchanges, panel.timeouts, panel.broken
             )?;
+        }
+        for rate in &details.rates {
+            for panel in &rate.panels {
+                let trip = panel.round_trip_ms.map_or_else(
+                    || "-".to_owned(),
+                    |trip| format!("{:.1} / {:.1} / {:.1} ms", trip.p50, trip.p95, trip.max),
+                );
+                writeln!(
+                    out,
+                    "{:<20}  {:>9}  {:>8}  {:>6}  {trip:>30}  {:>14}",
+                    panel.panel,
+                    panel.exchanges,
+                    panel.timeouts,
+                    panel.broken,
+                    format!("{} baud", rate.baud)
+                )?;
+            }
         }
         if let Some(margin) = details.margin_ms {
             writeln!(out, "{margin:.0} ms are left of the 200 ms within which an answer has to begin")?;

@@ -145,6 +145,7 @@ impl Scan {
         let port = PortSettings {
             address,
             baud: first.baud,
+            finds_baud: false,
             parity: first.parity,
             stop_bits: 1,
             rts_direction: false,

@@ -19,6 +19,10 @@ use crate::domain::{Name, OutputActive};
 
 /// Default of `bus.baud`, OSDP's own.
 const BAUD: i64 = 9600;
+/// What an OSDP line is at before it is raised, and what is reckoned with while its rate is not known.
+const SLOWEST: u32 = 9600;
+/// `bus.baud` where the rate is to be found.
+const AUTO: &str = "auto";
 /// Default of `lock.open`, and its range: the panel's timer has 16 bits of 100 ms.
 const OPEN: &str = "3s";
 const OPEN_STEP: Duration = Duration::from_millis(100);
@@ -97,6 +101,14 @@ pub(super) fn buses(sections: Vec<Section<'_>>) -> (Vec<Bus>, KnownBuses) {
             ports.take(&section, "port", port.to_string(), &format!("the port {port}"));
         }
         let baud = section.get_or("baud", BAUD, baud(protocol.unwrap_or(Protocol::Modbus)));
+        let finds_baud = baud.is_none();
+        if finds_baud && port.as_ref().is_some_and(|port| port.tty().is_none()) {
+            section.problem(
+                "baud",
+                "\"auto\" needs a tty: the rate of a serial server's line is its own, and cannot be set from here; write that rate, like 9600",
+            );
+        }
+        let baud = baud.unwrap_or(SLOWEST);
         let parity = section.get_or("parity", "none", choice(PARITY));
         let stop_bits = section.get_or("stop_bits", 1, whole(1..=2));
         let direction = section.get_or("direction", "auto", choice(DIRECTION));
@@ -123,6 +135,7 @@ pub(super) fn buses(sections: Vec<Section<'_>>) -> (Vec<Bus>, KnownBuses) {
                 port,
                 protocol,
                 baud,
+                finds_baud,
                 parity,
                 stop_bits,
                 direction,
@@ -309,13 +322,20 @@ fn port(input: &Input<'_>) -> Result<Port, String> {
     }
 }
 
-/// A rate of the protocol.
-fn baud(protocol: Protocol) -> impl Fn(&Input<'_>) -> Result<u32, String> {
+/// A rate of the protocol; `None`: it is to be found.
+fn baud(protocol: Protocol) -> impl Fn(&Input<'_>) -> Result<Option<u32>, String> {
     move |input| {
+        if matches!(input.kind, config::ValueKind::String(word) if word == AUTO) {
+            return Ok(None);
+        }
         let rates = protocol.baud_rates();
-        whole(0..=u32::MAX)(input).ok().filter(|rate| rates.contains(rate)).ok_or_else(|| {
+        whole(0..=u32::MAX)(input).ok().filter(|rate| rates.contains(rate)).map(Some).ok_or_else(|| {
             let rates: Vec<String> = rates.iter().map(u32::to_string).collect();
-            format!("must be one of the rates {} (no quotes), found {}", rates.join(", "), shown(input.kind))
+            format!(
+                "must be one of the rates {} (no quotes), or \"auto\", found {}",
+                rates.join(", "),
+                shown(input.kind)
+            )
         })
     }
 }

@@ -219,8 +219,10 @@ pub struct Bus {
     pub port: Port,
     /// `protocol`.
     pub protocol: Protocol,
-    /// `baud`, bits a second.
+    /// `baud`, bits a second; with `"auto"` the slowest that may be found.
     pub baud: u32,
+    /// `baud = "auto"`.
+    pub finds_baud: bool,
     /// `parity`.
     pub parity: Parity,
     /// `stop_bits`: 1 or 2.

@@ -39,6 +39,11 @@ pub enum Trouble {
     NoRandomness,
     /// It demands a secure channel, and none is configured.
     NeedsSecureChannel,
+    /// It was told to take this rate and has not been heard since: the cable does not carry it.
+    UnreachableAt {
+        /// Bits a second.
+        baud: u32,
+    },
     /// The configuration names an input that it does not have.
     NoSuchInput {
         /// The configured number.
@@ -111,6 +116,7 @@ impl Trouble {
             Self::KeyUnusable(_) => "key_unusable",
             Self::NoRandomness => "no_randomness",
             Self::NeedsSecureChannel => "needs_secure_channel",
+            Self::UnreachableAt { .. } => "unreachable_at_rate",
             Self::NoSuchInput { .. } => "no_such_input",
             Self::NoSuchOutput { .. } => "no_such_output",
             Self::ReaderDisconnected { .. } => "reader_disconnected",
@@ -164,6 +170,10 @@ impl fmt::Display for Trouble {
             }
             Self::NeedsSecureChannel => f.write_str(
                 "it demands a secure channel: set secure_channel to \"required\" or \"install\"",
+            ),
+            Self::UnreachableAt { baud } => write!(
+                f,
+                "unreachable at {baud} baud, which it was told to take and which the cable does not carry to it: check its wiring and the termination, or set the panel to the line's rate; it is sought at both rates until it is found"
             ),
             Self::NoSuchInput { input, has } => {
                 write!(f, "it has no input {input}: {}; correct `door`", Numbered("input", *has))

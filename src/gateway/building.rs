@@ -47,6 +47,7 @@ impl Building {
     ) -> Self {
         let shared = Shared {
             in_force: base.keys.in_force(),
+            rates: base.keys.rates(),
             clock: base.clock.clone(),
             reports: outlet.reports,
             lost: outlet.lost,
@@ -140,6 +141,7 @@ pub(super) fn port(bus: &config::Bus) -> PortSettings {
             config::Port::Tcp { host, port } => PortAddress::Tcp { host: host.clone(), port: *port },
         },
         baud: bus.baud,
+        finds_baud: bus.finds_baud,
         parity: match bus.parity {
             config::Parity::None => bus::Parity::None,
             config::Parity::Even => bus::Parity::Even,

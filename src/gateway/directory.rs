@@ -11,11 +11,12 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     lines::{self, Flats},
+    rates,
     units::{Beat, Part, Units},
 };
 use crate::{
     access::{DirectoryBuilder, DirectoryCode, DirectoryEntry},
-    bus::{InForce, KeptLines},
+    bus::{InForce, KeptLines, KeptRates},
     lines::{FlatLine, FlatLines},
     store::{Cache, CacheState, Loaded, StoreError},
     sys,
@@ -62,6 +63,8 @@ pub struct Keys {
     cache: Cache,
     building: Arc<ArcSwap<Building>>,
     loaded: Arc<Mutex<Option<CacheState>>>,
+    /// The rates at which lines were left.
+    rates: Arc<ArcSwap<KeptRates>>,
     /// Why what the cache holds could not be loaded.
     trouble: watch::Sender<Option<String>>,
 }
@@ -75,6 +78,7 @@ impl Keys {
             cache,
             building: Arc::new(ArcSwap::from_pointee(Building { zone, with_line })),
             loaded: Arc::default(),
+            rates: Arc::default(),
             trouble: watch::Sender::new(None),
         }
     }
@@ -94,6 +98,7 @@ impl Keys {
     async fn recall(self, recalled: watch::Sender<Option<Arc<KeptLines>>>, beat: Beat) {
         beat.turn().await;
         let cache = self.cache.clone();
+        let known = self.rates.clone();
         let read = async {
             self.cache.opened().await.map_err(|error| error.to_string())?;
             let reading = tokio::task::spawn_blocking(move || {
@@ -102,6 +107,7 @@ impl Keys {
                 }
                 // Loading takes three times what the directory does.
                 sys::give_memory_back();
+                known.store(Arc::new(rates::recall(&cache)));
                 lines::recall(&cache)
             });
             Ok::<_, String>(sys::finished(reading).await)
@@ -120,6 +126,11 @@ impl Keys {
             }
         };
         recalled.send_replace(Some(Arc::new(kept)));
+    }
+
+    /// The rates at which lines were left, as far as they were recalled or are written down since.
+    pub fn rates(&self) -> Arc<ArcSwap<KeptRates>> {
+        self.rates.clone()
     }
 
     /// The directory that swipes are decided by, and what the cloud says of lines.

@@ -26,6 +26,7 @@ mod lines;
 mod log_filter;
 mod notify;
 mod outside;
+mod rates;
 mod records;
 pub mod reload;
 pub mod replay;
@@ -203,6 +204,7 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
     };
     inlet.start(&units, &base);
     lines::start(&units, &base, &buses, recalled);
+    rates::start(&units, &base, &buses);
     let writers = Writers::start(&units, &base.records, &buses);
     if let Err(error) = traces.start(&units, end.begins()) {
         tracing::error!(%error, "no trace of a line is written: the thread for it cannot be started; doors open all the same");

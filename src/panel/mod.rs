@@ -248,6 +248,13 @@ pub enum Event {
         /// The first that is not connected.
         disconnected: Option<u8>,
     },
+    /// It was to take another rate ([`osdp::Panel::move_to`]).
+    Moved {
+        /// The rate, in bits a second.
+        to: u32,
+        /// What became of it.
+        result: Result<(), osdp::Unmoved>,
+    },
     /// The record of its keys has changed: it is to be written whole, and [`osdp::Panel::record_stored`] told once it is on
     /// the disk, synced.
     Keep {
@@ -319,6 +326,14 @@ impl Driver {
     /// Returns the next effect.
     pub fn poll_event(&mut self) -> Option<Event> {
         each!(self, panel => panel.poll_event())
+    }
+
+    /// Returns the rate of its last transmission; `None`: that of its line.
+    pub fn baud(&self) -> Option<u32> {
+        match self {
+            Self::Osdp(panel) => panel.baud(),
+            Self::Modbus(_) => None,
+        }
     }
 
     /// Returns its address on the line.

@@ -1,9 +1,12 @@
 //! The simulated panels of one line: who of them hears what, and when their answers go onto the line.
 //!
-//! They share one receive buffer, since all hear the same; each transmits on its own, so that two that answer at
+//! Those at one rate share a receive buffer, since all hear the same; each transmits on its own, so that two that answer at
 //! once collide.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     action::Action,
@@ -60,7 +63,8 @@ pub enum ActError {
 #[derive(Debug)]
 pub struct Bank {
     panels: Vec<Placed>,
-    osdp: Receiver,
+    /// By the rate that is listened at.
+    osdp: BTreeMap<u32, Receiver>,
     modbus: modbus::Receiver,
     turnaround: Duration,
 }
@@ -83,45 +87,65 @@ impl Bank {
     /// before the silence that ends a request), and their listeners are woken every `batch` characters
     /// ([`Line::add_station`]).
     pub fn new(line: &mut Line, panels: Vec<(Name, Device)>, turnaround: Duration, batch: usize) -> Self {
-        let place = |(name, panel)| Placed { name, panel, station: line.add_station(batch) };
+        let place = |(name, panel): (Name, Device)| {
+            let station = line.add_station(batch);
+            if let Some(baud) = panel.baud() {
+                line.tune(station, baud);
+            }
+            Placed { name, panel, station }
+        };
         let panels = panels.into_iter().map(place).collect();
         let silence = modbus::silence(line.rate());
-        Self { panels, osdp: Receiver::default(), modbus: modbus::Receiver::new(silence), turnaround }
+        Self { panels, osdp: BTreeMap::new(), modbus: modbus::Receiver::new(silence), turnaround }
     }
 
     /// Takes characters that came over the line; answers go onto it.
     pub fn hear(&mut self, run: &Run, bytes: &[u8], line: &mut Line, seen: &mut Vec<Sighting>) {
         let Self { panels, osdp, modbus, turnaround } = self;
         let end = run.end_of(bytes.len().saturating_sub(1));
-        if panels.iter().any(|placed| matches!(placed.panel, Device::Osdp(_))) {
-            osdp.hear(bytes, end, |heard, behind| {
+        let usual = line.rate().map_or(0, |rate| rate.baud);
+        let is_osdp = |placed: &&Placed| matches!(placed.panel, Device::Osdp(_));
+        let rates: BTreeSet<u32> = panels.iter().filter(is_osdp).map(|placed| placed.baud(usual)).collect();
+        osdp.retain(|rate, _| rates.contains(rate));
+        for rate in rates {
+            let mut heard = bytes.to_vec();
+            line.garble(run, rate, &mut heard);
+            osdp.entry(rate).or_default().hear(&heard, end, |heard, behind| {
                 let at = run.end_of(bytes.len().saturating_sub(behind + 1));
-                distribute(panels, &Whole::Osdp(heard), at, at + *turnaround, line, seen);
+                distribute(panels, rate, &Whole::Osdp(heard), at, at + *turnaround, line, seen);
             });
         }
-        if panels.iter().any(|placed| matches!(placed.panel, Device::Modbus(_)))
-            && let Some((at, heard)) = modbus.hear(bytes, run.first_end - run.character, end)
-        {
-            let begin = at + modbus.silence().max(*turnaround);
-            distribute(panels, &Whole::Modbus(heard), at, begin, line, seen);
+        if panels.iter().any(|placed| matches!(placed.panel, Device::Modbus(_))) {
+            let mut heard = bytes.to_vec();
+            line.garble(run, usual, &mut heard);
+            if let Some((at, heard)) = modbus.hear(&heard, run.first_end - run.character, end) {
+                let begin = at + modbus.silence().max(*turnaround);
+                distribute(panels, usual, &Whole::Modbus(heard), at, begin, line, seen);
+            }
         }
     }
 
     /// When [`Self::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Option<Mono> {
         let panels = self.panels.iter().filter_map(|placed| placed.panel.next_timeout());
-        panels.chain(self.osdp.next_timeout()).chain(self.modbus.next_timeout()).min()
+        panels
+            .chain(self.osdp.values().filter_map(Receiver::next_timeout))
+            .chain(self.modbus.next_timeout())
+            .min()
     }
 
     /// Lets run out what has by `now`.
     pub fn handle_timeout(&mut self, now: Mono, line: &mut Line, seen: &mut Vec<Sighting>) {
         let Self { panels, osdp, modbus, turnaround } = self;
-        osdp.handle_timeout(now, |heard, _| {
-            distribute(panels, &Whole::Osdp(heard), now, now + *turnaround, line, seen);
-        });
+        let usual = line.rate().map_or(0, |rate| rate.baud);
+        for (rate, receiver) in osdp {
+            receiver.handle_timeout(now, |heard, _| {
+                distribute(panels, *rate, &Whole::Osdp(heard), now, now + *turnaround, line, seen);
+            });
+        }
         if let Some((at, heard)) = modbus.handle_timeout(now) {
             let begin = at + modbus.silence().max(*turnaround);
-            distribute(panels, &Whole::Modbus(heard), at, begin, line, seen);
+            distribute(panels, usual, &Whole::Modbus(heard), at, begin, line, seen);
         }
         for placed in panels {
             if placed.panel.next_timeout().is_some_and(|timeout| timeout <= now) {
@@ -167,6 +191,11 @@ impl Bank {
 }
 
 impl Placed {
+    /// Its rate, on a line that is usually at this one.
+    fn baud(&self, usual: u32) -> u32 {
+        self.panel.baud().unwrap_or(usual)
+    }
+
     fn report(&mut self, at: Mono, seen: &mut Vec<Sighting>) {
         while let Some(what) = self.panel.poll_observation() {
             seen.push(Sighting { at, panel: self.name.clone(), what });
@@ -174,16 +203,18 @@ impl Placed {
     }
 }
 
-/// Everybody hears what ended at `at`; answers begin at `begin`.
+/// Everybody who listens at this rate hears what ended at `at`; answers begin at `begin`.
 fn distribute(
     panels: &mut [Placed],
+    rate: u32,
     heard: &Whole<'_>,
     at: Mono,
     begin: Mono,
     line: &mut Line,
     seen: &mut Vec<Sighting>,
 ) {
-    for placed in panels {
+    let usual = line.rate().map_or(0, |rate| rate.baud);
+    for placed in panels.iter_mut().filter(|placed| placed.baud(usual) == rate) {
         let answer = match (heard, &mut placed.panel) {
             (Whole::Osdp(Heard::Frame(frame)), Device::Osdp(panel)) => panel.handle_frame(at, frame),
             (Whole::Osdp(Heard::Broken(raw)), Device::Osdp(panel)) => panel.handle_broken(at, raw),
@@ -193,6 +224,10 @@ fn distribute(
         placed.report(at, seen);
         if let Some(Answer { bytes, delay }) = answer {
             line.transmit(placed.station, &bytes, begin + delay);
+        }
+        // What answers COMSET goes at the old rate.
+        if let Some(baud) = placed.panel.baud() {
+            line.tune(placed.station, baud);
         }
     }
 }

@@ -46,6 +46,14 @@ impl Device {
         }
     }
 
+    /// The rate that it is set to, where that is its own; else it is its line's.
+    pub fn baud(&self) -> Option<u32> {
+        match self {
+            Self::Osdp(panel) => panel.baud(),
+            Self::Modbus(_) => None,
+        }
+    }
+
     /// Whether something was asked of it in the last 8 s, as of the last call with a time.
     pub fn is_online(&self) -> bool {
         match self {

@@ -68,6 +68,8 @@ pub struct Run {
     pub first_end: Mono,
     /// Time between one's end and the next one's; zero on an unpaced line.
     pub character: Duration,
+    /// The rate at which they were sent; `None`: the line is unpaced.
+    pub baud: Option<u32>,
 }
 
 impl Run {
@@ -118,8 +120,8 @@ pub struct Line {
 struct Station {
     batch: usize,
     busy_until: Mono,
-    /// It is set to another rate than the line's.
-    is_astray: bool,
+    /// The rate that it is set to; `None`: the line is unpaced.
+    rate: Option<LineRate>,
 }
 
 #[derive(Debug)]
@@ -128,6 +130,8 @@ struct Transmission {
     bytes: Vec<u8>,
     done: usize,
     start: Mono,
+    rate: Option<LineRate>,
+    character: Duration,
 }
 
 impl Line {
@@ -158,22 +162,30 @@ impl Line {
     /// Adds a device. Its listeners are woken ([`Line::next_due`]) every `batch` characters that it sends and at
     /// the end of each transmission, as a UART with a FIFO does.
     pub fn add_station(&mut self, batch: usize) -> StationId {
-        self.stations.push(Station { batch: batch.max(1), busy_until: Mono::ZERO, is_astray: false });
+        let rate = self.settings.rate;
+        self.stations.push(Station { batch: batch.max(1), busy_until: Mono::ZERO, rate });
         StationId(self.stations.len() - 1)
     }
 
-    /// Sets the rate of a device, in bits a second. Where it is not the line's, what it sends and hears makes no sense. On an
-    /// unpaced line any rate is right.
+    /// Sets the rate of a device, in bits a second, from its next transmission on. Who is set to another one hears what makes no
+    /// sense. On an unpaced line any rate is right.
     pub fn tune(&mut self, station: StationId, baud: u32) {
-        let is_astray = self.settings.rate.is_some_and(|rate| rate.baud != baud);
+        let rate = self.settings.rate.map(|rate| LineRate { baud, ..rate });
         if let Some(station) = self.stations.get_mut(station.0) {
-            station.is_astray = is_astray;
+            station.rate = rate;
         }
     }
 
-    /// Makes of characters that were handed over what this device reads of them.
-    pub fn hear(&mut self, station: StationId, bytes: &mut [u8]) {
-        if self.stations.get(station.0).is_some_and(|station| station.is_astray) {
+    /// Makes of characters what this device reads of them, at the rate that it is set to.
+    pub fn hear(&mut self, station: StationId, run: &Run, bytes: &mut [u8]) {
+        if let Some(rate) = self.stations.get(station.0).and_then(|station| station.rate) {
+            self.garble(run, rate.baud, bytes);
+        }
+    }
+
+    /// Makes of characters that were sent at one rate what is read of them at another.
+    pub fn garble(&mut self, run: &Run, baud: u32, bytes: &mut [u8]) {
+        if run.baud.is_some_and(|sent| sent != baud) {
             bytes.iter_mut().for_each(|byte| *byte = self.chance.byte());
         }
     }
@@ -214,8 +226,10 @@ impl Line {
             return;
         }
         let start = start.max(station.busy_until);
-        let transmission = Transmission { from, bytes: bytes.to_vec(), done: 0, start };
-        station.busy_until = transmission.end_of(transmission.bytes.len(), self.character);
+        let rate = station.rate;
+        let character = rate.map_or(Duration::ZERO, LineRate::character);
+        let transmission = Transmission { from, bytes: bytes.to_vec(), done: 0, start, rate, character };
+        station.busy_until = transmission.end_of(transmission.bytes.len());
         let place = self.transmissions.partition_point(|other| other.start <= start);
         self.transmissions.insert(place, transmission);
     }
@@ -224,7 +238,7 @@ impl Line {
     pub fn next_due(&self) -> Option<Mono> {
         let due = |t: &Transmission| {
             let batch = self.stations.get(t.from.0).map_or(1, |station| station.batch);
-            t.end_of(t.done.saturating_add(batch).min(t.bytes.len()), self.character)
+            t.end_of(t.done.saturating_add(batch).min(t.bytes.len()))
         };
         self.transmissions.iter().filter(|t| t.done < t.bytes.len()).map(due).min()
     }
@@ -232,24 +246,18 @@ impl Line {
     /// The next characters that are due at `now`, put into `bytes` (cleared first); `None` when there are none.
     pub fn take_due(&mut self, now: Mono, bytes: &mut Vec<u8>) -> Option<Run> {
         bytes.clear();
-        let character = self.character;
-        let index = self
-            .transmissions
-            .iter()
-            .position(|t| t.done < t.bytes.len() && t.end_of(t.done + 1, character) <= now)?;
+        let is_due = |t: &Transmission| t.done < t.bytes.len() && t.end_of(t.done + 1) <= now;
+        let index = self.transmissions.iter().position(is_due)?;
         let sent = self.transmissions.get(index)?;
-        let is_astray = self.stations.get(sent.from.0).is_some_and(|station| station.is_astray);
         let mut done = sent.done;
         while let Some(&byte) = sent.bytes.get(done) {
-            let end = sent.end_of(done + 1, character);
+            let end = sent.end_of(done + 1);
             if end > now {
                 break;
             }
-            let begin = sent.end_of(done, character);
+            let begin = sent.end_of(done);
             let mut byte = byte;
-            if is_astray {
-                byte = self.chance.byte();
-            } else if self.transmissions.len() > 1 && self.others_overlap(sent.from, begin, end) {
+            if self.transmissions.len() > 1 && self.others_overlap(sent.from, begin, end) {
                 byte = self.chance.byte();
                 self.counts.collided += 1;
             } else if self.settings.garble > 0.0 && self.chance.happens(self.settings.garble) {
@@ -260,11 +268,13 @@ impl Line {
             done += 1;
         }
         self.counts.characters += bytes.len() as u64;
-        let run = Run { from: sent.from, first_end: sent.end_of(sent.done + 1, character), character };
+        let first_end = sent.end_of(sent.done + 1);
+        let (character, baud) = (sent.character, sent.rate.map(|rate| rate.baud));
+        let run = Run { from: sent.from, first_end, character, baud };
         if let Some(sent) = self.transmissions.get_mut(index) {
             sent.done = done;
             if let Some(passages) = self.passages.as_mut().filter(|_| done == sent.bytes.len()) {
-                let end = sent.end_of(done, character);
+                let end = sent.end_of(done);
                 passages.push(Passage { from: sent.from, start: sent.start, end, characters: done });
             }
         }
@@ -273,26 +283,24 @@ impl Line {
     }
 
     fn others_overlap(&self, from: StationId, begin: Mono, end: Mono) -> bool {
-        self.transmissions.iter().any(|other| {
-            other.from != from && other.start < end && other.end_of(other.bytes.len(), self.character) > begin
-        })
+        self.transmissions
+            .iter()
+            .any(|other| other.from != from && other.start < end && other.end_of(other.bytes.len()) > begin)
     }
 
     /// What has been handed over still collides with what is not, as long as they overlap.
     fn forget_what_cannot_collide_any_more(&mut self) {
-        let character = self.character;
-        let begin_of_next = |t: &Transmission| t.end_of(t.done, character);
+        let begin_of_next = |t: &Transmission| t.end_of(t.done);
         let horizon = self.transmissions.iter().filter(|t| t.done < t.bytes.len()).map(begin_of_next).min();
-        self.transmissions.retain(|t| {
-            t.done < t.bytes.len() || horizon.is_some_and(|begin| t.end_of(t.done, character) > begin)
-        });
+        self.transmissions
+            .retain(|t| t.done < t.bytes.len() || horizon.is_some_and(|begin| t.end_of(t.done) > begin));
     }
 }
 
 impl Transmission {
     /// When `count` characters have been sent.
-    fn end_of(&self, count: usize, character: Duration) -> Mono {
-        self.start + character.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+    fn end_of(&self, count: usize) -> Mono {
+        self.start + self.character.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
     }
 }
 

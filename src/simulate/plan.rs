@@ -49,7 +49,7 @@ impl Plan {
             for panel in config.panels_on(&bus.name) {
                 let setup = match &panel.modbus {
                     Some(modbus) => ModbusSetup::new(panel.address, Arc::clone(&modbus.profile)).into(),
-                    None => DeviceSetup::from(setup(bus, panel, kept.get(&panel.name))?),
+                    None => DeviceSetup::from(setup(bus, panel, paced, kept.get(&panel.name))?),
                 };
                 plan.panels.push(PlacedPanel { name: panel.name.clone(), bus: bus.name.clone(), setup });
             }
@@ -88,7 +88,7 @@ fn line(bus: &Bus, paced: bool) -> LineSpec {
     LineSpec { ports: vec![link.map(Into::into)], turnaround, heeds_baud: paced, ..spec }
 }
 
-fn setup(bus: &Bus, panel: &Panel, kept: Option<&Scbk>) -> Result<PanelSetup, KeyFileError> {
+fn setup(bus: &Bus, panel: &Panel, paced: bool, kept: Option<&Scbk>) -> Result<PanelSetup, KeyFileError> {
     let given = match &panel.secure_key_file {
         Some(file) if panel.secure_channel == SecureChannel::Required => {
             let key = file.read_key();
@@ -109,7 +109,7 @@ fn setup(bus: &Bus, panel: &Panel, kept: Option<&Scbk>) -> Result<PanelSetup, Ke
         enforce: panel.secure_channel == SecureChannel::Required,
         inputs: setup.inputs.max(above(highest_input)),
         outputs: setup.outputs.max(above(lock.map(|lock| lock.output))),
-        baud: bus.baud,
+        baud: paced.then_some(bus.baud),
         ..setup
     })
 }

@@ -302,8 +302,7 @@ impl Shell {
                 if port.station != run.from || self.line.echo() {
                     let mut heard = bytes.clone();
                     if self.heeds_baud {
-                        self.line.tune(port.station, port.pty.baud()?);
-                        self.line.hear(port.station, &mut heard);
+                        self.line.garble(&run, port.pty.baud()?, &mut heard);
                     }
                     overrun += heard.len() - port.pty.write(&heard)?;
                 }

@@ -65,6 +65,7 @@ CREATE TABLE commands (
 /// flat's number on the door: a line is there before the cloud knows its flat. `codes.code` has the digits behind a 1, so
 /// that leading zeros count; `codes.user_expired_at` is the expiry date of the code's user as the flat's document has
 /// it. `keypads`: intercoms that have codes (`until_ms` is null), or had them until then; 0 stands for any of them.
+/// `rates.other` is a rate at which panels of the bus may be as well.
 pub(super) const CACHE: &[&str] = &[
     "
 CREATE TABLE meta (
@@ -149,6 +150,13 @@ CREATE TABLE keypads (
     intercom INTEGER PRIMARY KEY,
     until_ms INTEGER
 ) STRICT;
+",
+    "
+CREATE TABLE rates (
+    bus TEXT PRIMARY KEY,
+    baud INTEGER NOT NULL,
+    other INTEGER
+) STRICT, WITHOUT ROWID;
 ",
 ];
 

@@ -53,11 +53,58 @@ pub struct RoundTripMs {
     pub max: f64,
 }
 
+/// How a line has done at another rate than its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CertifiedRate {
+    /// Bits a second.
+    pub baud: u32,
+    /// Its panels, in the order of the configuration; none where they did not all get there.
+    pub panels: Vec<CertifiedPanel>,
+    /// Why they did not.
+    pub error: Option<String>,
+}
+
+impl CertifiedRate {
+    /// Returns how a line has done there.
+    pub fn of(baud: u32, measured: Result<&LineSample, String>) -> Self {
+        match measured {
+            Ok(sample) => Self { baud, panels: sample.panels.iter().map(panel).collect(), error: None },
+            Err(error) => Self { baud, panels: Vec::new(), error: Some(error) },
+        }
+    }
+
+    /// Returns that in one sentence.
+    pub fn finding(&self) -> String {
+        let baud = self.baud;
+        if let Some(error) = &self.error {
+            return format!("at {baud} baud the line was not measured: {error}");
+        }
+        let is_bad = |panel: &&CertifiedPanel| panel.timeouts > 0 || panel.broken > 0 || panel.exchanges == 0;
+        let bad: Vec<String> = self
+            .panels
+            .iter()
+            .filter(is_bad)
+            .map(|panel| {
+                let CertifiedPanel { panel, exchanges, timeouts, broken, .. } = panel;
+                format!("{panel} ({timeouts} timeouts and {broken} broken answers in {exchanges} exchanges)")
+            })
+            .collect();
+        if bad.is_empty() {
+            format!("at {baud} baud every panel answered without an error")
+        } else {
+            format!("at {baud} baud not every panel answered without an error: {}", bad.join(", "))
+        }
+    }
+}
+
 /// What people want to know besides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CertificateDetails {
     /// Bits a second.
     pub baud: u32,
+    /// How the line has done at other rates, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rates: Vec<CertifiedRate>,
     /// How long 99 in 100 answers of each panel take to begin at most, in the order of the panels.
     pub turnaround_p99_ms: Vec<Option<f64>>,
     /// What the slowest of them leaves of the 200 ms that the standard allows.
@@ -92,6 +139,7 @@ impl CertificateDetails {
         let unlock = sample.round() + sample.speed.character() * CARD_AND_OUT + slowest.unwrap_or_default();
         Self {
             baud: sample.speed.baud,
+            rates: Vec::new(),
             turnaround_p99_ms: sample.panels.iter().map(p99).collect(),
             margin_ms: sample.margin().map(milliseconds),
             unlock_ms: (!is_modbus && slowest.is_some()).then(|| milliseconds(unlock)),

@@ -28,7 +28,7 @@ mod walk;
 use std::{ops::RangeInclusive, sync::Arc};
 
 pub use self::{
-    certificate::{Certificate, CertificateDetails, CertifiedPanel, LineVerdict, RoundTripMs},
+    certificate::{Certificate, CertificateDetails, CertifiedPanel, CertifiedRate, LineVerdict, RoundTripMs},
     ear::Ear,
     finding::Finding,
     found::Found,

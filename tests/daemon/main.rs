@@ -27,6 +27,7 @@ mod monitor;
 #[path = "../support/pki.rs"]
 mod pki;
 mod ports;
+mod rates;
 mod reload;
 mod revoked_token;
 mod rogue;

@@ -215,7 +215,7 @@ fn a_cache_from_before_codes_is_brought_up_to_date_and_is_read_before_that() {
     store.shutdown();
     let old = Connection::open(dir.path().join("cache.db")).unwrap();
     old.execute_batch(
-        "DROP TABLE codes; DROP TABLE permissions; DROP TABLE keypads; PRAGMA user_version = 2;",
+        "DROP TABLE rates; DROP TABLE codes; DROP TABLE permissions; DROP TABLE keypads; PRAGMA user_version = 2;",
     )
     .unwrap();
     drop(old);

@@ -211,7 +211,7 @@ impl Running {
             while let Some(run) = self.line.take_due(self.now, &mut bytes) {
                 if run.from != self.gateway || self.line.echo() {
                     let mut heard = bytes.clone();
-                    self.line.hear(self.gateway, &mut heard);
+                    self.line.hear(self.gateway, &run, &mut heard);
                     if self.disturbances.shorted {
                         heard.fill(0);
                     }

@@ -19,6 +19,7 @@ mod identify;
 mod invariants;
 mod noise;
 mod pairing;
+mod rates;
 mod recalling;
 mod rekey;
 mod reload;

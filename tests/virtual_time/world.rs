@@ -510,7 +510,11 @@ impl World {
                     }
                 }
                 Output::Rekeyed { result, .. } => self.told.push((self.now, Told::Rekeyed(result))),
-                Output::Changed | Output::LinesChanged | Output::Measured { .. } => {}
+                Output::Changed
+                | Output::LinesChanged
+                | Output::Measured { .. }
+                | Output::KeepRate { .. }
+                | Output::Said(_) => {}
             }
         }
     }

@@ -10,14 +10,21 @@ use super::{
     serve::{self, reply},
 };
 use crate::{
+    bus::{BusHandle, HoldError},
     clock,
     domain::{Mono, Name, time::rfc3339},
-    survey::{Certificate, CertificateDetails, LineSample, LineVerdict},
+    survey::{Certificate, CertificateDetails, CertifiedRate, LineSample, LineVerdict},
     sys::files,
 };
 
 /// Exchanges that each panel is to have (contract §1).
 const EXCHANGES: u64 = 2000;
+/// Exchanges that each panel is to have at another rate than the line's.
+const EXCHANGES_ELSEWHERE: u64 = 200;
+/// For how long a rate is measured at most.
+const LONGEST_ELSEWHERE: Duration = Duration::from_secs(120);
+/// Between two rates the panels come home, which may take so long.
+const HOME_WITHIN: Duration = Duration::from_secs(120);
 /// A panel with no exchange for this long is not waited for.
 const GIVEN_UP: Duration = Duration::from_secs(60);
 /// However slowly panels are read, it ends: a Modbus panel that is read once a second takes half an hour.
@@ -26,7 +33,12 @@ const LONGEST: Duration = Duration::from_secs(45 * 60);
 pub const BASELINES: &str = "baselines";
 
 /// Examines a bus, and sends how far it is, then the certificate.
-pub(super) async fn send(control: &Control, mut stream: UnixStream, name: &Name) -> io::Result<()> {
+pub(super) async fn send(
+    control: &Control,
+    mut stream: UnixStream,
+    name: &Name,
+    with_rates: bool,
+) -> io::Result<()> {
     let refused = match control.bus(name) {
         Err(unknown) => Err(unknown),
         Ok(bus) if bus.panels().is_empty() => Err(format!("bus {name} has no panels: nobody can be asked")),
@@ -66,8 +78,22 @@ pub(super) async fn send(control: &Control, mut stream: UnixStream, name: &Name)
     };
     // Nothing more is counted.
     drop(sample);
-    let certificate = Certificate::of(name.clone(), &last, EXCHANGES);
-    let details = CertificateDetails::of(&last, bus.is_modbus);
+    let mut certificate = Certificate::of(name.clone(), &last, EXCHANGES);
+    let mut details = CertificateDetails::of(&last, bus.is_modbus);
+    if with_rates {
+        let others = bus.status.borrow().other_rates.clone();
+        for (number, baud) in others.iter().enumerate() {
+            let progress = json!({ "progress": { "rate": baud, "exchanges": number, "of": others.len() } });
+            serve::send(&mut out, &format!("{progress}\n")).await?;
+            let mut nothing = [0; 1];
+            let measured = tokio::select! {
+                measured = elsewhere(&bus, *baud) => measured,
+                _ = caller.read(&mut nothing) => return Ok(()),
+            };
+            details.rates.push(CertifiedRate::of(*baud, measured.as_ref().map_err(Clone::clone)));
+        }
+        certificate.findings.extend(details.rates.iter().map(CertifiedRate::finding));
+    }
     let at = rfc3339(control.clock.wall());
     let (state_dir, kept) = (control.state_dir.clone(), (certificate.clone(), details.clone()));
     let kept = tokio::task::spawn_blocking(move || keep(&state_dir, &kept.0, &kept.1, &at)).await;
@@ -79,6 +105,37 @@ pub(super) async fn send(control: &Control, mut stream: UnixStream, name: &Name)
     let line =
         format!("{}\n", json!({ "certificate": certificate, "details": details, "not_kept": not_kept }));
     serve::send(&mut out, &line).await
+}
+
+/// Measures a line at another rate than its own. Panels come home afterwards, whatever becomes of it.
+async fn elsewhere(bus: &BusHandle, baud: u32) -> Result<LineSample, String> {
+    let begun = clock::mono();
+    // They may be on their way home from the rate before.
+    let hold = loop {
+        match bus.hold_rate(baud).await {
+            Ok(hold) => break hold,
+            Err(HoldError::Between) if clock::mono() < begun + HOME_WITHIN => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(why) => return Err(why.to_string()),
+        }
+    };
+    let mut sample = bus.examine().map_err(|error| error.to_string())?;
+    let begun = clock::mono();
+    let last = loop {
+        sample
+            .changed()
+            .await
+            .map_err(|_| "the bus has ended, or somebody else has begun to certify it".to_owned())?;
+        let Some(mut now) = sample.borrow_and_update().clone() else { continue };
+        let is_done = now.panels.iter().all(|panel| panel.exchanges >= EXCHANGES_ELSEWHERE);
+        if is_done || clock::mono() >= begun + LONGEST_ELSEWHERE {
+            now.speed.baud = baud;
+            break now;
+        }
+    };
+    drop(hold);
+    Ok(last)
 }
 
 /// For how long panels are waited for.
@@ -142,6 +199,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let details = CertificateDetails {
             baud: 9600,
+            rates: Vec::new(),
             turnaround_p99_ms: Vec::new(),
             margin_ms: None,
             unlock_ms: None,

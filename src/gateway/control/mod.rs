@@ -100,6 +100,9 @@ pub enum Request {
     },
     /// Measures a bus; how far it is and the certificate follow, a line each.
     Certify {
+        /// At the other rates as well.
+        #[serde(default)]
+        rates: bool,
         /// The bus.
         bus: Name,
     },

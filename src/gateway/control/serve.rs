@@ -206,7 +206,7 @@ impl Control {
                 reply(&mut stream, &answer).await
             }
             Request::Lately { bus } => lately::send(&self, stream, &bus).await,
-            Request::Certify { bus } => certify::send(&self, stream, &bus).await,
+            Request::Certify { bus, rates } => certify::send(&self, stream, &bus, rates).await,
             Request::Scan { bus, thorough } => scan::send(&self, stream, &bus, thorough).await,
             Request::Reload => {
                 let answer = self.wish(Wish::Reload).await;

@@ -208,6 +208,7 @@ mod tests {
             },
             details: CertificateDetails {
                 baud: 9600,
+                rates: Vec::new(),
                 turnaround_p99_ms: Vec::new(),
                 margin_ms: None,
                 unlock_ms: None,

@@ -50,6 +50,16 @@ pub(super) fn errors(name: &Name, bus: &BusStatus) -> Check {
         verdict = Verdict::Bad;
         detail.push_str(&format!("; panel {panel}: {exchanges}"));
     }
+    match (bus.baud, &bus.rate_limit) {
+        (Some(baud), Some(limit)) => detail.push_str(&format!("; {baud} baud, and no faster: {limit}")),
+        (None, _) if bus.open => {
+            verdict = verdict.max(Verdict::Warn);
+            detail.push_str(
+                "; its rate is not found yet: no panel answers in order at any; check power and wiring",
+            );
+        }
+        _ => {}
+    }
     check(format!("bus {name}"), verdict, detail)
 }
 

@@ -59,7 +59,8 @@ impl Doctor {
         checks.extend(latencies);
         checks.extend(statuses.iter().map(|(name, bus)| lines::errors(name, bus)));
         checks.extend(statuses.iter().filter_map(|(bus, status)| {
-            let baud = config.buses.iter().find(|one| one.name == *bus)?.baud;
+            let configured = config.buses.iter().find(|one| one.name == *bus)?.baud;
+            let baud = status.baud.unwrap_or(configured);
             let (_, baseline) = baselines.iter().find(|(name, _)| name == bus)?;
             let now = self.clock.wall();
             Some(baseline::compare(&baseline::Present { bus, baud, status, now }, baseline))

@@ -29,6 +29,10 @@ pub enum Part {
     LinesView,
     /// Writes the states of lines down.
     LinesMemory,
+    /// What all buses say of the rates of their lines, as one value.
+    RatesView,
+    /// Writes the rates of lines down.
+    RatesMemory,
     /// Writes down what is learnt of a panel.
     KeyWriter,
     /// Records what goes over the lines.
@@ -145,6 +149,12 @@ pub static TABLE: [Row; Feeder as usize + 1] = [
     // It begins with what was recalled.
     row(LinesMemory, "the memory of lines", Task, HealthCode::Storage)
         .starts(Start::Services, &[StoreWriter, Recall, LinesView])
+        .stops(Stage::Handover, HANDOVER),
+    row(RatesView, "the view of the lines' rates", Task, HealthCode::Storage)
+        .starts(Start::Services, &[Bus])
+        .stops(Stage::Handover, HANDOVER),
+    row(RatesMemory, "the memory of the lines' rates", Task, HealthCode::Storage)
+        .starts(Start::Services, &[StoreWriter, Recall, RatesView])
         .stops(Stage::Handover, HANDOVER),
     row(KeyWriter, "the writer of the keys of panel", Task, HealthCode::Storage)
         .comes_and_goes()

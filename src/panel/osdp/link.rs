@@ -28,6 +28,9 @@ use crate::{
 
 /// Resends of the same bytes before the link is begun anew at 0.
 const RESENDS: u32 = 2;
+/// Resends where nobody knows at which rate the panel is, or whether the cable carries it: to begin anew is to lose the
+/// session in which the panel can be told another one.
+const PATIENT_RESENDS: u32 = 600;
 /// How long to leave a busy panel alone before the first resend, about one exchange at 9600 baud, and before the second:
 /// as long as a panel may take to write its flash.
 const BUSY_PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(250)];
@@ -132,6 +135,10 @@ pub(super) struct Link {
     openings: u32,
     /// The last opening was refused. Some panels answer what they take for a repetition as they did before.
     refused: bool,
+    /// Resends before the link begins anew.
+    resends: u32,
+    /// What COMSET was sent as, and its number: it may be sent again after it was answered.
+    repeatable: Option<(Vec<u8>, u8)>,
 }
 
 impl Link {
@@ -153,7 +160,38 @@ impl Link {
             timeouts: 0,
             openings: 0,
             refused: false,
+            resends: RESENDS,
+            repeatable: None,
         }
+    }
+
+    /// Sets whether what is not answered is sent again for long.
+    pub(super) fn be_patient(&mut self, is_patient: bool) {
+        self.resends = if is_patient { PATIENT_RESENDS } else { RESENDS };
+    }
+
+    /// Puts what was answered last, a COMSET, in flight again, as the same bytes with the same number: the panel answers as it
+    /// did, and does nothing. Gives the work back where it cannot be.
+    pub(super) fn repeat(&mut self, work: Work) -> Result<(), Work> {
+        let Some((bytes, sequence)) = self.repeatable.clone().filter(|_| self.channel.is_some()) else {
+            return Err(work);
+        };
+        self.in_flight = Some(InFlight {
+            work,
+            bytes,
+            sequence,
+            sealed: true,
+            first_sent: Mono::NEVER,
+            tries: 0,
+            awaited: false,
+        });
+        Ok(())
+    }
+
+    /// Leaves a repetition, whose first sending was answered: nothing is lost with it.
+    pub(super) fn leave_repetition(&mut self) {
+        self.in_flight.take_if(|in_flight| matches!(in_flight.work, Work::Comset(_)));
+        self.timeouts = 0;
     }
 
     pub(super) fn phase(&self) -> &Phase {
@@ -300,6 +338,7 @@ impl Link {
         self.phase = Phase::Start;
         self.channel = None;
         self.sequence = 0;
+        self.repeatable = None;
         self.in_flight.take().map(|in_flight| in_flight.work)
     }
 
@@ -413,8 +452,12 @@ impl Link {
             (self.check, self.usual_check) = (frame.check, frame.check);
         }
         (self.timeouts, self.openings, self.refused) = (0, 0, false);
-        // 0, then 1, 2, 3, 1, …
-        self.sequence = if begins || self.sequence >= 3 { 1 } else { self.sequence.saturating_add(1) };
+        // 0, then 1, 2, 3, 1, … By the number of what was answered, which may have been answered before.
+        self.sequence =
+            if begins || in_flight.sequence >= 3 { 1 } else { in_flight.sequence.saturating_add(1) };
+        if matches!(in_flight.work, Work::Comset(_)) {
+            self.repeatable = Some((in_flight.bytes.clone(), in_flight.sequence));
+        }
         Received::Answer(Box::new(Answer {
             work: in_flight.work,
             first_sent: in_flight.first_sent,
@@ -440,6 +483,6 @@ impl Link {
             self.openings = self.openings.saturating_add(1);
             return self.in_flight.take().map(|in_flight| in_flight.work);
         }
-        if in_flight.tries > RESENDS { self.end() } else { None }
+        if in_flight.tries > self.resends { self.end() } else { None }
     }
 }

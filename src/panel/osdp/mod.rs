@@ -19,6 +19,7 @@ mod feedback;
 mod keyring;
 mod link;
 mod presence;
+mod rate;
 mod record;
 mod report;
 mod set_up;
@@ -32,6 +33,7 @@ use std::{collections::VecDeque, time::Duration};
 
 pub use keyring::RekeyRefused;
 pub use presence::OFFLINE_AFTER;
+pub use rate::{RATES, Unmoved};
 pub use record::{CurrentKey, KeyRecord, PanelKey};
 
 use self::{
@@ -39,10 +41,11 @@ use self::{
     keyring::{Candidate, Keyring},
     link::{Answer, Link, Over, Phase, Received},
     presence::{Absence, Presence},
+    rate::{Mover, Next, Whereabouts},
     set_up::Handshakes,
     turns::Pacing,
     unlocks::{Unlock, Unlocks},
-    work::{Status, Work},
+    work::{Comset, Status, Work},
 };
 use super::{Entropy, Event, Failure, Heard, Identity, Request, Token};
 use crate::{
@@ -85,12 +88,39 @@ pub struct Settings {
     pub stale_after: Duration,
 }
 
+/// At which rates a line was left: its own, and another to which panels may have gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// The line's, in bits a second.
+    pub home: u32,
+    /// Another.
+    pub other: Option<u32>,
+}
+
+/// How a panel is, as far as the rate of its line depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bearing {
+    /// The rate at which it was heard last; `None`: it was never heard, or may be at either of two.
+    pub baud: Option<u32>,
+    /// It is online, and the session in which it can be told another rate is open.
+    pub is_ready: bool,
+    /// Plaintext by choice: it is told nothing.
+    pub is_plain: bool,
+    /// It is online.
+    pub is_online: bool,
+    /// Somebody waits for its lock, or it is open.
+    pub is_unlocking: bool,
+}
+
 /// One OSDP panel. See the module for its parts and invariants.
 pub struct Panel {
     link: Link,
     presence: Presence,
     keyring: Keyring,
     pacing: Pacing,
+    /// Where it is looked for; `None`: at the configured rate of its line.
+    whereabouts: Option<Whereabouts>,
+    mover: Mover,
     entropy: Box<dyn Entropy>,
 
     identity: Option<Identity>,
@@ -124,6 +154,8 @@ impl Panel {
             presence: Presence::new(settings.stale_after),
             keyring: Keyring::new(settings.security, settings.record, settings.key_fault, settings.strays),
             pacing: Pacing::new(settings.reply_timeout),
+            whereabouts: None,
+            mover: Mover::default(),
             entropy,
             identity: None,
             capabilities: None,
@@ -150,6 +182,14 @@ impl Panel {
             return (PanelState::Online, None);
         }
         let is_secure = self.keyring.security() != Security::Off;
+        let sent_to = self.whereabouts.as_ref().and_then(Whereabouts::sent_to);
+        match (sent_to, self.presence.absence(now)) {
+            (Some(_), Absence::NotYet) | (None, _) => {}
+            (Some(baud), Absence::OutOfOrder) if is_secure => {
+                return (PanelState::Insecure, Some(Trouble::UnreachableAt { baud }));
+            }
+            (Some(baud), _) => return (PanelState::Offline, Some(Trouble::UnreachableAt { baud })),
+        }
         let verdict = self.keyring.verdict().filter(|_| is_secure && self.presence.is_heard(now));
         match (self.presence.absence(now), verdict) {
             (_, Some(why)) => (PanelState::Insecure, Some(why)),
@@ -263,6 +303,38 @@ impl Panel {
         Ok(())
     }
 
+    /// Has the panel looked for at these rates, then at all others: the configuration names none. `is_certain`: the first is the
+    /// line's.
+    pub fn seek(&mut self, rates: Rates, is_certain: bool) {
+        let new = || Whereabouts::new(rates.home, rates.other);
+        self.whereabouts.get_or_insert_with(new).set_home(rates.home, is_certain);
+    }
+
+    /// Returns how it is, as far as the rate of its line depends on it.
+    pub fn bearing(&self, now: Mono) -> Bearing {
+        let is_online = self.standing(now).0 == PanelState::Online;
+        Bearing {
+            baud: self.whereabouts.as_ref().and_then(Whereabouts::known),
+            is_ready: is_online && self.link.held().is_some() && !self.stopping,
+            is_plain: self.keyring.security() == Security::Off,
+            is_online,
+            is_unlocking: self.unlocks.are_under_way(now),
+        }
+    }
+
+    /// Returns the rate of its last transmission; `None`: the configured rate of its line.
+    pub fn baud(&self) -> Option<u32> {
+        self.whereabouts.as_ref().map(Whereabouts::last)
+    }
+
+    /// Has the panel take another rate, in its session, when no unlock waits, where it is to answer so often. Ends in
+    /// [`Event::Moved`].
+    pub fn move_to(&mut self, baud: u32, answers: u32) {
+        if self.whereabouts.is_some() {
+            self.mover.set_due(baud, answers);
+        }
+    }
+
     /// Sets how old the last POLL that was answered by ACK may be for a swipe to count.
     pub fn set_stale_after(&mut self, stale_after: Duration) {
         self.presence.set_stale_after(stale_after);
@@ -328,8 +400,20 @@ impl Panel {
     /// See [`super::Driver::handle_timeout`].
     pub fn handle_timeout(&mut self, now: Mono) {
         self.pacing.missed(now);
+        if let Some(whereabouts) = &mut self.whereabouts {
+            whereabouts.missed();
+        }
         let handshake = self.handshake();
         let given_up = self.link.time_out();
+        let goal = self.mover.goal();
+        // While somebody waits for its lock it is told nothing new.
+        if given_up.is_none()
+            && self.unlocks.deadline().is_none()
+            && let Some(unmoved) = self.mover.missed(now)
+        {
+            self.link.leave_repetition();
+            self.moved(Err(unmoved), goal);
+        }
         self.given_up(now, handshake, given_up);
     }
 
@@ -364,6 +448,7 @@ impl Panel {
                         false
                     }
                     Received::Over(over) => {
+                        self.heard_at_its_rate(matches!(self.link.work(), Some(Work::Comset(_))));
                         self.turn_over(now, over, handshake);
                         true
                     }
@@ -399,6 +484,9 @@ impl Panel {
     fn answered(&mut self, now: Mono, answer: Answer) {
         let Answer { work, first_sent, resent, reply, encrypted, flag } = answer;
         self.handshakes.resent |= resent;
+        if !matches!(work, Work::Comset(_)) {
+            self.heard_at_its_rate(false);
+        }
         if matches!(self.link.phase(), Phase::Start) {
             self.pacing.link_begins(now);
         }
@@ -427,6 +515,7 @@ impl Panel {
                 self.keyring.set();
                 self.end_link(now);
             }
+            (Work::Comset(comset), reply) => self.comset_answered(now, comset, reply.as_ref()),
             (Work::Out(out), Some(Reply::Ack | Reply::OStatR(_))) => {
                 self.unlocks.runs(now, &out);
                 self.done(out.tokens(), Ok(()));
@@ -469,6 +558,51 @@ impl Panel {
         }
     }
 
+    /// It has answered at the rate at which it was asked, whatever it said. `between`: it is told to take another just now.
+    fn heard_at_its_rate(&mut self, between: bool) {
+        match &mut self.whereabouts {
+            Some(whereabouts) if between => Mover::put_off(whereabouts),
+            Some(whereabouts) => whereabouts.answered(),
+            None => {}
+        }
+    }
+
+    /// COMSET was answered, or the same bytes sent again.
+    fn comset_answered(&mut self, now: Mono, comset: Comset, reply: Option<&Reply>) {
+        let Some(whereabouts) = &mut self.whereabouts else { return };
+        let is_clear = self.link.held().is_none();
+        let goal = self.mover.goal();
+        match reply {
+            Some(Reply::Com { baud, .. }) if !is_clear => {
+                let is_hurried = self.unlocks.deadline().is_some();
+                match self.mover.answered(now, *baud, is_hurried, whereabouts) {
+                    Some(Next::Repeat) if self.link.repeat(Work::Comset(comset)).is_ok() => {}
+                    Some(Next::Repeat) => {}
+                    Some(Next::Over(result)) => self.moved(result, goal),
+                    None => {}
+                }
+            }
+            // In the clear: it goes over, and its link begins anew where it is then.
+            Some(Reply::Com { baud, .. }) => {
+                whereabouts.goes_unasked(*baud);
+                self.end_link(now);
+            }
+            _ => {
+                self.mover.refused(whereabouts);
+                self.moved(Err(Unmoved::Refused), goal);
+                if is_clear {
+                    self.end_link(now);
+                }
+            }
+        }
+    }
+
+    fn moved(&mut self, result: Result<(), Unmoved>, goal: Option<u32>) {
+        if let Some(to) = goal {
+            self.events.push_back(Event::Moved { to, result });
+        }
+    }
+
     /// Begins a new link at 0.
     fn end_link(&mut self, now: Mono) {
         let given_up = self.link.end();
@@ -479,6 +613,11 @@ impl Panel {
     fn link_ended(&mut self, now: Mono, given_up: Option<Work>) {
         self.presence.link_began();
         self.status.clear();
+        let goal = self.mover.goal();
+        let moved = self.whereabouts.as_ref().and_then(|whereabouts| self.mover.link_ended(whereabouts));
+        if let Some(result) = moved {
+            self.moved(result, goal);
+        }
         match given_up {
             Some(Work::Out(out)) => {
                 self.owes_poll = false;

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Panel, Security, link::Phase, work::Work};
+use super::{
+    Panel, Security,
+    link::Phase,
+    rate::Whereabouts,
+    work::{Comset, Work},
+};
 use crate::{
     domain::{Bucket, Mono, PanelState},
     panel::{Failure, Turn, TurnKind},
@@ -27,6 +32,11 @@ const UNLOCK_INTERVAL: Duration = Duration::from_millis(250);
 /// and again gets probes.
 const HASTE: (u32, Duration) = (4, Duration::from_secs(4));
 
+/// How long a panel is waited for that is looked for at more than one rate, and is known to answer quickly: the more often it
+/// is asked, the sooner it hears one of many.
+const SEEK_WINDOW: Duration = Duration::from_millis(30);
+const SEEK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// Turns for an unlock, a light, a sound or a status that take nothing from the panel's polls: this many at once, and one
 /// more in this time. A panel that reads at every POLL cannot take more from the others.
 const EXTRA: (u32, Duration) = (6, Duration::from_millis(400));
@@ -45,6 +55,8 @@ pub(super) struct Pacing {
     probes: u32,
     /// It answers in less than a short probe waits.
     quick: bool,
+    /// It answers in less than one waits who looks for it.
+    is_swift: bool,
     haste: Bucket,
     /// The link that is set up now may be set up in haste.
     hasty: bool,
@@ -61,6 +73,7 @@ impl Pacing {
             missed: Mono::ZERO,
             probes: 0,
             quick: false,
+            is_swift: false,
             haste: Bucket::new(HASTE.0, HASTE.1),
             hasty: true,
             looked: Mono::ZERO,
@@ -131,6 +144,12 @@ impl Panel {
                 answer_characters: 0,
             });
         }
+        // While it goes to another rate nothing else can be asked of it: a swipe must not wait for long.
+        if self.mover.is_under_way() && !misses {
+            let window = self.pacing.reply_timeout;
+            let deadline = held.max(self.pacing.waits_since);
+            return Some(Turn { kind: TurnKind::SetUp, from: held, deadline, window, answer_characters: 0 });
+        }
         let starting = !self.link.is_running();
         let is_known = self.presence.is_heard(now);
         if misses || !is_known || (starting && !self.pacing.hasty) {
@@ -146,13 +165,22 @@ impl Panel {
         let Pacing { turned, .. } = self.pacing;
         let soon = self.link.timeouts() == PROBE_AFTER || self.tries_other_check();
         let never = turned == Mono::ZERO;
+        let is_sought = self.is_astray();
         let pause = match () {
+            () if is_sought => SEEK_INTERVAL,
             () if never => Duration::ZERO,
             () if soon => PROBE_SOON,
             () => PROBE_INTERVAL,
         };
         let from = held.max(turned + pause.min(PROBE_INTERVAL_ALONE));
-        let window = self.pacing.probe_window();
+        let is_lost = self.whereabouts.as_ref().is_some_and(Whereabouts::is_lost);
+        let window = match self.pacing.probe_window() {
+            _ if is_sought && !is_lost => self.pacing.reply_timeout,
+            window if is_sought && self.pacing.is_swift && window < self.pacing.reply_timeout => {
+                window.min(SEEK_WINDOW)
+            }
+            window => window,
+        };
         let deadline = held.max(turned + pause);
         Turn { kind: TurnKind::Probe, from, deadline, window, answer_characters: 0 }
     }
@@ -160,6 +188,7 @@ impl Panel {
     /// See [`crate::panel::Driver::began`].
     pub fn began(&mut self, after: Duration) {
         self.pacing.quick = after <= PROBE_WINDOW;
+        self.pacing.is_swift = after <= SEEK_WINDOW;
     }
 
     /// See [`crate::panel::Driver::poll_transmit`].
@@ -172,6 +201,12 @@ impl Panel {
         if self.link.work().is_none() {
             let Some(work) = self.next_work(now) else { return false };
             let other_check = self.tries_other_check();
+            if matches!(work, Work::Comset(_))
+                && self.link.held().is_some()
+                && let Some(whereabouts) = &mut self.whereabouts
+            {
+                self.mover.begins(whereabouts);
+            }
             if let Err(Work::Out(out)) = self.link.begin(work, other_check) {
                 self.done(out.tokens(), Err(Failure::Refused));
                 return false;
@@ -180,7 +215,22 @@ impl Panel {
         if let Some(Work::Out(sent)) = self.link.work() {
             self.unlocks.runs(now, &sent.clone());
         }
+        self.link.be_patient(self.is_astray());
+        if let Some(whereabouts) = &mut self.whereabouts {
+            whereabouts.choose();
+        }
         self.link.transmit(now, out)
+    }
+
+    /// Whether it may be at another rate than its line.
+    fn is_astray(&self) -> bool {
+        self.whereabouts.as_ref().is_some_and(Whereabouts::is_astray)
+    }
+
+    /// COMSET in the clear, for a panel that was lost at another rate than its line's, where no session comes about any more.
+    fn call_home(&self) -> Option<Work> {
+        let baud = self.whereabouts.as_ref()?.call()?;
+        Some(Work::Comset(Comset { address: self.link.address(), baud }))
     }
 
     /// Whether the next opening tries the check that the panel is not known for: often as long as nothing is known, rarely
@@ -202,6 +252,7 @@ impl Panel {
 
     fn next_work(&mut self, now: Mono) -> Option<Work> {
         match self.link.phase() {
+            Phase::Start if self.call_home().is_some() => self.call_home(),
             Phase::Start if self.tries_poll_first() => Some(Work::Poll),
             Phase::Start | Phase::Id => Some(Work::Id),
             Phase::Cap => Some(Work::Cap),
@@ -209,14 +260,18 @@ impl Panel {
             Phase::Scrypt(..) => Some(Work::Scrypt),
             Phase::Running => match self.link.to_set() {
                 Some(key) => Some(Work::Keyset(key.clone())),
-                None => self.next_change().or_else(|| self.next_running(now)),
+                None => self.next_change(now).or_else(|| self.next_running(now)),
             },
         }
     }
 
     /// The key that is to take the place of the session's, where no unlock waits: the session ends with it.
-    fn next_change(&mut self) -> Option<Work> {
+    fn next_change(&mut self, now: Mono) -> Option<Work> {
         let is_free = !self.stopping && self.unlocks.deadline().is_none();
+        let may_move = is_free && !self.unlocks.are_under_way(now) && self.link.held().is_some();
+        if let Some(baud) = self.mover.due().filter(|_| may_move) {
+            return Some(Work::Comset(Comset { address: self.link.address(), baud }));
+        }
         let key = self.keyring.to_set().filter(|_| is_free)?.clone();
         self.keyring.changing(&key);
         Some(Work::Keyset(key))
@@ -224,6 +279,7 @@ impl Panel {
 
     fn next_running(&mut self, now: Mono) -> Option<Work> {
         if !self.owes_poll
+            && !self.mover.goes_back()
             && let Some(out) = self.unlocks.take(now)
         {
             self.owes_poll = true;

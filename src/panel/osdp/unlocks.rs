@@ -60,6 +60,11 @@ impl Unlocks {
         self.waiting.iter().map(|unlock| unlock.expires).min()
     }
 
+    /// Whether one waits, or an output is still released.
+    pub(super) fn are_under_way(&self, now: Mono) -> bool {
+        !self.waiting.is_empty() || self.running.iter().any(|(_, until)| *until > now)
+    }
+
     /// Takes all that wait for the output of the one that expires first, as one OUT to be sent now.
     pub(super) fn take(&mut self, now: Mono) -> Option<Out> {
         let first = *self.waiting.iter().min_by_key(|unlock| unlock.expires)?;

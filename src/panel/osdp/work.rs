@@ -18,9 +18,18 @@ pub(super) enum Work {
     Challenge,
     Scrypt,
     Keyset(PanelKey),
+    /// To take this rate, with the address that it has.
+    Comset(Comset),
     Status(Status),
     Out(Out),
     Feedback(Feedback),
+}
+
+/// What a panel is told of its place on the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Comset {
+    pub(super) address: u8,
+    pub(super) baud: u32,
 }
 
 /// Asked once after each start of a link.
@@ -39,6 +48,7 @@ impl Work {
             Self::Id => Command::Id,
             Self::Cap => Command::Cap,
             Self::Keyset(key) => Command::Keyset(key.scbk().clone()),
+            Self::Comset(Comset { address, baud }) => Command::Comset { address: *address, baud: *baud },
             Self::Status(Status::Local) => Command::Lstat,
             Self::Status(Status::Inputs) => Command::Istat,
             Self::Status(Status::Readers) => Command::Rstat,

@@ -22,14 +22,14 @@ use std::time::Duration;
 use self::{device::Device, secure::Secure};
 pub use self::{
     observation::{EventId, Observation},
-    setup::{ChannelSetup, PanelSetup},
+    setup::{ChannelSetup, ComsetManner, PanelSetup},
 };
 use super::{action::Action, faults::Faults};
 use crate::{
     domain::Mono,
     wire::osdp::{
         Check, Command, DecodeError, Frame, Header, NakCode, Reply, Scbk,
-        code::command::{CAP, ID},
+        code::command::{CAP, COMSET, ID},
         emit,
         frame::BROADCAST,
         reply::Nak,
@@ -49,6 +49,8 @@ pub struct SimulatedPanel {
     last: Option<(u8, Vec<u8>)>,
     last_heard: Option<Mono>,
     faults: Faults,
+    /// The rate that it is set to; `None`: its line's.
+    baud: Option<u32>,
 }
 
 /// What a panel puts on the line.
@@ -120,6 +122,7 @@ impl SimulatedPanel {
         Self {
             device: Device::new(&setup),
             secure: Secure::new(&setup),
+            baud: setup.baud,
             setup,
             last: None,
             last_heard: None,
@@ -130,6 +133,11 @@ impl SimulatedPanel {
     /// The address that it answers to, 0–126; COMSET changes it.
     pub fn address(&self) -> u8 {
         self.setup.address
+    }
+
+    /// The rate at which it listens and, but for the answer to COMSET itself, answers; `None`: its line's.
+    pub fn baud(&self) -> Option<u32> {
+        self.baud
     }
 
     /// Whether a command has come in the last 8 s, as of the last call with a time.
@@ -189,6 +197,12 @@ impl SimulatedPanel {
                 self.last_heard = None;
                 self.end_link();
                 self.device.restart();
+                if !matches!(
+                    self.setup.comset,
+                    ComsetManner::Takes { keeps: true, .. } | ComsetManner::Other(_)
+                ) {
+                    self.baud = self.setup.baud;
+                }
                 Ok(())
             }
             Action::Fault(fault) if fault.is_of_registers() => Err(ActionError::OfModbus("this fault")),
@@ -229,8 +243,12 @@ impl SimulatedPanel {
                 return self.put_on_line(refusal);
             }
         }
+        let before = self.baud;
         let reply = self.carry_out(now, frame, &header);
         self.last = Some((frame.sequence, reply.clone()));
+        if self.baud != before && matches!(self.setup.comset, ComsetManner::Takes { ends_link: true, .. }) {
+            self.end_link();
+        }
         self.put_on_line(reply)
     }
 
@@ -275,7 +293,7 @@ impl SimulatedPanel {
             },
             Some(_) => self.break_off(header, frame.code, NakCode::SecurityUnsupported),
             None if self.secure.is_open() => self.break_off(header, frame.code, NakCode::EncryptionRequired),
-            None if self.setup.enforce && !matches!(frame.code, ID | CAP) => {
+            None if self.setup.enforce && !self.may_be_in_clear(frame.code) => {
                 self.refusal(header, frame.code, NakCode::EncryptionRequired)
             }
             None => {
@@ -283,6 +301,10 @@ impl SimulatedPanel {
                 plain_frame(header, None, &reply)
             }
         }
+    }
+
+    fn may_be_in_clear(&self, code: u8) -> bool {
+        matches!(code, ID | CAP) || (code == COMSET && self.setup.comset_in_clear)
     }
 
     fn shake_hands(&mut self, frame: &Frame<'_>, header: &Header) -> Vec<u8> {
@@ -314,10 +336,19 @@ impl SimulatedPanel {
                 self.device.observe(Observation::KeySet);
                 Ok(Reply::Ack)
             }
+            Ok(Command::Comset { .. }) if self.setup.comset == ComsetManner::Refuses => {
+                Err(NakCode::UnknownCommand)
+            }
             Ok(Command::Comset { address, baud }) => {
                 self.setup.address = address;
                 self.device.observe(Observation::Comset { address, baud });
-                Ok(Reply::Com { address, baud: self.setup.baud })
+                let (says, takes) = match self.setup.comset {
+                    ComsetManner::Other(other) => (other, Some(other)),
+                    ComsetManner::Stays => (baud, self.baud),
+                    ComsetManner::Takes { .. } | ComsetManner::Refuses => (baud, Some(baud)),
+                };
+                self.baud = takes;
+                Ok(Reply::Com { address, baud: says })
             }
             Ok(command) => self.device.execute(now, &command),
         };

@@ -32,10 +32,32 @@ pub struct PanelSetup {
     pub nak: NakCode,
     /// The only check that it understands; `None`: both.
     pub only_check: Option<Check>,
-    /// The rate that it reports in COM, in bits a second.
-    pub baud: u32,
+    /// The rate that it has when it is switched on for the first time, in bits a second; `None`: its line's.
+    pub baud: Option<u32>,
+    /// What it does when it is told to take another.
+    pub comset: ComsetManner,
+    /// Whether it takes another in the clear, where a secure channel is demanded for all else (OSDP Verified 050-09-18).
+    pub comset_in_clear: bool,
     /// Where its randomness (RND.B) begins.
     pub seed: u64,
+}
+
+/// What a panel does when it is told to take another rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComsetManner {
+    /// It takes it.
+    Takes {
+        /// It has it after a loss of power, too.
+        keeps: bool,
+        /// Its link and its secure channel end with it.
+        ends_link: bool,
+    },
+    /// It refuses.
+    Refuses,
+    /// It takes this rate instead, and says so.
+    Other(u32),
+    /// It says that it takes it, and does not.
+    Stays,
 }
 
 /// Which keys a panel takes.
@@ -65,7 +87,9 @@ impl PanelSetup {
             nak_bad_check: false,
             nak: NakCode::Record,
             only_check: None,
-            baud: 9600,
+            baud: None,
+            comset: ComsetManner::Takes { keeps: true, ends_link: false },
+            comset_in_clear: true,
             seed,
         }
     }

@@ -363,7 +363,7 @@ fn states_are_reported_on_request_and_to_a_poll() {
 fn a_changed_address_is_in_force_after_the_reply() {
     let mut gateway = Gateway::new(ChannelSetup::Unsupported);
     let asked = Command::Comset { address: 9, baud: 115_200 };
-    assert!(matches!(gateway.send(&asked), Some((Reply::Com { address: 9, baud: 9600 }, 0, None))));
+    assert!(matches!(gateway.send(&asked), Some((Reply::Com { address: 9, baud: 115_200 }, 0, None))));
     let old = gateway.last.clone();
     assert_eq!(raw_answer(&mut gateway.panel, Mono::ZERO, &old), None);
     gateway.sequence = 0;

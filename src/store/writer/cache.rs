@@ -12,11 +12,12 @@ use tokio::{
 use crate::{
     flats::{DigestBuilder, FlatId, FlatRecord, FlatSet, canonical_hash},
     store::{
-        CacheError, CacheState, LineChanges, OpenReport, StoreError, cache, connect,
+        CacheError, CacheState, LineChanges, OpenReport, RateRecord, StoreError, cache, connect,
         health::Shared,
         lines,
         opening::{Opened, Opener},
         pulse::Pulse,
+        rates,
         readers::Readers,
         rights, sql, stand_in, unsigned,
     },
@@ -36,6 +37,8 @@ pub(in crate::store) enum CacheMessage {
     Abort,
     /// Keeps states of lines, once no change is under way.
     Lines(LineChanges, oneshot::Sender<Result<(), CacheError>>),
+    /// Keeps the rate of a line, once no change is under way.
+    Rate(RateRecord, oneshot::Sender<Result<(), CacheError>>),
 }
 
 /// How a change ends.
@@ -181,6 +184,7 @@ pub(super) struct CacheFile {
     change: Option<Change>,
     /// What came while a change was under way, which may yet be given up.
     lines: Vec<(LineChanges, oneshot::Sender<Result<(), CacheError>>)>,
+    rates: Vec<(RateRecord, oneshot::Sender<Result<(), CacheError>>)>,
 }
 
 #[derive(Default)]
@@ -194,7 +198,7 @@ struct Change {
 
 impl CacheFile {
     pub(super) fn new(connection: Connection, dir: Option<PathBuf>) -> Self {
-        Self { connection, dir, has_changed: false, change: None, lines: Vec::new() }
+        Self { connection, dir, has_changed: false, change: None, lines: Vec::new(), rates: Vec::new() }
     }
 
     /// Whether a change is under way.
@@ -251,6 +255,7 @@ impl CacheFile {
             }
             CacheMessage::Abort => self.roll_back(),
             CacheMessage::Lines(changes, reply) => self.lines.push((changes, reply)),
+            CacheMessage::Rate(record, reply) => self.rates.push((record, reply)),
         }
         if self.change.is_none() {
             self.keep_lines();
@@ -268,6 +273,10 @@ impl CacheFile {
         for (changes, reply) in self.lines.drain(..) {
             // A caller that no longer waits has its lines kept all the same.
             let _ = reply.send(lines::write(&self.connection, &changes).map_err(CacheError::from));
+        }
+        for (record, reply) in self.rates.drain(..) {
+            // As above.
+            let _ = reply.send(rates::write(&self.connection, &record).map_err(CacheError::from));
         }
     }
 
