@@ -75,16 +75,35 @@ pub fn istat(channel: Channel) {
     assert_eq!(rig.sent_of(command::ISTAT).len(), 2);
 }
 
-/// No test of what the gateway does: it does not.
-pub fn comset_as_it_would_be(channel: Channel) {
+/// Address and rate, the rate little-endian.
+pub fn comset(channel: Channel) {
     let order = Command::Comset { address: ADDRESS, baud: 115_200 };
     let mut data = Vec::new();
     order.encode_data(&mut data);
     assert_eq!((order.code(), data.as_slice()), (0x6E, [ADDRESS, 0x00, 0xC2, 0x01, 0x00].as_slice()));
     assert_eq!(Command::decode(0x6E, &data), Ok(order));
     let mut rig = Rig::at_work(channel);
+    rig.find_rate(&[9600, 19_200]);
     rig.run(Duration::from_secs(60));
-    assert_eq!(rig.sent_of(command::COMSET), []);
+    let told = rig.was_seen(|what| *what == Observation::Comset { address: ADDRESS, baud: 19_200 });
+    match channel {
+        Channel::Basic => assert!(!told && rig.sent_of(command::COMSET).is_empty()),
+        Channel::Secure => {
+            assert!(told);
+            assert_eq!(rig.line_baud(), Some(19_200), "the line has followed");
+            assert_eq!(rig.state(), PanelState::Online);
+        }
+    }
+}
+
+/// In the session, encrypted.
+pub fn comset_in_session(_: Channel) {
+    let mut rig = Rig::at_work(Channel::Secure);
+    rig.find_rate(&[9600, 19_200]);
+    rig.run(Duration::from_secs(60));
+    let sent = rig.sent_of(command::COMSET);
+    assert!(!sent.is_empty());
+    assert!(sent.iter().all(|frame| frame.block == Some((0x17, Vec::new()))), "{sent:?}");
 }
 
 pub fn out(channel: Channel) {

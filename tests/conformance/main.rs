@@ -62,14 +62,14 @@ fn every_row_comes_out_as_the_page_says() {
 }
 
 fn with_our_panel(row: &Row, failures: &Failures) {
-    let (Shown::By(_, test) | Shown::Missing(_, _, test)) = &row.ours else { return };
+    let (Shown::By(_, test) | Shown::InChannel(_, _, test)) = &row.ours else { return };
     for channel in row.channels() {
         note(row, *channel, "our panel", failures, || test(*channel));
     }
 }
 
 fn with_libosdp(row: &Row, evidence: &libosdp::Evidence, failures: &Failures) {
-    let (Shown::By(_, test) | Shown::Missing(_, _, test)) = &row.libosdp else { return };
+    let (Shown::By(_, test) | Shown::InChannel(_, _, test)) = &row.libosdp else { return };
     for channel in row.channels() {
         note(row, *channel, "libosdp", failures, || test(evidence, *channel));
     }

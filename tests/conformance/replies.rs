@@ -10,7 +10,7 @@ use intercom_gateway::{
     panel::Failure,
     simulate::{
         action::{Action, Card, Fault, Status},
-        panel::{Observation, PanelSetup},
+        panel::{ComsetManner, Observation, PanelSetup},
     },
     wire::osdp::{
         Check, Header, NakCode, Reply,
@@ -294,12 +294,27 @@ pub fn keypad(channel: Channel) {
 }
 
 /// No test of what the gateway does: nobody asks a panel for it.
-pub fn com_as_it_would_be(_: Channel) {
+/// What COM says counts, not what was asked.
+pub fn com(_: Channel) {
     let com = Reply::Com { address: ADDRESS, baud: 38_400 };
     let mut data = Vec::new();
     com.encode_data(&mut data);
     assert_eq!((com.code(), data.as_slice()), (0x54, [ADDRESS, 0x00, 0x96, 0x00, 0x00].as_slice()));
     assert_eq!(Reply::decode(0x54, &data), Ok(com));
+    for (manner, rate) in [
+        (ComsetManner::Takes { keeps: true, ends_link: false }, 19_200),
+        (ComsetManner::Takes { keeps: true, ends_link: true }, 19_200),
+        (ComsetManner::Refuses, 9600),
+    ] {
+        let mut setting = Setting::usual(Channel::Secure);
+        setting.setup.comset = manner;
+        let mut rig = Rig::new(setting).working();
+        rig.find_rate(&[9600, 19_200]);
+        rig.run(Duration::from_secs(60));
+        let said = rig.said.iter().filter(|said| said.layout().code == reply::COM).count();
+        assert_eq!((rig.line_baud(), rig.state()), (Some(rate), PanelState::Online), "{manner:?}");
+        assert_eq!(said > 0, rate != 9600, "{manner:?}");
+    }
 }
 
 pub fn ccrypt(channel: Channel) {

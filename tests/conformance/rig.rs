@@ -268,6 +268,17 @@ impl Rig {
         self.take_outputs();
     }
 
+    /// `baud = "auto"`, with these rates.
+    pub fn find_rate(&mut self, rates: &[u32]) {
+        self.core.find_rate(&moment(self.now, &self.directory), rates.to_vec(), None);
+        self.take_outputs();
+    }
+
+    /// The rate of the line; `None`: it is not found.
+    pub fn line_baud(&self) -> Option<u32> {
+        self.core.line_baud()
+    }
+
     /// `panel rekey`, and how it ended.
     pub fn rekey(&mut self) -> Result<(), Failure> {
         self.core.rekey(&moment(self.now, &self.directory), &name(), None, 0).unwrap();
@@ -403,6 +414,9 @@ impl Rig {
                 Output::Keep { panel, record, version } => {
                     self.record = *record;
                     self.core.record_stored(&moment(self.now, &self.directory), panel, version);
+                }
+                Output::KeepRate { version, .. } => {
+                    self.core.rate_stored(&moment(self.now, &self.directory), version);
                 }
                 _ => {}
             }
