@@ -1,8 +1,8 @@
-//! How long a decision takes, at a reader and at a keypad: 100,000 keys and 10,000 codes of 10,000 flats, half of them with
-//! permissions.
+//! How long a decision takes, at a reader and at a keypad: 100,000 keys and 10,000 codes of 10,000 flats, every seventh
+//! of them forbidden to its user.
 //!
-//! `cargo bench --bench decision` takes some seconds. What is measured is `access::decide` and `access::decide_code` with the
-//! look at the intercom's keypads, each call by itself, on one thread.
+//! `cargo bench --bench decision` takes some seconds. What is measured is `access::decide`, and `access::decide_code`
+//! with the look at what the intercom's keypads are for, each call by itself, on one thread.
 
 #[path = "common/mod.rs"]
 mod common;

@@ -29,9 +29,9 @@ impl CodeVerdict {
 
 /// Decides whether what was typed at a panel of `intercom` opens its door.
 ///
-/// A code opens if a flat of this intercom has it, it is not expired, and its user, where it has one, is neither expired nor
-/// forbidden to open by code at that flat. Where the time was never known a code with an expiry date does not open: a
-/// visitor's right ends, a resident's door does not.
+/// A code opens if a flat of this intercom has it, it is not expired, and its user, where it has one, is neither
+/// expired nor forbidden to open by code at that flat. Where the time was never known a code with an expiry date does
+/// not open: a visitor's right ends, a resident's door does not.
 pub fn decide_code(directory: &Directory, intercom: u64, typed: &str, now: Now) -> CodeVerdict {
     let known = typed.parse::<DoorCode>().ok().and_then(|code| directory.code(intercom, code));
     let Some((code, terms, flat)) = known else { return CodeVerdict::denied(CodeReason::CodeUnknown) };

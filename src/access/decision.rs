@@ -51,9 +51,9 @@ pub struct Verdict {
 /// Decides whether `credential` (`None`: unreadable), read at a panel of `intercom`, opens its door. `stale`: it was not
 /// certainly read just now.
 ///
-/// A key opens if any record of it on a flat of this intercom allows it; a record allows unless its user has
-/// an expiry date at or before now, or may not open by key at this flat. A key without a user opens. Nothing opens for a stale swipe, whatever the records say;
-/// the event still tells whose key it was.
+/// A key opens if any record of it on a flat of this intercom allows it; a record allows unless its user has an expiry
+/// date at or before now, or may not open by key at this flat. A key without a user opens. Nothing opens for a stale
+/// swipe, whatever the records say; the event still tells whose key it was.
 pub fn decide(
     directory: &Directory,
     intercom: u64,

@@ -1,7 +1,7 @@
 //! The decision: does this credential or this code open this door, now?
 //!
-//! A pure function of (directory, what was read or typed, now): no clock, no disk, no network. The bus thread calls it inline
-//! on an `Arc` snapshot of the [`Directory`], which is swapped whole when the flats change.
+//! A pure function of (directory, what was read or typed, now): no clock, no disk, no network. The bus thread calls it
+//! inline on an `Arc` snapshot of the [`Directory`], which is swapped whole when the flats change.
 
 mod code;
 mod credential;

@@ -50,8 +50,8 @@ struct KeyRow {
 #[derive(JsonSchema)]
 #[allow(dead_code, reason = "it is a shape")]
 struct OpenDoor {
-    /// Seconds, in steps of 0.1, as a number or as text; by default as the lock is configured. A permanent opening is not
-    /// offered.
+    /// Seconds, in steps of 0.1, as a number or as text; by default as the lock is configured. A permanent opening is
+    /// not offered.
     #[schemars(extend("type" = ["number", "string", "null"]), range(min = 0.1, max = 60))]
     duration: Option<f64>,
     /// By default the intercom's only lock.

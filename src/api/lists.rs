@@ -22,8 +22,8 @@ use crate::{
 /// Most flats of a page of those that were looked for (contract §3).
 const FOUND_PER_PAGE: u64 = 50;
 
-/// Parameters of the platform's page that are not served here: a list that ignored them would be another one than was asked
-/// for.
+/// Parameters of the platform's page that are not served here: a list that ignored them would be another one than was
+/// asked for.
 const NOT_SERVED: [&str; 6] = ["sort", "dir", "from", "to", "exclude_keys_id", "unbound_flats"];
 
 /// How long a list waits for its turn.

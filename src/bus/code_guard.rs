@@ -1,8 +1,8 @@
 //! Keeps guesses at codes slow (contract §5): five unknown ones at a reader within ten minutes block its codes.
 //!
-//! Invariants: nothing that is typed takes a guess off the count, not even a code that opens; while a reader is blocked
-//! nothing that is typed there is looked at, so that it tells nothing. After a block the guesses of the last ten minutes
-//! still count: one more blocks again.
+//! Invariants: nothing that is typed takes a guess off the count, not even a code that opens; while a reader is
+//! blocked nothing that is typed there is looked at, so that it tells nothing. After a block the guesses of the last
+//! ten minutes still count: one more blocks again.
 
 use std::{
     collections::{BTreeMap, VecDeque},

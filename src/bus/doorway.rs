@@ -341,7 +341,8 @@ impl Doorway {
         })
     }
 
-    /// Decides about what was typed where there are codes, or tells it. Where there are codes, the digits go no further.
+    /// Decides about what was typed where there are codes, or tells it. Where there are codes, the digits go no
+    /// further.
     fn entered(&mut self, moment: &Moment<'_>, entry: Entry, effects: &mut Effects) {
         let (now, Entry { reader, digits, stale }) = (moment.mono, entry);
         let keypads = moment.directory.keypads(self.settings.intercom, moment.now);

@@ -46,8 +46,8 @@ impl Typing {
 }
 
 impl Keypad {
-    /// Takes pressed keys; returns what `#` ended. `#` comes as 0D, `*` as 7F, from some panels as ASCII. `stale`: they were
-    /// not certainly pressed just now.
+    /// Takes pressed keys; returns what `#` ended. `#` comes as 0D, `*` as 7F, from some panels as ASCII. `stale`:
+    /// they were not certainly pressed just now.
     pub fn press(&mut self, now: Mono, reader: u8, keys: &[u8], stale: bool) -> Vec<Entry> {
         let mut entered = Vec::new();
         let typing = self.typed.entry(reader).or_default();

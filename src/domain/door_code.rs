@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The code of a door: 4 to 10 digits, leading zeros among them (contract §4).
 ///
-/// It opens a door, so `Debug` does not show it; [`ToString::to_string`] does and is meant for documents alone, never for
-/// events and logs.
+/// It opens a door, so `Debug` does not show it; [`ToString::to_string`] does and is meant for documents alone, never
+/// for events and logs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DoorCode(
     /// The digits with a 1 before them, which keeps leading zeros.

@@ -211,8 +211,8 @@ pub struct KeypadEntered {
     #[cfg_attr(test, schemars(with = "schema::Id"))]
     pub intercom: u64,
     pub reader: u8,
-    /// The digits, without `*` and `#`, not for logs. Null while they may be a code: the flats cannot be read, or it is less
-    /// than 30 days since the intercom had its last code.
+    /// The digits, without `*` and `#`, not for logs. Null while they may be a code: the flats cannot be read, or it
+    /// is less than 30 days since the intercom had its last code.
     #[cfg_attr(test, schemars(regex(pattern = "^[0-9]*$")))]
     pub digits: Option<String>,
 }

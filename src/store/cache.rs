@@ -134,8 +134,8 @@ impl CacheReader {
         self.readers.look_up(state)
     }
 
-    /// Walks over everything that the directory is made of, as of one moment: each flat, in order of (intercom, record id),
-    /// with its keys in the cloud's order; then all codes.
+    /// Walks over everything that the directory is made of, as of one moment: each flat, in order of (intercom, record
+    /// id), with its keys in the cloud's order; then all codes.
     pub fn load(&self, mut take: impl FnMut(Loaded<'_>)) -> Result<CacheState, StoreError> {
         self.readers.walk_all_the_same(|connection| {
             let mut flats = connection.prepare(

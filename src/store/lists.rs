@@ -36,8 +36,9 @@ impl CacheReader {
         })
     }
 
-    /// Flats of an intercom in order of their record ids: each its document without `keys` and `users`, and `intercom_id`
-    /// after its own members. `search` is a part of the number on the door. Reads all flats of the intercom to count them.
+    /// Flats of an intercom in order of their record ids: each its document without `keys` and `users`, and
+    /// `intercom_id` after its own members. `search` is a part of the number on the door. Reads all flats of the
+    /// intercom to count them.
     pub fn flat_page(
         &self,
         intercom: u64,

@@ -1,7 +1,7 @@
 //! Codes and permissions of flats, and which intercoms have codes, or had some of late.
 //!
-//! Invariant: of an intercom that has codes, or had some at a moment that nobody knows, `keypads` has a row without a time.
-//! What is typed at its keypads may be somebody's code.
+//! Invariant: of an intercom that has codes, or had some at a moment that nobody knows, `keypads` has a row without a
+//! time. What is typed at its keypads may be somebody's code.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -106,8 +106,8 @@ pub(super) fn delete(connection: &Connection, intercom: i64, id: i64) -> rusqlit
     Ok(())
 }
 
-/// A code, or an id of one, that is there twice in an intercom; of its flats that one is told of which `is_new`. While a
-/// change is under way it may be there twice, so no constraint of the table forbids it.
+/// A code, or an id of one, that is there twice in an intercom; of its flats that one is told of which `is_new`. While
+/// a change is under way it may be there twice, so no constraint of the table forbids it.
 pub(super) fn shared(
     connection: &Connection,
     is_new: impl Fn(FlatId) -> bool,

@@ -58,13 +58,13 @@ CREATE TABLE commands (
 
 /// `cache.db`: the copy of what the cloud knows; may be deleted.
 ///
-/// `flats` is narrow, so digest and lists need not read the documents in `bodies`. `bodies.body` is what the
-/// endpoint answers, byte for byte, in a table with rowids: without them a search would read a whole document at
-/// each comparison that it makes. `flats.hash` is the SHA-256 of the canonical JSON. `keys` is in the order of
-/// flats, for the directory; a swipe before the directory is loaded finds its code by the index. `lines` is by the
-/// flat's number on the door: a line is there before the cloud knows its flat. `codes.code` has the digits behind a 1, so
-/// that leading zeros count; `codes.user_expired_at` is the expiry date of the code's user as the flat's document has
-/// it. `keypads`: intercoms that have codes (`until_ms` is null), or had them until then; 0 stands for any of them.
+/// `flats` is narrow, so digest and lists need not read the documents in `bodies`. `bodies.body` is what the endpoint
+/// answers, byte for byte, in a table with rowids: without them a search would read a whole document at each
+/// comparison that it makes. `flats.hash` is the SHA-256 of the canonical JSON. `keys` is in the order of flats, for
+/// the directory; a swipe before the directory is loaded finds its code by the index. `lines` is by the flat's number
+/// on the door: a line is there before the cloud knows its flat. `codes.code` has the digits behind a 1, so that
+/// leading zeros count; `codes.user_expired_at` is the expiry date of the code's user as the flat's document has it.
+/// `keypads`: intercoms that have codes (`until_ms` is null), or had them until then; 0 stands for any of them.
 /// `rates.other` is a rate at which panels of the bus may be as well.
 pub(super) const CACHE: &[&str] = &[
     "

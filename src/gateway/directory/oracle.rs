@@ -17,8 +17,8 @@ use crate::{
 /// Documents of a run, each of some 36,000 questions; `DECISION_DOCUMENTS` asks for more.
 const DOCUMENTS: u64 = 4;
 
-/// Zones with summer time to the north and the south of the equator, one of half an hour, one that has skipped a day, and
-/// one without.
+/// Zones with summer time to the north and the south of the equator, one of half an hour, one that has skipped a day,
+/// and one without.
 const ZONES: [&str; 5] =
     ["Europe/Berlin", "America/Santiago", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Kolkata"];
 /// Local times around changes of these zones, some of which there were twice and some never.
@@ -198,8 +198,8 @@ impl Oracle<'_> {
         Now::At(date + [-3600, -1800, -1, 0, 1, 1800, 3600, 86_400].choose(random).unwrap())
     }
 
-    /// The first moment of a local time; of one that was skipped, as if nothing had been (RFC 5545). Tries out all offsets
-    /// that the zone had within a day and a half.
+    /// The first moment of a local time; of one that was skipped, as if nothing had been (RFC 5545). Tries out all
+    /// offsets that the zone had within a day and a half.
     fn instant(&mut self, date: &str) -> i64 {
         if let Some(known) = self.instants.get(date) {
             return *known;
