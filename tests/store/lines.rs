@@ -96,7 +96,7 @@ fn a_cache_from_before_lines_is_brought_up_to_date_with_all_it_has() {
         store.cache().import(text.as_bytes(), &[1]).unwrap();
     }
     let old = Connection::open(dir.path().join("cache.db")).unwrap();
-    old.execute_batch("DROP TABLE lines; PRAGMA user_version = 1;").unwrap();
+    old.execute_batch("DROP TABLE lines; DROP TABLE rates; PRAGMA user_version = 1;").unwrap();
     drop(old);
     let (store, report) = Store::open(options(dir.path())).unwrap();
     assert_eq!(report.cache_remade, None);
