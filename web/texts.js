@@ -184,6 +184,8 @@ troubles
 = Привязка не удалась десять раз.|Перезапустите панель, затем: panel pair NAME.
   no_randomness The system has no random numbers.|Restart the gateway.
 = В системе нет случайных чисел.|Перезапустите шлюз.
+  unreachable_at_rate The cable does not carry the rate it took.|Check its wiring and the termination.
+= Кабель не держит скорость, на которую она перешла.|Проверьте её проводку и согласование линии.
   no_such_input It lacks an input.|Correct “door”: inputs count from 0.
 = У неё нет такого входа.|Исправьте «door»: входы считаются с 0.
   no_such_output It lacks an output.|Correct “lock”: outputs count from 0.

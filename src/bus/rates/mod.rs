@@ -14,11 +14,16 @@
 //! Invariants: one panel at a time is on its way. Nothing is raised before it is written down from where to where, and nothing
 //! depends on that: without it all rates are tried.
 
+mod modbus;
+mod words;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
+pub(super) use self::words::{Act, Seen};
+pub use self::words::{Cause, KeptRate, Said};
 use super::schedule::Exchanges;
 use crate::{
     domain::Mono,
@@ -47,71 +52,6 @@ const REFUSED_LEFT_ALONE: Duration = Duration::from_secs(3600);
 const TRIES_HOME: u32 = 3;
 /// How often it is looked how panels are.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long a Modbus line is tried at a rate: several panels are asked meanwhile.
-const STAY: Duration = Duration::from_millis(1500);
-/// A Modbus line on which nobody was heard for so long is looked for anew.
-const LOST_AFTER: Duration = Duration::from_secs(60);
-
-/// What is kept of a line's rate across restarts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeptRate {
-    /// The line's rate, in bits a second.
-    pub baud: u32,
-    /// Another at which panels may be: they were about to be told to take it.
-    pub to: Option<u32>,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Act {
-    /// What has no rate of its own has this one.
-    Line(u32),
-    /// A panel is looked for at these rates. `is_certain`: the first is the line's, and every panel holds it.
-    Seek { number: usize, rates: osdp::Rates, is_certain: bool },
-    /// A panel is told to take a rate, and is to answer there so often.
-    Move { number: usize, to: u32, answers: u32 },
-    /// This is to be written down.
-    Keep(KeptRate, u64),
-    /// The log is told.
-    Say(Said),
-}
-
-/// What is said of a line's rate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// The line was found at this rate.
-    Found(u32),
-    /// All panels are about to be told to take this rate.
-    Raising(u32),
-    /// The line has this rate now.
-    Raised(u32),
-    /// The line stays at the first rate: the second is not held.
-    Held(u32, u32, Cause),
-}
-
-/// Why a line is not faster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The panel with this number did not take the rate.
-    Unmoved(usize, Unmoved),
-    /// Something of the panel with this number was lost in the trial.
-    Lost(usize),
-    /// The panel with this number went away.
-    Away(usize),
-    /// What was to be written down was not.
-    NotKept,
-}
-
-/// What is seen of a panel.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    pub(super) number: usize,
-    /// `None`: it speaks Modbus.
-    pub(super) bearing: Option<Bearing>,
-    pub(super) exchanges: Exchanges,
-    pub(super) last_heard: Option<Mono>,
-}
-
 /// A rate that the line does not go beyond for a time.
 #[derive(Clone, Copy, Debug)]
 struct Limit {
@@ -555,34 +495,5 @@ impl Rates {
         }
         self.limit = Some(Limit { below: raise.to, cause, until: now + pause });
         acts.push(Act::Say(Said::Held(home, raise.to, cause)));
-    }
-
-    /// Tries one rate after the other until somebody answers.
-    fn find_modbus(&mut self, now: Mono, seen: &[Seen], acts: &mut Vec<Act>) {
-        let (place, since) = self.tried;
-        let heard = seen.iter().filter_map(|seen| seen.last_heard).max();
-        if place != usize::MAX {
-            let likely = self.kept.map(|kept| kept.baud);
-            let others = self.rates.iter().rev().copied().filter(|rate| Some(*rate) != likely);
-            let order: Vec<u32> = likely.into_iter().chain(others).collect();
-            let rate = |place: usize| order.get(place.checked_rem(order.len()).unwrap_or(0)).copied();
-            let Some(now_tried) = rate(place) else { return };
-            if heard.is_some_and(|heard| heard >= since) {
-                self.tried = (usize::MAX, now);
-                self.home = Some(now_tried);
-                acts.extend([Act::Line(now_tried), Act::Say(Said::Found(now_tried))]);
-                return self.keep(KeptRate { baud: now_tried, to: None }, acts);
-            }
-            if place == 0 && self.known.is_empty() {
-                acts.push(Act::Line(now_tried));
-            } else if now >= since + STAY {
-                let next = place.saturating_add(1);
-                self.tried = (next, now);
-                acts.extend(rate(next).map(Act::Line));
-            }
-        } else if heard.is_none_or(|heard| now >= heard + LOST_AFTER) && now >= since + LOST_AFTER {
-            self.tried = (0, now);
-            acts.extend(self.home.map(Act::Line));
-        }
     }
 }
