@@ -1,4 +1,5 @@
-//! Compresses the installer's page (web/) for the binary, and names its assets by one hash of all of them.
+//! Compresses the installer's page (web/) for the binary, and names its assets by one hash of all of them. Has the linker
+//! write the binary's relocations in their packed form.
 //!
 //! ```text
 //! web/**          ─► brotli and gzip, sorted by name ─► /assets/{hash}/PATH
@@ -32,6 +33,10 @@ type Failure = Box<dyn Error>;
 fn main() -> Result<(), Failure> {
     println!("cargo::rerun-if-changed={WEB}");
     println!("cargo::rerun-if-changed=build.rs");
+    if env::var("CARGO_CFG_TARGET_OS")? == "linux" {
+        // A third of a megabyte less of the binary and of what every start writes. glibc 2.36 reads it, which Debian 12 has.
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     let web = Path::new(WEB);
 

@@ -28,7 +28,7 @@ const TONES = {
 export const Mark = ({ tone, letter = TONES[tone][0] }) => html`<svg class="mark ${tone}" viewBox="0 0 24 24" aria-hidden="true">
   <path d=${TONES[tone][2]} /><text x="12" y=${TONES[tone][1]} text-anchor="middle">${letter}</text></svg>`;
 
-/** What comes from outside: it can neither be markup nor turn the direction of what stands beside it. */
+/** What comes from outside: neither markup nor a turn of direction. */
 export const Outside = ({ children }) => html`<bdi>${children}</bdi>`;
 
 export const Time = ({ at, as = when }) => {
@@ -53,7 +53,7 @@ export function Wrong({ place, code, message, since = null, children = null }) {
 export const More = ({ text, children }) => html`<details><summary>${text}</summary>${children}</details>`;
 export const InItsWords = ({ children }) => children && html`<${More} text=${t('inItsWords')}><${Outside}>${children}<//><//>`;
 
-/** A button that has something done and says beside it what came of it; a forbidden one says why. */
+/** A button that says beside it what came of it; a forbidden one says why. */
 export function Act({ label, wait = t('wait'), act, forbidden = '', say = (text) => {}, kind = '', name = undefined }) {
   const [{ busy, text, isBad }, set] = useState({ busy: false, text: '', isBad: false });
   async function click() {
@@ -87,7 +87,7 @@ export function Dialog({ title, children, close, kind = '' }) {
     onClick=${(event) => event.target === place.current && close()}><div><h2 id="asked">${title}</h2>${children}</div></dialog>`;
 }
 
-/** The clipboard is there in a secure context alone, which not every certificate makes. */
+/** The clipboard is there in a secure context alone. */
 export function Copy({ text }) {
   const [label, setLabel] = useState('copy');
   async function click() {

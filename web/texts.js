@@ -8,7 +8,7 @@ form
   button
 = Войти
   help
-= Создаётся на шлюзе: intercom-gateway token add NAME. Хранится только в этой вкладке, пока она открыта.
+= Создаётся на шлюзе: intercom-gateway token add NAME. Хранится только в этой вкладке.
 signIn
   empty Enter the token.
 = Введите токен.
@@ -17,7 +17,7 @@ signIn
   wrong The gateway does not know this token. Is it complete?
 = Шлюз не знает такого токена. Он введён целиком?
   slowed Too many wrong tokens from this address. Try again in {seconds} s.
-= Слишком много неверных токенов с этого адреса. Повторите через {seconds} с.
+= Слишком много неверных токенов. Повторите через {seconds} с.
   unreachable The gateway cannot be reached. Is this device in its network?
 = Шлюз недоступен. Это устройство в его сети?
   revoked The token was revoked. Sign in with another one.
@@ -25,7 +25,7 @@ signIn
   out You have signed out.
 = Вы вышли.
   certificate The gateway’s certificate has this SHA-256 fingerprint. Compare it with what the browser shows: {print}
-= Отпечаток SHA-256 сертификата шлюза. Сравните его с тем, что показывает браузер: {print}
+= Отпечаток SHA-256 сертификата. Сравните с тем, что показывает браузер: {print}
 nav
   home Home
 = Главная
@@ -138,9 +138,9 @@ health
   sync Flats from the cloud were refused, or nobody sends them.|The last good ones are in force. Check the cloud.
 = Квартиры из облака отклонены, или их никто не присылает.|Действуют последние верные. Проверьте облако.
   committed Somebody claims to have events that do not exist.|Check who may write “events/committed” and “status” at the broker.
-= Кто-то заявляет о событиях, которых нет.|Проверьте, кто на брокере пишет в «events/committed» и «status».
+= Кто-то заявляет о событиях, которых нет.|Проверьте, кто пишет в «events/committed» и «status».
   clock The clock is not synchronised.|Let NTP through. Expiry goes by the last known time.
-= Часы не синхронизированы.|Пропустите NTP. Сроки считаются по последнему известному времени.
+= Часы не синхронизированы.|Пропустите NTP. Сроки считаются по последнему верному времени.
   timezone The time zone is not known.|Correct “timezone”.
 = Часовой пояс не известен.|Исправьте «timezone».
   storage The disk does not work as it should.|Doors go on working. Free some space; check the disk.
@@ -184,8 +184,8 @@ troubles
 = Привязка не удалась десять раз.|Перезапустите панель, затем: panel pair NAME.
   no_randomness The system has no random numbers.|Restart the gateway.
 = В системе нет случайных чисел.|Перезапустите шлюз.
-  unreachable_at_rate The cable does not carry the rate it took.|Check its wiring and the termination.
-= Кабель не держит скорость, на которую она перешла.|Проверьте её проводку и согласование линии.
+  unreachable_at_rate The wire does not carry its baud rate.|Check power and wiring, and termination.
+= Линия не держит её скорость.|Проверьте питание и проводку, согласование.
   no_such_input It lacks an input.|Correct “door”: inputs count from 0.
 = У неё нет такого входа.|Исправьте «door»: входы считаются с 0.
   no_such_output It lacks an output.|Correct “lock”: outputs count from 0.
@@ -549,8 +549,8 @@ flats
   document As the endpoint serves it
 = Как отдаёт API
 work
-  intro Items tick themselves as things happen. What only a person can see is confirmed here.
-= Пункты отмечаются сами по мере событий. Что видит только человек, подтверждается здесь.
+  intro Items tick themselves. What only a person can see is confirmed here.
+= Пункты отмечаются сами. Что видит только человек, подтверждается здесь.
   progress {done} of {all} done
 = Сделано {done} из {all}
   complete Complete: all is done.
@@ -614,7 +614,7 @@ work
     number flat number is right
 = номер квартиры верный
     back away and back, with nothing waiting|Pull the network cable, present a key, plug it in, present the key again.
-= пропадало и вернулось, ничего не ждёт|Выньте сетевой кабель, приложите ключ, вставьте кабель, приложите ключ снова.
+= пропадало и вернулось, ничего не ждёт|Выньте сетевой кабель, приложите ключ, вставьте кабель, приложите ключ.
 say
   gone The connection is lost.
 = Связь потеряна.

@@ -50,7 +50,7 @@ const Cell = still(({ name, flat, state, show }) => html`<button type="button" c
   <span class="unseen">${flatOf({ flat })}: ${lineState(state)}</span>
   <span aria-hidden="true">${flat}</span><${LineMark} state=${state} /></button>`);
 
-/** A value that is so much older than the news of its panel, in milliseconds, is an old one. */
+/** A value is old that is so much older than its panel's news, in milliseconds. */
 const OLD = 10_000;
 
 /** @param {{page: Page, line: Told<Line>, close: () => void}} props */
