@@ -118,7 +118,9 @@ impl Whereabouts {
         let round = misses.checked_div(PATIENT).unwrap_or_default();
         let is_third = misses % PATIENT == 2;
         match self.other {
-            _ if misses >= PATIENT && is_third && round % 4 == 3 => self.stranger(round / 4),
+            Some(_) if misses >= PATIENT && is_third && round % 4 == 3 => self.stranger(round / 4),
+            // Its line may have gone elsewhere meanwhile.
+            Some(_) if misses >= PATIENT && is_third && round % 4 == 1 => self.home,
             // The one that it was told to take has most of them; where it was not heard for long, both have half.
             Some(other) if misses % 4 == 3 || (misses > 8 && misses % 4 == 1) => other,
             None if misses >= PATIENT && is_third => self.stranger(round),
