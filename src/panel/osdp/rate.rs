@@ -165,7 +165,10 @@ impl Whereabouts {
 
     /// It answered a POLL in order.
     pub(super) fn polled(&mut self) {
-        self.held = Some(self.last);
+        // The first one where it has come may be luck.
+        if self.other.is_none() {
+            self.held = Some(self.last);
+        }
         self.answered();
     }
 
