@@ -19,6 +19,7 @@ use serde_json::Value;
 use support::{
     Daemon, Site,
     flats::{self, KNOWN, UNKNOWN},
+    lines::wait_until,
     simulated::Panels,
     site::recorded_modbus_door,
 };
@@ -210,20 +211,34 @@ fn a_recording_of_modbus_is_decided_with_its_profile() {
     let mut daemon = Daemon::start(&site);
     let mut seen = daemon.events(&site, 1);
     seen.wait_type("intercom.panel.online");
+    let file = site.state_dir().join("basement.pcap");
+    // The replay looks at other moments than the daemon did: what is in a register stays there for some looks.
+    let looks_go_on = || {
+        let length = || fs::metadata(&file).map_or(0, |file| file.len());
+        let before = length();
+        wait_until("more is recorded", || length() > before + 1_000);
+    };
     for card in [UNKNOWN, KNOWN] {
-        panels.card("door", card);
-        seen.wait_type(SWIPED);
+        // What waits in the reader at the first look at it may be old, and a Modbus panel is online before that look.
+        while {
+            panels.card("door", card);
+            seen.wait_type(SWIPED)["data"]["reason"] == "stale"
+        } {}
+        looks_go_on();
     }
     seen.wait_type("intercom.door.unlocked");
     panels.inputs("door", &[1, 0]);
     seen.wait_type("intercom.door.opened");
+    looks_go_on();
     daemon.stop();
     let exported = site.path("flats.json");
     site.run(["export", exported.to_str().unwrap()]).ok();
-    let file = site.state_dir().join("basement.pcap");
     let text = site.run(["replay", file.to_str().unwrap(), "--flats", exported.to_str().unwrap()]).ok();
     let told = events(&text);
-    assert_eq!(decisions(&told), ["denied key_unknown", "granted key_known"], "{text}");
+    let mut decided = decisions(&told);
+    decided.retain(|decision| decision != "denied stale");
+    decided.dedup();
+    assert_eq!(decided, ["denied key_unknown", "granted key_known"], "{text}");
     assert!(told.iter().any(|(kind, _)| kind == "intercom.door.opened"), "{text}");
     assert!(told.iter().any(|(kind, _)| kind == "intercom.door.unlocked"), "{text}");
     let mut alone = support::site::binary();

@@ -108,7 +108,7 @@ struct World {
     baud: u32,
     /// The cable carries everything.
     is_mended: bool,
-    /// What was kept was lost: nobody knows at which rate a panel is that was never heard since.
+    /// The gateway does not know any more where panels may be that were never heard since.
     has_forgotten: bool,
     requests: u64,
     trace: bool,
@@ -191,8 +191,9 @@ impl World {
         if self.chance.happens(0.3) {
             self.note("what it kept is lost");
             self.kept = None;
-            self.has_forgotten = true;
         }
+        // Of one that was brought along just then, or went elsewhere than it was told, nothing is written down.
+        self.has_forgotten |= self.kept.and_then(|kept| kept.to).is_none();
         self.plan(self.now + OFF, What::Start);
     }
 

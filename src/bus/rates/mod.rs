@@ -36,7 +36,7 @@ const FOUND_WITHIN: Duration = Duration::from_secs(10);
 const WELL_FOR: Duration = Duration::from_secs(5);
 /// Answers at the new rate that a panel gives before it counts as arrived, and at the line's own.
 const ANSWERS: u32 = 10;
-const ANSWERS_AT_HOME: u32 = 1;
+const ANSWERS_AT_HOME: u32 = 3;
 /// Exchanges of each panel without a loss that make a rate the line's.
 const TRIAL: u64 = 100;
 /// A rate that was not held is not tried again for this long: panels write their flash at each change.

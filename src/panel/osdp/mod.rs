@@ -552,6 +552,9 @@ impl Panel {
         self.demands_security = false;
         self.presence.polled(now, first_sent, empty);
         self.pacing.in_order();
+        if let Some(whereabouts) = &mut self.whereabouts {
+            whereabouts.polled();
+        }
         if self.keyring.security() == Security::Off {
             self.keyring.answers(self.serial());
             self.keep_record();
@@ -562,7 +565,7 @@ impl Panel {
     fn heard_at_its_rate(&mut self, between: bool) {
         match &mut self.whereabouts {
             Some(whereabouts) if between => Mover::put_off(whereabouts),
-            Some(whereabouts) => whereabouts.answered(),
+            Some(whereabouts) => whereabouts.heard(),
             None => {}
         }
     }

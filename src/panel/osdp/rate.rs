@@ -41,6 +41,8 @@ pub(super) struct Whereabouts {
     home: u32,
     /// The rate that it was told to take and was not heard at.
     sent_to: Option<u32>,
+    /// The rate at which it last answered a POLL in order.
+    held: Option<u32>,
     /// The rate of the last transmission.
     last: u32,
     /// Transmissions in a row that were not answered.
@@ -59,6 +61,7 @@ impl Whereabouts {
             other,
             home,
             sent_to: other,
+            held: None,
             last: home,
             misses: 0,
             is_known: false,
@@ -95,16 +98,16 @@ impl Whereabouts {
         self.sent_to
     }
 
-    /// The rate that it is to be told in the clear, where it has been lost for long: its line's, or, where it may be that the
-    /// cable does not carry that, a slower one than the one at which it is asked.
+    /// The rate that it is to be told in the clear, where it has been lost for long: the one at which it was well, else its
+    /// line's, or, where it may be that the cable does not carry that, a slower one than the one at which it is asked.
     pub(super) fn call(&self) -> Option<u32> {
         let next = self.next_rate();
         let is_turn = (self.misses / 2).is_multiple_of(2);
         let slower = || RATES.into_iter().rev().find(|rate| *rate < next);
-        match self.is_home_certain {
+        match self.held.or(Some(self.home).filter(|_| self.is_home_certain)) {
             _ if !is_turn => None,
-            true => Some(self.home).filter(|home| *home != next && self.misses >= CALLED),
-            false => slower().filter(|_| self.misses >= CALLED_DOWN),
+            Some(held) => Some(held).filter(|held| *held != next && self.misses >= CALLED),
+            None => slower().filter(|_| self.misses >= CALLED_DOWN),
         }
     }
 
@@ -118,7 +121,9 @@ impl Whereabouts {
         let round = misses.checked_div(PATIENT).unwrap_or_default();
         let is_third = misses % PATIENT == 2;
         match self.other {
-            _ if misses >= PATIENT && is_third && round % 4 == 3 => self.stranger(round / 4),
+            Some(_) if misses >= PATIENT && is_third && round % 4 == 3 => self.stranger(round / 4),
+            // Its line may have gone elsewhere meanwhile.
+            Some(_) if misses >= PATIENT && is_third && round % 4 == 1 => self.home,
             // The one that it was told to take has most of them; where it was not heard for long, both have half.
             Some(other) if misses % 4 == 3 || (misses > 8 && misses % 4 == 1) => other,
             None if misses >= PATIENT && is_third => self.stranger(round),
@@ -146,7 +151,28 @@ impl Whereabouts {
         self.misses = self.misses.saturating_add(1);
     }
 
-    /// It answered the last transmission.
+    /// It answered the last transmission, which of two rates that it may be at says little of: one answer may be one of many.
+    pub(super) fn heard(&mut self) {
+        if self.other.is_none() {
+            self.answered();
+        } else {
+            if self.other == Some(self.last) {
+                self.other = Some(self.at);
+            }
+            (self.at, self.misses, self.is_known) = (self.last, 0, true);
+        }
+    }
+
+    /// It answered a POLL in order.
+    pub(super) fn polled(&mut self) {
+        // The first one where it has come may be luck.
+        if self.other.is_none() {
+            self.held = Some(self.last);
+        }
+        self.answered();
+    }
+
+    /// It answered the last transmission: it is there.
     pub(super) fn answered(&mut self) {
         (self.at, self.misses, self.is_known, self.other) = (self.last, 0, true, None);
         self.sent_to.take_if(|_| self.at == self.home);
