@@ -248,12 +248,19 @@ fn each_flat(
 /// Returns the flat of a row; `None`: this version does not understand it. It opens nothing, and the others do.
 fn carried(old: &Connection, row: &Row<'_>) -> Option<Carried> {
     let hash: Option<Vec<u8>> = row.get(5).ok()?;
-    let row = FlatRow::new(record(old, row)?);
-    let is_as_written = hash.is_none_or(|hash| row.is_hashed(&hash));
-    Some(Carried { row, is_as_written })
+    let rights = rights::members(old, row.get(1).ok()?, row.get(6).ok()?).ok();
+    let row = FlatRow::new(record(row, rights.as_deref().unwrap_or_default())?);
+    let is_hashed = hash.map(|hash| row.is_hashed(&hash));
+    // Where its permissions cannot be read it opens nothing, for it would open for those that it forbids; unless its hash says
+    // that it has none.
+    if rights.is_none() && is_hashed != Some(true) {
+        return None;
+    }
+    Some(Carried { row, is_as_written: is_hashed.unwrap_or(true) })
 }
 
-fn record(old: &Connection, row: &Row<'_>) -> Option<FlatRecord> {
+/// Returns the flat of a row with these `rights`, its codes and permissions as members of a document.
+fn record(row: &Row<'_>, rights: &str) -> Option<FlatRecord> {
     let (intercom, body): (i64, String) = (row.get(1).ok()?, row.get(2).ok()?);
     let members = body.trim().strip_prefix('{')?.strip_suffix('}')?;
     let mut json = format!("{{\"intercom\":{intercom},{members}");
@@ -262,8 +269,7 @@ fn record(old: &Connection, row: &Row<'_>) -> Option<FlatRecord> {
             json += &format!(",\"{name}\":{value}");
         }
     }
-    // A flat whose permissions cannot be read opens nothing: it would open for those that it forbids.
-    json += &rights::members(old, intercom, row.get(6).ok()?).ok()?;
+    json += rights;
     json.push('}');
     flats::parse_flat(&json).ok()
 }

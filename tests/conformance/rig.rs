@@ -151,7 +151,8 @@ pub struct Rig {
 
 impl Rig {
     /// Both are just switched on.
-    pub fn new(setting: Setting) -> Self {
+    pub fn new(mut setting: Setting) -> Self {
+        setting.setup.baud = Some(setting.baud);
         let mut line = Line::new(LineSettings::clean(Some(LineRate::osdp(setting.baud))));
         let (gateway, station) = (line.add_station(usize::MAX), line.add_station(1));
         let (directory, mut chance, record) = (directory(), Chance::new(1), KeyRecord::default());
@@ -345,6 +346,9 @@ impl Rig {
         }
         let end = self.now + self.line.character() * bytes.len() as u32;
         self.sent.push(Passed { start: self.now, end, bytes: bytes.clone() });
+        // What is sent at one rate makes no sense at another.
+        self.line.tune(self.gateway, self.core.port_baud());
+        self.line.tune(self.station, self.panel.baud().unwrap_or(self.setting.baud));
         if self.damage > 0 {
             self.damage -= 1;
             *bytes.last_mut().unwrap() ^= 0x10;
@@ -356,11 +360,15 @@ impl Rig {
         let mut bytes = Vec::new();
         while let Some(run) = self.line.take_due(self.now, &mut bytes) {
             let end = run.end_of(bytes.len() - 1);
+            let mut read = bytes.clone();
             if run.from != self.gateway {
-                self.core.receive(&moment(self.now, &self.directory), &bytes);
+                self.line.hear(self.gateway, &run, &mut read);
+                self.core.receive(&moment(self.now, &self.directory), &read);
                 self.take_outputs();
+                read.clone_from(&bytes);
             }
-            self.hear(|receiver, each| receiver.hear(&bytes, end, |heard, _| each(heard)));
+            self.line.hear(self.station, &run, &mut read);
+            self.hear(|receiver, each| receiver.hear(&read, end, |heard, _| each(heard)));
         }
         let now = self.now;
         self.hear(|receiver, each| receiver.handle_timeout(now, |heard, _| each(heard)));

@@ -249,3 +249,25 @@ fn codes_and_permissions_are_carried_over_from_a_newer_cache() {
     assert_eq!(export(&store.cache()), exported.replace("\"revision\":57", "\"revision\":null"));
     assert_eq!(keypads(&store.cache()), [(Some(1), None)]);
 }
+
+/// Where the table is lost, the hash of a flat says whether there was anything in it.
+#[test]
+fn a_flat_without_permissions_opens_where_permissions_cannot_be_read() {
+    let dir = tempdir().unwrap();
+    let store = open(dir.path());
+    let without = flat(1, 1, 1, 3);
+    import(&store, "57", &[without.clone(), forbidding(flat(1, 2, 2, 3), 2, false)]);
+    store.shutdown();
+    let newer = Connection::open(dir.path().join("cache.db")).unwrap();
+    newer.execute_batch("DROP TABLE codes; PRAGMA user_version = 900;").unwrap();
+    drop(newer);
+    let store = Store::start(options(dir.path())).unwrap();
+    store.opened().unwrap();
+    let other = tempdir().unwrap();
+    let alone = open(other.path());
+    import(&alone, "57", &[without]);
+    assert_eq!(
+        export(&store.cache()),
+        export(&alone.cache()).replace("\"revision\":57", "\"revision\":null")
+    );
+}

@@ -355,11 +355,12 @@ impl Mover {
         Some(Unmoved::Lossy)
     }
 
-    /// Its link has ended on the way: where it was heard at its goal it has arrived.
+    /// Its link has ended on the way: where it was heard at its goal just now it has arrived. A panel that restarts to go over
+    /// answers so. How well it is there shows in the trial.
     pub(super) fn link_ended(&mut self, whereabouts: &Whereabouts) -> Option<Result<(), Unmoved>> {
         self.back = None;
         let way = self.way.take().filter(|way| !way.is_back)?;
-        let is_there = whereabouts.known() == Some(way.to);
+        let is_there = whereabouts.at == way.to && whereabouts.misses == 0;
         Some(if is_there { Ok(()) } else { Err(Unmoved::Unheard) })
     }
 }
