@@ -43,7 +43,7 @@ export const Quiet = ({ children }) => html`<p class="quiet">${children}</p>`;
 
 export const Fact = ({ name, children }) => html`<div><dt>${name}</dt><dd>${children}</dd></div>`;
 
-/** What is wrong and what to do; in the gateway's words where its code is not known. */
+/** What is wrong and what to do, or the gateway's own words. */
 export function Wrong({ place, code, message, since = null, children = null }) {
   const [what, cure] = t(`${place}.${code}`).split('|');
   const text = html`<p>${children}<b>${cure === undefined ? html`<${Outside}>${message ?? code}<//>` : what}</b> ${cure}

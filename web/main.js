@@ -13,8 +13,11 @@ let page = null;
 let redraw = () => {};
 let countdown = 0;
 
-// In English it stands there already.
-for (const part of form.querySelectorAll('[data-text]')) part.textContent = lookUp(part.getAttribute('data-text')) ?? part.textContent;
+// In English it stands there; a press before now would be lost.
+for (const part of form.querySelectorAll('[data-text]')) {
+  part.textContent = lookUp(part.getAttribute('data-text')) ?? part.textContent;
+  part.removeAttribute('disabled');
+}
 document.title = t('title');
 certificate();
 addEventListener('hashchange', certificate);

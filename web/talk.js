@@ -39,7 +39,7 @@ export const t = (name, values = {}) => parts(name, values).join('');
 /** Returns what a word of the gateway means, where that is known. */
 export const meaning = (place, word) => lookUp(`${place}.${word}`) ?? String(word ?? '');
 
-/** Making a formatter takes a hundred times as long as using it. @type {Record<string, any>} */
+/** Making one takes long. @type {Record<string, any>} */
 const kept = {};
 
 export const number = (value, digits = 0) => (kept[digits] ??=
