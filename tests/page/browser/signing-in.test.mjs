@@ -41,6 +41,8 @@ test('the form is found by role and name, and says at its field what is wrong', 
 test('picture and name wait for nothing but the style sheet, the form for the script that says who is signed in', async () => {
   const page = await browser.tab(building);
   await page.getByRole('button', { name: 'Sign in' }).waitFor();
+  // What the first visit fetches ahead is not the second one's.
+  await page.waitForLoadState('networkidle');
   const asked = /** @type {string[]} */ ([]);
   page.on('request', (request) => asked.push(new URL(request.url()).pathname.replace(/^.assets.[0-9a-f]+./, '')));
   await page.route(/start\.js$/, (route) => route.abort());
