@@ -22,7 +22,7 @@ use crate::{
     doors::{Asker, Opening, Refusal},
 };
 
-/// What is told of a duration that is none; the platform's page has some that leave a door open.
+/// Says what is wrong with a duration that cannot be used; on the platform's page some leave a door open.
 const PERMANENT: &str = "duration must be a number of seconds from 0.1 to 60, or a text of one; a permanent opening is not offered.";
 
 /// `POST …/intercoms/{intercom}/open-door`.

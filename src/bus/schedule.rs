@@ -234,7 +234,7 @@ impl Schedule {
         self.timing
     }
 
-    /// Sets the line's rate, which has what has none of its own.
+    /// Sets the line's rate, at which every panel is asked that has no rate of its own.
     pub fn set_baud(&mut self, baud: u32) {
         if self.timing.baud != baud {
             self.timing = self.timing.at(baud);

@@ -132,7 +132,7 @@ pub struct Rig {
     pub said: Vec<Passed>,
     pub events: Vec<EventBody>,
     pub seen: Vec<Observation>,
-    /// So many of the next commands arrive with a wrong check.
+    /// This many of the next commands arrive with a wrong check.
     pub damage: u32,
     pub record: KeyRecord,
     setting: Setting,

@@ -313,7 +313,7 @@ impl Rates {
         let found: Vec<u32> = seen.iter().filter_map(|seen| seen.bearing.filter(is_found)?.baud).collect();
         let begun = *self.begun.get_or_insert(now);
         let Some(slowest) = found.iter().copied().min() else {
-            // It was there before, whoever is away now.
+            // The line was there before, even if no panel answers now.
             if let Some(kept) = self.kept.filter(|_| now >= begun + FOUND_WITHIN * 2) {
                 self.is_proven = true;
                 self.settle(kept.baud, seen, acts);

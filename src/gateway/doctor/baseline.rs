@@ -17,12 +17,12 @@ use crate::{
 const OUTDATED: SignedDuration = SignedDuration::from_hours(365 * 24);
 /// Commands that say something of a panel. There are more in a minute of most lines.
 const ENOUGH: u64 = 200;
-/// So many errors are no accident, ...
+/// Fewer errors than this may be an accident.
 const ERRORS: u64 = 5;
-/// ... where they are so many of a thousand commands, and so many times as many as there were.
+/// Errors have become more from this many in a thousand commands on, and this many times as many as there were.
 const ERRORS_PER_MILLE: f64 = 5.0;
 const ERRORS_TIMES: f64 = 4.0;
-/// Round trips take longer where 95 in 100 take so many times as long, and so many milliseconds more. The figures
+/// Round trips take longer from this many times and this many milliseconds more on, at the 95th percentile. The figures
 /// themselves are within 7 %.
 const SLOWER_TIMES: f64 = 1.5;
 const SLOWER_MS: f64 = 5.0;
