@@ -15,7 +15,7 @@ use crate::{
     config::{Bus, Config, Protocol},
     domain::Name,
     gateway::control::Request,
-    survey::{Certificate, CertificateDetails, LineVerdict},
+    survey::{Certificate, CertificateDetails, CertifiedPanel, LineVerdict},
 };
 
 const EXAMPLES: &str = "Examples:
@@ -109,32 +109,12 @@ impl Certify {
             "PANEL", "EXCHANGES", "TIMEOUTS", "BROKEN", "ROUND TRIP p50 / p95 / max", "TURNAROUND p99"
         )?;
         for (panel, turnaround) in certificate.panels.iter().zip(&details.turnaround_p99_ms) {
-            let trip = panel.round_trip_ms.map_or_else(
-                || "-".to_owned(),
-                |trip| format!("{:.1} / {:.1} / {:.1} ms", trip.p50, trip.p95, trip.max),
-            );
             let turnaround = turnaround.map_or_else(|| "-".to_owned(), |time| format!("{time:.1} ms"));
-            writeln!(
-                out,
-                "{:<20}  {:>9}  {:>8}  {:>6}  {trip:>30}  {turnaround:>14}",
-                panel.panel, panel.exchanges, panel.timeouts, panel.broken
-            )?;
+            writeln!(out, "{}", row(panel, &turnaround))?;
         }
         for rate in &details.rates {
             for panel in &rate.panels {
-                let trip = panel.round_trip_ms.map_or_else(
-                    || "-".to_owned(),
-                    |trip| format!("{:.1} / {:.1} / {:.1} ms", trip.p50, trip.p95, trip.max),
-                );
-                writeln!(
-                    out,
-                    "{:<20}  {:>9}  {:>8}  {:>6}  {trip:>30}  {:>14}",
-                    panel.panel,
-                    panel.exchanges,
-                    panel.timeouts,
-                    panel.broken,
-                    format!("{} baud", rate.baud)
-                )?;
+                writeln!(out, "{}", row(panel, &format!("{} baud", rate.baud)))?;
             }
         }
         if let Some(margin) = details.margin_ms {
@@ -149,4 +129,16 @@ impl Certify {
         let verdict = if certificate.verdict == LineVerdict::Pass { "PASS" } else { "FAIL" };
         writeln!(out, "{verdict}: bus {} at {} baud", certificate.bus, details.baud)
     }
+}
+
+/// Returns the row of a panel in the table, with what stands in its last column.
+fn row(panel: &CertifiedPanel, last: &str) -> String {
+    let trip = panel.round_trip_ms.map_or_else(
+        || "-".to_owned(),
+        |trip| format!("{:.1} / {:.1} / {:.1} ms", trip.p50, trip.p95, trip.max),
+    );
+    format!(
+        "{:<20}  {:>9}  {:>8}  {:>6}  {trip:>30}  {last:>14}",
+        panel.panel, panel.exchanges, panel.timeouts, panel.broken
+    )
 }

@@ -207,21 +207,22 @@ impl Delivery {
         self.live.next() - 1
     }
 
-    /// Whether `journal` is the one that is continued, or is kept.
-    pub(super) fn knows(&self, journal: &str) -> Result<(), ReplayRefused> {
-        let is_known = *journal == *self.journal || self.kept.iter().any(|kept| *kept.journal == *journal);
-        if is_known { Ok(()) } else { Err(ReplayRefused::UnknownJournal(self.journal.to_string())) }
+    /// Finds a journal whose events can be sent again; `None`: it is the one that is continued.
+    pub(super) fn find(&self, journal: &str) -> Result<Option<&Kept>, ReplayRefused> {
+        if *journal == *self.journal {
+            return Ok(None);
+        }
+        let kept = self.kept.iter().find(|kept| *kept.journal == *journal);
+        kept.map(Some).ok_or_else(|| ReplayRefused::UnknownJournal(self.journal.to_string()))
     }
 
     /// The cloud wants these events of `journal` once more.
     pub(super) fn replay(&mut self, journal: &str, from: u64, to: u64) -> Result<ReplayId, ReplayRefused> {
-        if *journal == *self.journal {
-            return self.replays.add(None, from, to);
-        }
-        match self.kept.iter().find(|kept| *kept.journal == *journal) {
-            Some(kept) => self.replays.add(Some(Arc::clone(&kept.journal)), from, to.min(kept.last)),
-            None => Err(ReplayRefused::UnknownJournal(self.journal.to_string())),
-        }
+        let (kept, to) = match self.find(journal)? {
+            Some(kept) => (Some(Arc::clone(&kept.journal)), to.min(kept.last)),
+            None => (None, to),
+        };
+        self.replays.add(kept, from, to)
     }
 
     /// A connection is up: everything undelivered is sent, `window` at a time.

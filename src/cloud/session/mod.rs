@@ -305,7 +305,7 @@ impl Session {
     /// # Errors
     /// [`ReplayRefused::UnknownJournal`].
     pub fn knows(&self, journal: &str) -> Result<(), ReplayRefused> {
-        self.delivery.knows(journal)
+        self.delivery.find(journal).map(drop)
     }
 
     /// Say good-bye: no event is sent any more, and what is in flight is waited for, for 1.5 s at most.

@@ -13,7 +13,7 @@ use crate::{
         command::{
             Answer, Believed, Command, Effect, EventRange, Incoming, Order, Outcome, Registered, Token,
         },
-        session::{Ack, ReplayEnd, ReplayId},
+        session::{Ack, ReplayEnd, ReplayId, ReplayRefused},
         signature,
         topic::Topic,
     },
@@ -151,19 +151,19 @@ impl Uplink {
     fn replay(&mut self, id: Uuid, journal: &str, from: u64, to: u64) {
         match self.session.replay(journal, from, to) {
             Ok(replay) => drop(self.replays.insert(replay, id)),
-            Err(refused) => {
-                let code =
-                    if refused.is_unknown() { ErrorCode::UnknownJournal } else { ErrorCode::RateLimited };
-                self.desk.performed(id, Outcome::failed(code, refused.to_string()));
-            }
+            Err(refused) => self.refuse(id, &refused),
         }
+    }
+
+    fn refuse(&mut self, id: Uuid, refused: &ReplayRefused) {
+        let code = if refused.is_unknown() { ErrorCode::UnknownJournal } else { ErrorCode::RateLimited };
+        self.desk.performed(id, Outcome::failed(code, refused.to_string()));
     }
 
     /// Looks for the sequences of a time, to replay them.
     fn find(&mut self, id: Uuid, journal: String, since: Timestamp, until: Timestamp) {
         if let Err(refused) = self.session.knows(&journal) {
-            self.desk.performed(id, Outcome::failed(ErrorCode::UnknownJournal, refused.to_string()));
-            return;
+            return self.refuse(id, &refused);
         }
         let reader = self.handles.journal.reader_of(&journal);
         self.blocking(

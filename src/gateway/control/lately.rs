@@ -3,11 +3,11 @@
 use std::io;
 
 use serde_json::json;
-use tokio::{io::AsyncWriteExt, net::UnixStream, time::timeout};
+use tokio::net::UnixStream;
 
 use super::{
     Control, Reply,
-    serve::{STALLED, reply},
+    serve::{self, reply},
 };
 use crate::{domain::Name, gateway::traces::Lately};
 
@@ -21,7 +21,7 @@ pub(super) async fn send(control: &Control, mut stream: UnixStream, bus: &Name) 
         Ok(Lately { form, content }) => {
             let told = json!({ "extension": form.extension(), "bytes": content.len() });
             reply(&mut stream, &Reply::Ok(told)).await?;
-            timeout(STALLED, stream.write_all(&content)).await.map_err(io::Error::from)?
+            serve::send(&mut stream, content).await
         }
         Err(why) => reply(&mut stream, &Reply::Error(why)).await,
     }

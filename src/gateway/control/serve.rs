@@ -454,9 +454,9 @@ async fn read_request(stream: &mut UnixStream) -> io::Result<Request> {
     })
 }
 
-/// Sends text to a caller, who is given up where he takes none of it for too long.
-pub(super) async fn send(out: &mut (impl AsyncWrite + Unpin), text: &str) -> io::Result<()> {
-    timeout(STALLED, out.write_all(text.as_bytes())).await.map_err(io::Error::from)?
+/// Sends text or bytes to a caller, who is given up where he takes none of it for too long.
+pub(super) async fn send(out: &mut (impl AsyncWrite + Unpin), content: impl AsRef<[u8]>) -> io::Result<()> {
+    timeout(STALLED, out.write_all(content.as_ref())).await.map_err(io::Error::from)?
 }
 
 pub(super) async fn reply(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
