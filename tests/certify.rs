@@ -10,7 +10,12 @@ use std::{
 
 use intercom_gateway::simulate::action::{Disturbance, Fault};
 use serde_json::Value;
-use support::{Daemon, Events, Site, simulated::Panels, simulated::name, wait_until};
+use support::{
+    Daemon, Events, Site,
+    flats::{self, KNOWN},
+    simulated::{Panels, name},
+    wait_until,
+};
 
 /// Two panels on a fast line: 2,000 exchanges of each take a quarter of a minute.
 const STREET: &str = r#"
@@ -97,6 +102,40 @@ fn a_good_line_passes_and_its_baseline_is_kept() {
         verdict == "warn" && (!passes || detail.starts_with("worse than when it was certified"))
     });
     assert!(baseline().1.ends_with("run `certify --bus street` again"), "{:?}", baseline());
+    daemon.stop();
+}
+
+#[test]
+fn the_other_rates_are_measured_and_the_line_comes_home() {
+    const RATES: [u64; 6] = [9600, 19_200, 38_400, 57_600, 115_200, 230_400];
+    let (one, _) = STREET.split_once("[[panel]]\nname = \"entrance-2\"").unwrap();
+    let street = one.replacen("baud = 230400", "baud = \"auto\"", 1) + "lock = { output = 0 }\n";
+    let site = Site::new(&street);
+    let token = site.run(["token", "add", "test"]).ok();
+    let panels = Panels::start(&site, true);
+    site.import(1, &[flats::known()]).ok();
+    let mut daemon = Daemon::start(&site);
+    daemon.events(&site, 1).wait_type("intercom.panel.online");
+    let baud =
+        || daemon.ask("GET", "/api/local/v1/buses", token.trim()).1["data"][0]["baud"].as_u64().unwrap();
+    // At a low rate two thousand exchanges would take minutes.
+    wait_until("the line is raised", || baud() >= 115_200);
+
+    let told = site.run(["certify", "--bus", "street", "--rates", "--json"]);
+    let certificate: Value = serde_json::from_str(told.stdout.lines().last().unwrap()).unwrap();
+    assert!(certificate["panels"][0]["exchanges"].as_u64().unwrap() >= 2000, "{certificate}");
+    let home = baud();
+    let findings: Vec<&str> =
+        certificate["findings"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    for rate in RATES.into_iter().filter(|rate| *rate != home) {
+        // A busy machine may lose an answer, which is said, too.
+        let measured = findings.iter().filter(|finding| {
+            finding.starts_with(&format!("at {rate} baud ")) && finding.contains("answered without an error")
+        });
+        assert_eq!(measured.count(), 1, "{rate} baud: {findings:?}");
+    }
+    panels.card("entrance-1", KNOWN);
+    panels.wait_opened("entrance-1");
     daemon.stop();
 }
 

@@ -2,6 +2,7 @@
 
 mod asyncapi;
 mod away;
+mod broker_rules;
 #[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../../examples/cloud/building.rs"]
 mod building;
