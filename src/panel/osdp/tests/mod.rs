@@ -11,12 +11,12 @@ mod security;
 
 use std::{num::NonZeroU16, time::Duration};
 
-use super::*;
+use super::{link::Phase, *};
 use crate::{
-    domain::OutputActive,
-    panel::TurnKind,
+    domain::{OutputActive, event::SuspectCause},
+    panel::{Heard, TurnKind},
     wire::osdp::{
-        Check, Command, Frame, Header, Scbk, Session, emit,
+        Check, Command, Frame, Header, NakCode, Parsed, Reply, Scbk, Session, emit, parse,
         reply::{Capability, Nak, PdId},
         secure::PanelHandshake,
     },
