@@ -688,6 +688,56 @@ fn a_replay_says_what_is_not_in_the_journal_and_nothing_of_what_has_yet_to_happe
 }
 
 #[test]
+fn sixteen_replays_wait_and_a_lost_connection_repeats_the_batch_that_was_under_way() {
+    let session = Session::new(Confirm::Broker, "j".into(), 120, 120, 7, Mono::ZERO);
+    let mut bench = Bench { session, now: Mono::ZERO, last: 120 };
+    bench.online(100);
+    bench.effects();
+    let mut waiting: Vec<ReplayId> = (0..16).map(|_| bench.session.replay("j", 1, 120).unwrap()).collect();
+    let refused = bench.session.replay("j", 1, 120).unwrap_err();
+    assert_eq!((refused.is_unknown(), refused.to_string().as_str()), (false, "16 replays are under way"));
+
+    // One batch at a time; the next one when the broker has all of it.
+    let first = bench.published();
+    assert_eq!(first.iter().map(|(_, sequence)| *sequence).collect::<Vec<_>>(), (1..=50).collect::<Vec<_>>());
+    bench.ack(&first[..49], &Ack::Accepted);
+    assert!(bench.sequences().is_empty());
+    bench.ack(&first[49..], &Ack::Accepted);
+    let second = bench.published();
+    bench.ack(&second[..30], &Ack::Accepted);
+    bench.session.disconnected(End::Broken, bench.now);
+    bench.now = bench.session.deadline(bench.now);
+    bench.online(100);
+    let again = bench.published();
+    assert_eq!(
+        again.iter().map(|(_, sequence)| *sequence).collect::<Vec<_>>(),
+        (51..=100).collect::<Vec<_>>()
+    );
+    bench.ack(&again, &Ack::Accepted);
+
+    let mut ended = Vec::new();
+    loop {
+        let effects = bench.effects();
+        if effects.is_empty() {
+            break;
+        }
+        for effect in effects {
+            match effect {
+                Effect::Publish { token, .. } => bench.session.acknowledged(token, Ack::Accepted, bench.now),
+                Effect::Replayed { id, end } => {
+                    assert_eq!(end, ReplayEnd::Sent { events: 120, absent: Vec::new() });
+                    ended.push(id);
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(ended, waiting, "in the order in which they were asked for");
+    waiting.clear();
+    assert!(bench.session.replay("j", 1, 120).is_ok());
+}
+
+#[test]
 fn status_names_the_journal_that_events_go_into_now_and_the_cursor_is_its_own() {
     let mut bench = Bench::new(Confirm::Broker, 5);
     bench.online(20);
