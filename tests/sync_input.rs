@@ -176,6 +176,7 @@ fn a_foreign_intercom_is_named() {
         (error.code, error.revision, error.intercom, error.id, error.field.as_deref()),
         (SyncCode::UnknownIntercom, Some(57), Some(9), Some(11), Some("flats[1].intercom"))
     );
+    assert!(error.message.contains("another gateway's flat"), "{error}");
 }
 
 #[test]

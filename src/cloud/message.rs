@@ -47,6 +47,8 @@ pub struct Status {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct StatusSeen {
+    /// Whether that is up: `online`.
+    pub status: Option<String>,
     /// The connection that it speaks of.
     pub session: Option<String>,
     /// The journal that it speaks of.

@@ -37,7 +37,7 @@ pub enum HealthCode {
     Storage,
     /// The journal is not open yet: events wait.
     JournalOpening,
-    /// A new journal was begun at this start, as the old one could not be used.
+    /// A new journal was begun lately, and the cloud has not named it yet.
     JournalNew,
     /// Events were lost.
     EventsLost,
@@ -179,6 +179,12 @@ pub struct UplinkStatus {
     pub error: Option<String>,
     /// Why a `status` or `events/committed` that claims more than there is was ignored lately: a sentence.
     pub ignored: Option<String>,
+    /// The journal by which the broker knew this gateway, where that is none of its own.
+    #[serde(skip)]
+    pub known_as: Option<String>,
+    /// The journal of this gateway that the cloud's last `events/committed` names.
+    #[serde(skip)]
+    pub named: Option<String>,
     /// Connections made since the start.
     pub connections: u64,
     /// Events published since the start, resends included.

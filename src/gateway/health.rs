@@ -13,13 +13,16 @@ use tokio::sync::watch;
 
 use super::{
     certificates,
+    journal_new::{JournalNew, Seen},
     statuses::Views,
     units::{Beat, Part, Units},
 };
 use crate::{
     bus::{self, BusStatus, Buses},
     clock::{self, Clock},
-    domain::{Health, HealthCode, Mono, Name, PanelState, PanelStatus, Reason, SyncStatus, UplinkStatus},
+    domain::{
+        Health, HealthCode, Mono, Name, PanelState, PanelStatus, Reason, SyncCode, SyncStatus, UplinkStatus,
+    },
     store::{Journal, StoreHealth},
     tls::Expiries,
 };
@@ -29,6 +32,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// What is looked at.
 pub struct Watched {
     pub journal: Journal,
+    /// Whether that is a new one.
+    pub journal_new: JournalNew,
     /// Why the keys in force are not what the cache holds.
     pub keys: watch::Receiver<Option<String>>,
     /// Reports of the buses that never came to the journal, since the start.
@@ -45,7 +50,7 @@ pub struct Watched {
 }
 
 /// Looks around once a second, and when the store has something to tell, for the life of the daemon.
-async fn watch_health(health: watch::Sender<Health>, watched: Watched, beat: Beat) {
+async fn watch_health(health: watch::Sender<Health>, mut watched: Watched, beat: Beat) {
     let mut store = watched.journal.health();
     loop {
         let (dead, reasons) = watched.look(clock::mono());
@@ -91,9 +96,10 @@ impl Watched {
     }
 
     /// Whether a vital loop is dead, and everything that is not as it should be.
-    fn look(&self, now: Mono) -> (bool, Vec<Reason>) {
+    fn look(&mut self, now: Mono) -> (bool, Vec<Reason>) {
         let reports_lost = self.reports_lost.load(Ordering::Relaxed);
         let mut reasons = of_store(&self.journal.health().borrow(), reports_lost);
+        reasons.extend(self.look_at_journal(now));
         let keys = self.keys.borrow().clone();
         reasons.extend(keys.map(|trouble| {
             let message = format!(
@@ -133,6 +139,24 @@ impl Watched {
     }
 }
 
+impl Watched {
+    fn look_at_journal(&mut self, now: Mono) -> Option<Reason> {
+        let journal = self.journal.identity();
+        let store = self.journal.health().borrow().clone();
+        let uplink = self.views.uplink.borrow();
+        let seen = Seen {
+            journal: &journal,
+            is_stand_in: store.journal_without.is_some(),
+            why: store.journal_new.as_deref(),
+            known_as: uplink.known_as.as_deref(),
+            named: uplink.named.as_deref(),
+            wall: self.clock.wall(),
+            is_synchronized: self.clock.is_synchronized(),
+        };
+        self.journal_new.look(&seen, now)
+    }
+}
+
 fn of_store(store: &StoreHealth, reports_lost: u64) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if store.journal_opening {
@@ -154,7 +178,6 @@ fn of_store(store: &StoreHealth, reports_lost: u64) -> Vec<Reason> {
         let message = "the disk is full: free some space, old events are making room for new ones";
         reasons.push(Reason::new(HealthCode::Storage, message));
     }
-    reasons.extend(store.journal_new.as_ref().map(|why| Reason::new(HealthCode::JournalNew, why)));
     let lost = store.lost.saturating_add(reports_lost);
     if lost > 0 {
         let message =
@@ -210,6 +233,11 @@ fn of_uplink(uplink: &UplinkStatus) -> Option<Reason> {
 
 fn of_sync(sync: &SyncStatus) -> Option<Reason> {
     let message = match (&sync.error, sync.silence) {
+        (Some(error), _) if error.code == SyncCode::UnknownIntercom => {
+            format!(
+                "flats from the cloud were refused, for they are another gateway's, or [[intercom]] is missing in this one's configuration; the last good ones stay in force ({error}): see what the cloud's server answers to this gateway"
+            )
+        }
         (Some(error), _) => {
             format!("flats from the cloud were refused, the last good ones stay in force ({error})")
         }
@@ -224,7 +252,7 @@ mod tests {
     use super::*;
     use crate::{
         bus::Exchanges,
-        domain::{KeyFault, SyncCode, SyncError, Trouble},
+        domain::{KeyFault, SyncError, Trouble},
         sys::Holder,
     };
 
@@ -326,6 +354,16 @@ mod tests {
         assert_eq!(of(None, None), None);
         assert_eq!(of(error, Some(Silence::NoAnswer)), Some((HealthCode::Sync, true)));
         assert_eq!(of(None, Some(Silence::NobodySubscribed)), Some((HealthCode::Sync, false)));
+    }
+
+    #[test]
+    fn another_gateways_flats_are_called_so() {
+        let of = |code| {
+            let error = Some(SyncError::new(code, "why"));
+            of_sync(&SyncStatus { error, ..SyncStatus::default() }).unwrap().message
+        };
+        assert!(of(SyncCode::UnknownIntercom).contains("another gateway's"));
+        assert!(!of(SyncCode::Digest).contains("another gateway's"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod end;
 mod endpoint;
 mod following;
 mod health;
+mod journal_new;
 mod lines;
 mod log_filter;
 mod notify;
@@ -58,6 +59,7 @@ use self::{
     control::Sockets,
     end::End,
     health::Watched,
+    journal_new::JournalNew,
     notify::Notifier,
     outside::Outside,
     records::Writers,
@@ -193,6 +195,7 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
     let commissioning = commissioning::start(&units, &base, statuses.commissioning);
     let watched = Watched {
         journal: base.store.journal(),
+        journal_new: JournalNew::new(&base.config.now().gateway.state_dir),
         keys: base.keys.trouble(),
         reports_lost: inlet.lost_in_all(),
         buses: buses.clone(),

@@ -146,6 +146,7 @@ impl Journal {
         let message = JournalMessage::BeginNew(identity.clone(), reply);
         self.queue.send(message).await.map_err(|_| StoreError::Stopped)?;
         begun.await.map_err(|_| StoreError::Stopped)??;
+        self.shared.health.send_modify(|health| health.journal_new = Some(reason.to_owned()));
         Ok(identity.into())
     }
 

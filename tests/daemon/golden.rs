@@ -2,7 +2,7 @@
 //! every later one, and nothing in it is lost. A later version's directory costs no door and no file either.
 
 #[path = "golden/directory.rs"]
-mod directory;
+pub(crate) mod directory;
 #[path = "golden/making.rs"]
 mod making;
 

@@ -97,6 +97,10 @@ fn a_journal_of_a_newer_version_is_kept_aside() {
     opens(&panels);
     told(&mut daemon, HealthCode::JournalNew, "a new journal was begun");
     daemon.stop();
+    // A restart changes nothing about it.
+    let mut daemon = Daemon::start(&site);
+    told(&mut daemon, HealthCode::JournalNew, "a new journal was begun");
+    daemon.stop();
     let aside = set_aside(&site, "journal.db");
     assert_eq!(aside.len(), 1, "{aside:?}");
     assert!(fs::read(&aside[0]).unwrap() == before, "it is kept as it was");

@@ -66,12 +66,16 @@ const FILES: &[(&str, [Says; 5])] = &[
     (
         "journal.db",
         [
-            Nothing,
-            Nothing,
+            Words("is a new one"),
+            Words("is a new one"),
             Words("the journal was damaged"),
             Words("events are kept in memory"),
             Words("events are kept in memory"),
         ],
+    ),
+    (
+        "journal.json",
+        [Nothing, Words("journal.json"), Words("journal.json"), Words("journal.json"), Words("journal.json")],
     ),
     (
         "journal.db-wal",
@@ -244,7 +248,7 @@ impl Template {
         site.import(58, &[flats::known(), flats::flat(1, 12, 8, &[])]).ok();
         events.wait_type("gateway.sync.applied");
         // What it knows of the panel is written when that has said it, what it has seen of it soon after.
-        for record in ["panels/entrance-1.json", "commissioning.json"] {
+        for record in ["panels/entrance-1.json", "commissioning.json", "journal.json"] {
             while !site.state_dir().join(record).exists() {
                 thread::sleep(Duration::from_millis(50));
             }
@@ -358,6 +362,7 @@ fn run(case: &Case, template: &Template) {
             "sync.parts",
             "retained.json",
             "commissioning.json",
+            "journal.json",
         ]
         .contains(&database);
         let is_spoilt = name == case.file || case.file.starts_with("tls/") && name.starts_with("tls/");

@@ -237,6 +237,7 @@ fn a_permission_that_the_cloud_takes_back_decides_the_next_swipe() {
 #[test]
 fn what_is_wrong_is_refused_whole_and_told() {
     let mut world = World::new();
+    let token = world.site.run(["token", "add", "installer"]).ok();
     let mut daemon = Daemon::start(&world.site);
     let mut events = daemon.events(&world.site, 1);
     let good = building(57, &[flats::known()]);
@@ -286,6 +287,11 @@ fn what_is_wrong_is_refused_whole_and_told() {
     ];
     for (payload, code, field) in &cases {
         world.publish(payload);
+        if *code == "unknown_intercom" {
+            daemon.wait_reason(token.trim(), HealthCode::Sync, |reason| {
+                reason["message"].as_str().unwrap().contains("another gateway's")
+            });
+        }
         let state = world
             .state(code, |state| state["error"]["code"] == *code && state["error"]["field"] == json!(field));
         assert_eq!((&state["revision"], &state["flats"]), (&json!(57), &json!(1)), "{state}");

@@ -5,7 +5,10 @@ use std::{error::Error, io};
 use rumqttc::{ConnectReturnCode, ConnectionError, DisconnectReasonCode, PubAckReason, StateError};
 use rustls::{AlertDescription, CertificateError};
 
-use crate::sys::NoSuchHost;
+use crate::{
+    cloud::session::{End, Rival},
+    sys::NoSuchHost,
+};
 
 /// A failed connection.
 #[derive(Debug)]
@@ -25,10 +28,20 @@ pub(crate) struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// One sentence for another client that uses our id.
-    pub(crate) fn rival(&self) -> String {
+    /// One sentence for another client that uses our id, and what becomes of the two.
+    pub(crate) fn rival(&self, rival: &Rival) -> String {
+        let journal = rival.journal.as_ref().map(|journal| format!(", with journal {journal}"));
+        let what = if rival.yields {
+            "this one leaves the broker to it and connects for a while every ten minutes at most, for that one's journal is longer; events wait here"
+        } else {
+            "this one comes back each time, within a minute"
+        };
+        format!("{}; {what}", self.another(&journal.unwrap_or_default()))
+    }
+
+    fn another(&self, with: &str) -> String {
         format!(
-            "another client connects to the broker {}:{} as {:?}: every gateway needs an id of its own ([gateway] id)",
+            "another client connects to the broker {}:{} as {:?}{with}: every gateway needs an id of its own ([gateway] id)",
             self.host, self.port, self.client_id
         )
     }
@@ -39,20 +52,20 @@ impl Failure {
         Self { error, connected }
     }
 
-    /// The broker meant us to stay away: coming back soon does not help.
-    pub(crate) fn is_rejection(&self) -> bool {
-        matches!(
-            self.error,
-            ConnectionError::MqttState(StateError::ServerDisconnect {
-                reason_code: DisconnectReasonCode::SessionTakenOver
-                    | DisconnectReasonCode::NotAuthorized
-                    | DisconnectReasonCode::ServerBusy
-                    | DisconnectReasonCode::QuotaExceeded
-                    | DisconnectReasonCode::ConnectionRateExceeded
-                    | DisconnectReasonCode::AdministrativeAction,
-                ..
-            })
-        )
+    /// Whether the broker meant us to stay away: coming back soon does not help.
+    pub(crate) fn end(&self) -> End {
+        let ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) = &self.error else {
+            return End::Broken;
+        };
+        match reason_code {
+            DisconnectReasonCode::SessionTakenOver => End::TakenOver,
+            DisconnectReasonCode::NotAuthorized
+            | DisconnectReasonCode::ServerBusy
+            | DisconnectReasonCode::QuotaExceeded
+            | DisconnectReasonCode::ConnectionRateExceeded
+            | DisconnectReasonCode::AdministrativeAction => End::Rejected,
+            _ => End::Broken,
+        }
     }
 
     /// One sentence for the log and `/healthz`: what happened, and the next step.
@@ -170,7 +183,7 @@ fn explain_disconnect(
     target: &Target<'_>,
 ) -> String {
     match code {
-        DisconnectReasonCode::SessionTakenOver => target.rival(),
+        DisconnectReasonCode::SessionTakenOver => target.another(""),
         code => {
             let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
             format!("{broker} ended the connection ({}{reason}); it is made again", words(&code))

@@ -29,14 +29,19 @@ impl Backoff {
         full + (full / 4).mul_f64(self.fraction())
     }
 
+    /// A wait of anything up to `longest`: a herd that was let go of at once comes back evenly over it.
+    pub fn spread(&mut self, longest: Duration) -> Duration {
+        longest.mul_f64(self.fraction())
+    }
+
     /// Begins again with the shortest wait.
     pub fn reset(&mut self) {
         self.doublings = 0;
     }
 
-    /// Goes back to at most `doublings` of the shortest wait.
-    pub fn ease(&mut self, doublings: u32) {
-        self.doublings = self.doublings.min(doublings);
+    /// Begins again with this many doublings of the shortest wait.
+    pub fn resume(&mut self, doublings: u32) {
+        self.doublings = doublings;
     }
 
     fn next(&mut self) -> Duration {

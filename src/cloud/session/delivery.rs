@@ -68,6 +68,8 @@ pub(super) struct Delivery {
     cursor: u64,
     /// As of the last [`Effect::Delivered`].
     told: u64,
+    /// The cloud has confirmed something of this journal.
+    is_confirmed: bool,
     floor: u64,
     window: usize,
     live: Reader,
@@ -114,6 +116,7 @@ impl Delivery {
             last,
             cursor: delivered,
             told: delivered,
+            is_confirmed: false,
             floor: delivered,
             window: 0,
             live: Reader::new(delivered + 1),
@@ -173,6 +176,7 @@ impl Delivery {
         self.window = window;
         (self.journal, self.last) = (Arc::clone(journal), last);
         (self.cursor, self.told, self.floor) = (delivered, delivered, delivered);
+        self.is_confirmed = false;
         self.live.rewind(delivered + 1);
         self.replays.end_continued();
     }
@@ -251,6 +255,7 @@ impl Delivery {
 
     /// The cloud has everything up to `through`; with `confirm = "broker"` of no effect.
     pub(super) fn committed(&mut self, through: u64, now: Mono) {
+        self.is_confirmed = true;
         if self.confirm != Confirm::Cloud || through <= self.cursor {
             return;
         }
@@ -461,7 +466,7 @@ impl Delivery {
         self.again_through = self.cursor + self.window as u64;
         self.again_not_before = now + self.rounds.wait();
         if self.trouble.is_none() {
-            self.trouble = Some(Trouble::Unconfirmed { from: self.cursor + 1 });
+            self.trouble = Some(Trouble::Unconfirmed { from: self.cursor + 1, is_hole: self.is_confirmed });
         }
     }
 }

@@ -18,8 +18,13 @@
 
 mod backoff;
 mod delivery;
+#[cfg(test)]
+mod herd;
 mod reader;
 mod replay;
+mod rivals;
+#[cfg(test)]
+mod rivals_simulation;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -33,7 +38,9 @@ pub use delivery::Counts;
 use delivery::Delivery;
 pub use reader::ReadId;
 pub use replay::{Kept, ReplayEnd, ReplayId, ReplayRefused};
-pub use words::{Ack, Confirm, Effect, Event, Token, Trouble};
+pub use rivals::Rival;
+use rivals::Rivals;
+pub use words::{Ack, Confirm, Effect, End, Event, Token, Trouble};
 
 use super::message::{Committed, StatusSeen};
 use crate::domain::Mono;
@@ -44,19 +51,23 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Longest wait for a SUBACK.
 const SUBSCRIBE: Duration = Duration::from_secs(30);
 
-/// First and longest wait between two connections.
+/// First and longest wait after an attempt that failed.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 
-/// A connection that was online has shown that the broker is well: the next one is not far (two doublings, 2 s).
-/// One that held for a minute forgets all failures before it.
-const EASED: u32 = 2;
+/// A connection that was online and is lost is made again within this time, evenly over all gateways: a broker that
+/// restarts loses all of them at once.
+const SPREAD: Duration = Duration::from_secs(10);
+
+/// Doublings of the wait where that fails too (4 s): those that come before a broker is back would else crowd together
+/// when it is.
+const RESUMED: u32 = 3;
+
+/// A connection that held for so long is lost, whatever the broker said at its end.
 const GOOD: Duration = Duration::from_secs(60);
 
-/// This many of our own past sessions are told from those of another client that uses our id.
-const REMEMBERED: usize = 16;
-
-/// Another session's `status` is answered at most so often.
-const REPAIR: Duration = Duration::from_secs(1);
+/// Another session's `status` is answered at most so often; that of another client, which answers ours in turn, ever
+/// more seldom.
+const REPAIR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Wait before a new journal is tried again to be begun.
 const RENEW: Duration = Duration::from_secs(5);
@@ -90,9 +101,7 @@ enum Phase {
         begun: Mono,
         again: Mono,
     },
-    Online {
-        since: Mono,
-    },
+    Online,
     Closing {
         until: Mono,
     },
@@ -116,12 +125,11 @@ pub struct Session {
     seen_committed: bool,
     /// Our own session, as text.
     identity: String,
-    /// Sessions before it, the newest last.
-    past: VecDeque<String>,
-    /// Between two of our connections the broker had another client with our id.
-    rival: bool,
+    rivals: Rivals,
+    online_since: Option<Mono>,
     last_status: Mono,
     repair: bool,
+    repair_after: Duration,
     /// Publishes of `status` that are not acknowledged.
     status_open: u32,
     /// No more than this can the cloud know of our journal: its last sequence when we started, what we published
@@ -129,6 +137,10 @@ pub struct Session {
     /// a while without a network is found out too.
     told: u64,
     ahead: Option<String>,
+    /// The journal by which the broker knew us, where that is none of ours.
+    known_as: Option<String>,
+    /// The journal of ours that the last `events/committed` named.
+    named: Option<Arc<str>>,
     /// When a new journal was last begun.
     renewed: Option<Mono>,
     /// What was ahead of us and is not told yet: the highest sequence, and how many messages.
@@ -150,13 +162,16 @@ impl Session {
             seen_status: false,
             seen_committed: false,
             identity: String::new(),
-            past: VecDeque::new(),
-            rival: false,
+            rivals: Rivals::new(seed.wrapping_add(3)),
+            online_since: None,
             last_status: Mono::ZERO,
             repair: false,
+            repair_after: REPAIR.0,
             status_open: 0,
             told: last,
             ahead: None,
+            known_as: None,
+            named: None,
             renewed: None,
             ignored: None,
             ignored_told: None,
@@ -164,15 +179,16 @@ impl Session {
         }
     }
 
+    /// A connection is being made that goes by `identity`.
+    pub fn connecting(&mut self, identity: &str) {
+        self.rivals.trying(identity);
+    }
+
     /// The broker has accepted the connection that goes by `identity`, and takes `receive_maximum` publishes at once.
     pub fn connected(&mut self, identity: &str, receive_maximum: u16, now: Mono) {
         if self.phase == Phase::Connecting {
-            let before = std::mem::replace(&mut self.identity, identity.to_owned());
-            if !before.is_empty() {
-                self.past.push_back(before);
-                let surplus = self.past.len().saturating_sub(REMEMBERED);
-                self.past.drain(..surplus);
-            }
+            identity.clone_into(&mut self.identity);
+            self.rivals.connected(identity);
             self.window = usize::from(receive_maximum).clamp(1, WINDOW);
             (self.seen_status, self.seen_committed, self.ahead) = (false, false, None);
             self.phase = Phase::Subscribing { until: now + SUBSCRIBE };
@@ -188,13 +204,13 @@ impl Session {
         }
     }
 
-    /// The connection could not be made, or is gone. `rejected` where the broker meant us to stay away for a while,
-    /// as when another client took our id over.
-    pub fn disconnected(&mut self, rejected: bool, now: Mono) {
+    /// The connection could not be made, or is gone.
+    pub fn disconnected(&mut self, end: End, now: Mono) {
         self.delivery.forget();
         self.effects.retain(|effect| matches!(effect, Effect::Delivered { .. }));
         self.effects.extend(self.delivery.poll_delivered());
         (self.repair, self.status_open) = (false, 0);
+        let held = self.online_since.take().map(|since| now.since(since));
         if self.closing {
             self.phase = Phase::Done;
             return;
@@ -202,18 +218,23 @@ impl Session {
         let wait = match self.phase {
             Phase::Done | Phase::Waiting { .. } => return,
             Phase::Dropping { renewed: true } => Duration::ZERO,
-            Phase::Online { since } if now.since(since) >= GOOD => {
-                self.rival = false;
-                self.reconnect.reset();
-                self.reconnect.wait()
-            }
-            Phase::Online { .. } if !rejected && !self.rival => {
-                self.reconnect.ease(EASED);
-                self.reconnect.wait()
-            }
-            _ => self.reconnect.wait(),
+            _ => self.wait_after(end, held, now),
         };
         self.phase = Phase::Waiting { until: now + wait };
+    }
+
+    /// How long to stay away after a connection that was online for `held`; `None`: it never was.
+    fn wait_after(&mut self, end: End, held: Option<Duration>, now: Mono) -> Duration {
+        let ours = (self.length(), &**self.delivery.journal());
+        if let Some(wait) = self.rivals.wait(end, held, ours, now) {
+            return wait;
+        }
+        let is_lost = held.is_some_and(|held| held >= GOOD || end != End::Rejected);
+        if !is_lost {
+            return self.reconnect.wait();
+        }
+        self.reconnect.resume(RESUMED);
+        self.reconnect.spread(SPREAD)
     }
 
     /// The broker shows a `status` of this gateway; `retained`: it had it before we subscribed.
@@ -224,10 +245,14 @@ impl Session {
             self.look_ahead(journal, last, retained, now);
         }
         match self.phase {
-            Phase::Online { .. } if !ours => self.repair = true,
-            Phase::Subscribing { .. } | Phase::Settling { .. } if !self.past.is_empty() => {
-                let known = |session: &String| ours || self.past.contains(session);
-                self.rival = !status.session.as_ref().is_some_and(known);
+            Phase::Online if !ours && !self.repair => {
+                self.repair = true;
+                let is_rival = !retained && self.rivals.seen(status, now);
+                self.repair_after = if is_rival { (self.repair_after * 2).min(REPAIR.1) } else { REPAIR.0 };
+            }
+            Phase::Subscribing { .. } | Phase::Settling { .. } => {
+                self.rivals.found(status, now);
+                self.look_at_name(status.journal.as_deref(), retained);
             }
             _ => {}
         }
@@ -238,6 +263,10 @@ impl Session {
     pub fn committed_seen(&mut self, committed: &Committed, retained: bool, now: Mono) {
         self.seen_committed = true;
         let is_ahead = self.look_ahead(&committed.journal, committed.through, retained, now);
+        if !is_ahead && committed.journal == **self.delivery.journal() {
+            self.named = Some(Arc::clone(self.delivery.journal()));
+        }
+        self.look_at_name(Some(&committed.journal), retained);
         if !is_ahead && self.ahead.is_none() && committed.journal == **self.delivery.journal() {
             self.delivery.committed(committed.through, now);
         }
@@ -251,7 +280,7 @@ impl Session {
         if journal != self.delivery.journal() {
             self.told = last;
             // `status` names the journal that events go into.
-            self.repair = matches!(self.phase, Phase::Online { .. });
+            self.repair = matches!(self.phase, Phase::Online);
         }
         self.delivery.journal_is(journal, delivered, last);
     }
@@ -314,7 +343,7 @@ impl Session {
             return;
         }
         match self.phase {
-            Phase::Online { .. } => {
+            Phase::Online => {
                 self.phase = Phase::Closing { until: now + CLOSE };
                 self.status(false);
             }
@@ -346,13 +375,13 @@ impl Session {
 
     fn poll_online(&mut self, now: Mono) -> Option<Effect> {
         match self.phase {
-            Phase::Online { .. } if self.repair && now >= self.last_status + REPAIR => {
+            Phase::Online if self.repair && now >= self.last_status + self.repair_after => {
                 self.repair = false;
                 self.last_status = now;
                 self.status(true);
                 self.effects.pop_front()
             }
-            Phase::Online { .. } => self.delivery.poll(now),
+            Phase::Online => self.delivery.poll(now),
             Phase::Closing { .. } => self.delivery.poll_delivered(),
             _ => None,
         }
@@ -371,8 +400,8 @@ impl Session {
             | Phase::Settling { until }
             | Phase::Renewing { again: until, .. }
             | Phase::Closing { until } => until,
-            Phase::Online { .. } => {
-                let repair = if self.repair { self.last_status + REPAIR } else { Mono::NEVER };
+            Phase::Online => {
+                let repair = if self.repair { self.last_status + self.repair_after } else { Mono::NEVER };
                 self.delivery.deadline(now).min(repair)
             }
             Phase::Connecting | Phase::Dropping { .. } | Phase::Done => Mono::NEVER,
@@ -381,7 +410,7 @@ impl Session {
 
     /// Whether `status` online is published: what comes from below is obeyed.
     pub fn is_online(&self) -> bool {
-        matches!(self.phase, Phase::Online { .. })
+        matches!(self.phase, Phase::Online)
     }
 
     /// Whether all is said and done after [`Session::shut_down`].
@@ -399,9 +428,20 @@ impl Session {
         self.delivery.counts()
     }
 
-    /// Whether another client uses this gateway's id: the two throw each other out.
-    pub fn has_rival(&self) -> bool {
-        self.rival
+    /// The journal by which the broker knew this gateway before anything of ours was delivered, where that is none of
+    /// ours.
+    pub fn known_as(&self) -> Option<&str> {
+        self.known_as.as_deref()
+    }
+
+    /// The journal of ours that the cloud's last `events/committed` names, and does not know more of than there is.
+    pub fn named(&self) -> Option<&str> {
+        self.named.as_deref()
+    }
+
+    /// Another client that uses this gateway's id: the two throw each other out.
+    pub fn rival(&self, now: Mono) -> Option<Rival> {
+        self.rivals.known((self.length(), self.delivery.journal()), now)
     }
 
     /// Why events are not delivered although the broker is connected.
@@ -418,7 +458,7 @@ impl Session {
             Phase::Subscribing { until } if now >= until => self.drop_connection(false),
             Phase::Settling { until } if now >= until => self.go_online(now),
             Phase::Renewing { again, .. } if now >= again => self.renew(now),
-            Phase::Online { .. } if now >= self.delivery.stalled_at() => self.drop_connection(false),
+            Phase::Online if now >= self.delivery.stalled_at() => self.drop_connection(false),
             Phase::Closing { until } if now >= until => self.drop_connection(false),
             _ => {}
         }
@@ -443,6 +483,19 @@ impl Session {
         true
     }
 
+    /// Notes under which journal the broker has us, before anything of ours was delivered: a disk that was replaced.
+    fn look_at_name(&mut self, journal: Option<&str>, retained: bool) {
+        let is_early = matches!(self.phase, Phase::Subscribing { .. } | Phase::Settling { .. });
+        if let Some(journal) = journal
+            && retained
+            && is_early
+            && self.delivery.cursor() == 0
+            && self.delivery.find(journal).is_err()
+        {
+            self.known_as = Some(journal.to_owned());
+        }
+    }
+
     fn settle(&mut self, now: Mono) {
         if matches!(self.phase, Phase::Settling { .. }) && self.seen_status && self.seen_committed {
             self.go_online(now);
@@ -454,8 +507,9 @@ impl Session {
             self.renew(now);
             return;
         }
-        self.phase = Phase::Online { since: now };
-        self.last_status = now;
+        self.phase = Phase::Online;
+        self.online_since = Some(now);
+        (self.last_status, self.repair_after) = (now, REPAIR.0);
         self.status(true);
         self.effects.push_back(Effect::Announce);
         self.delivery.begin(self.window);
@@ -471,6 +525,11 @@ impl Session {
         self.status_open += 1;
         self.told = self.told.max(self.delivery.last());
         self.effects.push_back(Effect::Status { online, last: self.told });
+    }
+
+    /// The length of our journal as `status` tells it, or more.
+    fn length(&self) -> u64 {
+        self.told.max(self.delivery.last())
     }
 
     fn close(&mut self, now: Mono) {

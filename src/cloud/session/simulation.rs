@@ -225,7 +225,8 @@ impl World {
             }
             Action::Unreachable(connection) if connection == current => {
                 let rejected = self.random.random_bool(0.2);
-                self.session.disconnected(rejected, self.now);
+                let end = if rejected { End::Rejected } else { End::Broken };
+                self.session.disconnected(end, self.now);
             }
             Action::Subscribed(connection) if connection == current && self.up => {
                 self.session.subscribed(self.now)
@@ -242,7 +243,7 @@ impl World {
             }
             Action::Cut(connection) if connection == current && self.up => {
                 self.line_down();
-                self.session.disconnected(false, self.now);
+                self.session.disconnected(End::Broken, self.now);
             }
             Action::Commit(connection) => {
                 let has = self.consumer_has();
@@ -349,6 +350,7 @@ impl World {
     fn show_retained(&mut self) {
         if self.random.random_bool(0.8) {
             let status = StatusSeen {
+                status: Some("online".to_owned()),
                 session: Some(self.before.to_string()),
                 journal: Some(self.journal.to_string()),
                 last: Some(0),
@@ -380,7 +382,7 @@ impl World {
             match effect {
                 Effect::Connect { .. } => {
                     assert!(!self.up);
-                    assert!(!self.session.has_rival(), "it takes itself for another");
+                    assert_eq!(self.session.rival(self.now), None, "it takes itself for another");
                     self.connection += 1;
                     let connection = self.connection;
                     if self.fault(0.3) {
@@ -410,7 +412,7 @@ impl World {
                 Effect::Ignored { .. } => panic!("nobody claims more than there is"),
                 Effect::Disconnect => {
                     self.line_down();
-                    self.session.disconnected(false, self.now);
+                    self.session.disconnected(End::Broken, self.now);
                 }
             }
         }

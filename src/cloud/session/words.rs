@@ -34,6 +34,17 @@ impl fmt::Debug for Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token(pub(super) u64);
 
+/// How a connection ended, or why there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It broke, or could not be made.
+    Broken,
+    /// The broker means us to stay away for a while.
+    Rejected,
+    /// Another client connected with our id (MQTT's 0x8E).
+    TakenOver,
+}
+
 /// What the broker answered to a publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ack {
@@ -144,6 +155,8 @@ pub enum Trouble {
     Unconfirmed {
         /// The oldest event that it has not confirmed.
         from: u64,
+        /// It confirms others of this journal, so it lacks this one.
+        is_hole: bool,
     },
     /// The journal cannot be read.
     Unreadable {
@@ -167,7 +180,11 @@ impl fmt::Display for Trouble {
                 f,
                 "events are kept here from sequence {sequence} on, for it needs {bytes} bytes and the broker takes {limit}: raise its maximum packet size to 1 MiB"
             ),
-            Self::Unconfirmed { from } => write!(
+            Self::Unconfirmed { from, is_hole: true } => write!(
+                f,
+                "the cloud confirms events of this journal, and not sequence {from}, which the broker has taken: it is sent again until the cloud has it; does a consumer acknowledge what it has not stored, or has what publishes `events/committed` stopped?"
+            ),
+            Self::Unconfirmed { from, is_hole: false } => write!(
                 f,
                 "the cloud has not confirmed the events from sequence {from} on, so they are sent again: does its consumer publish `events/committed`?"
             ),

@@ -118,7 +118,13 @@ pub(super) fn refused(flat: &RefusedFlat) -> SyncError {
         _ => SyncCode::Invalid,
     };
     let known = |id: Option<u64>| id.filter(|id| *id <= MAX_INTEGER);
-    let error = SyncError::new(code, flat.problem.to_string()).at(flat.path());
+    let message = match flat.problem {
+        FlatProblem::UnknownIntercom => {
+            format!("{}: it is another gateway's flat, or that is missing here", flat.problem)
+        }
+        _ => flat.problem.to_string(),
+    };
+    let error = SyncError::new(code, message).at(flat.path());
     SyncError { intercom: known(flat.intercom), id: known(flat.id), ..error }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         Secrets,
         client::{self, Connection, Failure, Message, QueueFull, Target},
         message::{self, Presence, Status},
-        session::Ack,
+        session::{Ack, End},
         topic::Topic,
     },
     domain::Mono,
@@ -26,6 +26,7 @@ impl Uplink {
         self.signatures = std::mem::take(&mut secrets.signatures);
         self.tls = secrets.tls.is_some();
         self.identity = Uuid::new_v4();
+        self.session.connecting(&self.identity.to_string());
         self.since = self.handles.clock.wall();
         let connection = Connection::open(client::Options {
             client_id: self.settings.gateway.to_string(),
@@ -42,7 +43,7 @@ impl Uplink {
 
     /// The connection is gone, or is taken for gone.
     pub(super) fn closed(&mut self, failure: Option<Failure>) {
-        let rejected = failure.as_ref().is_some_and(Failure::is_rejection);
+        let end = failure.as_ref().map_or(End::Broken, Failure::end);
         self.connection = None;
         self.connecting = None;
         self.drop_at = Mono::NEVER;
@@ -52,11 +53,18 @@ impl Uplink {
         self.hide_health();
         self.handles.journal.set_online(false);
         self.desk.disconnected();
+        let was_online = self.online_since.is_some();
+        let is_rivals = was_online && self.session.rival(clock::mono()).is_some();
         match failure {
+            // Told with all that is known of the other client, once.
+            Some(failure) if end == End::TakenOver || is_rivals => {
+                self.online_since = None;
+                self.failure = Some(failure.explain(&self.target()));
+            }
             Some(failure) if !self.closing => self.failed(failure.explain(&self.target())),
             _ => self.online_since = None,
         }
-        self.session.disconnected(rejected, clock::mono());
+        self.session.disconnected(end, clock::mono());
     }
 
     pub(super) fn target(&self) -> Target<'_> {

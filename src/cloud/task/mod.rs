@@ -29,7 +29,7 @@ use super::{
     health::Pace,
     message::{Committed, Presence, StatusSeen},
     retained::Board,
-    session::{Ack, Effect, Event, Kept, ReadId, ReplayId, Session, Token, Trouble},
+    session::{Ack, Effect, End, Event, Kept, ReadId, ReplayId, Session, Token, Trouble},
     signature::{self, Signatures},
     topic::{Root, Topic},
 };
@@ -494,7 +494,7 @@ impl Uplink {
                     && let Err(reason) = secrets.and_then(|secrets| self.open(secrets, last))
                 {
                     self.failed(reason);
-                    self.session.disconnected(false, now);
+                    self.session.disconnected(End::Broken, now);
                 }
             }
             Done::Command(done) => self.command_done(done, now),

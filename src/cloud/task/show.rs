@@ -163,17 +163,23 @@ impl Uplink {
         let now = clock::mono();
         let online = self.online_since.is_some();
         let (counts, commands) = (self.session.counts(), self.desk.counts());
-        let rival = self.session.has_rival().then(|| self.target().rival());
+        let rival = self.session.rival(now).map(|rival| self.target().rival(&rival));
         let trouble = || self.session.trouble().filter(|_| online).map(ToString::to_string);
         let status = UplinkStatus {
             configured: true,
             connected: online,
-            error: rival.or_else(|| self.failure.clone()).or_else(|| self.forbidden.clone()).or_else(trouble),
+            error: rival
+                .clone()
+                .or_else(|| self.failure.clone())
+                .or_else(|| self.forbidden.clone())
+                .or_else(trouble),
             ignored: self
                 .ignored
                 .as_ref()
                 .filter(|(at, _)| now < *at + IGNORED_SHOWN)
                 .map(|(_, sentence)| sentence.clone()),
+            known_as: self.session.known_as().map(ToOwned::to_owned),
+            named: self.session.named().map(ToOwned::to_owned),
             connections: self.connections,
             published: counts.published,
             confirmed: counts.confirmed,
@@ -188,6 +194,7 @@ impl Uplink {
             changed
         });
         self.log_trouble();
+        self.log_rival(rival.as_deref());
     }
 
     /// A line where events begin not to flow, for another reason than before, and one where they flow again.
@@ -207,11 +214,15 @@ impl Uplink {
             }
             (None, _) => {}
         }
-        if self.session.has_rival() != self.logged_rival {
-            self.logged_rival = self.session.has_rival();
-            if self.logged_rival {
-                tracing::warn!("{}", self.target().rival());
-            }
+    }
+
+    /// A line where another client of our id is noticed, and one where it has been gone for a while.
+    fn log_rival(&mut self, rival: Option<&str>) {
+        match (rival, self.logged_rival) {
+            (Some(rival), false) => tracing::warn!("{rival}"),
+            (None, true) => tracing::info!("no other client has come by this gateway's id for a while"),
+            _ => {}
         }
+        self.logged_rival = rival.is_some();
     }
 }

@@ -25,16 +25,16 @@ pub(super) const COMMANDS: [Uuid; 2] = [Uuid::from_u128(0xE1), Uuid::from_u128(0
 pub(super) const MADE: &str = "made.json";
 
 /// A directory `tests/data/state_*`.
-pub(super) struct Golden(pub(super) PathBuf);
+pub(crate) struct Golden(pub(crate) PathBuf);
 
 impl Golden {
     /// Returns the one of this name, which need not be there.
-    pub(super) fn named(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         Self(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name))
     }
 
     /// Returns all that are there.
-    pub(super) fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let data = fs::read_dir(Self::named("").0).unwrap().map(|entry| entry.unwrap().path());
         let is_one = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("state_");
         let all: Vec<Self> = data.filter(is_one).map(Self).collect();
@@ -43,7 +43,7 @@ impl Golden {
     }
 
     /// Returns the text of a file.
-    pub(super) fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         let path = self.0.join(name);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
@@ -55,7 +55,7 @@ impl Golden {
     }
 
     /// Returns a place with the configuration and the state directory of then.
-    pub(super) fn restored(&self) -> Site {
+    pub(crate) fn restored(&self) -> Site {
         let site = Site::new("");
         configure(&site, &self.text("gateway.toml"));
         for name in files(&self.0.join("state")) {
@@ -79,7 +79,7 @@ impl Golden {
 }
 
 /// Writes a configuration; `{dir}` in it is the place.
-pub(super) fn configure(site: &Site, text: &str) {
+pub(crate) fn configure(site: &Site, text: &str) {
     site.write("gateway.toml", &text.replace("{dir}", site.path("").to_str().unwrap().trim_end_matches('/')));
 }
 
@@ -122,9 +122,8 @@ pub(super) fn stamp(seconds: u8, clock: ClockQuality) -> Stamp {
     Stamp { time, boot: "boot-1".into(), uptime_ms: 1000 * u64::from(seconds), clock }
 }
 
-/// Opens the store, which must find nothing to mend.
-pub(super) fn open(state: &Path) -> Store {
-    let options = StoreOptions {
+fn options(state: &Path) -> StoreOptions {
+    StoreOptions {
         dir: state.to_path_buf(),
         keep: Duration::from_secs(30 * 86_400),
         max_events: 1_000_000,
@@ -132,10 +131,27 @@ pub(super) fn open(state: &Path) -> Store {
         alone: false,
         now: Arc::new(|| stamp(59, ClockQuality::Synchronized)),
         clock_is_steady: Arc::new(|| true),
-    };
-    let (store, report) = Store::open(options).unwrap();
+    }
+}
+
+/// Opens the store, which must find nothing to mend.
+pub(super) fn open(state: &Path) -> Store {
+    let (store, report) = Store::open(options(state)).unwrap();
     assert_eq!((report.salvage, report.cache_remade, report.without), (None, None, vec![]));
     store
+}
+
+/// Opens the store, which must find its journal damaged; the new journal and its events.
+pub(crate) fn open_damaged(state: &Path, gateway: &Name) -> (String, Vec<String>) {
+    let (store, report) = Store::open(options(state)).unwrap();
+    assert!(report.salvage.is_some(), "{report:?}");
+    let journal = store.journal();
+    let events = journal.read(0, usize::MAX).unwrap();
+    let events = events.iter().map(|event| event.to_json(gateway)).collect();
+    let identity = journal.identity().to_string();
+    drop(journal);
+    store.shutdown();
+    (identity, events)
 }
 
 /// Returns all that a store finds in a state directory, as the files that hold it to what was found when it was made.
