@@ -124,7 +124,7 @@ fn a_pruned_event_says_what_is_gone_and_is_of_its_own_journal() {
     };
     let pruned = read(json!({"journal": "9f3c2a41", "pruned_journal": "aaaaaaaa", "from": 1, "to": 8}));
     assert_eq!((pruned.journal.as_str(), pruned.pruned), ("9f3c2a41", Some(("aaaaaaaa".to_owned(), 1..=8))));
-    // As version 0.1 has written them, whose bytes do not change.
+    // As version 0.2 has written them, whose bytes do not change.
     let pruned = read(json!({"journal": "aaaaaaaa", "from": 1, "to": 8}));
     assert_eq!((pruned.journal.as_str(), pruned.pruned), ("9f3c2a41", None));
 }

@@ -50,7 +50,7 @@ impl Event {
             let (from, to) = (data["from"].as_u64()?, data["to"].as_u64()?);
             Some((data["pruned_journal"].as_str()?.to_owned(), from..=to.min(SEQUENCES)))
         });
-        // Version 0.1 has another journal in `data.journal` of a pruned one, and no `pruned_journal`.
+        // Up to version 0.2 a pruned one has the other journal in `data.journal`, and no `pruned_journal`.
         let journal = match &pruned {
             Some(None) => id.rsplit_once('-').map(|(journal, _)| journal),
             _ => data["journal"].as_str(),
