@@ -1,4 +1,4 @@
-//! How much the example's cloud takes: `cargo test --release --test cloud_store -- --figures [events|sync]`. The gateways
+//! How much the example's cloud takes: `cargo test --release --test cloud_store -- --figures [events|store|sync]`. The gateways
 //! are played by this process, so that what is measured is the cloud, its broker and its store, and not 500 daemons.
 
 use std::{sync::Arc, time::Duration};
@@ -11,6 +11,7 @@ use crate::{
     cloud::{
         Cloud,
         building::{Building, read_flats},
+        events::Event,
         link::Link,
         store::{Place, Store},
     },
@@ -20,7 +21,7 @@ use crate::{
 
 /// Gateways that publish at once, and events of each.
 const PUBLISHERS: usize = 4;
-const EVENTS: u64 = 25_000;
+const EVENTS: u64 = 10_000;
 /// Gateways that ask for their flats at once, flats of each, keys of a flat.
 const ASKING: u64 = 500;
 const FLATS: u64 = 100;
@@ -33,6 +34,9 @@ pub fn measure(what: &[String]) {
     let wanted = |name: &str| what.is_empty() || what.iter().any(|what| what == name);
     if wanted("events") {
         events();
+    }
+    if wanted("store") {
+        store();
     }
     if wanted("sync") {
         sync();
@@ -83,29 +87,62 @@ fn events() {
     let commits =
         postgres.number("select xact_commit from pg_stat_database where datname = current_database()");
     println!("transactions, the keeper's and ours included: {commits}");
-    println!("the consumer's processor time: {:.1} s", processor(consumer.id()));
+    let broker_id = broker.pid().expect("it runs");
+    println!(
+        "processor time: consumer {:.1} s, mosquitto {:.1} s",
+        processor(consumer.id()),
+        processor(broker_id)
+    );
     let through = format!("select count(*) from journals where through = {EVENTS}");
     wait_until("the keeper is through", || postgres.number(&through) == i64::try_from(PUBLISHERS).unwrap());
     println!("the keeper is through after {:.1} s", seconds(begun));
+}
+
+/// One connection, with batches as the consumer's largest.
+fn store() {
+    let postgres = Postgres::start().expect("PostgreSQL is installed");
+    prepare(&postgres);
+    let runtime = Runtime::new().unwrap();
+    let mut batches: Vec<Vec<Event>> = Vec::new();
+    for batch in 0..PUBLISHERS as u64 * EVENTS / 1000 {
+        let event = |sequence| Event::read("gateway-0", event("gateway-0", sequence).as_bytes()).unwrap();
+        batches.push((batch * 1000 + 1..=batch * 1000 + 1000).map(event).collect());
+    }
+    let (begun, count) = (clock::mono(), batches.len() * 1000);
+    runtime.block_on(async {
+        let mut store = Place::named(Some(postgres.place())).open().await.unwrap();
+        for batch in batches {
+            store.put(batch).await.unwrap();
+        }
+    });
+    let took = seconds(begun);
+    println!(
+        "{count} events stored durably in batches of 1000 in {took:.1} s: {:.0} events/s",
+        count as f64 / took
+    );
+}
+
+fn event(gateway: &str, sequence: u64) -> String {
+    let event = json!({
+        "specversion": "1.0", "id": format!("9f3c2a41-{sequence}"), "source": format!("intercom-gateway/{gateway}"),
+        "type": "intercom.key.swiped", "subject": "entrance-1", "time": "2026-11-23T22:00:01.123Z",
+        "sequence": format!("{sequence:020}"), "datacontenttype": "application/json",
+        "data": {
+            "journal": "9f3c2a41", "boot": "5a0c7c8c-4b5e-4b3e-9d6c-0f8f3f1a2b3c", "uptime_ms": 12345,
+            "clock": "synchronized", "online": true, "panel": "entrance-1", "intercom": 1, "reader": 0,
+            "key": "0000003042CAAC", "raw": "3042CAAC", "bits": 32, "decision": "granted", "reason": "key_known",
+            "flats": [{"id": 1, "flat": 1}], "key_id": 1, "user_id": 6, "reversed_known": false, "revision": 57,
+        },
+    });
+    event.to_string()
 }
 
 async fn publish(cloud: &Cloud, gateway: &str, events: u64) {
     let link = Link::open(cloud, &["nothing".to_owned()]).await.unwrap();
     let mut notices = Vec::new();
     for sequence in 1..=events {
-        let event = json!({
-            "specversion": "1.0", "id": format!("9f3c2a41-{sequence}"), "source": format!("intercom-gateway/{gateway}"),
-            "type": "intercom.key.swiped", "subject": "entrance-1", "time": "2026-11-23T22:00:01.123Z",
-            "sequence": format!("{sequence:020}"), "datacontenttype": "application/json",
-            "data": {
-                "journal": "9f3c2a41", "boot": "5a0c7c8c-4b5e-4b3e-9d6c-0f8f3f1a2b3c", "uptime_ms": 12345,
-                "clock": "synchronized", "online": true, "panel": "entrance-1", "intercom": 1, "reader": 0,
-                "key": "0000003042CAAC", "raw": "3042CAAC", "bits": 32, "decision": "granted", "reason": "key_known",
-                "flats": [{"id": 1, "flat": 1}], "key_id": 1, "user_id": 6, "reversed_known": false, "revision": 57,
-            },
-        });
         let topic = format!("{}/{gateway}/events", cloud.prefix);
-        notices.extend(link.publish(topic, event.to_string(), false).await.unwrap());
+        notices.extend(link.publish(topic, event(gateway, sequence), false).await.unwrap());
     }
     for notice in notices {
         notice.wait_async().await.unwrap();
