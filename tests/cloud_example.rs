@@ -1,10 +1,8 @@
 //! The pieces of `examples/cloud`: what is consumed, once; what is served, by the published digest.
 
 #[allow(dead_code, reason = "the program uses the rest")]
-#[path = "../examples/cloud/building.rs"]
-mod building;
-#[path = "../examples/cloud/events.rs"]
-mod events;
+#[path = "../examples/cloud/main.rs"]
+mod cloud;
 
 use std::{
     io::Write,
@@ -12,8 +10,11 @@ use std::{
     time::Duration,
 };
 
-use building::{Building, MESSAGE, read_flats};
-use events::{Consumer, Replay, Taken};
+use cloud::{
+    building::{Building, MESSAGE, read_flats},
+    events::Event,
+    journals::{Journals, Replay, Taken},
+};
 use intercom_gateway::{
     cloud::sync::{Content, Header, read},
     domain::Mono,
@@ -21,9 +22,7 @@ use intercom_gateway::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn event(sequence: u64) -> Value {
-    json!({"id": format!("9f3c2a41-{sequence}"), "type": "intercom.key.swiped", "data": {"journal": "9f3c2a41"}})
-}
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn id() -> (String, String) {
     ("g".to_owned(), "9f3c2a41".to_owned())
@@ -35,55 +34,112 @@ fn at(seconds: u64) -> Mono {
 
 #[test]
 fn a_hole_is_asked_for_ever_more_rarely_until_the_gateway_says_that_it_is_gone() {
-    let mut consumer = Consumer::default();
+    let mut journals = Journals::default();
     for sequence in [1, 2, 5, 6] {
-        assert_eq!(consumer.take("g", &event(sequence)).unwrap(), Taken::New);
+        assert_eq!(journals.take(id(), sequence), Taken::New);
     }
-    assert_eq!(consumer.take("g", &event(5)).unwrap(), Taken::Known);
-    assert_eq!(consumer.committed(), [(id(), 2)]);
-    assert_eq!(consumer.committed(), []);
-    assert_eq!(consumer.replays(at(0)), []);
-    assert_eq!(consumer.replays(at(59)), []);
+    assert_eq!(journals.take(id(), 5), Taken::Known);
+    assert_eq!(journals.committed(), [(id(), 2)]);
+    assert_eq!(journals.committed(), []);
+    assert_eq!(journals.replays(at(0), PATIENCE), []);
+    assert_eq!(journals.replays(at(59), PATIENCE), []);
     let hole = || [Replay { journal: id(), range: 3..=4 }];
-    assert_eq!(consumer.replays(at(60)), hole());
-    assert_eq!(consumer.take("g", &event(4)).unwrap(), Taken::New);
+    assert_eq!(journals.replays(at(60), PATIENCE), hole());
+    assert_eq!(journals.take(id(), 4), Taken::New);
     let rest = || [Replay { journal: id(), range: 3..=3 }];
-    assert_eq!(consumer.replays(at(179)), []);
-    assert_eq!(consumer.replays(at(180)), rest());
-    assert_eq!(consumer.replays(at(419)), []);
-    assert_eq!(consumer.replays(at(420)), rest());
-    assert_eq!((consumer.committed(), consumer.lost()), (vec![], 0));
-    consumer.gone(id(), 1..=3);
-    assert_eq!(consumer.replays(at(9999)), []);
-    assert_eq!((consumer.committed(), consumer.lost()), (vec![(id(), 6)], 1));
+    assert_eq!(journals.replays(at(179), PATIENCE), []);
+    assert_eq!(journals.replays(at(180), PATIENCE), rest());
+    assert_eq!(journals.replays(at(419), PATIENCE), []);
+    assert_eq!(journals.replays(at(420), PATIENCE), rest());
+    assert_eq!((journals.committed(), journals.lost()), (vec![], 0));
+    assert!(journals.gone(id(), 1..=3));
+    assert!(!journals.gone(id(), 1..=3));
+    assert_eq!(journals.replays(at(9999), PATIENCE), []);
+    assert_eq!((journals.committed(), journals.lost()), (vec![(id(), 6)], 1));
 }
 
 #[test]
-fn what_the_gateway_says_is_gone_is_not_waited_for() {
-    let mut consumer = Consumer::default();
-    consumer.take("g", &event(9)).unwrap();
-    let pruned = json!({
-        "id": "9f3c2a41-10", "type": "gateway.journal.pruned",
-        "data": {"journal": "9f3c2a41", "pruned_journal": "9f3c2a41", "from": 1, "to": 8},
+fn a_gateway_that_sends_what_it_has_been_told_of_is_told_again() {
+    let mut journals = Journals::default();
+    journals.resume(id(), 40);
+    assert_eq!(journals.committed(), []);
+    // The broker forgot what it retained: the gateway sends its oldest window again, and would for ever.
+    journals.take(id(), 30);
+    assert_eq!(journals.committed(), [(id(), 40)]);
+    assert_eq!(journals.committed(), []);
+    // What comes twice on its way is no such sign.
+    journals.take(id(), 41);
+    journals.take(id(), 41);
+    assert_eq!(journals.committed(), [(id(), 41)]);
+    assert_eq!(journals.committed(), []);
+}
+
+#[test]
+fn of_two_journals_the_one_that_grew_last_is_told_last() {
+    let mut journals = Journals::default();
+    let other = || ("g".to_owned(), "00000000".to_owned());
+    journals.take(id(), 1);
+    journals.take(other(), 1);
+    assert_eq!(journals.committed(), [(id(), 1), (other(), 1)]);
+    journals.take(id(), 2);
+    journals.forget_told();
+    assert_eq!(journals.committed(), [(other(), 1), (id(), 2)]);
+}
+
+fn event(more: &Value) -> Vec<u8> {
+    let mut event = json!({
+        "specversion": "1.0", "id": "9f3c2a41-9", "source": "intercom-gateway/g", "type": "intercom.key.swiped",
+        "time": "2026-11-23T22:00:01.123Z", "sequence": "00000000000000000009", "data": {"journal": "9f3c2a41"},
     });
-    consumer.take("g", &pruned).unwrap();
-    assert_eq!((consumer.committed(), consumer.lost()), (vec![(id(), 10)], 8));
-    consumer.resume(("g".into(), "other".into()), 40);
-    assert_eq!(consumer.committed(), []);
-    assert!(consumer.take("g", &json!({"id": 5})).is_err());
+    let event = event.as_object_mut().unwrap();
+    event.extend(more.as_object().unwrap().clone());
+    serde_json::to_vec(event).unwrap()
+}
+
+#[test]
+fn events_are_taken_of_the_gateway_whose_topic_it_is() {
+    let read = |more: Value| Event::read("g", &event(&more)).map_err(|error| error.to_string());
+    let taken = read(json!({"subject": "entrance-1"})).unwrap();
+    assert_eq!((taken.journal.as_str(), taken.sequence, taken.pruned), ("9f3c2a41", 9, None));
+    assert_eq!(taken.text.as_bytes(), event(&json!({"subject": "entrance-1"})));
+    for (more, why) in [
+        (json!({"source": "intercom-gateway/other"}), "another gateway"),
+        (json!({"source": null}), "without source"),
+        (json!({"sequence": 9}), "without sequence"),
+        (json!({"sequence": "9007199254740992"}), "the sequence"),
+        (json!({"time": "yesterday"}), "no time"),
+        (json!({"data": {}}), "without journal"),
+        (json!({"id": "a\u{0}b"}), "NUL"),
+    ] {
+        assert!(read(more.clone()).unwrap_err().contains(why), "{more}");
+    }
+    assert!(Event::read("g", b"nonsense").is_err());
+    assert!(Event::read("g", b"\xff").is_err());
+}
+
+#[test]
+fn a_pruned_event_says_what_is_gone_and_is_of_its_own_journal() {
+    let read = |data: Value| {
+        Event::read("g", &event(&json!({"type": "gateway.journal.pruned", "data": data}))).unwrap()
+    };
+    let pruned = read(json!({"journal": "9f3c2a41", "pruned_journal": "aaaaaaaa", "from": 1, "to": 8}));
+    assert_eq!((pruned.journal.as_str(), pruned.pruned), ("9f3c2a41", Some(("aaaaaaaa".to_owned(), 1..=8))));
+    // As version 0.2 has written them, whose bytes do not change.
+    let pruned = read(json!({"journal": "aaaaaaaa", "from": 1, "to": 8}));
+    assert_eq!((pruned.journal.as_str(), pruned.pruned), ("9f3c2a41", None));
 }
 
 proptest! {
     #[test]
     fn every_event_is_new_once_and_all_are_confirmed(sequences in prop::collection::vec(1..40_u64, 0..200)) {
-        let mut consumer = Consumer::default();
+        let mut journals = Journals::default();
         let mut seen = std::collections::BTreeSet::new();
         for sequence in sequences {
             let expected = if seen.insert(sequence) { Taken::New } else { Taken::Known };
-            prop_assert_eq!(consumer.take("g", &event(sequence)).unwrap(), expected);
+            prop_assert_eq!(journals.take(id(), sequence), expected);
         }
         let through = (1..).find(|sequence| !seen.contains(sequence)).unwrap() - 1;
-        let told = consumer.committed().first().map_or(0, |(_, through)| *through);
+        let told = journals.committed().first().map_or(0, |(_, through)| *through);
         prop_assert_eq!(told, through);
     }
 }

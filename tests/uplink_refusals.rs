@@ -298,7 +298,7 @@ async fn strange_broker(answer: &'static [u8]) -> (u16, Arc<AtomicU64>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_of_another_language_is_told_once_and_tried_again() {
-    // An MQTT 3.1.1 CONNACK with "unacceptable protocol version", hanging up, HTTP.
+    // An MQTT 3.1.1 CONNACK with "unacceptable protocol version", as NATS 2.9 sends; hanging up, as RabbitMQ 3.10 does; HTTP.
     for answer in [&[0x20, 0x02, 0x00, 0x01][..], b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
         let (port, connections) = strange_broker(answer).await;
         let dir = tempfile::tempdir().unwrap();
@@ -309,6 +309,24 @@ async fn a_broker_of_another_language_is_told_once_and_tried_again() {
         assert_eq!(gateway.error(), error, "the same failure has the same words");
         gateway.shut_down().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_takes_the_connection_and_says_nothing_is_not_the_networks_fault() {
+    // As amqtt 0.12 does, which knows MQTT 3.1.1 alone and waits for the rest of what it takes a CONNECT for.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut connections = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            connections.push(stream);
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Uplink::to(port).start(dir.path());
+    gateway.error_has("MQTT 5").await;
+    assert!(!gateway.error().contains("firewall"), "{}", gateway.error());
+    gateway.shut_down().await;
 }
 
 /// What was logged.

@@ -53,27 +53,7 @@ impl Building {
 
     /// The whole building in parts of at most `most` bytes of flats; a larger flat has a part of its own.
     pub fn snapshot(&self, request: Option<&str>, most: usize) -> Vec<String> {
-        let mut parts = vec![String::new()];
-        for flat in self.flats.values() {
-            let flat = to_json(flat);
-            match parts.last_mut() {
-                Some(part) if part.is_empty() => *part = flat,
-                Some(part) if part.len() + flat.len() < most => {
-                    part.push(',');
-                    part.push_str(&flat);
-                }
-                _ => parts.push(flat),
-            }
-        }
-        let (count, empty) = (parts.len(), self.flats.is_empty());
-        let request = request.map(|id| format!("\"request\":\"{id}\",")).unwrap_or_default();
-        let (revision, digest) = (self.revision, &self.digest);
-        let message = |(part, flats): (usize, String)| {
-            format!(
-                r#"{{"kind":"snapshot",{request}"revision":{revision},"part":{part},"parts":{count},"digest":"{digest}","empty":{empty},"flats":[{flats}]}}"#
-            )
-        };
-        (1..).zip(parts).map(message).collect()
+        snapshot(request, self.state(), documents(&self.flats), most)
     }
 
     /// The building becomes these flats as the next revision; gives the messages that tell a gateway so: a delta, or the
@@ -102,17 +82,64 @@ impl Building {
     }
 }
 
+/// A snapshot of flats that have this revision and digest, in parts of at most `most` bytes of flats; a larger flat has a
+/// part of its own.
+pub fn snapshot(
+    request: Option<&str>,
+    (revision, digest): (u64, &str),
+    flats: impl IntoIterator<Item = String>,
+    most: usize,
+) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    for flat in flats {
+        match parts.last_mut() {
+            Some(part) if part.is_empty() => *part = flat,
+            Some(part) if part.len() + flat.len() < most => {
+                part.push(',');
+                part.push_str(&flat);
+            }
+            _ => parts.push(flat),
+        }
+    }
+    let (count, empty) = (parts.len(), parts.first().is_none_or(String::is_empty));
+    // As a gateway wrote it, who may have written anything.
+    let request = request.map(|id| format!("\"request\":{},", Value::from(id))).unwrap_or_default();
+    let message = |(part, flats): (usize, String)| {
+        format!(
+            r#"{{"kind":"snapshot",{request}"revision":{revision},"part":{part},"parts":{count},"digest":"{digest}","empty":{empty},"flats":[{flats}]}}"#
+        )
+    };
+    (1..).zip(parts).map(message).collect()
+}
+
+/// Flats as the documents that are sent.
+pub fn documents(flats: &Flats) -> impl Iterator<Item = String> {
+    flats.values().map(to_json)
+}
+
+/// The revision of a building that is new here: seconds since 1970 leave room below for those of an earlier cloud, and above
+/// for changes.
+#[allow(clippy::disallowed_methods, reason = "a program of its own, on a machine with a clock")]
+pub fn revision() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
+}
+
 /// Reads `{"flats":[{"intercom":1,…}]}`, the form of `intercom-gateway export`.
 ///
 /// # Errors
 /// The flat that is none, and why; a document without flats has none.
 pub fn read_flats(document: &Value) -> Result<Flats, InvalidFlat> {
     let flats = document["flats"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let flat = |flat: &Value| {
-        let flat = parse_flat(&flat.to_string())?;
-        Ok(((flat.intercom, flat.document.id), flat))
-    };
-    flats.iter().map(flat).collect()
+    flats.iter().map(|flat| read_flat(&flat.to_string())).collect()
+}
+
+/// Reads a flat, and its place.
+///
+/// # Errors
+/// Why it is none.
+pub fn read_flat(text: &str) -> Result<((u64, u64), FlatRecord), InvalidFlat> {
+    let flat = parse_flat(text)?;
+    Ok(((flat.intercom, flat.document.id), flat))
 }
 
 fn digest(flats: &Flats) -> String {

@@ -1,168 +1,103 @@
-//! A consumer's side of the journals (contract §5): every event once, holes seen, asked for and filled. It knows no
-//! network and no clock; its user stores what is new, then publishes what it gives.
+//! The consumer: stores events, each once, and only then has the broker forget them (contract §5).
 
-use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
+use std::ops::RangeInclusive;
 
-use anyhow::Context;
-use intercom_gateway::domain::Mono;
+use anyhow::{Context, ensure};
+use jiff::Timestamp;
 use serde_json::Value;
 
-/// A hole that lasts this long is asked for: until then a resend may fill it. Each time that it is still there afterwards
-/// the wait doubles, up to 64 minutes: what the gateway does not call gone is somewhere, with the broker or with a member
-/// of a shared group.
-const PATIENCE: Duration = Duration::from_secs(60);
-const DOUBLINGS: u32 = 6;
+use super::{Cloud, link::Link};
 
-/// A journal of a gateway: the gateway's id and the journal's.
-pub type JournalId = (String, String);
+/// Most events of a commit.
+const BATCH: usize = 1000;
 
-/// What to do with an event.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// Store it.
-    New,
-    /// It has come before.
-    Known,
+/// Above every sequence.
+pub const SEQUENCES: u64 = 1 << 53;
+
+/// An event, and what of it a store needs to find it.
+#[derive(Debug)]
+pub struct Event {
+    pub gateway: String,
+    pub id: String,
+    pub time: String,
+    pub kind: String,
+    pub subject: Option<String>,
+    pub journal: String,
+    pub sequence: u64,
+    /// Sequences that its gateway has lost, and of which journal.
+    pub pruned: Option<(String, RangeInclusive<u64>)>,
+    /// All of it, as it came.
+    pub text: String,
 }
 
-/// A range of sequences to be asked for by a `replay` command.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Replay {
-    pub journal: JournalId,
-    pub range: RangeInclusive<u64>,
-}
-
-/// All journals that were ever heard of.
-#[derive(Default)]
-pub struct Consumer {
-    journals: BTreeMap<JournalId, Journal>,
-}
-
-/// Invariant: `through + 1` is not in `beyond`.
-#[derive(Default)]
-struct Journal {
-    /// Everything up to here is there, or is known to be lost.
-    through: u64,
-    /// What is there after the first hole: first sequence → last.
-    beyond: BTreeMap<u64, u64>,
-    /// When the first hole was first seen or last asked for, and how often it was asked for.
-    hole: Option<(Mono, u32)>,
-    /// As of the last [`Consumer::committed`].
-    told: u64,
-    lost: u64,
-}
-
-impl Consumer {
-    /// The broker kept what an earlier consumer has confirmed.
-    pub fn resume(&mut self, journal: JournalId, through: u64) {
-        let journal = self.journals.entry(journal).or_default();
-        journal.told = journal.told.max(through);
-        journal.have(1..=through);
-    }
-
-    /// An event of `gateway` came.
+impl Event {
+    /// Reads what came on the topic of `gateway`. The broker's rules say who may publish there; what an event says of
+    /// itself is no proof.
     ///
     /// # Errors
-    /// It is no event of a journal.
-    pub fn take(&mut self, gateway: &str, event: &Value) -> anyhow::Result<Taken> {
-        let id = event["id"].as_str().context("an event without id")?;
-        // Version 0.2 has another journal in `data.journal` of a pruned one; the id names the journal that the event is in.
-        let (journal, sequence) = id.rsplit_once('-').context("an id without journal")?;
-        let sequence: u64 = sequence.parse().context("an id without sequence")?;
-        let taken = self
-            .journals
-            .entry((gateway.to_owned(), journal.to_owned()))
-            .or_default()
-            .have(sequence..=sequence);
-        let data = &event["data"];
-        if event["type"] == "gateway.journal.pruned"
-            && let (Some(of), Some(from), Some(to)) =
-                (data["pruned_journal"].as_str(), data["from"].as_u64(), data["to"].as_u64())
-        {
-            self.gone((gateway.to_owned(), of.to_owned()), from..=to);
-        }
-        Ok(taken)
-    }
-
-    /// The gateway says that these are not in its journal: `absent` of a replay's result.
-    pub fn gone(&mut self, journal: JournalId, range: RangeInclusive<u64>) {
-        let journal = self.journals.entry(journal).or_default();
-        journal.lost += journal.missing(range.clone());
-        journal.have(range);
-    }
-
-    /// Holes that are to be asked for now; to be called now and then.
-    pub fn replays(&mut self, now: Mono) -> Vec<Replay> {
-        let mut replays = Vec::new();
-        for (id, journal) in &mut self.journals {
-            let Some((&first, _)) = journal.beyond.first_key_value() else {
-                journal.hole = None;
-                continue;
-            };
-            let range = journal.through + 1..=first - 1;
-            match &mut journal.hole {
-                None => journal.hole = Some((now, 0)),
-                Some((since, asked)) if now.since(*since) < PATIENCE * (1 << (*asked).min(DOUBLINGS)) => {}
-                Some((since, asked)) => {
-                    (*since, *asked) = (now, *asked + 1);
-                    replays.push(Replay { journal: id.clone(), range });
-                }
-            }
-        }
-        replays
-    }
-
-    /// What has grown since it was last called: to be published as `events/committed`, retained, once all of it is stored.
-    pub fn committed(&mut self) -> Vec<(JournalId, u64)> {
-        let grown = self.journals.iter_mut().filter(|(_, journal)| journal.through > journal.told);
-        grown
-            .map(|(id, journal)| {
-                journal.told = journal.through;
-                (id.clone(), journal.through)
-            })
-            .collect()
-    }
-
-    /// Events that are gone at their gateways, of all journals.
-    pub fn lost(&self) -> u64 {
-        self.journals.values().map(|journal| journal.lost).sum()
+    /// It is no event of this gateway.
+    pub fn read(gateway: &str, payload: &[u8]) -> anyhow::Result<Self> {
+        let text = std::str::from_utf8(payload).context("an event that is not UTF-8")?;
+        let event: Value = serde_json::from_str(text).context("an event that is not JSON")?;
+        let member = |name: &str| event[name].as_str().with_context(|| format!("an event without {name}"));
+        let source = member("source")?;
+        ensure!(source.strip_prefix("intercom-gateway/") == Some(gateway), "an event of another gateway");
+        let (id, time, kind, data) = (member("id")?, member("time")?, member("type")?, &event["data"]);
+        time.parse::<Timestamp>().context("an event of no time")?;
+        let sequence: u64 = member("sequence")?.parse().context("an event without sequence")?;
+        ensure!((1..SEQUENCES).contains(&sequence), "an event with the sequence {sequence}");
+        let pruned = (kind == "gateway.journal.pruned").then(|| {
+            let (from, to) = (data["from"].as_u64()?, data["to"].as_u64()?);
+            Some((data["pruned_journal"].as_str()?.to_owned(), from..=to.min(SEQUENCES)))
+        });
+        // Up to version 0.2 a pruned one has the other journal in `data.journal`, and no `pruned_journal`.
+        let journal = match &pruned {
+            Some(None) => id.rsplit_once('-').map(|(journal, _)| journal),
+            _ => data["journal"].as_str(),
+        };
+        let texts = [id, time, kind, gateway, journal.unwrap_or_default()];
+        ensure!(
+            !texts.iter().any(|text| text.contains('\0')),
+            "an event with a NUL, which a store may refuse"
+        );
+        Ok(Self {
+            gateway: gateway.to_owned(),
+            id: id.to_owned(),
+            time: time.to_owned(),
+            kind: kind.to_owned(),
+            subject: event["subject"].as_str().map(|subject| subject.replace('\0', "")),
+            journal: journal.context("an event without journal")?.to_owned(),
+            sequence,
+            pruned: pruned.flatten(),
+            text: text.to_owned(),
+        })
     }
 }
 
-impl Journal {
-    fn missing(&self, range: RangeInclusive<u64>) -> u64 {
-        let (from, to) = ((*range.start()).max(self.through + 1), *range.end());
-        let there: u64 = self
-            .beyond
-            .iter()
-            .map(|(first, last)| (to.min(*last) + 1).saturating_sub(from.max(*first)))
-            .sum();
-        (to + 1).saturating_sub(from).saturating_sub(there)
-    }
-
-    /// Notes that these are there.
-    fn have(&mut self, range: RangeInclusive<u64>) -> Taken {
-        if self.missing(range.clone()) == 0 {
-            return Taken::Known;
+/// Is the consumer until one of its connections breaks.
+///
+/// # Errors
+/// Why it broke. Then nothing of what is under way is acknowledged: it goes to another member of the group, or comes
+/// again.
+pub async fn serve(cloud: &Cloud) -> anyhow::Result<()> {
+    // First the store: who subscribes, takes.
+    let mut store = cloud.place.open().await?;
+    let mut link = Link::open(cloud, &[cloud.shared("events", "events")]).await?;
+    loop {
+        let messages = link.receive_many(BATCH).await?;
+        let mut events = Vec::with_capacity(messages.len());
+        for message in &messages {
+            let topic = String::from_utf8_lossy(&message.topic);
+            let Some((gateway, _)) = cloud.below(&topic) else { continue };
+            match Event::read(gateway, &message.payload) {
+                Ok(event) => events.push(event),
+                // It would come again for ever. Where it was one of a journal, the keeper misses it.
+                Err(error) => eprintln!("{gateway}: not stored: {error:#}"),
+            }
         }
-        let (mut from, mut to) = range.into_inner();
-        // What touches it becomes one with it.
-        let touching: Vec<u64> = self
-            .beyond
-            .range(..=to + 1)
-            .filter(|(_, last)| **last + 1 >= from)
-            .map(|(first, _)| *first)
-            .collect();
-        for first in touching {
-            let last = self.beyond.remove(&first).unwrap_or(first);
-            (from, to) = (from.min(first), to.max(last));
+        store.put(events).await?;
+        for message in &messages {
+            link.acknowledge(message).await?;
         }
-        if from <= self.through + 1 {
-            self.through = self.through.max(to);
-            self.hole = None;
-        } else {
-            self.beyond.insert(from, to);
-        }
-        Taken::New
     }
 }

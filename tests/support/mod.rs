@@ -16,6 +16,7 @@ pub mod mosquitto;
 pub mod mount;
 pub mod not_run;
 pub mod peers;
+pub mod postgres;
 pub mod pymodbus;
 pub mod rogue;
 pub mod shim;

@@ -109,7 +109,7 @@ impl Mosquitto {
         let dir = self.dir.path().to_str().unwrap();
         let settings = self.settings.replace("DIR", dir);
         let config = format!(
-            "listener {} 127.0.0.1\n{settings}\nuser root\nmax_queued_messages 1000000\nlog_timestamp_format %H:%M:%S\nlog_type all\n",
+            "listener {} 127.0.0.1\nlog_type all\n{settings}\nuser root\nmax_queued_messages 1000000\nlog_timestamp_format %H:%M:%S\n",
             self.port
         );
         let path = self.dir.path().join("mosquitto.conf");

@@ -85,8 +85,12 @@ impl Failure {
             ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
                 explain_disconnect(*reason_code, reason_string.as_deref(), &broker, target)
             }
+            // TCP has a shorter time of its own. Some brokers of MQTT 3 wait for more of a CONNECT that they do not understand.
             ConnectionError::Timeout(_) => {
-                format!("{broker} does not answer in time: check the address, the network and firewalls")
+                let tls = speaks_tls(target);
+                format!(
+                    "{broker} takes the connection and says nothing, not as an MQTT 5 broker does: it speaks MQTT 3 only{tls}, or is no MQTT broker, or is too busy"
+                )
             }
             error if self.connected => {
                 let why = self.cause::<io::Error>().map_or_else(|| error.to_string(), ToString::to_string);
@@ -209,7 +213,7 @@ fn explain_handshake(
             format!("{broker} cannot be reached: this machine has no route to it; check its network")
         }
         (ConnectionError::MqttState(_) | ConnectionError::NotConnAck(_), _) => {
-            let tls = if target.tls { "" } else { ", or speaks TLS on this port (mqtts://)" };
+            let tls = speaks_tls(target);
             format!(
                 "{broker} does not answer as an MQTT 5 broker: it speaks MQTT 3 only{tls}, or is no MQTT broker ({error})"
             )
@@ -222,6 +226,11 @@ fn explain_handshake(
             format!("{broker} cannot be reached: {why}")
         }
     }
+}
+
+/// What else may be wrong where nothing that makes sense comes.
+fn speaks_tls(target: &Target<'_>) -> &'static str {
+    if target.tls { "" } else { ", or speaks TLS on this port (mqtts://)" }
 }
 
 /// What a broker said to a publish, in words.

@@ -1,0 +1,40 @@
+//! The functions of schema.sql.
+
+use crate::{part::prepare, support::postgres::Postgres};
+
+pub fn days_and_persons() {
+    let Some(postgres) = Postgres::start() else { return };
+    prepare(&postgres);
+    let put = |id: &str, time: &str, data: &str| {
+        let insert = "
+            insert into events (gateway, id, time, type, journal, sequence, event)
+            values ('g', $1, $2::text::timestamptz, 't', 'j', 1, $3::text::json)";
+        postgres.rows(insert, &[&id, &time, &format!(r#"{{"id":"{id}","data":{data}}}"#)]);
+    };
+    put("old", "2020-02-29T23:59:59.999Z", "{}");
+    put("other", "2020-03-01T00:00:00Z", "{}");
+    put("unset", "1970-01-01T00:00:07Z", "{}");
+    put("theirs", "2020-02-29T12:00:00Z", r#"{"user_id":6,"key":"0000003042CAAC","decision":"granted"}"#);
+    put("by_key", "1970-01-02T00:00:07Z", r#"{"user_id":null,"key":"0000003042CAAC"}"#);
+    put("by_code", "1970-01-02T00:00:07Z", r#"{"code_id":12}"#);
+    put("another's", "1970-01-02T00:00:07Z", r#"{"user_id":7,"key":"00000000000001"}"#);
+
+    // A day that is made late takes over what came before it was there.
+    postgres.rows("select make_day('2020-02-29')", &[]);
+    postgres.rows("select make_day('2020-02-29')", &[]);
+    assert_eq!(postgres.number("select count(*) from events_2020_02_29"), 2);
+    assert_eq!(postgres.number("select count(*) from events_without_day"), 5);
+    assert_eq!(postgres.number("select count(*) from events"), 7);
+
+    assert_eq!(postgres.number("select erase_person(6, '{0000003042CAAC}', '{12}')"), 3);
+    let theirs = postgres.rows("select event::text from events where id = 'theirs'", &[]);
+    assert_eq!(
+        theirs[0].get::<_, &str>(0),
+        r#"{"id": "theirs", "data": {"decision": "granted"}, "erased": true}"#
+    );
+    assert_eq!(postgres.number("select count(*) from events where event::text like '%3042CAAC%'"), 0);
+
+    postgres.rows("select drop_days('2020-03-01')", &[]);
+    assert_eq!(postgres.number("select count(*) from events"), 1);
+    assert_eq!(postgres.number("select count(*) from pg_class where relname = 'events_2020_02_29'"), 0);
+}
