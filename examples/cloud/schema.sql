@@ -18,9 +18,23 @@ create table if not exists events (
     primary key (gateway, id, time)
 ) partition by range (time);
 
--- What falls into no day: a gateway whose clock is not set has 1970 and the like. Corrected times are a matter of reading:
--- `gateway.clock.stepped` says by how much.
+-- What falls into no day: a gateway whose clock is not set has 1970 and the like; `corrected_times` puts it right.
 create table if not exists events_without_day partition of events default;
+
+-- When it happened. Where the gateway's clock was not set, the first event of the same boot at which it was says so, by the time
+-- since the boot; null where there is none, and `sequence` alone says between what it was.
+create or replace view corrected_times as
+select e.gateway, e.id, e.time, case
+    when e.event #>> '{data,clock}' = 'synchronized' then e.time
+    else (
+        select s.time - ((s.event #>> '{data,uptime_ms}')::bigint - (e.event #>> '{data,uptime_ms}')::bigint)
+            * interval '1 millisecond'
+        from events s
+        where s.gateway = e.gateway and s.event #>> '{data,boot}' = e.event #>> '{data,boot}'
+            and s.event #>> '{data,clock}' = 'synchronized'
+        order by (s.event #>> '{data,uptime_ms}')::bigint limit 1)
+    end as corrected
+from events e;
 
 -- Ranges that have come, or are gone, and were not yet taken into account: the consumer's word to the keeper, in the
 -- transaction that stores the events. The keeper takes all, and puts back what is there after a hole: so it is small.
@@ -136,13 +150,23 @@ end $$;
 -- not bring the rest back. The gateway has its own copy for `keep_days`, and flats change by the platform's own way.
 --     select erase_person(6, '{0000003042CAAC}', '{}');
 create or replace function erase_person(person bigint, keys text[], codes bigint[]) returns bigint language sql as $$
-    with erased as (
-        update events set event = (
-            (event::jsonb #- '{data,key}' #- '{data,raw}' #- '{data,key_id}' #- '{data,user_id}' #- '{data,code_id}'
-                #- '{data,flats}' #- '{data,digits}' #- '{data,by}') || '{"erased":true}')::json
+    with own as materialized (
+        select gateway, id, time, event #>> '{data,key_id}' as key_id from events
         where (event #>> '{data,user_id}') = person::text
             or (event #>> '{data,key}') = any (keys)
-            or (event #>> '{data,code_id}') = any (codes::text[])
+            or (event #>> '{data,code_id}') = any (codes::text[])),
+    -- An unlock names the key or the code that it is due to by the cloud's id.
+    unlocks as (
+        select e.gateway, e.id, e.time from events e
+        where (event #>> '{data,by,kind}' = 'code' and (event #>> '{data,by,id}') = any (codes::text[]))
+            or (event #>> '{data,by,kind}' = 'key' and exists (
+                select from own where own.gateway = e.gateway and own.key_id = e.event #>> '{data,by,id}'))),
+    erased as (
+        update events e set event = (
+            (event::jsonb #- '{data,key}' #- '{data,raw}' #- '{data,key_id}' #- '{data,user_id}' #- '{data,code_id}'
+                #- '{data,flats}' #- '{data,digits}' #- '{data,by}') || '{"erased":true}')::json
+        from (select gateway, id, time from own union select * from unlocks) those
+        where (e.gateway, e.id, e.time) = (those.gateway, those.id, those.time)
         returning 1)
     select count(*) from erased;
 $$;
