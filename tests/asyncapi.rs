@@ -13,9 +13,9 @@ use intercom_gateway::{
         topic::Topic,
     },
     domain::{
-        Capabilities, Check, ClockQuality, Device, DoorPosition, ErrorCode, EventBody, Health, HealthCode,
-        LineState, LineStatus, Name, PanelState, PanelStatus, Stamp, StoredEvent, SyncCode, SyncError,
-        Trouble, Verdict, event::*, health, line::Thresholds,
+        Capabilities, Check, ClockQuality, Device, DoorPosition, ErrorCode, EventBody, Form, Health,
+        HealthCode, LineState, LineStatus, Name, PanelState, PanelStatus, Stamp, StoredEvent, SyncCode,
+        SyncError, Trouble, Verdict, event::*, health, line::Thresholds,
     },
 };
 use serde_json::{Value, json};
@@ -176,6 +176,7 @@ fn published(body: &EventBody) -> Value {
         kind: kind.to_owned(),
         subject: body.subject().map(ToString::to_string),
         data,
+        form: Form::CURRENT,
     };
     serde_json::from_str(&stored.to_json(&Name::new("building-7").unwrap())).unwrap()
 }
@@ -195,10 +196,8 @@ fn events_of_every_type_are_as_documented_and_no_member_is_superfluous() {
             assert!(document.judge("events", &more).is_err(), "{} may have anything", body.kind());
         }
     }
-    let causes = &document.published["components"]["schemas"]["SuspectCause"]["enum"];
-    assert_eq!(*causes, json!(SuspectCause::ALL));
-    let reasons = &document.published["components"]["schemas"]["SwipeReason"]["enum"];
-    assert_eq!(*reasons, json!(Reason::ALL));
+    assert_eq!(*document.known("SuspectCause"), json!(SuspectCause::ALL));
+    assert_eq!(*document.known("SwipeReason"), json!(Reason::ALL));
     let seen: BTreeSet<&str> = bodies.iter().map(EventBody::kind).collect();
     let known: BTreeSet<&str> = EventBody::KINDS.iter().copied().collect();
     assert_eq!(seen, known);
@@ -223,8 +222,7 @@ fn health_of_every_code_is_as_documented_and_no_member_is_superfluous() {
             assert!(document.judge("health", &more).is_err(), "{place:?} may have anything");
         }
     }
-    let codes = &document.published["components"]["schemas"]["HealthCode"]["enum"];
-    assert_eq!(*codes, json!(HealthCode::ALL));
+    assert_eq!(*document.known("HealthCode"), json!(HealthCode::ALL));
 }
 
 fn json_of(payload: &impl serde::Serialize) -> Value {
@@ -316,25 +314,80 @@ fn line(state: LineState) -> LineStatus {
     }
 }
 
-/// What is one of several messages is told apart by a member whose value is the schema's name.
+/// The messages of a topic are told apart by a member whose value is the message's name.
 #[test]
-fn every_kind_of_message_is_a_schema_of_its_own() {
-    let schemas = &Document::read().published["components"]["schemas"];
-    for (name, member, kinds) in [
-        ("Event", "type", EventBody::KINDS),
-        ("Command", "command", KINDS),
-        ("Flats", "kind", &["snapshot", "delta", "current"]),
+fn every_kind_of_message_is_one_of_its_own() {
+    let document = Document::read();
+    for (channel, member, kinds) in [
+        ("events", "type", EventBody::KINDS),
+        ("commands", "command", KINDS),
+        ("syncFlats", "kind", &["snapshot", "delta", "current"]),
     ] {
-        assert_eq!(schemas[name]["discriminator"], member);
-        let of = |kind: &&str| json!({"$ref": format!("#/components/schemas/{kind}")});
-        assert_eq!(schemas[name]["oneOf"], Value::Array(kinds.iter().map(of).collect()));
-        let titles: BTreeSet<&str> =
-            kinds.iter().filter_map(|kind| schemas[*kind]["title"].as_str()).collect();
-        assert_eq!(titles.len(), kinds.len(), "{titles:?}");
+        let names: BTreeSet<&str> = document.published["channels"][channel]["messages"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(names, kinds.iter().copied().collect());
         for kind in kinds {
-            assert_eq!(schemas[*kind]["properties"][member]["const"], *kind);
-            assert!(schemas[*kind]["required"].as_array().unwrap().contains(&json!(member)), "{kind}");
+            let schema = document.schema_of(kind);
+            assert_eq!(schema["properties"][member]["const"], *kind);
+            assert!(schema["required"].as_array().unwrap().contains(&json!(member)), "{kind}");
         }
+    }
+}
+
+/// Generators name their types by these, so each has its own; and what is shown is what the document says.
+#[test]
+fn every_message_has_a_title_a_channel_and_an_example_of_its_own() {
+    let document = Document::read();
+    let messages = document.published["components"]["messages"].as_object().unwrap();
+    let titles: BTreeSet<&str> =
+        messages.values().map(|message| message["title"].as_str().unwrap()).collect();
+    assert_eq!(titles.len(), messages.len());
+    let mut seen = BTreeSet::new();
+    for (topic, channel) in
+        document.topics().iter().zip(document.published["channels"].as_object().unwrap().values())
+    {
+        let topic = topic.replace("{panel}", "entrance-1").replace("{intercom}", "1").replace("{flat}", "7");
+        for (name, reference) in channel["messages"].as_object().unwrap() {
+            assert_eq!(reference["$ref"], format!("#/components/messages/{name}"));
+            assert_eq!(messages[name]["name"], *name);
+            let schema = format!("#/components/schemas/{}", messages[name]["title"].as_str().unwrap());
+            assert_eq!(messages[name]["payload"]["$ref"], schema);
+            let examples = messages[name]["examples"].as_array().unwrap();
+            assert!(!examples.is_empty());
+            for example in examples {
+                document.accepts(&topic, &example["payload"]);
+            }
+            seen.insert(name);
+        }
+    }
+    assert_eq!(seen.len(), messages.len(), "no message without a channel");
+}
+
+/// A consumer that was made from this document takes what a later version adds to its lists of words.
+#[test]
+fn words_of_a_later_version_are_left_room_for() {
+    let document = Document::read();
+    for (topic, place) in [
+        ("events", "/data/reason"),
+        ("health", "/reasons/0/code"),
+        ("lines/1/7", "/state"),
+        ("panels/entrance-1", "/state"),
+    ] {
+        let name = match topic {
+            "events" => "intercom.key.swiped",
+            "health" => "health",
+            _ if topic.starts_with("lines") => "line",
+            _ => "panel",
+        };
+        let mut example =
+            document.published["components"]["messages"][name]["examples"][0]["payload"].clone();
+        *example.pointer_mut(place).unwrap() = json!("of_a_later_version");
+        assert!(document.judge(topic, &example).is_err(), "this version has no such word: {example}");
+        document.leaves_room_for(topic, &example);
     }
 }
 
@@ -370,8 +423,7 @@ fn results_of_every_kind_are_as_documented() {
             }
         }
     }
-    let codes = &document.published["components"]["schemas"]["ErrorCode"]["enum"];
-    assert_eq!(codes.as_array().unwrap().len(), ErrorCode::ALL.len());
+    assert_eq!(document.known("ErrorCode").as_array().unwrap().len(), ErrorCode::ALL.len());
 }
 
 /// The document and the gateway agree on what is a command.

@@ -97,7 +97,7 @@ pub struct Bus {
     /// Its name.
     pub name: Name,
     /// `osdp` or `modbus`.
-    #[cfg_attr(test, schemars(extend("enum" = ["osdp", "modbus"])))]
+    #[cfg_attr(test, schemars(with = "schema::Protocol"))]
     pub protocol: String,
     /// The tty or serial server.
     pub port: String,
@@ -144,7 +144,14 @@ pub struct Info<'a> {
     events: &'static [&'static str],
     /// The commands that there are.
     commands: &'static [&'static str],
+    /// Version of what is promised here, as the document `docs/asyncapi.yaml` has it: its second number grows with each
+    /// addition. What breaks consumers changes the first, and is published below another topic_prefix.
+    #[cfg_attr(test, schemars(regex(pattern = r"^1\.[0-9]+$")))]
+    contract: &'static str,
 }
+
+/// The version of what is promised to consumers.
+pub const CONTRACT: &str = "1.0";
 
 /// A panel in `info`, with what it says of itself.
 #[derive(Debug, Serialize)]
@@ -189,6 +196,7 @@ impl<'a> Info<'a> {
             clock,
             events: EventBody::KINDS,
             commands: super::command::KINDS,
+            contract: CONTRACT,
         }
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{ClockQuality, EventBody, Name, Stamp, StoredEvent};
+use crate::domain::{ClockQuality, EventBody, Form, Name, Stamp, StoredEvent};
 
 const JOURNAL: &str = "9f3c2a41";
 
@@ -66,6 +66,7 @@ fn event_of(
         kind: kind.to_owned(),
         subject: (!panel.is_empty()).then(|| panel.to_owned()),
         data: data.to_string(),
+        form: Form::CURRENT,
     }
 }
 

@@ -49,7 +49,7 @@ pub use name::Name;
 pub use panel::{Capabilities, Device, DoorPosition, OutputActive, PanelState, PanelStatus};
 pub use parity::Parity;
 pub use profile::Profile;
-pub use stored::StoredEvent;
+pub use stored::{Form, StoredEvent};
 pub use sync::{Silence, SyncCode, SyncError, SyncStatus};
 pub use tally::Tally;
 pub use time::{ClockQuality, KnownTime, Mono, Stamp};

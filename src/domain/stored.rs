@@ -26,6 +26,48 @@ pub struct StoredEvent {
     pub subject: Option<String>,
     /// The type's own data, a JSON object as text.
     pub data: String,
+    /// The form of its bytes.
+    pub form: Form,
+}
+
+/// The form of an event's bytes. It is decided when the event is written down, and is the event's for good: its bytes are the
+/// same in every later version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// What versions before 0.3 wrote, which says nothing of its form.
+    Unnamed,
+    /// Form 1, which `dataschema` names.
+    One,
+}
+
+impl Form {
+    /// That of the events that this version writes down.
+    pub const CURRENT: Self = Self::One;
+
+    /// Returns the number by which a journal keeps it.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Unnamed => 0,
+            Self::One => 1,
+        }
+    }
+
+    /// Returns the form of this number. A version with another form gives its journal another schema, so that none which
+    /// does not know the form reads it.
+    pub const fn of_number(number: u8) -> Self {
+        match number {
+            0 => Self::Unnamed,
+            _ => Self::One,
+        }
+    }
+
+    /// Returns what `dataschema` says of it.
+    const fn dataschema(self) -> Option<&'static str> {
+        match self {
+            Self::Unnamed => None,
+            Self::One => Some("urn:intercom-gateway:event:1"),
+        }
+    }
 }
 
 impl fmt::Debug for StoredEvent {
@@ -51,6 +93,7 @@ impl StoredEvent {
             time: self.stamp.time,
             sequence: format!("{:020}", self.sequence),
             datacontenttype: "application/json",
+            dataschema: self.form.dataschema(),
             data: Data {
                 // Earlier versions named the journal that lost events so (gateway.journal.pruned): their bytes stay.
                 journal: (!own.has("journal")).then_some(&*self.journal),
@@ -87,6 +130,10 @@ pub(super) struct Envelope<'a, D> {
     sequence: String,
     #[cfg_attr(test, schemars(extend("const" = "application/json")))]
     datacontenttype: &'static str,
+    /// The form of the event. Absent in events that a version before 0.3 recorded, whose bytes do not change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String", extend("const" = "urn:intercom-gateway:event:1")))]
+    dataschema: Option<&'static str>,
     data: D,
 }
 
@@ -168,6 +215,7 @@ mod tests {
             kind: kind.to_owned(),
             subject: body.subject().map(ToString::to_string),
             data,
+            form: Form::CURRENT,
         }
     }
 
@@ -191,11 +239,16 @@ mod tests {
         let expected = concat!(
             r#"{"specversion":"1.0","id":"9f3c2a41-184","source":"intercom-gateway/building-7","type":"intercom.key.swiped","#,
             r#""subject":"entrance-1","time":"2026-11-23T22:00:01.123Z","sequence":"00000000000000000184","datacontenttype":"application/json","#,
+            r#""dataschema":"urn:intercom-gateway:event:1","#,
             r#""data":{"journal":"9f3c2a41","boot":"b","uptime_ms":12345,"clock":"synchronized","online":false,"#,
             r#""panel":"entrance-1","intercom":1,"reader":0,"key":"0000003042CAAC","raw":"3042CAAC","bits":32,"#,
             r#""decision":"granted","reason":"key_known","flats":[{"id":1,"flat":1}],"key_id":1,"user_id":6,"reversed_known":false,"revision":57}}"#,
         );
-        assert_eq!(stored(&body).to_json(&Name::new("building-7").unwrap()), expected);
+        let event = stored(&body);
+        assert_eq!(event.to_json(&Name::new("building-7").unwrap()), expected);
+        let earlier = StoredEvent { form: Form::Unnamed, ..event };
+        let without = expected.replace(r#""dataschema":"urn:intercom-gateway:event:1","#, "");
+        assert_eq!(earlier.to_json(&Name::new("building-7").unwrap()), without);
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::{StoreError, readers::Readers, sql, unsigned};
-use crate::domain::{ClockQuality, EventFilter, Stamp, StoredEvent};
+use crate::domain::{ClockQuality, EventFilter, Form, Stamp, StoredEvent};
 
 /// Most rows that are looked at before others have their turn at the connection.
 const ROWS: usize = 4096;
@@ -58,9 +58,10 @@ impl JournalReader {
     /// Up to `limit` events in order of sequence, from the first one at or after `from`.
     pub fn read(&self, from: u64, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
         self.readers.look_up(|connection| {
-            let mut statement = connection.prepare_cached(
+            let mut statement = of_events(
+                connection,
                 "SELECT seq, (SELECT id FROM journal), time_ms, (SELECT boot FROM boots WHERE id = e.boot),
-                        uptime_ms, synchronized, online, type, subject, data
+                        uptime_ms, synchronized, online, type, subject, data, form
                  FROM events e WHERE seq >= ?1 ORDER BY seq LIMIT ?2",
             )?;
             let mut rows = statement.query(params![sql(from), i64::try_from(limit).unwrap_or(i64::MAX)])?;
@@ -78,9 +79,10 @@ impl JournalReader {
     pub fn find(&self, from: u64, filter: &EventFilter, limit: usize) -> Result<Found, StoreError> {
         self.readers.look_up(|connection| {
             let journal: String = connection.query_row("SELECT id FROM journal", [], |row| row.get(0))?;
-            let mut statement = connection.prepare_cached(
+            let mut statement = of_events(
+                connection,
                 "SELECT seq, (SELECT id FROM journal), time_ms, (SELECT boot FROM boots WHERE id = e.boot),
-                        uptime_ms, synchronized, online, type, subject, data
+                        uptime_ms, synchronized, online, type, subject, data, form
                  FROM events e WHERE seq >= ?1 ORDER BY seq",
             )?;
             let mut rows = statement.query([sql(from)])?;
@@ -172,6 +174,12 @@ impl JournalReader {
     }
 }
 
+/// Prepares a statement over events. In a journal that only versions before 0.3 have had open, none has a `form`.
+pub(super) fn of_events<'a>(connection: &'a Connection, text: &str) -> rusqlite::Result<CachedStatement<'a>> {
+    // Whatever else is wrong with it is so twice.
+    connection.prepare_cached(text).or_else(|_| connection.prepare_cached(&text.replace("form", "0")))
+}
+
 /// Reads the position in one statement, so that it is of one moment.
 pub(super) fn position(connection: &Connection) -> rusqlite::Result<Position> {
     connection.query_row(
@@ -223,6 +231,7 @@ pub(super) fn event(row: &Row<'_>, previous: Option<&StoredEvent>) -> rusqlite::
         kind: row.get(7)?,
         subject: row.get(8)?,
         data: row.get(9)?,
+        form: Form::of_number(row.get(10)?),
     })
 }
 

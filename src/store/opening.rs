@@ -92,7 +92,7 @@ impl Opener {
         salvage::finish(path)?;
         let location = Location::File(path.clone());
         let prepare = |connection: &Connection, created: &mut bool| {
-            *created = schema::migrate(connection, path, schema::JOURNAL)?;
+            *created = schema::migrate_journal(connection, path)?;
             Ok(writer::found(connection, (self.options.now)().time)?)
         };
         let open = || connect::journal_writer(&location, self.max_bytes());

@@ -17,10 +17,10 @@ use serde_json::value::RawValue;
 use super::{
     Now, StoreError,
     connect::{self, Location},
-    events::timestamp,
+    events::{self, timestamp},
     new_identity, schema, sql, unsigned,
 };
-use crate::domain::{ClockQuality, EventBody, event::JournalPruned};
+use crate::domain::{ClockQuality, EventBody, Form, event::JournalPruned};
 
 /// Damaged journals that are kept.
 const KEPT: usize = 3;
@@ -199,7 +199,7 @@ fn fill(
 ) -> rusqlite::Result<()> {
     let new = connect::journal_writer(&Location::File(path.to_path_buf()), u64::MAX)?;
     new.execute_batch("PRAGMA synchronous = OFF")?;
-    schema::migrate(&new, path, schema::JOURNAL).map_err(schema::MigrateError::of_new)?;
+    schema::migrate_journal(&new, path).map_err(schema::MigrateError::of_new)?;
     let stamp = now();
     new.execute(
         "INSERT INTO journal (one, id, created_ms, delivered, pruned) VALUES (1, ?1, ?2, 0, 0)",
@@ -254,6 +254,7 @@ fn fill(
         kind: kind.to_owned(),
         subject: None,
         data,
+        form: Form::CURRENT.number(),
     };
     insert(&new, next, &row)?;
     new.execute("UPDATE journal SET delivered = ?1", [sql(delivered_now)])?;
@@ -326,6 +327,7 @@ struct Row {
     kind: String,
     subject: Option<String>,
     data: String,
+    form: u8,
 }
 
 impl Row {
@@ -342,8 +344,8 @@ impl Row {
 fn insert(new: &Connection, sequence: u64, row: &Row) -> rusqlite::Result<()> {
     new.prepare_cached("INSERT OR IGNORE INTO boots (boot) VALUES (?1)")?.execute([&row.boot])?;
     new.prepare_cached(
-        "INSERT INTO events (seq, time_ms, boot, uptime_ms, synchronized, online, type, subject, data)
-         VALUES (?1, ?2, (SELECT id FROM boots WHERE boot = ?3), ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO events (seq, time_ms, boot, uptime_ms, synchronized, online, type, subject, data, form)
+         VALUES (?1, ?2, (SELECT id FROM boots WHERE boot = ?3), ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         sql(sequence),
@@ -354,7 +356,8 @@ fn insert(new: &Connection, sequence: u64, row: &Row) -> rusqlite::Result<()> {
         row.online,
         row.kind,
         row.subject,
-        row.data
+        row.data,
+        row.form
     ])?;
     Ok(())
 }
@@ -400,8 +403,9 @@ fn rows(
     from: u64,
     limit: i64,
 ) -> rusqlite::Result<(Vec<Row>, Option<u64>)> {
-    let mut statement = old.prepare_cached(
-        "SELECT seq, time_ms, boot, uptime_ms, synchronized, online, type, subject, data
+    let mut statement = events::of_events(
+        old,
+        "SELECT seq, time_ms, boot, uptime_ms, synchronized, online, type, subject, data, form
          FROM events WHERE seq >= ?1 ORDER BY seq LIMIT ?2",
     )?;
     let mut found = statement.query(params![sql(from), limit])?;
@@ -424,6 +428,7 @@ fn rows(
                 kind: row.get(6)?,
                 subject: row.get(7)?,
                 data: row.get(8)?,
+                form: row.get(9)?,
             })
         })();
         sound.extend(row.ok().filter(Row::is_sound));

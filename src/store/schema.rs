@@ -56,6 +56,10 @@ CREATE TABLE commands (
 ",
 ];
 
+/// Adds to `events` the form of each (`domain::Form`). It is beside the numbered schema, so that a version before it reads
+/// and writes the journal on after a roll-back: what that one writes has the form that it publishes.
+const FORM: &str = "ALTER TABLE events ADD COLUMN form INTEGER NOT NULL DEFAULT 0";
+
 /// `cache.db`: the copy of what the cloud knows; may be deleted.
 ///
 /// `flats` is narrow, so digest and lists need not read the documents in `bodies`. `bodies.body` is what the endpoint
@@ -160,6 +164,16 @@ CREATE TABLE rates (
 ",
 ];
 
+/// Brings the open journal `file` to the newest schema, and gives its events a form. Returns whether the file was empty
+/// before.
+pub(super) fn migrate_journal(connection: &Connection, file: &Path) -> Result<bool, MigrateError> {
+    let is_new = migrate(connection, file, JOURNAL)?;
+    if !connection.column_exists(None, "events", "form")? {
+        connection.execute_batch(FORM)?;
+    }
+    Ok(is_new)
+}
+
 /// Brings the open database `file` to the newest schema; each migration is a transaction of its own. Returns
 /// whether the file was empty before.
 pub(super) fn migrate(
@@ -212,6 +226,7 @@ impl MigrateError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{domain::Form, store::events};
 
     #[test]
     fn a_failed_migration_leaves_the_version_and_the_tables_as_they_were() {
@@ -221,6 +236,42 @@ mod tests {
         let broken = ["CREATE TABLE a (x)", "CREATE TABLE b (x); CREATE TABLE a (x);"];
         assert!(matches!(migrate(&connection, file, &broken), Err(MigrateError::Sqlite(_))));
         assert!(!migrate(&connection, file, &["CREATE TABLE a (x)", "CREATE TABLE b (x)"]).unwrap());
+    }
+
+    /// What an event of each version looks like to this one: earlier ones leave the form out, also after a roll-back.
+    #[test]
+    fn an_event_has_the_form_of_the_version_that_wrote_it_down() {
+        let connection = Connection::open_in_memory().unwrap();
+        let file = Path::new("journal.db");
+        let write = |members: &str, values: &str| {
+            let event = "time_ms, boot, uptime_ms, synchronized, online, type, data";
+            let sql = format!(
+                "INSERT INTO events ({event}{members}) VALUES (1, 1, 1, 1, 1, 'gateway.stopping', '{{}}'{values})"
+            );
+            connection.execute_batch(&sql).unwrap();
+        };
+        let forms = || {
+            let mut statement =
+                events::of_events(&connection, "SELECT form FROM events ORDER BY seq").unwrap();
+            let rows = statement.query_map([], |row| row.get::<_, u8>(0)).unwrap();
+            rows.map(|number| Form::of_number(number.unwrap())).collect::<Vec<_>>()
+        };
+        migrate(&connection, file, JOURNAL).unwrap();
+        connection.execute_batch("INSERT INTO boots (boot) VALUES ('b')").unwrap();
+        write("", "");
+        assert_eq!(forms(), [Form::Unnamed], "read before it was ever written by this version");
+        for is_first in [true, false] {
+            assert!(!migrate_journal(&connection, file).unwrap());
+            write(", form", &format!(", {}", Form::CURRENT.number()));
+            write("", "");
+            assert!(!is_first || forms() == [Form::Unnamed, Form::One, Form::Unnamed]);
+        }
+        assert_eq!(forms(), [Form::Unnamed, Form::One, Form::Unnamed, Form::One, Form::Unnamed]);
+        assert_eq!(
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)),
+            Ok(2),
+            "0.2 reads it on"
+        );
     }
 
     #[test]

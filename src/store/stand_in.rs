@@ -57,7 +57,7 @@ pub(super) fn journal_in_memory(opener: &Opener) -> Result<Opened, StoreError> {
     let location = Location::memory();
     let begin = || {
         let connection = connect::journal_writer(&location, opener.max_bytes().min(MEMORY))?;
-        schema::migrate(&connection, file, schema::JOURNAL).map_err(MigrateError::of_new)?;
+        schema::migrate_journal(&connection, file).map_err(MigrateError::of_new)?;
         writer::found(&connection, (opener.options.now)().time)?;
         Ok(connection)
     };

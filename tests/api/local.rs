@@ -267,7 +267,7 @@ async fn the_description_and_the_routes_are_one() {
 #[tokio::test]
 async fn the_described_codes_of_health_are_those_that_there_are() {
     let document = start().await.get("/openapi.json").await.json();
-    let described = &document["components"]["schemas"]["HealthCode"]["enum"];
+    let described = &document["components"]["schemas"]["KnownHealthCode"]["enum"];
     assert_eq!(*described, json!(HealthCode::ALL));
 }
 

@@ -128,7 +128,7 @@ fn a_salvage_of_a_large_journal() {
     let database = rusqlite::Connection::open(&journal).unwrap();
     let more = format!(
         "WITH RECURSIVE n (n) AS (SELECT 1000 UNION ALL SELECT n + 1 FROM n WHERE n < {MANY_EVENTS} + 999)
-         INSERT INTO events SELECT n, time_ms, boot, uptime_ms, synchronized, online, type, subject, data
+         INSERT INTO events SELECT n, time_ms, boot, uptime_ms, synchronized, online, type, subject, data, form
          FROM n, (SELECT * FROM events ORDER BY seq LIMIT 1);
          PRAGMA wal_checkpoint (TRUNCATE)"
     );

@@ -18,7 +18,7 @@ use crate::support::{Daemon, Site, simulated::Panels, wait_until};
 
 /// What this version writes. A version that writes something else gives this the name of a directory of its own: those
 /// that are there stay as they are.
-const CURRENT: &str = "state_2026_11_30";
+const CURRENT: &str = "state_2026_11_30_form";
 
 const DOOR: &str = "/api/admin/v1/intercoms/1/open-door";
 const DATABASES: [&str; 2] = ["journal.db", "cache.db"];
@@ -141,7 +141,9 @@ fn the_daemon_goes_on_with_a_kept_directory() {
         events.wait_panel("intercom.panel.online", "entrance-1");
         opens(&panels);
         events.wait("the swipe", |event| {
-            event["type"] == "intercom.key.swiped" && event["data"]["decision"] == "granted"
+            event["type"] == "intercom.key.swiped"
+                && event["data"]["decision"] == "granted"
+                && event["dataschema"] == "urn:intercom-gateway:event:1"
         });
         daemon.stop();
 

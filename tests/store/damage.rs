@@ -20,7 +20,7 @@ fn damaged_files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// A journal of 400 events, the first 300 delivered, shut down.
-async fn filled() -> (TempDir, String) {
+pub(crate) async fn filled() -> (TempDir, String) {
     let dir = tempdir().unwrap();
     let store = open(dir.path());
     let journal = store.journal();
@@ -39,7 +39,7 @@ async fn filled() -> (TempDir, String) {
     (dir, identity)
 }
 
-fn overwrite(path: &Path, pages: std::ops::Range<u64>) {
+pub(crate) fn overwrite(path: &Path, pages: std::ops::Range<u64>) {
     let file = OpenOptions::new().write(true).open(path).unwrap();
     for page in pages {
         file.write_all_at(&[0xA5; PAGE as usize], page * PAGE).unwrap();

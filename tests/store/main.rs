@@ -5,6 +5,7 @@ mod away;
 mod cache;
 mod commands;
 mod damage;
+mod form;
 mod full;
 mod import;
 mod journal;

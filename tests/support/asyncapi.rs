@@ -13,21 +13,11 @@ use std::{
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-/// Channels of the document by the last part of their addresses.
-const CHANNELS: &[(&str, &str)] = &[
-    ("status", "status"),
-    ("info", "info"),
-    ("health", "health"),
-    ("panels/{panel}", "panel"),
-    ("lines/{intercom}/{flat}", "line"),
-    ("events", "event"),
-    ("sync/request", "syncRequest"),
-    ("sync/state", "syncState"),
-    ("results", "result"),
-    ("sync/flats", "flats"),
-    ("commands", "command"),
-    ("events/committed", "committed"),
-];
+/// What every address begins with.
+const ROOT: &str = "{prefix}/{gateway}/";
+
+/// Members that tell the messages of a channel apart.
+const KINDS: &[&str] = &["type", "command", "kind"];
 
 /// Channels by which the gateway is told something. Of their messages it ignores what it does not know.
 const DOWNWARD: &[&str] = &["sync/flats", "commands", "events/committed"];
@@ -45,7 +35,7 @@ pub struct Document {
     pub published: Value,
     strict: Value,
     /// By message, and whether it is the closed one.
-    validators: Mutex<HashMap<(&'static str, bool), Arc<Validator>>>,
+    validators: Mutex<HashMap<(String, bool), Arc<Validator>>>,
 }
 
 impl Document {
@@ -56,9 +46,8 @@ impl Document {
     /// Names of all channels, as topics below the root.
     pub fn topics(&self) -> Vec<String> {
         let channels = self.published["channels"].as_object().unwrap().values();
-        let topic = |channel: &Value| {
-            channel["address"].as_str().unwrap().strip_prefix("{prefix}/{gateway}/").unwrap().to_owned()
-        };
+        let topic =
+            |channel: &Value| channel["address"].as_str().unwrap().strip_prefix(ROOT).unwrap().to_owned();
         channels.map(topic).collect()
     }
 
@@ -84,6 +73,14 @@ impl Document {
         }
     }
 
+    /// Asserts that the published document, which is not closed, has nothing against a message.
+    #[track_caller]
+    pub fn leaves_room_for(&self, topic: &str, message: &Value) {
+        if let Err(wrong) = self.judge_by(topic, message, false) {
+            panic!("{topic}: docs/asyncapi.yaml leaves no room for {message}: {wrong}");
+        }
+    }
+
     fn judge_by(&self, topic: &str, message: &Value, is_strict: bool) -> Result<(), String> {
         let parts = |topic: &str| topic.split('/').map(str::to_owned).collect::<Vec<_>>();
         let given = parts(topic);
@@ -92,16 +89,38 @@ impl Document {
             let same = |(a, b): (&String, &String)| a == b || a.starts_with('{');
             address.len() == given.len() && address.iter().zip(&given).all(same)
         };
-        let (_, name) = CHANNELS
-            .iter()
-            .find(|(address, _)| fits(address))
+        let mut channels = self.published["channels"].as_object().unwrap().values();
+        let address =
+            |channel: &Value| channel["address"].as_str().unwrap().strip_prefix(ROOT).unwrap().to_owned();
+        let channel = channels
+            .find(|channel| fits(&address(channel)))
             .ok_or_else(|| format!("{topic} is not in the document"))?;
-        strict::judge(&self.validator(name, is_strict), message)
+        let names = channel["messages"].as_object().unwrap();
+        let name = match names.len() {
+            1 => names.keys().next().unwrap().clone(),
+            _ => kind(message).ok_or("it does not say which message it is")?.to_owned(),
+        };
+        if !names.contains_key(&name) {
+            return Err(format!("{topic} has no message {name}"));
+        }
+        strict::judge(&self.validator(&name, is_strict), message)
     }
 
-    fn validator(&self, name: &'static str, is_strict: bool) -> Arc<Validator> {
+    /// Returns the schema of a message's payload.
+    pub fn schema_of(&self, message: &str) -> &Value {
+        let reference =
+            self.published["components"]["messages"][message]["payload"]["$ref"].as_str().unwrap();
+        self.published.pointer(reference.strip_prefix('#').unwrap()).unwrap()
+    }
+
+    /// Returns the words of a list that may grow.
+    pub fn known(&self, schema: &str) -> &Value {
+        &self.published["components"]["schemas"][format!("Known{schema}")]["enum"]
+    }
+
+    fn validator(&self, name: &str, is_strict: bool) -> Arc<Validator> {
         let mut validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
-        let validator = validators.entry((name, is_strict)).or_insert_with(|| {
+        let validator = validators.entry((name.to_owned(), is_strict)).or_insert_with(|| {
             let document = if is_strict { &self.strict } else { &self.published };
             let schema = json!({
                 "$schema": "http://json-schema.org/draft-07/schema#",
@@ -112,4 +131,9 @@ impl Document {
         });
         Arc::clone(validator)
     }
+}
+
+/// Which of its channel's messages this says that it is.
+fn kind(message: &Value) -> Option<&str> {
+    KINDS.iter().find_map(|member| message.get(member)?.as_str())
 }

@@ -12,6 +12,9 @@ pub fn close(document: &mut Value) {
 }
 
 fn close_schema(schema: &mut Value) {
+    if let Some(known) = known_words(schema) {
+        *schema = known;
+    }
     let Some(members) = schema.as_object_mut() else { return };
     // What is one of several things is closed as each of them.
     let is_one_of = ["allOf", "anyOf", "oneOf"].iter().any(|word| members.contains_key(*word));
@@ -27,6 +30,12 @@ fn close_schema(schema: &mut Value) {
     if let Some(Value::Object(properties)) = members.get_mut("properties") {
         properties.values_mut().for_each(close_schema);
     }
+}
+
+/// Returns the list of a schema that leaves room for other words than it lists.
+fn known_words(schema: &Value) -> Option<Value> {
+    let [list, any] = schema.get("anyOf")?.as_array()?.as_slice() else { return None };
+    (*any == json!({"type": "string"})).then(|| list.clone())
 }
 
 /// Returns the value with one more member in each of its objects.

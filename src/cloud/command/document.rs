@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde_json::json;
 
 use super::{
-    KINDS,
     outcome::Message,
     request::{LineArgs, LogArgs, Nothing, ReplayArgs, UnlockArgs},
 };
@@ -36,12 +35,12 @@ pub(in crate::cloud) fn describe(schemas: &mut Schemas) {
     command::<ReplayArgs>(schemas, "replay", replay, &["args"]);
     command::<Nothing>(schemas, "report", "Examines the installation.", &[]);
     command::<LogArgs>(schemas, "log_level", "Logs by another filter for a while.", &["args"]);
-    schemas.one_of("Command", "Acted on once; unknown members are ignored.", "command", KINDS);
 }
 
 fn command<Args: JsonSchema>(schemas: &mut Schemas, kind: &str, description: &str, needs: &[&str]) {
-    schemas.read_as::<Asked<Args>>(kind, |schema| {
-        schema.insert("title".to_owned(), json!(schema::title(kind)));
+    let title = schema::title(kind);
+    schemas.read_as::<Asked<Args>>(&title, |schema| {
+        schema.insert("title".to_owned(), json!(title));
         schema.insert("description".to_owned(), json!(description));
         schema.insert("required".to_owned(), json!([&["id", "command", "expires_at"], needs].concat()));
         let properties = schema.pointer_mut("/properties").unwrap();

@@ -2,9 +2,10 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
+use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value, json};
 
-use super::Schemas;
+use super::{Message, Schemas};
 
 /// Longest line, where it can be broken.
 const WIDTH: usize = 118;
@@ -26,21 +27,31 @@ impl Format {
     }
 }
 
-/// Asserts that the document at this path, below the crate's root, ends with these schemas; writes them into it where
-/// the environment has `BLESS`.
-pub(crate) fn agree(path: &str, format: Format, schemas: Schemas) {
+/// Asserts that the document at this path, below the crate's root, ends with these messages, where it has any, and
+/// schemas; writes them into it where the environment has `BLESS`.
+pub(crate) fn agree(path: &str, format: Format, messages: &[Message], schemas: Schemas) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let found = fs::read_to_string(&file).unwrap();
-    let (mark, end) = match format {
-        Format::Json => ("\n    \"schemas\": ", "\n  }\n}\n"),
-        Format::Yaml => ("\n  schemas:", "\n"),
+    let mark = |section: &str| match format {
+        Format::Json => format!("\n    \"{section}\": "),
+        Format::Yaml => format!("\n  {section}:"),
     };
-    let (by_hand, _) = found.split_once(mark).expect("schemas in the document");
-    let mut made = format!("{by_hand}{mark}");
+    let first = mark(if messages.is_empty() { "schemas" } else { "messages" });
+    let (by_hand, _) = found.split_once(&first).expect("schemas in the document");
+    let mut made = by_hand.to_owned();
     let schemas = schemas.finish();
+    if !messages.is_empty() {
+        made.push_str(&mark("messages"));
+        let messages = Node::Object(messages.iter().map(|message| message.node(&schemas)).collect());
+        messages.write(&mut made, format, format.indentation());
+    }
+    made.push_str(&mark("schemas"));
     let ordered = Node::ordered(&schemas, &[], |_, schema| Node::schema(schema));
     ordered.write(&mut made, format, format.indentation());
-    made.push_str(end);
+    made.push_str(match format {
+        Format::Json => "\n  }\n}\n",
+        Format::Yaml => "\n",
+    });
     let read: Value = match format {
         Format::Json => serde_json::from_str(&made).unwrap(),
         Format::Yaml => serde_saphyr::from_str(&made).unwrap(),
@@ -57,7 +68,7 @@ pub(crate) fn agree(path: &str, format: Format, schemas: Schemas) {
 }
 
 /// A value whose members are in the order in which people read them.
-enum Node {
+pub(super) enum Node {
     Object(Vec<(String, Node)>),
     Array(Vec<Node>),
     Plain(Value),
@@ -138,5 +149,60 @@ impl Node {
         if let Format::Json = format {
             let _ = write!(text, "\n{:indentation$}{}", "", brackets[1]);
         }
+    }
+}
+
+/// Reads JSON with its members in their order.
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Node;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_unit<E>(self) -> Result<Node, E> {
+                Ok(Node::Plain(Value::Null))
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+                Ok(Node::Plain(json!(value)))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+                Ok(Node::Plain(json!(value)))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+                Ok(Node::Plain(json!(value)))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+                Ok(Node::Plain(json!(value)))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+                Ok(Node::Plain(json!(value)))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+                let mut nodes = Vec::new();
+                while let Some(node) = items.next_element()? {
+                    nodes.push(node);
+                }
+                Ok(Node::Array(nodes))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut members: A) -> Result<Node, A::Error> {
+                let mut nodes = Vec::new();
+                while let Some(member) = members.next_entry()? {
+                    nodes.push(member);
+                }
+                Ok(Node::Object(nodes))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Schemas;
 use crate::domain::stored::{Data, Envelope};
 
-/// Adds an event whose own data are `Own`: under the name of its type, with its data beside it.
+/// Adds an event whose own data are `Own`: under a name that generators take for a type's, with its data beside it.
 pub(crate) fn event<Own: JsonSchema>(schemas: &mut Schemas, kind: &str, description: &str) {
     let title = title(kind);
     let data = format!("{title}Data");
@@ -18,7 +18,7 @@ pub(crate) fn event<Own: JsonSchema>(schemas: &mut Schemas, kind: &str, descript
         required.insert(0, json!("journal"));
         schema.remove("description");
     });
-    schemas.written_as::<Envelope<'_, Value>>(kind, |schema| {
+    schemas.written_as::<Envelope<'_, Value>>(&title, |schema| {
         schema.insert("title".to_owned(), json!(title));
         schema.insert("description".to_owned(), json!(description.trim()));
         let properties = schema.pointer_mut("/properties").unwrap().as_object_mut().unwrap();

@@ -6,6 +6,9 @@
 
 mod document;
 mod events;
+pub(crate) mod examples;
+mod growing;
+mod messages;
 
 use std::borrow::Cow;
 
@@ -19,6 +22,8 @@ use serde_json::{Map, Value, json};
 pub(crate) use self::{
     document::{Format, agree},
     events::{AnyEvent, any_event, event, title},
+    growing::known,
+    messages::Message,
 };
 use super::{DoorCode, KeyCode, Name, event::RawCredential};
 
@@ -59,6 +64,7 @@ plain! {
     };
     Journal = {"description": "The identity of a journal.", "type": "string", "pattern": "^[0-9a-f]{8}$"};
     Digest = {"description": "SHA-256 in hexadecimal digits.", "type": "string", "pattern": "^[0-9a-f]{64}$"};
+    Protocol = {"description": "What a bus speaks.", "type": "string", "enum": ["osdp", "modbus"]};
     HealthWord = {"type": "string", "enum": ["ok", "degraded"]};
 }
 plain!(impl Name = {"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"});
@@ -126,24 +132,6 @@ impl Schemas {
         self
     }
 
-    /// Adds what is one of several schemas, told apart by a member whose value is the schema's name.
-    pub(crate) fn one_of(
-        &mut self,
-        name: &str,
-        description: &str,
-        member: &str,
-        names: &[&str],
-    ) -> &mut Self {
-        let references: Vec<Value> =
-            names.iter().map(|name| json!({"$ref": format!("#/components/schemas/{name}")})).collect();
-        let schema = json_schema!({
-            "description": description, "type": "object", "discriminator": member, "required": [member],
-            "properties": {member: {"type": "string", "enum": names}}, "oneOf": references
-        });
-        self.serialized.definitions_mut().insert(name.to_owned(), schema.to_value());
-        self
-    }
-
     /// Returns all of them.
     fn finish(mut self) -> Map<String, Value> {
         let mut all = self.serialized.take_definitions(true);
@@ -157,6 +145,7 @@ impl Schemas {
         let twice = all.keys().find(|name| name.ends_with(|last: char| last.is_ascii_digit()));
         assert_eq!(twice, None, "two types have this name, but for the digit");
         all.values_mut().for_each(publish);
+        growing::open(&mut all);
         all
     }
 }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    domain::{ClockQuality, EventBody, Occurrence, Stamp, event::JournalPruned},
+    domain::{ClockQuality, EventBody, Form, Occurrence, Stamp, event::JournalPruned},
     store::{
         AppendError, Position,
         connect::{self, CHECKPOINT_PAGES, is_full},
@@ -268,8 +268,8 @@ impl Draft {
         let sequence = self.position.last + 1;
         transaction
             .prepare_cached(
-                "INSERT INTO events (seq, time_ms, boot, uptime_ms, synchronized, online, type, subject, data)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO events (seq, time_ms, boot, uptime_ms, synchronized, online, type, subject, data, form)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
                 sql(sequence),
@@ -281,6 +281,7 @@ impl Draft {
                 kind,
                 occurrence.body.subject().map(crate::domain::Name::as_str),
                 data,
+                Form::CURRENT.number(),
             ])?;
         self.position.last = sequence;
         Ok(())

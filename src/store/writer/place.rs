@@ -203,14 +203,15 @@ impl JournalWriter {
         connect::remove(&making).map_err(clearing)?;
         let make = || {
             let new = connect::journal_writer(&Location::File(making.clone()), u64::MAX)?;
-            schema::migrate(&new, &making, schema::JOURNAL).map_err(schema::MigrateError::of_new)?;
+            schema::migrate_journal(&new, &making).map_err(schema::MigrateError::of_new)?;
             let position = self.journal.position();
             let shift = position.delivered.max(position.oldest.saturating_sub(1));
             let old = file.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(file.clone()))?;
             new.execute("ATTACH ?1 AS old", [old])?;
             new.execute_batch("BEGIN IMMEDIATE; INSERT INTO boots SELECT * FROM old.boots;")?;
             new.execute(
-                "INSERT INTO events SELECT seq - ?1, time_ms, boot, uptime_ms, synchronized, online, type, subject, data
+                "INSERT INTO events (seq, time_ms, boot, uptime_ms, synchronized, online, type, subject, data, form)
+                 SELECT seq - ?1, time_ms, boot, uptime_ms, synchronized, online, type, subject, data, form
                  FROM old.events WHERE seq > ?1",
                 [sql(shift)],
             )?;
