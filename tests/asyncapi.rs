@@ -249,6 +249,7 @@ fn what_is_retained_is_as_documented() {
         intercom: 1,
         bus: Name::new("street").unwrap(),
         address: 126,
+        profile: None,
         has_reader: true,
         has_contact: true,
         lines: vec![7],

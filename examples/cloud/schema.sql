@@ -141,7 +141,8 @@ begin
     loop
         execute format('drop table %I', name);
     end loop;
-    delete from events_without_day where time < before::timestamp at time zone 'UTC';
+    -- What fits no day may say 1970 and have come today.
+    delete from events_without_day where greatest(time, stored_at) < before::timestamp at time zone 'UTC';
     delete from commands where sent_at < before::timestamp at time zone 'UTC';
 end $$;
 

@@ -11,19 +11,28 @@ use intercom_gateway::{clock, domain::Mono};
 use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, PublishOptions, QoS};
 use serde_json::{Value, json};
 
+use crate::home::Journalled;
+
 /// Events and states of every gateway of the default prefix.
-const TOPICS: [&str; 2] = ["intercom/v1/+/events", "intercom/v1/+/status"];
-const SWIPED: &str = "intercom.key.swiped";
+const TOPICS: [&str; 3] = ["intercom/v1/+/events", "intercom/v1/+/status", "intercom/v1/+/sync/state"];
+pub const SWIPED: &str = "intercom.key.swiped";
 
 #[derive(Default)]
 struct Seen {
     online: HashSet<String>,
     last_online: Option<Mono>,
-    /// Sequences of each gateway.
-    sequences: HashMap<String, BTreeSet<u64>>,
+    /// Ids of events.
+    ids: HashSet<(String, String)>,
+    /// Sequences of each journal: (gateway, journal).
+    sequences: HashMap<(String, String), BTreeSet<u64>>,
     /// When the first event of a card came: (gateway, raw).
     arrivals: HashMap<(String, String), Mono>,
+    /// The cards of each gateway, each as often as it came with another id.
+    cards: HashMap<String, Vec<String>>,
     swipes: usize,
+    last_swipe: Option<Mono>,
+    /// What gateways say that they have: the digest of their flats.
+    digests: HashMap<String, String>,
 }
 
 /// A running consumer.
@@ -60,14 +69,24 @@ impl Consumer {
         seen.last_online = None;
     }
 
+    /// How many gateways have the flats of this digest.
+    pub fn synced(&self, digest: &str) -> usize {
+        self.seen().digests.values().filter(|of| *of == digest).count()
+    }
+
     /// Swipes, each once.
     pub fn swipes(&self) -> usize {
         self.seen().swipes
     }
 
+    /// When the last of them came.
+    pub fn last_swipe(&self) -> Option<Mono> {
+        self.seen().last_swipe
+    }
+
     /// Events, each once.
     pub fn events(&self) -> usize {
-        self.seen().sequences.values().map(BTreeSet::len).sum()
+        self.seen().ids.len()
     }
 
     /// When the first event of a card came.
@@ -75,25 +94,16 @@ impl Consumer {
         self.seen().arrivals.get(&(gateway.to_owned(), raw.to_owned())).copied()
     }
 
-    /// Whether every journal, given by its last sequence, is here without a hole.
-    pub fn has_all(&self, lasts: &[(String, u64)]) -> bool {
-        let seen = self.seen();
-        lasts.iter().all(|(gateway, last)| {
-            seen.sequences
-                .get(gateway)
-                .is_some_and(|sequences| (1..=*last).all(|sequence| sequences.contains(&sequence)))
-        })
+    /// The cards of a gateway that came, each as often as it came with another id.
+    pub fn cards_of(&self, gateway: &str) -> Vec<String> {
+        self.seen().cards.get(gateway).cloned().unwrap_or_default()
     }
 
-    /// What is not here: gateway and sequence.
-    pub fn missing(&self, lasts: &[(String, u64)]) -> Vec<String> {
+    /// The sequences of a journal that are not here.
+    pub fn missing(&self, gateway: &str, journal: &Journalled) -> Vec<u64> {
         let seen = self.seen();
-        let holes = |(gateway, last): &(String, u64)| {
-            let have = seen.sequences.get(gateway).cloned().unwrap_or_default();
-            let missing: Vec<u64> = (1..=*last).filter(|sequence| !have.contains(sequence)).collect();
-            format!("{gateway} {missing:?} of {last}")
-        };
-        lasts.iter().map(holes).collect()
+        let have = seen.sequences.get(&(gateway.to_owned(), journal.identity.clone()));
+        (1..=journal.last).filter(|sequence| !have.is_some_and(|have| have.contains(sequence))).collect()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -147,14 +157,24 @@ fn take(seen: &mut Seen, gateway: &str, topic: &str, payload: &Value) -> Option<
         }
         return None;
     }
+    if topic.ends_with("/sync/state") {
+        let digest = payload["digest"].as_str().unwrap_or_default();
+        seen.digests.insert(gateway.to_owned(), digest.to_owned());
+        return None;
+    }
+    let gateway = gateway.to_owned();
     let sequence = payload["sequence"].as_str()?.parse().ok()?;
-    let sequences = seen.sequences.entry(gateway.to_owned()).or_default();
-    let is_new = sequences.insert(sequence);
+    let journal = payload["data"]["journal"].as_str()?.to_owned();
+    let sequences = seen.sequences.entry((gateway.clone(), journal.clone())).or_default();
+    sequences.insert(sequence);
     let through = sequences.iter().zip(1..).take_while(|(have, expected)| *have == expected).count();
+    let is_new = seen.ids.insert((gateway.clone(), payload["id"].as_str()?.to_owned()));
     if is_new && payload["type"] == SWIPED {
         seen.swipes += 1;
+        seen.last_swipe = Some(now);
         let raw = payload["data"]["raw"].as_str().unwrap_or_default().to_owned();
-        seen.arrivals.entry((gateway.to_owned(), raw)).or_insert(now);
+        seen.arrivals.entry((gateway.clone(), raw.clone())).or_insert(now);
+        seen.cards.entry(gateway).or_default().push(raw);
     }
-    Some(json!({"journal": payload["data"]["journal"], "through": through}))
+    Some(json!({"journal": journal, "through": through}))
 }

@@ -92,6 +92,8 @@ pub struct Door {
     rotation: usize,
     /// The reports of the button are of just now.
     live: bool,
+    /// Something was reported since the panel came.
+    heard: bool,
     presses: Bucket,
     /// Whom the last movement of the contact to open belongs to.
     opening_by: Option<UnlockedBy>,
@@ -110,6 +112,7 @@ impl Door {
             inputs: Vec::new(),
             rotation: 0,
             live: false,
+            heard: false,
             presses: PRESSES,
             opening_by: None,
             open_since: None,
@@ -119,16 +122,20 @@ impl Door {
         }
     }
 
-    /// Returns where the door is; `None`: it has no contact, or the contact does not tell.
+    /// Returns where the door is; `None`: it has no contact, the contact does not tell, or the panel has been away and
+    /// has not told yet.
     pub fn position(&self) -> Option<DoorPosition> {
+        if !self.heard {
+            return None;
+        }
         let contact = self.inputs.get(usize::from(self.settings.as_ref()?.contact?))?;
         let open = self.is_open(contact.told()?)?;
         Some(if open { DoorPosition::Open } else { DoorPosition::Closed })
     }
 
-    /// Whether the door has stood open for longer than `held_after`.
+    /// Whether the door is known to stand open, and has for longer than `held_after`.
     pub fn is_held(&self) -> bool {
-        self.held_told && self.open_since.is_some()
+        self.held_told && self.position() == Some(DoorPosition::Open)
     }
 
     /// Notes an unlock that may be under way until `until`, or is: a later word about the same replaces the earlier.
@@ -144,6 +151,7 @@ impl Door {
     /// Notes that the panel is away. Of the contact the last state is kept, so that a change meanwhile is told; of the
     /// button none, or a press that nobody saw would open.
     pub fn away(&mut self) {
+        self.heard = false;
         let exit = self.settings.as_ref().and_then(|door| door.exit);
         if let Some(button) = exit.and_then(|input| self.inputs.get_mut(usize::from(input))) {
             button.forget();
@@ -158,7 +166,7 @@ impl Door {
         stale: bool,
         budget: &mut Bucket,
     ) -> Vec<DoorEvent> {
-        self.live = !stale;
+        (self.live, self.heard) = (!stale, true);
         let mut events = Vec::new();
         self.inputs.resize_with(self.inputs.len().max(states.len()), Input::default);
         let (contact, exit) = self.settings.as_ref().map_or((None, None), |door| (door.contact, door.exit));

@@ -120,11 +120,13 @@ impl Standing {
     }
 
     pub(super) fn status(&self, settings: &DoorwaySettings, door: &Door) -> PanelStatus {
+        // Of a panel that is away nobody knows what its contact says.
+        let door = Some(door).filter(|_| self.state == PanelState::Online);
         PanelStatus {
             tamper: self.tamper.told().copied(),
             power_failed: self.power_failed.told().copied(),
-            door: door.position(),
-            held: door.is_held(),
+            door: door.and_then(Door::position),
+            held: door.is_some_and(Door::is_held),
             trouble: self.trouble.clone().or_else(|| self.wiring(settings)),
             device: self.device.told().cloned(),
             capabilities: self.capabilities,

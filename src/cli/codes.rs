@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{self, IsTerminal, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::SocketAddr,
 };
 
 use anyhow::Context;
@@ -15,15 +15,9 @@ use zeroize::Zeroizing;
 use super::qr;
 use crate::{
     config::{Config, Tls},
+    sys,
     tls::{Pem, fingerprint},
 };
-
-/// Addresses reserved for documentation (RFC 5737, RFC 3849), which are routed like any other host outside. Nothing is sent
-/// to them.
-const OUTSIDE: [SocketAddr; 2] = [
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9),
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9),
-];
 
 /// Shows the codes on standard error, where it is a terminal.
 ///
@@ -83,57 +77,15 @@ pub fn show(config: &Config, token: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns where the endpoint can be reached, as host and port, the likeliest first: the address that it listens on. Where
-/// it listens on all of them: the one that the default route uses, then those of the other interfaces, or the machine's
-/// name under `.local` where there is no address yet.
+/// Returns where the endpoint can be reached, as host and port, the likeliest first; the machine's name under `.local`
+/// where there is no address yet.
 fn hosts(listen: SocketAddr) -> Vec<String> {
-    let mut addresses = vec![listen.ip()];
-    if listen.ip().is_unspecified() {
-        let takes = |address: &IpAddr| listen.is_ipv6() || address.is_ipv4();
-        addresses = OUTSIDE.into_iter().filter_map(towards).chain(of_interfaces()).filter(takes).collect();
-    }
-    let mut hosts: Vec<String> = Vec::new();
-    for address in addresses {
-        let host = SocketAddr::new(address, listen.port()).to_string();
-        if !hosts.contains(&host) {
-            hosts.push(host);
-        }
-    }
+    let mut hosts: Vec<String> = sys::reached_at(listen).iter().map(SocketAddr::to_string).collect();
     if hosts.is_empty() {
         let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         hosts.push(format!("{}.local:{}", name.as_deref().unwrap_or("localhost"), listen.port()));
     }
     hosts
-}
-
-/// Returns the address from which this machine would reach another.
-fn towards(other: SocketAddr) -> Option<IpAddr> {
-    let any = if other.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(other).ok()?;
-    Some(socket.local_addr().ok()?.ip()).filter(is_reachable)
-}
-
-/// Returns the addresses of this machine's interfaces.
-fn of_interfaces() -> Vec<IpAddr> {
-    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
-    let address = |interface: nix::ifaddrs::InterfaceAddress| {
-        let address = interface.address?;
-        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-    };
-    let mut addresses: Vec<IpAddr> = interfaces.filter_map(address).filter(is_reachable).collect();
-    addresses.sort_by_key(IpAddr::is_ipv6);
-    addresses
-}
-
-/// Whether other machines can reach this address without naming an interface: not loopback, unspecified or link-local.
-fn is_reachable(address: &IpAddr) -> bool {
-    let is_of_link = match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    !(address.is_loopback() || address.is_unspecified() || is_of_link)
 }
 
 /// Returns the fingerprint of the endpoint's certificate; `None` without TLS.
@@ -169,21 +121,10 @@ mod tests {
     }
 
     #[test]
-    fn of_all_addresses_none_is_this_machine_s_alone() {
+    fn there_is_always_one() {
         for listen in ["0.0.0.0:8443", "[::]:8443"] {
-            let listen: SocketAddr = listen.parse().unwrap();
-            let hosts = hosts(listen);
+            let hosts = hosts(listen.parse().unwrap());
             assert!(!hosts.is_empty() && hosts.iter().all(|host| host.ends_with(":8443")), "{hosts:?}");
-            for host in hosts {
-                let Ok(address) = host.parse::<SocketAddr>() else {
-                    assert!(host.ends_with(".local:8443"), "{host}");
-                    continue;
-                };
-                assert!(is_reachable(&address.ip()) && (listen.is_ipv6() || address.is_ipv4()), "{host}");
-            }
-        }
-        for own in ["127.0.0.1", "::1", "0.0.0.0", "::", "169.254.1.2", "fe80::1"] {
-            assert!(!is_reachable(&own.parse().unwrap()), "{own}");
         }
     }
 }

@@ -120,6 +120,9 @@ pub struct Place {
     /// Its address on the bus.
     #[cfg_attr(test, schemars(range(max = 247)))]
     pub address: u8,
+    /// The profile by which it is read; `None`: it speaks OSDP.
+    #[serde(skip)]
+    pub profile: Option<String>,
     /// It has a reader: swipes are to be expected.
     #[serde(skip)]
     pub has_reader: bool,
@@ -274,6 +277,7 @@ mod tests {
             intercom: 1,
             bus: Name::new("street").unwrap(),
             address: 0,
+            profile: None,
             has_reader: true,
             has_contact: false,
             lines: vec![],

@@ -30,5 +30,5 @@ pub mod topic;
 
 pub use client::{Secrets, probe};
 pub use session::Confirm;
-pub use settings::{Handles, SecretReader, Settings};
+pub use settings::{Handles, PageAddress, SecretReader, Settings};
 pub use task::run;

@@ -23,6 +23,9 @@ use crate::{
 /// ones are taken up. `Err` is a sentence that names the file.
 pub type SecretReader = Arc<dyn Fn() -> Result<Secrets, String> + Send + Sync>;
 
+/// Returns the address of the installer's page, as URL; `None`: no other machine can open it.
+pub type PageAddress = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// Where and how to connect (contract §2, `[mqtt]`).
 #[derive(Clone)]
 pub struct Settings {
@@ -42,6 +45,8 @@ pub struct Settings {
     pub confirm: Confirm,
     /// Whether Home Assistant is told of what is here.
     pub home_assistant: bool,
+    /// Tells where a browser finds the installer's page; asked at every connection, for addresses change.
+    pub page: PageAddress,
     /// This program's version.
     pub version: String,
     /// A file that remembers which retained topics the broker has of us, so that those of panels that are gone can

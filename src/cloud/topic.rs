@@ -36,13 +36,16 @@ pub enum Topic {
     Commands,
     /// What became of commands.
     Results,
-    /// Tells Home Assistant of an entity; retained, and below `homeassistant/` rather than below our own root.
-    Discovery(Discovery),
+    /// Tells Home Assistant of a device with all of its entities: of a panel, or, without a name, of the gateway; retained,
+    /// and below `homeassistant/` rather than below our own root.
+    Device(Option<Name>),
+    /// Where versions up to 0.2 told Home Assistant of a single entity: said to have moved, and cleared.
+    Entity(Entity),
 }
 
 /// An entity of Home Assistant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Discovery {
+pub struct Entity {
     /// Its kind.
     pub component: Component,
     /// Its name, unique within this gateway: of `a-z 0-9 - _`.
@@ -75,6 +78,10 @@ impl Component {
 
 /// The first level of Home Assistant's discovery topics, its default.
 const DISCOVERY: &str = "homeassistant";
+/// The kind of a device's topic.
+const DEVICE: &str = "device";
+/// Between the names of gateway and panel in a device's topic, where there is one level for both: capitals are in no name.
+const PANEL: &str = "-PANEL-";
 
 /// The part of the topic below `{topic_prefix}/{gateway id}/`; of a discovery topic, what tells it from others.
 ///
@@ -99,7 +106,9 @@ impl fmt::Display for Topic {
             Self::SyncFlats => f.write_str("sync/flats"),
             Self::Commands => f.write_str("commands"),
             Self::Results => f.write_str("results"),
-            Self::Discovery(Discovery { component, object }) => {
+            Self::Device(None) => write!(f, "{DISCOVERY}/{DEVICE}"),
+            Self::Device(Some(panel)) => write!(f, "{DISCOVERY}/{DEVICE}/{panel}"),
+            Self::Entity(Entity { component, object }) => {
                 write!(f, "{DISCOVERY}/{}/{object}", component.as_str())
             }
         }
@@ -140,8 +149,12 @@ impl std::str::FromStr for Topic {
                     let (intercom, flat) = line.split_once('/').ok_or(UnknownTopic)?;
                     Self::Line { intercom: number(intercom)?, flat: number(flat)? }
                 }
+                Some((DISCOVERY, DEVICE)) => Self::Device(None),
                 Some((DISCOVERY, entity)) => {
                     let (component, object) = entity.split_once('/').ok_or(UnknownTopic)?;
+                    if component == DEVICE {
+                        return Ok(Self::Device(Some(Name::new(object).map_err(|_| UnknownTopic)?)));
+                    }
                     let component = Component::ALL.into_iter().find(|known| known.as_str() == component);
                     let allowed = |byte: u8| {
                         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
@@ -150,7 +163,7 @@ impl std::str::FromStr for Topic {
                         return Err(UnknownTopic);
                     }
                     let component = component.ok_or(UnknownTopic)?;
-                    Self::Discovery(Discovery { component, object: object.to_owned() })
+                    Self::Entity(Entity { component, object: object.to_owned() })
                 }
                 _ => return Err(UnknownTopic),
             },
@@ -189,14 +202,21 @@ impl Root {
     /// The whole topic as MQTT has it.
     ///
     /// ```
-    /// # use intercom_gateway::{cloud::topic::{Component, Discovery, Root, Topic}, domain::Name};
+    /// # use intercom_gateway::{cloud::topic::{Component, Entity, Root, Topic}, domain::Name};
     /// let root = Root::new("intercom/v1", &Name::new("building-7").unwrap());
-    /// let entity = Discovery { component: Component::Event, object: "entrance-1_swipe".into() };
-    /// assert_eq!(root.full(&Topic::Discovery(entity)), "homeassistant/event/building-7/entrance-1_swipe/config");
+    /// let panel = Topic::Device(Some(Name::new("entrance-1").unwrap()));
+    /// assert_eq!(root.full(&panel), "homeassistant/device/building-7-PANEL-entrance-1/config");
+    /// assert_eq!(root.full(&Topic::Device(None)), "homeassistant/device/building-7/config");
+    /// let entity = Entity { component: Component::Event, object: "entrance-1_swipe".into() };
+    /// assert_eq!(root.full(&Topic::Entity(entity)), "homeassistant/event/building-7/entrance-1_swipe/config");
     /// ```
     pub fn full(&self, topic: &Topic) -> String {
         match topic {
-            Topic::Discovery(Discovery { component, object }) => {
+            Topic::Device(None) => format!("{DISCOVERY}/{DEVICE}/{}/config", self.gateway),
+            Topic::Device(Some(panel)) => {
+                format!("{DISCOVERY}/{DEVICE}/{}{PANEL}{panel}/config", self.gateway)
+            }
+            Topic::Entity(Entity { component, object }) => {
                 format!("{DISCOVERY}/{}/{}/{object}/config", component.as_str(), self.gateway)
             }
             topic => format!("{}/{topic}", self.text),
@@ -251,12 +271,18 @@ mod tests {
 
         #[test]
         fn what_is_remembered_of_an_entity_is_read_again(object in "[a-z0-9_-]{1,64}", kind in 0_usize..3) {
-            let topic = Topic::Discovery(Discovery { component: Component::ALL[kind], object });
+            let topic = Topic::Entity(Entity { component: Component::ALL[kind], object });
             prop_assert_eq!(topic.to_string().parse(), Ok(topic));
         }
 
         #[test]
-        fn what_is_read_is_written_the_same(text in "(panels|lines|sync|events|homeassistant|homeassistant/event|x)(/[a-z0-9+]{0,3}){0,3}") {
+        fn what_is_remembered_of_a_device_is_read_again(panel in proptest::option::of("[a-z0-9_-]{1,64}")) {
+            let topic = Topic::Device(panel.map(|panel| Name::new(&panel).unwrap()));
+            prop_assert_eq!(topic.to_string().parse(), Ok(topic));
+        }
+
+        #[test]
+        fn what_is_read_is_written_the_same(text in "(panels|lines|sync|events|homeassistant|homeassistant/event|homeassistant/device|x)(/[a-z0-9+]{0,3}){0,3}") {
             if let Ok(topic) = text.parse::<Topic>() {
                 prop_assert_eq!(topic.to_string(), text);
             }

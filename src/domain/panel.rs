@@ -57,9 +57,10 @@ pub struct PanelStatus {
     pub tamper: Option<bool>,
     /// Whether its power has failed; `None`: not told.
     pub power_failed: Option<bool>,
-    /// Where its door is; `None`: it has no contact, or the contact has not been heard yet.
+    /// Where its door is; `None`: it has no contact, or what the contact says is not known: the panel is not online, has
+    /// not told yet, or the wire is short or cut.
     pub door: Option<DoorPosition>,
-    /// Whether the door has stood open for longer than `held_after`.
+    /// Whether the door is open, and has been for longer than `held_after`.
     pub held: bool,
     /// What is wrong; `serde` writes it as `error`, a sentence, and `error_code`.
     #[serde(flatten, serialize_with = "as_error")]

@@ -244,7 +244,7 @@ async fn serve(origin: Origin, log: LogFilter, mut wishes: Wishes) -> anyhow::Re
     let result = units::supervise(&units, &runtime.beat, &mut wishes.stop, tell).await;
 
     drop(runtime);
-    units::exit_at_the_latest();
+    let _in_time = units::exit_at_the_latest();
     if let Err(failure) = &result {
         tell(units.fail(failure));
         tracing::error!("{failure}");

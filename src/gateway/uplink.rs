@@ -14,14 +14,15 @@ use super::{
 use crate::{
     bus::Buses,
     cloud::{
-        self, Confirm, Handles, Secrets, Settings,
+        self, Confirm, Handles, PageAddress, Secrets, Settings,
         command::Performer,
         message::{Building, Bus, Intercom, Place},
         signature::Signatures,
     },
-    config::{self, Config, Mqtt, SecretFile},
+    config::{self, Config, Mqtt, SecretFile, Tls},
     domain::{Health, LineStatus, Name, SyncStatus, UplinkStatus, with_causes},
     doors::Flats,
+    sys,
     tls::{self, Pem},
 };
 
@@ -140,10 +141,20 @@ fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
             config::Confirm::Cloud => Confirm::Cloud,
         },
         home_assistant: mqtt.home_assistant,
+        page: page(&config.http),
         version: VERSION.to_owned(),
         retained_file: config.gateway.state_dir.join(RETAINED),
         parts_file: config.gateway.state_dir.join(PARTS),
     }
+}
+
+/// Returns what tells where a browser on another machine finds the installer's page.
+fn page(http: &config::Http) -> PageAddress {
+    let (listen, scheme) = (http.listen, if http.tls == Tls::Off { "http" } else { "https" });
+    Arc::new(move || {
+        let mut addresses = sys::reached_at(listen).into_iter();
+        addresses.find(|address| !address.ip().is_loopback()).map(|address| format!("{scheme}://{address}/"))
+    })
 }
 
 /// Reads what the uplink's secrets are in. Blocks.
@@ -203,6 +214,7 @@ fn building(config: &Config) -> Building {
                 intercom: panel.intercom,
                 bus: panel.bus.clone(),
                 address: panel.address,
+                profile: panel.modbus.as_ref().map(|modbus| modbus.profile.name.clone()),
                 has_reader: match &panel.modbus {
                     Some(modbus) => modbus.profile.keys.is_some(),
                     None => true,

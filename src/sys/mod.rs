@@ -5,6 +5,7 @@
     reason = "ioctls, setsockopt, adjtimex and sched_setscheduler, which get pointers to live, initialised locals; mallopt and malloc_trim; a descriptor registered with the runtime"
 )]
 
+mod addresses;
 mod connect;
 pub mod disk;
 pub mod files;
@@ -24,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+pub use addresses::reached_at;
 pub use connect::{NoSuchHost, connect};
 pub use holders::{Holder, holders};
 pub use timer::Timer;

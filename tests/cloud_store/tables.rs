@@ -51,7 +51,11 @@ pub fn days_and_persons() {
             or id = 'other' and corrected is null";
     assert_eq!(postgres.number(corrected), 3);
 
+    // What says 1970 came today.
     postgres.rows("select drop_days('2020-03-01')", &[]);
-    assert_eq!(postgres.number("select count(*) from events"), 2);
+    assert_eq!(postgres.number("select count(*) from events"), 9);
+    postgres.rows("update events set stored_at = '2020-02-01' where id <> 'early'", &[]);
+    postgres.rows("select drop_days('2020-03-01')", &[]);
+    assert_eq!(postgres.number("select count(*) from events"), 3);
     assert_eq!(postgres.number("select count(*) from pg_class where relname = 'events_2020_02_29'"), 0);
 }

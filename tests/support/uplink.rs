@@ -129,6 +129,7 @@ impl Uplink {
             topic_prefix: "intercom/v1".into(),
             confirm: self.confirm,
             home_assistant: false,
+            page: Arc::new(|| None),
             version: "0.1.0".into(),
             retained_file: retained_file(dir),
             parts_file: dir.join("sync.parts"),

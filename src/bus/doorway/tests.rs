@@ -367,6 +367,24 @@ fn the_status_says_where_the_door_is() {
 }
 
 #[test]
+fn of_a_panel_that_is_away_nobody_knows_where_the_door_is() {
+    let mut rig = Rig::new();
+    let place = |rig: &Rig| (rig.status().door, rig.status().held);
+    rig.inputs(&[Inactive, Inactive], false);
+    rig.inputs(&[Active, Inactive], false);
+    rig.pass(Duration::from_secs(30));
+    assert_eq!(place(&rig), (Some(DoorPosition::Open), true));
+    for away in [PanelState::Offline, PanelState::Insecure] {
+        rig.state(away, Some(Trouble::NoLink));
+        assert_eq!(place(&rig), (None, false), "{away:?}");
+        rig.state(PanelState::Online, None);
+        assert_eq!(place(&rig), (None, false), "it has not told yet what it is now");
+        assert_eq!(rig.inputs(&[Active, Inactive], false), [changed()]);
+        assert_eq!(place(&rig), (Some(DoorPosition::Open), true), "as it was, which is no new event");
+    }
+}
+
+#[test]
 fn a_press_that_is_seen_unlocks_and_excuses_and_no_other_does() {
     let pressed = [input(1, Inactive, Active)];
     let mut rig = Rig::new();
@@ -380,7 +398,11 @@ fn a_press_that_is_seen_unlocks_and_excuses_and_no_other_does() {
     rig.pass(Duration::from_secs(20));
     rig.state(PanelState::Offline, Some(Trouble::Silent { seconds: 8 }));
     rig.state(PanelState::Online, None);
-    assert_eq!(rig.inputs(&[Inactive, Active], false), [], "a first report");
+    assert_eq!(
+        rig.inputs(&[Inactive, Active], false),
+        [changed()],
+        "a first report: the door is known again"
+    );
     rig.pass(Duration::from_secs(1));
     rig.inputs(&[Inactive, Inactive], true);
     rig.pass(Duration::from_secs(1));
@@ -395,8 +417,11 @@ fn a_change_of_the_contact_during_an_absence_is_told() {
     let mut rig = Rig::new();
     rig.inputs(&[Inactive, Inactive], false);
     rig.state(PanelState::Offline, Some(Trouble::Silent { seconds: 8 }));
-    let forced = [input(0, Inactive, Active), event(EventBody::DoorForced(moved(None))), changed()];
+    let forced = [input(0, Inactive, Active), event(EventBody::DoorForced(moved(None)))];
     assert_eq!(rig.inputs(&[Active, Inactive], true), forced);
+    assert_eq!(rig.status().door, None, "it is not back yet");
+    rig.state(PanelState::Online, None);
+    assert_eq!(rig.status().door, Some(DoorPosition::Open));
 }
 
 #[test]

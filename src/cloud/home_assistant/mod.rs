@@ -4,136 +4,115 @@
 //! Invariants:
 //! - Nothing that acts: no lock, no button, no switch.
 //! - No personal data: no key, no flat's name, no user; a swipe's event there has its verdict and no number.
+//! - One message a device, the gateway or a panel, with all of its entities.
 //! - The messages follow from the configuration and from what panels say of themselves; those of an earlier
 //!   configuration are cleared with the other retained topics.
+//! - An entity's `unique_id` is what it was when each had a message of its own, so that it keeps its history.
 
 mod entity;
 #[cfg(test)]
 mod tests;
 
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
+use serde_json::{Map, Value, json};
+
+use self::entity::Told;
 use super::{
     message::{Building, Place},
-    topic::{Component, Discovery, Root, Topic},
+    topic::{Entity, Root, Topic},
 };
-use crate::domain::{Device, LineState, PanelStatus};
+use crate::domain::{Device, Name};
 
 /// Events older than this are no news for an automation: they were kept while the line was down, or are replayed.
 const RECENT_SECONDS: u32 = 120;
 
-/// All discovery messages of a gateway.
-pub(super) fn messages(
-    root: &Root,
-    version: &str,
-    building: &Building,
-    panels: &[PanelStatus],
-) -> Vec<(Topic, Value)> {
-    let maker = Maker { root, version, building };
-    let mut messages = maker.gateway();
-    for place in &building.panels {
-        let status = panels.iter().find(|status| status.panel == place.panel);
-        let device = maker.panel_device(place, status.and_then(|status| status.device.as_ref()));
-        messages.extend(maker.panel(place, &device));
-        messages.extend(maker.lines(place, &device));
+/// What the messages are made of.
+pub(super) struct Home<'a> {
+    pub(super) root: &'a Root,
+    pub(super) version: &'a str,
+    pub(super) building: &'a Building,
+    /// Where the installer's page is.
+    pub(super) page: Option<&'a str>,
+}
+
+impl Home<'_> {
+    /// All discovery messages of a gateway, its own first: the panels' hang on its device. `devices` is what panels say
+    /// that they are.
+    pub(super) fn messages(&self, devices: &[(Name, Option<Device>)]) -> Vec<(Topic, Value)> {
+        let mut messages =
+            vec![(Topic::Device(None), self.message(None, self.gateway_device(), self.gateway()))];
+        for place in &self.building.panels {
+            let known = devices.iter().find(|(panel, _)| *panel == place.panel);
+            let device = self.panel_device(place, known.and_then(|(_, device)| device.as_ref()));
+            let message = self.message(Some(place), device, self.panel(place));
+            messages.push((Topic::Device(Some(place.panel.clone())), message));
+        }
+        messages
     }
-    messages
-}
 
-struct Maker<'a> {
-    root: &'a Root,
-    version: &'a str,
-    building: &'a Building,
-}
+    /// The topics on which versions up to 0.2 told of the same entities.
+    pub(super) fn earlier(&self) -> BTreeSet<Topic> {
+        let panels = self.building.panels.iter().flat_map(|place| self.panel(place));
+        let topic = |told: Told| Topic::Entity(Entity { component: told.component, object: told.object });
+        self.gateway().into_iter().chain(panels).map(topic).collect()
+    }
 
-impl Maker<'_> {
-    fn gateway(&self) -> Vec<(Topic, Value)> {
-        let device = json!({
+    fn message(&self, place: Option<&Place>, device: Value, entities: Vec<Told>) -> Value {
+        let components: Map<String, Value> = entities
+            .into_iter()
+            .map(|Told { component, id, object, mut own }| {
+                own["platform"] = component.as_str().into();
+                own["unique_id"] = format!("intercom-gateway/{}/{object}", self.root.gateway()).into();
+                // Home Assistant does not hand it down from the device, whatever its page says.
+                own["qos"] = 1.into();
+                (id, own)
+            })
+            .collect();
+        let mut message = json!({
+            "device": device,
+            "origin": { "name": "intercom-gateway", "sw_version": self.version },
+            "components": components,
+        });
+        if place.is_some() {
+            message["availability"] = json!([self.gateway_is_online()]);
+        }
+        message
+    }
+
+    fn gateway_device(&self) -> Value {
+        let mut device = json!({
             "identifiers": [self.identifier(None)],
             "name": format!("Intercom gateway {}", self.root.gateway()),
-            "model": "intercom-gateway",
+            "manufacturer": "intercom-gateway",
+            "model": "Gateway",
             "sw_version": self.version,
         });
-        // Without availability: it would be unknown when it is off.
-        let connected = json!({
-            "name": "Connection",
-            "state_topic": self.root.full(&Topic::Status),
-            "value_template": "{{ value_json.status }}",
-            "payload_on": "online",
-            "payload_off": "offline",
-            "device_class": "connectivity",
-            "entity_category": "diagnostic",
-        });
-        vec![self.entity(Component::BinarySensor, "gateway", &device, connected)]
-    }
-
-    fn panel(&self, place: &Place, device: &Value) -> Vec<(Topic, Value)> {
-        let panel = &place.panel;
-        let state = self.root.full(&Topic::Panel(panel.clone()));
-        let sensor = |suffix: &str, own: Value| {
-            self.entity(Component::BinarySensor, &format!("{panel}_{suffix}"), device, own)
-        };
-        let mut entities = vec![
-            sensor(
-                "connection",
-                json!({
-                    "name": "Connection",
-                    "state_topic": state,
-                    "value_template": "{{ 'ON' if value_json.state == 'online' else 'OFF' }}",
-                    "device_class": "connectivity",
-                    "entity_category": "diagnostic",
-                    "availability": [self.gateway_is_online()],
-                }),
-            ),
-            sensor("tamper", self.flag("Tamper", "tamper", "tamper", ("ON", "OFF"), place)),
-            sensor("power", self.flag("Power", "power", "power_failed", ("OFF", "ON"), place)),
-        ];
-        if place.has_contact {
-            entities.push(sensor("door", self.door(place)));
-        }
-        if place.has_reader {
-            let swipe = self.swipe(place);
-            entities.push(self.entity(Component::Event, &format!("{panel}_swipe"), device, swipe));
-        }
-        entities
-    }
-
-    fn lines(&self, place: &Place, device: &Value) -> Vec<(Topic, Value)> {
-        let intercom = place.intercom;
-        let line = |flat: &u64| {
-            let own = json!({
-                "name": format!("Line of flat {flat}"),
-                "state_topic": self.root.full(&Topic::Line { intercom, flat: *flat }),
-                "value_template": "{{ value_json.state }}",
-                "device_class": "enum",
-                "options": LineState::ALL.map(LineState::as_str),
-                "entity_category": "diagnostic",
-                "availability": [self.gateway_is_online()],
-            });
-            self.entity(Component::Sensor, &format!("line_{intercom}_{flat}"), device, own)
-        };
-        place.lines.iter().map(line).collect()
+        add(&mut device, [("configuration_url", self.page)]);
+        device
     }
 
     fn panel_device(&self, place: &Place, device: Option<&Device>) -> Value {
         let intercom = self.building.intercoms.iter().find(|intercom| intercom.id == place.intercom);
-        let area = intercom.map(|intercom| intercom.name.as_str()).filter(|name| !name.is_empty());
+        let vendor = device.and_then(|device| device.vendor.as_deref());
+        let model = device.map(|device| device.model.as_str());
+        // OSDP: the maker has a line of its own.
+        let model = model.map(|model| vendor.and_then(|vendor| model.strip_prefix(vendor)).unwrap_or(model));
         let mut about = json!({
             "identifiers": [self.identifier(Some(place))],
             "name": format!("Panel {}", place.panel),
             "via_device": self.identifier(None),
         });
         let known = [
-            ("suggested_area", area),
-            ("model", device.map(|device| device.model.as_str())),
+            ("suggested_area", intercom.map(|intercom| intercom.name.as_str())),
+            ("manufacturer", vendor),
+            ("model", model),
+            ("model_id", place.profile.as_deref()),
             ("sw_version", device.and_then(|device| device.firmware.as_deref())),
             ("serial_number", device.and_then(|device| device.serial.as_deref())),
+            ("configuration_url", self.page),
         ];
-        for (member, text) in known {
-            if let Some(text) = text {
-                about[member] = text.into();
-            }
-        }
+        add(&mut about, known);
         about
     }
 
@@ -144,12 +123,13 @@ impl Maker<'_> {
             Some(place) => format!("intercom-gateway/{}/{}", self.root.gateway(), place.panel),
         }
     }
+}
 
-    fn entity(&self, component: Component, object: &str, device: &Value, mut own: Value) -> (Topic, Value) {
-        own["unique_id"] = format!("intercom-gateway/{}/{object}", self.root.gateway()).into();
-        own["device"] = device.clone();
-        own["origin"] = json!({ "name": "intercom-gateway", "sw_version": self.version });
-        own["qos"] = 1.into();
-        (Topic::Discovery(Discovery { component, object: object.to_owned() }), own)
+/// Adds the members that are known.
+fn add<const N: usize>(device: &mut Value, known: [(&str, Option<&str>); N]) {
+    for (member, text) in known {
+        if let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) {
+            device[member] = text.into();
+        }
     }
 }

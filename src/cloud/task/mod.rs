@@ -173,6 +173,8 @@ struct Uplink {
     board: Board,
     /// When `health` goes onto the board.
     health_pace: Pace,
+    /// What Home Assistant was told of.
+    shown_home: Option<show::HomeSeen>,
     /// What `info` says of the clock.
     shown_clock: Option<bool>,
     /// The file of `board` is being written: nothing of it is published.
@@ -258,6 +260,7 @@ impl Uplink {
             signatures: Signatures::default(),
             replays: BTreeMap::new(),
             syncing,
+            shown_home: None,
             shown_clock: None,
             saving: false,
             connection: None,
@@ -360,7 +363,11 @@ impl Uplink {
                     self.went_online();
                 }
             }
-            Effect::Announce => self.board.announce(),
+            Effect::Announce => {
+                // The network may have given this machine another address.
+                self.show_home();
+                self.board.announce();
+            }
             Effect::Publish { token, event } => {
                 let message = Message {
                     topic: self.root.full(&Topic::Events),

@@ -7,12 +7,15 @@ use crate::{
     clock,
     cloud::{
         client::Message,
-        home_assistant,
-        message::{self, HealthShown, Info},
+        home_assistant::Home,
+        message::{self, Building, HealthShown, Info},
         session::Ack,
         topic::Topic,
     },
-    domain::{ClockQuality, EventBody, LineStatus, Mono, PanelStatus, UplinkStatus, event::CommittedIgnored},
+    domain::{
+        ClockQuality, Device, EventBody, LineStatus, Mono, Name, PanelStatus, UplinkStatus,
+        event::CommittedIgnored,
+    },
     sys::files::write_private,
 };
 
@@ -21,6 +24,14 @@ const IGNORED_SHOWN: Duration = Duration::from_secs(600);
 
 /// Retained topics that are published at once: events need the window more.
 const ANNOUNCEMENTS: usize = 16;
+
+/// What Home Assistant's messages follow from.
+#[derive(PartialEq)]
+pub(super) struct HomeSeen {
+    building: Building,
+    devices: Vec<(Name, Option<Device>)>,
+    page: Option<String>,
+}
 
 impl Uplink {
     /// Puts on the board what panels and configuration are now.
@@ -34,23 +45,41 @@ impl Uplink {
             |topic| matches!(topic, Topic::Panel(name) if !panels.iter().any(|status| status.panel == *name)),
         );
         self.show_info();
-        if self.settings.home_assistant {
-            self.show_discovery();
-        }
+        self.show_home();
     }
 
-    /// Tells Home Assistant what there is.
-    fn show_discovery(&mut self) {
-        let messages = {
+    /// Tells Home Assistant what there is, where that is not what it was told already.
+    pub(super) fn show_home(&mut self) {
+        if !self.settings.home_assistant {
+            return;
+        }
+        let seen = {
             let (building, panels) = (self.handles.building.borrow(), self.handles.panels.borrow());
-            home_assistant::messages(&self.root, &self.settings.version, &building, &panels)
+            let devices = panels.iter().map(|status| (status.panel.clone(), status.device.clone())).collect();
+            HomeSeen { building: building.clone(), devices, page: (self.settings.page)() }
         };
+        if self.shown_home.as_ref() == Some(&seen) {
+            return;
+        }
+        let home = Home {
+            root: &self.root,
+            version: &self.settings.version,
+            building: &seen.building,
+            page: seen.page.as_deref(),
+        };
+        let (messages, earlier) = (home.messages(&seen.devices), home.earlier());
         let topics: BTreeSet<Topic> = messages.iter().map(|(topic, _)| topic.clone()).collect();
         for (topic, message) in messages {
             let payload = message.to_string();
             self.board.set(topic, payload.clone(), payload);
         }
-        self.board.remove(|topic| matches!(topic, Topic::Discovery(_)) && !topics.contains(topic));
+        self.board.remove(|topic| match topic {
+            Topic::Device(_) => !topics.contains(topic),
+            Topic::Entity(_) => !earlier.contains(topic),
+            _ => false,
+        });
+        self.board.moved_are(earlier);
+        self.shown_home = Some(seen);
     }
 
     /// Puts on the board what lines are now. Only the state is news: a line is measured every second.
@@ -108,7 +137,7 @@ impl Uplink {
             );
         }
         while self.session.is_online() && !self.saving && self.announcing < ANNOUNCEMENTS {
-            let Some((topic, payload)) = self.board.next() else { return };
+            let Some((topic, payload)) = self.board.next(clock::mono()) else { return };
             self.announcing += 1;
             let message = self.retained(&topic, payload);
             self.publish(message, move |ack| Came::Retained(topic, ack));

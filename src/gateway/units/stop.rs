@@ -1,6 +1,11 @@
 //! The end, stage by stage.
 
-use std::{process, thread, time::Duration};
+use std::{
+    process,
+    sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel},
+    thread,
+    time::Duration,
+};
 
 use futures_util::future::{join, join_all};
 use tokio::time::{sleep, timeout};
@@ -86,16 +91,26 @@ async fn ended(unit: &Unit) {
     }
 }
 
-/// Ends the process when the end takes too long for what it has promised: the runtime itself stands still.
-pub fn exit_at_the_latest() {
-    let exit = || {
-        thread::sleep(END);
+/// The end comes in time as long as this is dropped before [`END`].
+pub struct InTime {
+    _ended: SyncSender<()>,
+}
+
+/// Ends the process when the end takes too long for what it has promised: the runtime itself stands still. A daemon that has
+/// ended drops what this returns, for the process may go on without it.
+pub fn exit_at_the_latest() -> InTime {
+    let (ended, is_over) = sync_channel(0);
+    let exit = move || {
+        if is_over.recv_timeout(END) == Err(RecvTimeoutError::Disconnected) {
+            return;
+        }
         tracing::error!("the end takes too long: the process ends as it is");
         process::exit(1);
     };
     if let Err(error) = thread::Builder::new().name("end".into()).spawn(exit) {
         tracing::error!(%error, "nothing but systemd ends the process where the runtime hangs");
     }
+    InTime { _ended: ended }
 }
 
 #[cfg(test)]
