@@ -89,6 +89,7 @@ fn building() -> Building {
             intercom: 1,
             bus: street,
             address: 0,
+            profile: None,
             has_reader: true,
             has_contact: true,
             lines: vec![],
