@@ -266,3 +266,42 @@ fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TARGET: Target<'_> =
+        Target { host: "broker", port: 1883, tls: false, client_id: "building-7", clock_synchronized: true };
+
+    fn ended(reason_code: DisconnectReasonCode) -> Failure {
+        let error = StateError::ServerDisconnect { reason_code, reason_string: None };
+        Failure::new(ConnectionError::MqttState(error), true)
+    }
+
+    #[test]
+    fn a_session_that_went_to_another_client_is_told_from_other_ends() {
+        for (code, end) in [
+            (DisconnectReasonCode::SessionTakenOver, End::TakenOver),
+            (DisconnectReasonCode::QuotaExceeded, End::Rejected),
+            (DisconnectReasonCode::ServerShuttingDown, End::Broken),
+        ] {
+            assert_eq!(ended(code).end(), end, "{code:?}");
+        }
+        let said = ended(DisconnectReasonCode::SessionTakenOver).explain(&TARGET);
+        assert_eq!(
+            said,
+            "another client connects to the broker broker:1883 as \"building-7\": every gateway needs an id of its own ([gateway] id)"
+        );
+    }
+
+    #[test]
+    fn of_two_clients_with_one_id_each_says_what_becomes_of_it() {
+        let of = |journal: Option<&str>, yields| {
+            TARGET.rival(&Rival { journal: journal.map(ToOwned::to_owned), yields })
+        };
+        assert!(of(Some("9f3c2a41"), true).contains("with journal 9f3c2a41: every gateway needs"));
+        assert!(of(Some("9f3c2a41"), true).contains("; this one leaves the broker to it"));
+        assert!(of(None, false).ends_with("; this one comes back each time, within a minute"));
+    }
+}
