@@ -8,7 +8,10 @@ use rumqttc::{
     QoS, SubscribeFilter,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     task::JoinHandle,
     time::timeout,
 };
@@ -16,9 +19,12 @@ use uuid::Uuid;
 
 use super::{Cloud, building::MESSAGE};
 
-/// Messages that the broker may have under way to us. As many find room here, so that the connection's task never waits:
-/// else its keep-alive would stop, too.
+/// Messages that the broker is to have under way to us.
 const UNDER_WAY: u16 = 2000;
+
+/// Messages that find room here, so that the connection's task never waits: else its keep-alive would stop, too. More than
+/// there are packet identifiers cannot be under way, whatever a broker makes of Receive Maximum.
+const MESSAGES: usize = 1 << 16;
 
 /// How long a broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,7 +54,7 @@ impl Link {
             .set_ack_mode(AckMode::Manual)
             .set_keep_alive(10);
         let (client, event_loop) = AsyncClient::builder(options).build();
-        let (sender, messages) = mpsc::channel(usize::from(UNDER_WAY) + 1);
+        let (sender, messages) = mpsc::channel(MESSAGES);
         let (subscribed, ready) = oneshot::channel();
         let task = tokio::spawn(poll(event_loop, sender, subscribed));
         let mut link = Self { client, messages, task };
@@ -133,12 +139,15 @@ async fn poll(
                 // Given up: then nobody waits for it.
                 let _ = subscribed.take().map(|subscribed| subscribed.send(()));
             }
-            // At QoS 1 there is room for all that may be under way; what somebody publishes at QoS 0 may be lost.
-            Ok(Event::Incoming(Incoming::Publish(publish))) => {
-                if messages.try_send(Ok(publish)).is_err() && messages.is_closed() {
-                    return;
+            // There is room for all that may be under way at QoS 1; what somebody publishes at QoS 0 may be lost.
+            Ok(Event::Incoming(Incoming::Publish(publish))) => match messages.try_send(Ok(publish)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(Ok(publish))) if publish.qos == QoS::AtMostOnce => {}
+                Err(TrySendError::Full(_)) => {
+                    break "the broker has more under way to us than it may".to_owned();
                 }
-            }
+                Err(TrySendError::Closed(_)) => return,
+            },
             Ok(_) => {}
             Err(error) => break format!("the broker: {error}"),
         }

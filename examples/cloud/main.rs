@@ -35,7 +35,9 @@ use self::{commands::Order, store::Place};
 /// From a failure of a part to its next beginning.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A cloud for gateways, or one command to a gateway.
 #[derive(Parser)]
+#[command(about = "A cloud for gateways, or one command to a gateway", long_about = None)]
 pub(crate) struct Arguments {
     /// The broker, HOST:PORT, without TLS
     #[arg(long, default_value = "localhost:1883")]
@@ -49,8 +51,8 @@ pub(crate) struct Arguments {
     /// The gateway's flats, {"flats":[{"intercom":1,…}]}
     #[arg(long, requires = "gateway")]
     flats: Option<PathBuf>,
-    /// Where everything is kept, postgres://USER@HOST/DATABASE or postgres:///DATABASE?host=/run/postgresql, without TLS;
-    /// else in this process
+    /// Where everything is kept, postgres://USER@HOST/DATABASE or "host=/run/postgresql user=USER dbname=DATABASE",
+    /// without TLS; else in this process
     #[arg(long)]
     store: Option<String>,
     /// Parts to be, of which each may run in several processes
