@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Panel {
-    /// See [`super::Driver::hear`].
+    /// See [`crate::panel::Driver::hear`].
     pub fn hear(&mut self, now: Mono, buffer: &[u8]) -> Heard {
         match parse(buffer) {
             Parsed::Incomplete { .. } => Heard::Waiting,
