@@ -103,9 +103,19 @@ fn assert_clean(files: &[(String, String)], token: &str) {
     for (name, text) in files {
         let text = text.to_lowercase();
         for canary in CANARIES.into_iter().chain([token]) {
-            assert!(!text.contains(canary), "{canary} is in {name}: {text}");
+            assert!(!holds(&text, canary), "{canary} is in {name}: {text}");
         }
     }
+}
+
+/// Whether a canary is in a text; one of digits within a longer number, as nanoseconds are, is none.
+fn holds(text: &str, canary: &str) -> bool {
+    let is_digit = |neighbour: Option<char>| neighbour.is_some_and(|sign| sign.is_ascii_digit());
+    let is_number = canary.chars().all(|sign| sign.is_ascii_digit());
+    text.match_indices(canary).any(|(at, _)| {
+        let (before, after) = (text[..at].chars().next_back(), text[at + canary.len()..].chars().next());
+        !(is_number && (is_digit(before) || is_digit(after)))
+    })
 }
 
 fn content<'a>(files: &'a [(String, String)], name: &str) -> &'a str {
