@@ -136,7 +136,7 @@ pub fn read_flats(document: &Value) -> Result<Flats, InvalidFlat> {
 /// Reads a flat, and its place.
 ///
 /// # Errors
-/// Why it is none.
+/// What is wrong with it.
 pub fn read_flat(text: &str) -> Result<((u64, u64), FlatRecord), InvalidFlat> {
     let flat = parse_flat(text)?;
     Ok(((flat.intercom, flat.document.id), flat))

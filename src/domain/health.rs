@@ -179,7 +179,7 @@ pub struct UplinkStatus {
     pub error: Option<String>,
     /// Why a `status` or `events/committed` that claims more than there is was ignored lately: a sentence.
     pub ignored: Option<String>,
-    /// The journal by which the broker knew this gateway, where that is none of its own.
+    /// The journal by which the broker knew this gateway, where it is not one of its own.
     #[serde(skip)]
     pub known_as: Option<String>,
     /// The journal of this gateway that the cloud's last `events/committed` names.

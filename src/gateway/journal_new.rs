@@ -44,7 +44,7 @@ pub struct Seen<'a> {
     pub is_stand_in: bool,
     /// Why a new one was begun by this process.
     pub why: Option<&'a str>,
-    /// The journal by which the broker knows this gateway, where that is none of ours.
+    /// The journal by which the broker knows this gateway, where it is not one of ours.
     pub known_as: Option<&'a str>,
     /// The journal of ours that the cloud's last `events/committed` names.
     pub named: Option<&'a str>,

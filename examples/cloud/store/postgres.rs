@@ -20,7 +20,7 @@ use super::{
 /// How long a server that says nothing may be taken for being there.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The keeper's advisory lock, and the one of whoever tells gateways of changes: any two numbers that nothing else uses in
+/// The keeper's advisory lock, and that of the sync server that tells changes: any two numbers that nothing else uses in
 /// this database.
 const KEEPER: i64 = 0x6b65_6570;
 const CHANGES: i64 = 0x6368_616e;

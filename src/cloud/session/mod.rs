@@ -137,7 +137,7 @@ pub struct Session {
     /// a while without a network is found out too.
     told: u64,
     ahead: Option<String>,
-    /// The journal by which the broker knew us, where that is none of ours.
+    /// The journal by which the broker knew us, where it is not one of ours.
     known_as: Option<String>,
     /// The journal of ours that the last `events/committed` named.
     named: Option<Arc<str>>,
@@ -428,8 +428,8 @@ impl Session {
         self.delivery.counts()
     }
 
-    /// The journal by which the broker knew this gateway before anything of ours was delivered, where that is none of
-    /// ours.
+    /// The journal by which the broker knew this gateway before anything of ours was delivered, where it is not one
+    /// of ours.
     pub fn known_as(&self) -> Option<&str> {
         self.known_as.as_deref()
     }
