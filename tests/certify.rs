@@ -116,15 +116,13 @@ fn the_other_rates_are_measured_and_the_line_comes_home() {
     site.import(1, &[flats::known()]).ok();
     let mut daemon = Daemon::start(&site);
     daemon.events(&site, 1).wait_type("intercom.panel.online");
-    let baud =
-        || daemon.ask("GET", "/api/local/v1/buses", token.trim()).1["data"][0]["baud"].as_u64().unwrap();
     // At a low rate two thousand exchanges would take minutes.
-    wait_until("the line is raised", || baud() >= 115_200);
+    wait_until("the line is raised", || daemon.baud(&token) >= 115_200);
 
     let told = site.run(["certify", "--bus", "street", "--rates", "--json"]);
     let certificate: Value = serde_json::from_str(told.stdout.lines().last().unwrap()).unwrap();
     assert!(certificate["panels"][0]["exchanges"].as_u64().unwrap() >= 2000, "{certificate}");
-    let home = baud();
+    let home = daemon.baud(&token);
     let findings: Vec<&str> =
         certificate["findings"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     for rate in RATES.into_iter().filter(|rate| *rate != home) {

@@ -24,7 +24,7 @@ use intercom_gateway::{
     cloud::Secrets,
     tls::{Pem, client_config},
 };
-use mosquitto::{Mosquitto, binary, write_private};
+use mosquitto::{Mosquitto, add_password, write_private};
 use pki::{Ca, Signed};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -33,21 +33,10 @@ use tokio::{
 use uplink::{Gateway, ROOT, Uplink, eventually};
 use zeroize::Zeroizing;
 
-/// mosquitto's file of passwords, with one account.
-fn password_file(dir: &Path, user: &str, password: &str) {
-    let status = std::process::Command::new(binary("mosquitto_passwd"))
-        .args(["-b", "-c"])
-        .arg(dir.join("passwords"))
-        .args([user, password])
-        .status()
-        .unwrap();
-    assert!(status.success());
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_told_and_a_new_one_is_taken_up_without_a_restart() {
     let broker = Mosquitto::prepared("allow_anonymous false\npassword_file DIR/passwords\n", |dir| {
-        password_file(dir, "building-7", "right");
+        add_password(dir, "building-7", "right");
     });
     let secrets = tempfile::tempdir().unwrap();
     let file = secrets.path().join("password");
@@ -100,13 +89,8 @@ async fn rules_that_forbid_events_lose_none() {
     let broker = Mosquitto::prepared(
         "allow_anonymous false\npassword_file DIR/passwords\nacl_file DIR/rules\n",
         |dir| {
-            password_file(dir, "building-7", "p");
-            let more = std::process::Command::new(binary("mosquitto_passwd"))
-                .arg("-b")
-                .arg(dir.join("passwords"))
-                .args(["cloud", "p"])
-                .status();
-            assert!(more.unwrap().success());
+            add_password(dir, "building-7", "p");
+            add_password(dir, "cloud", "p");
             write_private(&dir.join("rules"), &rules(""));
         },
     );

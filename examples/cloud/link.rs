@@ -74,10 +74,13 @@ impl Link {
 
     /// The next message and what else is there, `most` altogether.
     pub async fn receive_many(&mut self, most: usize) -> anyhow::Result<Vec<Publish>> {
-        let mut messages = Vec::new();
-        self.messages.recv_many(&mut messages, most).await;
-        let messages: Result<Vec<Publish>, String> = messages.into_iter().collect();
-        messages.map_err(anyhow::Error::msg)
+        let mut messages = vec![self.receive().await?];
+        while messages.len() < most
+            && let Ok(message) = self.messages.try_recv()
+        {
+            messages.push(message.map_err(anyhow::Error::msg)?);
+        }
+        Ok(messages)
     }
 
     /// Tells the broker that a message is done with.
@@ -104,12 +107,11 @@ impl Link {
 
     /// Why the connection broke, after what came before.
     async fn failure(&mut self) -> anyhow::Error {
-        while let Some(message) = self.messages.recv().await {
-            if let Err(error) = message {
-                return anyhow::Error::msg(error);
+        loop {
+            if let Err(error) = self.receive().await {
+                return error;
             }
         }
-        anyhow::Error::msg("the connection's task has ended")
     }
 }
 

@@ -32,7 +32,7 @@ pub fn show(config: &Config, token: &str) -> anyhow::Result<()> {
     }
     let listen = config.http.listen;
     let hosts = hosts(listen);
-    let scheme = if config.http.tls == Tls::Off { "http" } else { "https" };
+    let scheme = config.http.scheme();
     let addresses: Vec<String> = hosts.iter().map(|host| format!("{scheme}://{host}/")).collect();
     let (address, others) = addresses.split_first().context("there is always one")?;
     writeln!(out, "\nThe gateway: {address}")?;

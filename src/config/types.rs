@@ -118,6 +118,13 @@ pub struct Http {
     pub allow_plaintext: bool,
 }
 
+impl Http {
+    /// Returns the scheme of the endpoint's URLs.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls == Tls::Off { "http" } else { "https" }
+    }
+}
+
 /// How the endpoint is encrypted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tls {

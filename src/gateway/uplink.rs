@@ -19,7 +19,7 @@ use crate::{
         message::{Building, Bus, Intercom, Place},
         signature::Signatures,
     },
-    config::{self, Config, Mqtt, SecretFile, Tls},
+    config::{self, Config, Mqtt, SecretFile},
     domain::{Health, LineStatus, Name, SyncStatus, UplinkStatus, with_causes},
     doors::Flats,
     sys,
@@ -150,7 +150,7 @@ fn settings(config: &Config, mqtt: &Mqtt) -> Settings {
 
 /// Returns what tells where a browser on another machine finds the installer's page.
 fn page(http: &config::Http) -> PageAddress {
-    let (listen, scheme) = (http.listen, if http.tls == Tls::Off { "http" } else { "https" });
+    let (listen, scheme) = (http.listen, http.scheme());
     Arc::new(move || {
         let mut addresses = sys::reached_at(listen).into_iter();
         addresses.find(|address| !address.ip().is_loopback()).map(|address| format!("{scheme}://{address}/"))

@@ -8,10 +8,8 @@ use tokio::{runtime::Runtime, time::timeout};
 use crate::{
     cloud::{Cloud, link::Link, store::Place},
     part::{Part, prepare},
-    support::{lines::PATIENCE, mosquitto::Mosquitto, postgres::Postgres, wait_until},
+    support::{cloud::ROOT, lines::PATIENCE, mosquitto::Mosquitto, postgres::Postgres, wait_until},
 };
-
-const ROOT: &str = "intercom/v1/test";
 
 /// A gateway that has nothing but a connection.
 struct Gateway {

@@ -10,7 +10,7 @@ use crate::support::{
     Daemon, Site,
     cloud::{Cloud, ROOT, message, verdict},
     consumer::Consumer,
-    mosquitto::{Mosquitto, binary, write_private},
+    mosquitto::{Mosquitto, add_password, write_private},
 };
 
 const ACCOUNTS: [&str; 7] =
@@ -32,26 +32,14 @@ fn broker() -> Mosquitto {
     assert!(settings.iter().any(|line| line == "acl_file DIR/mosquitto.acl"), "{settings:?}");
     Mosquitto::prepared(&settings.join("\n"), |dir| {
         write_private(&dir.join("mosquitto.acl"), &fs::read_to_string(folder.join("mosquitto.acl")).unwrap());
-        write_private(&dir.join("passwords"), "");
-        for account in ACCOUNTS {
-            let added = std::process::Command::new(binary("mosquitto_passwd"))
-                .arg("-b")
-                .arg(dir.join("passwords"))
-                .args([account, "secret"])
-                .status();
-            assert!(added.unwrap().success());
-        }
+        ACCOUNTS.iter().for_each(|account| add_password(dir, account, "secret"));
     })
 }
 
 async fn account(broker: &Mosquitto, name: &str) -> Cloud {
     let mut options = Consumer::options(name, broker.port);
     options.set_credentials(name, "secret");
-    let cloud = Cloud { consumer: Consumer::with(options, ROOT, false) };
-    cloud
-        .until("the account is subscribed", |cloud| (cloud.consumer.lock().subscribed > 0).then_some(()))
-        .await;
-    cloud
+    Cloud::with(options).await
 }
 
 /// What has come to an account, of each topic once.
@@ -153,10 +141,7 @@ async fn the_published_rules_of_mosquitto_let_each_do_its_work_and_nothing_else(
     let mut options = Consumer::options("test", broker.port);
     options.set_clean_start(true);
     options.set_credentials("another", "secret");
-    let thief = Cloud { consumer: Consumer::with(options, ROOT, false) };
-    thief
-        .until("the thief is subscribed", |thief| (thief.consumer.lock().subscribed > 0).then_some(()))
-        .await;
+    let _thief = Cloud::with(options).await;
     assert_eq!(verdict(&doors.ask("report", json!({}), &session).await), ("done", ""));
     daemon.stop();
 }

@@ -5,16 +5,7 @@ use std::fs;
 use intercom_gateway::domain::HealthCode;
 use serde_json::json;
 
-use crate::support::{Daemon, Site, cloud::Cloud, mosquitto::Mosquitto, site::ENTRANCE, wait_until};
-
-fn site(broker: &Mosquitto) -> (Site, String) {
-    let site = Site::new(&format!(
-        "[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"\n{ENTRANCE}secure_channel = \"off\"\n",
-        broker.port
-    ));
-    let token = site.run(["token", "add", "installer"]).ok();
-    (site, token.trim().to_owned())
-}
+use crate::support::{Daemon, Site, cloud::Cloud, mosquitto::Mosquitto, wait_until};
 
 fn tells(daemon: &Daemon, token: &str, words: &str) {
     daemon.wait_reason(token, HealthCode::JournalNew, |reason| {
@@ -29,7 +20,7 @@ fn is_silent(daemon: &Daemon, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_in_place_of_another_is_told_over_restarts_until_the_cloud_names_it() {
     let broker = Mosquitto::open();
-    let (site, token) = site(&broker);
+    let (site, token) = Site::entrance_at(broker.port);
     let cloud = Cloud::connect(broker.port).await;
     let daemon = Daemon::start(&site);
     let mut session = cloud.online(None).await;
@@ -67,7 +58,7 @@ async fn a_journal_in_place_of_another_is_told_over_restarts_until_the_cloud_nam
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_state_directory_of_a_gateway_that_the_broker_knows_is_told() {
     let broker = Mosquitto::open();
-    let ((site, _), (replaced, token)) = (site(&broker), site(&broker));
+    let ((site, _), (replaced, token)) = (Site::entrance_at(broker.port), Site::entrance_at(broker.port));
     let cloud = Cloud::connect(broker.port).await;
     let daemon = Daemon::start(&site);
     let session = cloud.online(None).await;

@@ -12,10 +12,6 @@ use crate::support::{
 
 const BUS: &str = "protocol = \"osdp\"";
 
-fn baud(daemon: &Daemon, token: &str) -> u64 {
-    daemon.ask("GET", "/api/local/v1/buses", token.trim()).1["data"][0]["baud"].as_u64().unwrap()
-}
-
 #[test]
 fn a_line_is_raised_while_doors_open_and_found_again() {
     assert!(ENTRANCE.contains(BUS));
@@ -26,7 +22,7 @@ fn a_line_is_raised_while_doors_open_and_found_again() {
     site.import(1, &[flats::known()]).ok();
     let mut daemon = Daemon::start(&site);
     daemon.events(&site, 1).wait_type("intercom.panel.online");
-    wait_until("the line is raised", || baud(&daemon, &token) >= 19_200);
+    wait_until("the line is raised", || daemon.baud(&token) >= 19_200);
     panels.card("entrance-1", KNOWN);
     panels.wait_opened("entrance-1");
     daemon.stop();
@@ -39,7 +35,7 @@ fn a_line_is_raised_while_doors_open_and_found_again() {
             site.import(1, &[flats::known()]).ok();
         }
         let daemon = Daemon::start(&site);
-        wait_until("the line is found", || baud(&daemon, &token) >= 19_200);
+        wait_until("the line is found", || daemon.baud(&token) >= 19_200);
         panels.card("entrance-1", KNOWN);
         panels.wait_opened("entrance-1");
         daemon.stop();

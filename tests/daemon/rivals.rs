@@ -3,21 +3,10 @@
 use intercom_gateway::domain::HealthCode;
 use serde_json::Value;
 
-use crate::support::{
-    Daemon, Site, cloud::Cloud, consumer::Message, mosquitto::Mosquitto, site::ENTRANCE, wait_until,
-};
+use crate::support::{Daemon, Site, cloud::Cloud, consumer::Message, mosquitto::Mosquitto, wait_until};
 
 const STAYS: &str = "this one comes back each time";
 const YIELDS: &str = "this one leaves the broker to it";
-
-fn site(broker: &Mosquitto) -> (Site, String) {
-    let site = Site::new(&format!(
-        "[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"\n{ENTRANCE}secure_channel = \"off\"\n",
-        broker.port
-    ));
-    let token = site.run(["token", "add", "installer"]).ok();
-    (site, token.trim().to_owned())
-}
 
 fn tells_rival(daemon: &Daemon, token: &str, what: &str) {
     daemon.wait_reason(token, HealthCode::Broker, |reason| {
@@ -31,7 +20,8 @@ fn tells_rival(daemon: &Daemon, token: &str, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_longer_serving_one_stays_and_the_other_one_yields() {
     let broker = Mosquitto::open();
-    let ((first, first_token), (second, second_token)) = (site(&broker), site(&broker));
+    let ((first, first_token), (second, second_token)) =
+        (Site::entrance_at(broker.port), Site::entrance_at(broker.port));
     // Each start is an event: the first one has been in service longer.
     for _ in 0..4 {
         let mut daemon = Daemon::start(&first);
@@ -73,7 +63,7 @@ async fn the_longer_serving_one_stays_and_the_other_one_yields() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_of_its_own_that_the_broker_still_has_is_no_other_gateway() {
     let broker = Mosquitto::open();
-    let (site, token) = site(&broker);
+    let (site, token) = Site::entrance_at(broker.port);
     let cloud = Cloud::connect(broker.port).await;
     let daemon = Daemon::start(&site);
     let session = cloud.online(None).await;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use intercom_gateway::clock;
+use rumqttc::MqttOptions;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -19,7 +20,12 @@ pub struct Cloud {
 impl Cloud {
     /// Connects to the broker at `port` and waits for its subscription.
     pub async fn connect(port: u16) -> Self {
-        let cloud = Self { consumer: Consumer::start("cloud", port, ROOT, false) };
+        Self::with(Consumer::options("cloud", port)).await
+    }
+
+    /// As [`Cloud::connect`], with these options.
+    pub async fn with(options: MqttOptions) -> Self {
+        let cloud = Self { consumer: Consumer::with(options, ROOT, false) };
         cloud
             .until("the cloud is subscribed", |cloud| (cloud.consumer.lock().subscribed > 0).then_some(()))
             .await;

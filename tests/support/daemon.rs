@@ -131,6 +131,11 @@ impl Daemon {
         self.ask_with(method, path, token, "")
     }
 
+    /// The rate of the first bus, bits a second.
+    pub fn baud(&self, token: &str) -> u64 {
+        self.ask("GET", "/api/local/v1/buses", token.trim()).1["data"][0]["baud"].as_u64().unwrap()
+    }
+
     /// As [`Daemon::ask`], with a body.
     pub fn ask_with(&self, method: &str, path: &str, token: &str, body: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(self.address()).unwrap();

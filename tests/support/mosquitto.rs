@@ -134,6 +134,16 @@ pub fn write_private(path: &Path, content: &str) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
+/// Puts an account into `passwords` of a broker's directory, mosquitto's file of them.
+pub fn add_password(dir: &Path, user: &str, password: &str) {
+    let file = dir.join("passwords");
+    if !file.exists() {
+        write_private(&file, "");
+    }
+    let added = Command::new(binary("mosquitto_passwd")).arg("-b").arg(file).args([user, password]).status();
+    assert!(added.unwrap().success());
+}
+
 /// A port that nobody listens on, below those that the system hands out to clients.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()

@@ -67,6 +67,15 @@ impl Site {
         site
     }
 
+    /// [`ENTRANCE`] in the clear with the broker at `port`, and an API token.
+    pub fn entrance_at(port: u16) -> (Self, String) {
+        let site = Self::new(&format!(
+            "[mqtt]\nurl = \"mqtt://127.0.0.1:{port}\"\n{ENTRANCE}secure_channel = \"off\"\n"
+        ));
+        let token = site.run(["token", "add", "installer"]).ok();
+        (site, token.trim().to_owned())
+    }
+
     /// Writes the configuration anew, as [`Site::new`].
     pub fn configure(&self, rest: &str) {
         let text = format!(

@@ -54,7 +54,7 @@ struct Ranges<'a> {
 }
 
 impl<'a> Ranges<'a> {
-    fn push(&mut self, (gateway, journal): &'a JournalId, first: u64, last: u64) {
+    fn push(&mut self, gateway: &'a str, journal: &'a str, first: u64, last: u64) {
         self.gateways.push(gateway);
         self.journals.push(journal);
         self.firsts.push(number(first));
@@ -110,12 +110,13 @@ impl Postgres {
         let column = |column: fn(&Event) -> &str| events.iter().map(column).collect::<Vec<&str>>();
         let subjects: Vec<Option<&str>> = events.iter().map(|event| event.subject.as_deref()).collect();
         let sequences: Vec<i64> = events.iter().map(|event| number(event.sequence)).collect();
-        let pruned: Vec<(&str, &str, &RangeInclusive<u64>)> = events
-            .iter()
-            .filter_map(|event| {
-                event.pruned.as_ref().map(|(of, range)| (event.gateway.as_str(), of.as_str(), range))
-            })
-            .collect();
+        let mut pruned = Ranges::default();
+        for event in &events {
+            if let Some((journal, range)) = &event.pruned {
+                pruned.push(&event.gateway, journal, *range.start(), *range.end());
+            }
+        }
+        let [gateways, journals, firsts, lasts] = pruned.columns();
         let parameters: [&(dyn ToSql + Sync); 12] = [
             &column(|event| &event.gateway),
             &column(|event| &event.id),
@@ -125,10 +126,10 @@ impl Postgres {
             &column(|event| &event.journal),
             &sequences,
             &column(|event| &event.text),
-            &pruned.iter().map(|(gateway, _, _)| *gateway).collect::<Vec<&str>>(),
-            &pruned.iter().map(|(_, journal, _)| *journal).collect::<Vec<&str>>(),
-            &pruned.iter().map(|(_, _, range)| number(*range.start())).collect::<Vec<i64>>(),
-            &pruned.iter().map(|(_, _, range)| number(*range.end())).collect::<Vec<i64>>(),
+            gateways,
+            journals,
+            firsts,
+            lasts,
         ];
         self.client.execute(put, &parameters).await?;
         Ok(())
@@ -136,7 +137,7 @@ impl Postgres {
 
     /// Takes the keeper's lock, which is this connection's, and ends with it; then knows how far all journals are.
     pub async fn may_keep(&mut self) -> anyhow::Result<bool> {
-        let locked: bool = self.client.query_one("select pg_try_advisory_lock($1)", &[&KEEPER]).await?.get(0);
+        let locked = self.lock(KEEPER).await?;
         if locked {
             self.journals = Journals::default();
             let rows = "select gateway, journal, through from journals order by grown_at";
@@ -146,6 +147,11 @@ impl Postgres {
             self.journals.forget_told();
         }
         Ok(locked)
+    }
+
+    /// Takes an advisory lock, unless another connection has it.
+    async fn lock(&self, key: i64) -> anyhow::Result<bool> {
+        Ok(self.client.query_one("select pg_try_advisory_lock($1)", &[&key]).await?.get(0))
     }
 
     /// Takes what has arrived into account, and writes down how far journals are then. An error leaves the store as it was,
@@ -171,8 +177,8 @@ impl Postgres {
             let (mut throughs, mut beyonds) = (Ranges::default(), Ranges::default());
             for id in &touched {
                 let Some((through, beyond)) = self.journals.place(id) else { continue };
-                throughs.push(id, 0, through);
-                beyond.iter().for_each(|(first, last)| beyonds.push(id, *first, *last));
+                throughs.push(&id.0, &id.1, 0, through);
+                beyond.iter().for_each(|(first, last)| beyonds.push(&id.0, &id.1, *first, *last));
             }
             let grow = "
                 insert into journals (gateway, journal, through)
@@ -265,9 +271,7 @@ impl Postgres {
     }
 
     pub async fn changes(&mut self) -> anyhow::Result<Vec<(String, Option<String>)>> {
-        let locked: bool =
-            self.client.query_one("select pg_try_advisory_lock($1)", &[&CHANGES]).await?.get(0);
-        if !locked {
+        if !self.lock(CHANGES).await? {
             return Ok(Vec::new());
         }
         let rows = "select number, gateway, delta from changes order by number limit 1000";

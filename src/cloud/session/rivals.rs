@@ -74,7 +74,7 @@ impl Rivals {
         remember(&mut self.tried, session);
     }
 
-    /// The broker has accepted this session; whether it is the first one.
+    /// The broker has accepted this session.
     pub(super) fn connected(&mut self, session: &str) {
         remember(&mut self.accepted, session);
         self.was_before = false;
