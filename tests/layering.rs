@@ -86,6 +86,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml_edit", &["config"]),
     ("toml_writer", &["config"]),
     ("x509_parser", &["tls"]),
+    ("yasna", &["tls"]),
 ];
 
 /// The only room with `unsafe`.

@@ -1,5 +1,5 @@
-//! The installer's page: `GET /` and the assets that it names, open to all. They are in the binary, compressed by
-//! build.rs, and nowhere else.
+//! The installer's page: `GET /` and the assets that it names, open to all; the description of the endpoint. They are in
+//! the binary, compressed by build.rs, and nowhere else.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ use axum::{
 };
 use flate2::bufread::GzDecoder;
 
-use super::error::not_found;
+use super::error::{json_response, not_found};
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
@@ -20,8 +20,6 @@ pub(super) const PLACE: &str = "/assets/";
 struct Asset {
     /// From web/ on.
     path: &'static str,
-    /// Bytes of it, not compressed.
-    length: usize,
     brotli: &'static [u8],
     gzip: &'static [u8],
 }
@@ -67,6 +65,17 @@ const KINDS: [(&str, &str); 8] = [
     (".woff2", "font/woff2"),
 ];
 
+/// `GET /openapi.json`.
+pub(super) async fn openapi() -> Response<Body> {
+    json_response(StatusCode::OK, inflated(include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json.gz"))))
+}
+
+fn inflated(gzip: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    GzDecoder::new(gzip).read_to_end(&mut content).expect("build.rs wrote it");
+    content
+}
+
 /// `GET /`. A browser asks each time whether it still has the newest one.
 pub(super) async fn index(headers: HeaderMap) -> Response<Body> {
     // Compressed and not, it is the same page: a weak tag says so.
@@ -101,7 +110,7 @@ impl Asset {
         let (body, coding) = match coding(headers) {
             Coding::Brotli => (Bytes::from_static(self.brotli), Some("br")),
             Coding::Gzip => (Bytes::from_static(self.gzip), Some("gzip")),
-            Coding::Identity => (self.inflated().into(), None),
+            Coding::Identity => (inflated(self.gzip).into(), None),
         };
         let mut response = Response::new(Body::from(body));
         let headers = response.headers_mut();
@@ -110,12 +119,6 @@ impl Asset {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
         }
         with_safety(response)
-    }
-
-    fn inflated(&self) -> Vec<u8> {
-        let mut content = Vec::with_capacity(self.length);
-        GzDecoder::new(self.gzip).read_to_end(&mut content).expect("build.rs wrote it");
-        content
     }
 
     fn kind(&self) -> &'static str {
@@ -209,11 +212,10 @@ mod tests {
         let web = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
         for asset in &ASSETS {
             let content = std::fs::read(web.join(asset.path)).unwrap();
-            assert_eq!(asset.inflated(), content, "{}", asset.path);
+            assert_eq!(inflated(asset.gzip), content, "{}", asset.path);
             let mut unpacked = Vec::new();
             brotli_decompressor::BrotliDecompress(&mut &*asset.brotli, &mut unpacked).unwrap();
             assert_eq!(unpacked, content, "{}", asset.path);
-            assert_eq!(asset.length, content.len());
             assert_eq!(find(asset.path).unwrap().path, asset.path);
             assert!(KINDS.iter().any(|(end, _)| asset.path.ends_with(end)), "{} has no kind", asset.path);
         }
@@ -235,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_page_names_its_assets_by_their_hash() {
-        let index = String::from_utf8(INDEX.inflated()).unwrap();
+        let index = String::from_utf8(inflated(INDEX.gzip)).unwrap();
         assert!(!index.contains("{assets}"), "{index}");
         for reference in index.split(PLACE).skip(1) {
             let end = reference.find(['"', '\'', ' ', '>', '<']).unwrap();

@@ -3,17 +3,11 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use axum::{
-    Router,
-    body::Body,
-    handler::Handler,
-    http::{Response, StatusCode},
-    routing::MethodRouter,
-};
+use axum::{Router, handler::Handler, http::StatusCode, routing::MethodRouter};
 
 use super::{
     assets, buses, commissioning,
-    error::{json_response, not_found, problem},
+    error::{not_found, problem},
     flat, identify, lines, lists, local, metrics, open_door, security_txt, self_told,
     state::Api,
     stream,
@@ -63,7 +57,7 @@ pub fn routes() -> Vec<Route> {
         Route::new("/healthz").without_token().get(local::health),
         Route::new("/.well-known/security.txt").without_token().get(security_txt::get),
         Route::new("/metrics").get(metrics::get),
-        Route::new("/openapi.json").get(openapi),
+        Route::new("/openapi.json").get(assets::openapi),
         Route::new("/").without_token().get(assets::index),
         Route::new("/assets/{hash}/{path}").deep().without_token_below(assets::PLACE).get(assets::asset),
     ]
@@ -142,8 +136,4 @@ pub(super) fn router(routes: Vec<Route>, api: Arc<Api>) -> Router {
             problem(StatusCode::METHOD_NOT_ALLOWED, "This path does not take this method.")
         })
         .with_state(api)
-}
-
-async fn openapi() -> Response<Body> {
-    json_response(StatusCode::OK, include_str!("openapi.json"))
 }

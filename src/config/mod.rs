@@ -31,6 +31,7 @@ mod settings;
 mod types;
 mod values;
 mod written;
+mod zone;
 
 use std::path::Path;
 

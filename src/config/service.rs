@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::tz::TimeZone;
 
 use super::{
     Broker, CertificateFiles, ClockMode, Confirm, Gateway, Http, Journal, Mqtt, SecretFile, Tls,
     address::{host_and_port, is_loopback},
     read::Section,
     values::{Input, choice, path, secret_file, text, truth, whole},
+    zone,
 };
 use crate::domain::Name;
 
@@ -180,11 +181,12 @@ pub(super) fn name(input: &Input<'_>) -> Result<Name, String> {
 }
 
 fn timezone(input: &Input<'_>) -> Result<TimeZone, String> {
-    let text = text(input)?;
-    // Names that the system has dropped, as Debian 13 has Europe/Kiev, are known all the same.
-    let found = TimeZone::get(&text).or_else(|_| TimeZoneDatabase::bundled().get(&text));
-    found.map_err(|_| {
-        format!("{text:?} is no time zone; write an IANA name like \"UTC\" or \"Europe/Berlin\"")
+    let zone = zone::find(&text(input)?, |name| TimeZone::get(name).ok());
+    zone.map_err(|unknown| {
+        if jiff::tz::db().is_definitively_empty() {
+            return format!("{unknown}, for this machine has no time zones; sudo apt-get install tzdata");
+        }
+        format!("{unknown}; write an IANA name like \"UTC\" or \"Europe/Berlin\"")
     })
 }
 
