@@ -67,6 +67,8 @@ async fn an_empty_state_directory_of_a_gateway_that_the_broker_knows_is_told() {
     let daemon = Daemon::start(&replaced);
     cloud.online(Some(&session)).await;
     tells(&daemon, &token, &format!("in place of {old}: the broker knows this gateway by another one"));
+    let note = replaced.path("state/journal.json");
+    wait_until("it is written down", || fs::read_to_string(&note).is_ok_and(|note| note.contains(&old)));
     daemon.kill();
     // By now the broker knows the new one.
     let daemon = Daemon::start(&replaced);
