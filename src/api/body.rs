@@ -16,6 +16,7 @@ use super::{
     error::{Invalid, problem, too_large, unauthenticated},
     state::Api,
 };
+use crate::domain::json;
 
 /// A body that is there, of a request whose token is still good.
 pub(super) struct Posted;
@@ -57,7 +58,7 @@ pub(super) fn members(body: &[u8], example: &str) -> Result<Map<String, Value>, 
     if body.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
-    match serde_json::from_slice(body) {
+    match json::from_slice(body) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(Value::Array(empty)) if empty.is_empty() => Ok(Map::new()),
         _ => {

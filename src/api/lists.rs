@@ -17,6 +17,7 @@ use super::{
 use crate::{
     domain::MAX_INTEGER,
     store::{CacheReader, KeyFilter, Page, StoreError},
+    sys,
 };
 
 /// Most flats of a page of those that were looked for (contract §3).
@@ -98,7 +99,7 @@ async fn list(
     };
     let age = api.age.headers();
     let cache = api.handles.cache.reader();
-    let read = tokio::task::spawn_blocking(move || {
+    let read = sys::blocking(move || {
         let _turn = turn;
         read(&cache)
     });

@@ -9,14 +9,16 @@
 //!   where that has as many as it may, of all where there is no other place.
 //! - One with a good token is never displaced. Where there is no other, the new one gets no place.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
+
+use litemap::LiteMap;
 
 /// The places of connections `C`.
 pub(super) struct Places<C> {
     most: usize,
     most_of_one: usize,
     /// By number, and so by age: the first has been open longest.
-    taken: BTreeMap<u64, Place<C>>,
+    taken: LiteMap<u64, Place<C>>,
     next: u64,
     displaced: u64,
     turned_away: u64,
@@ -40,7 +42,7 @@ pub(super) struct Crowd {
 
 impl<C> Places<C> {
     pub(super) fn new(most: usize, most_of_one: usize) -> Self {
-        Self { most, most_of_one, taken: BTreeMap::new(), next: 0, displaced: 0, turned_away: 0 }
+        Self { most, most_of_one, taken: LiteMap::new(), next: 0, displaced: 0, turned_away: 0 }
     }
 
     /// Gives a new connection a place: its number, and who has lost it.

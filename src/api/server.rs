@@ -252,7 +252,7 @@ async fn renew_for_ever(certificate: Option<Certificate>, files_every: Duration)
         if !certificate.served.is_due(certificate.clock.known()) {
             continue;
         }
-        let looking = tokio::task::spawn_blocking(move || {
+        let looking = sys::blocking(move || {
             certificate.served.look(certificate.clock.known());
             certificate
         });

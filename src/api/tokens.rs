@@ -23,7 +23,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use crate::domain::{Name, name::InvalidName, time::rfc3339};
+use crate::domain::{Name, json, name::InvalidName, time::rfc3339};
 use crate::sys::files::write_private;
 
 /// What tokens begin with, so that one that got out is recognised by people and by scanners for secrets.
@@ -269,7 +269,7 @@ fn hash(token: &str) -> Hash {
 }
 
 fn parse(content: &[u8]) -> Result<Vec<TokenInfo>, String> {
-    let file: File = serde_json::from_slice(content).map_err(|error| error.to_string())?;
+    let file: File = json::from_slice(content).map_err(|error| error.to_string())?;
     let token = |entry: Entry| {
         let mut hash = Hash::default();
         hex::decode_to_slice(&entry.sha256, &mut hash)

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{REPLACED, configuration::Staged};
 use crate::{
+    domain::json,
     store::{self, Store, StoreError},
     sys::files::{private_dir, write_private},
 };
@@ -284,7 +285,7 @@ fn clear(state_dir: &Path) -> anyhow::Result<()> {
 fn contents(ready: &Path) -> anyhow::Result<Contents> {
     let path = ready.join(CONTENTS);
     let read = fs::read(&path).map_err(anyhow::Error::from);
-    let contents = read.and_then(|text| Ok(serde_json::from_slice(&text)?));
+    let contents = read.and_then(|text| Ok(json::from_slice(&text)?));
     contents.with_context(|| format!("cannot read {}", path.display()))
 }
 

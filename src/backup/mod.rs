@@ -28,7 +28,8 @@ pub use configuration::{Attributes, Staged, complete as complete_configuration, 
 pub use exchange::{Finished, Staging, complete_state, finish, finish_configured, interrupted};
 pub use sealed::SealError;
 
-use archive::{LARGEST, STATE_FILES, STATE_FOLDERS};
+use self::archive::{LARGEST, STATE_FILES, STATE_FOLDERS};
+use crate::domain::order;
 
 /// Where what a restore replaced lies, in the state directory.
 pub const REPLACED: &str = "before-restore";
@@ -85,6 +86,6 @@ fn names_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let names: io::Result<Vec<PathBuf>> = entries.map(|entry| Ok(entry?.file_name().into())).collect();
     let mut names = names?;
     names.retain(|name| name.extension().is_none_or(|extension| extension != "new"));
-    names.sort();
+    order::sort(&mut names);
     Ok(names)
 }

@@ -70,9 +70,13 @@ struct Hiding<'a> {
 
 impl Hiding<'_> {
     fn object(&self, members: &Map<String, Value>) -> Value {
-        let shown =
-            members.iter().filter_map(|(name, value)| Some((name.clone(), self.member(name, value)?)));
-        Value::Object(shown.collect())
+        let mut shown = Map::new();
+        for (name, value) in members {
+            if let Some(value) = self.member(name, value) {
+                shown.insert(name.clone(), value);
+            }
+        }
+        Value::Object(shown)
     }
 
     fn member(&self, name: &str, value: &Value) -> Option<Value> {

@@ -64,7 +64,9 @@ impl Words {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn learn_flats(&mut self, document: impl Read) -> serde_json::Result<()> {
+    pub fn learn_flats(&mut self, mut document: impl Read) -> serde_json::Result<()> {
+        // One copy of the reader for all that is read from a source.
+        let document: &mut dyn Read = &mut document;
         let mut reader = serde_json::Deserializer::from_reader(std::io::BufReader::new(document));
         Learning { words: self, is_personal: false }.deserialize(&mut reader)
     }

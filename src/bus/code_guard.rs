@@ -4,10 +4,9 @@
 //! blocked nothing that is typed there is looked at, so that it tells nothing. After a block the guesses of the last
 //! ten minutes still count: one more blocks again.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
+
+use litemap::LiteMap;
 
 use crate::domain::Mono;
 
@@ -21,7 +20,7 @@ const FORGIVEN: Duration = Duration::from_secs(3600);
 /// The readers of one panel.
 #[derive(Debug, Default)]
 pub(super) struct CodeGuard {
-    readers: BTreeMap<u8, Reader>,
+    readers: LiteMap<u8, Reader>,
 }
 
 #[derive(Debug, Default)]

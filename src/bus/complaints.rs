@@ -1,6 +1,8 @@
 //! What no event tells and somebody has to do something about: said in the log once, not every second.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+
+use litemap::LiteMap;
 
 use super::schedule::Exchanges;
 use crate::domain::{Name, PanelState, PanelStatus, Trouble};
@@ -15,9 +17,9 @@ const TROUBLES: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
     /// Of panels that have not been well since.
-    troubles: BTreeMap<Name, Vec<Trouble>>,
+    troubles: LiteMap<Name, Vec<Trouble>>,
     /// By how much lines were read too seldom when that was said last.
-    stretches: BTreeMap<Name, f64>,
+    stretches: LiteMap<Name, f64>,
     /// Panels whose answers are lost.
     lossy: BTreeSet<Name>,
 }

@@ -14,7 +14,9 @@
 //! Invariants: what a reply leads to is done before the next turn is chosen, so an unlock waits for nobody's poll. Each
 //! unlock, each measurement and each panel that is to blink ends exactly once, whatever happens.
 
-use std::{collections::BTreeMap, num::NonZeroU16, time::Duration};
+use std::{num::NonZeroU16, time::Duration};
+
+use litemap::LiteMap;
 
 pub use super::effects::{Moment, Output};
 use super::{
@@ -26,7 +28,7 @@ use super::{
     schedule::{Schedule, Timing},
 };
 use crate::{
-    domain::{Mono, Name, event::UnlockedBy},
+    domain::{Mono, Name, event::UnlockedBy, order},
     lines::{Commutator, FlatLines},
     panel::{
         self, Driver, Failure, Request, Token,
@@ -69,7 +71,7 @@ pub struct Core {
     pub(super) commutators: Commutators,
     pub(super) effects: Effects,
     /// Requests whose end concerns somebody, with the panel's number.
-    pending: BTreeMap<Token, (usize, Purpose)>,
+    pending: LiteMap<Token, (usize, Purpose)>,
     /// Where the configuration leaves the line's rate to us.
     pub(super) rates: Option<Rates>,
 }
@@ -83,7 +85,7 @@ impl Core {
             shown: Vec::with_capacity(panels.len()),
             commutators: Commutators::new(Vec::new()),
             effects: Effects::default(),
-            pending: BTreeMap::new(),
+            pending: LiteMap::new(),
             rates: None,
         };
         for panel in panels {
@@ -156,7 +158,7 @@ impl Core {
             let doorway = doorways.get(*number).and_then(Option::as_ref);
             doorway.and_then(|doorway| names.iter().position(|name| *name == doorway.settings.panel))
         };
-        self.shown.sort_by_key(place);
+        order::sort_by_key(&mut self.shown, place);
     }
 
     /// Sets how old the last empty answer of an OSDP panel may be for a swipe to count: the line's cycle is another.
@@ -480,7 +482,9 @@ impl Core {
                     }
                 }
                 Back::Ask { token, request, expires, purpose } => {
-                    self.pending.extend(purpose.map(|purpose| (token, (number, purpose))));
+                    if let Some(purpose) = purpose {
+                        self.pending.insert(token, (number, purpose));
+                    }
                     driver.request(moment.mono, token, &request, expires);
                 }
             }

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     access::Directory,
     clock::{self, Clock},
-    domain::{LineStatus, Mono, Name, Occurrence, PanelStatus, Profile, event::UnlockedBy},
+    domain::{LineStatus, Mono, Name, Occurrence, PanelStatus, Profile, event::UnlockedBy, order},
     lines::{CommutatorSettings, FlatLines, KeptLine},
     panel::{
         Failure,
@@ -381,7 +381,7 @@ impl BusHandle {
         let adopted = result.await.map_err(|_| Ending)?;
         let mut all = Vec::clone(&self.panels());
         all.extend(adopted);
-        all.sort_by_key(|panel| order.iter().position(|name| *name == panel.name));
+        order::sort_by_key(&mut all, |panel| order.iter().position(|name| *name == panel.name));
         self.panels.store(Arc::new(all));
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! Digits typed at a reader, until `#` or a pause ends them (contract §5, `intercom.keypad.entered`,
 //! `intercom.code.entered`).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
+
+use litemap::LiteMap;
 
 use crate::domain::Mono;
 
@@ -13,7 +15,7 @@ const LONGEST: usize = 32;
 /// What is being typed at the readers of one panel.
 #[derive(Default)]
 pub struct Keypad {
-    typed: BTreeMap<u8, Typing>,
+    typed: LiteMap<u8, Typing>,
 }
 
 /// What was typed at a reader, and has ended. The digits may be somebody's code.

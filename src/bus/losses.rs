@@ -1,10 +1,8 @@
 //! How many answers of each panel were lost within the last minute.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fmt,
-    time::Duration,
-};
+use std::{collections::VecDeque, fmt, time::Duration};
+
+use litemap::LiteMap;
 
 use super::schedule::Exchanges;
 use crate::domain::{Mono, Name, PanelState, PanelStatus};
@@ -39,7 +37,7 @@ impl fmt::Display for Exchanges {
 
 /// The counters of the last minute. A panel that is offline is no matter of lost answers: it begins anew.
 #[derive(Debug, Default)]
-pub(super) struct Losses(BTreeMap<Name, VecDeque<(Mono, Exchanges)>>);
+pub(super) struct Losses(LiteMap<Name, VecDeque<(Mono, Exchanges)>>);
 
 impl Losses {
     /// Notes the counters since the start, and returns those of the last minute for panels that answer.

@@ -69,7 +69,7 @@ pub(super) fn unreachable(host: &str, port: u16, error: io::Error) -> io::Error 
 /// Returns the other processes that have a tty open.
 pub(super) async fn rivals(path: PathBuf) -> Vec<Holder> {
     // A thread that fails has seen nothing.
-    tokio::task::spawn_blocking(move || sys::holders(&path)).await.unwrap_or_default()
+    sys::blocking(move || sys::holders(&path)).await.unwrap_or_default()
 }
 
 /// Names those who take a port's bytes, and says what to do.

@@ -14,6 +14,7 @@ use super::{
     schedule::Timing,
 };
 use crate::{
+    domain::order,
     lines::Commutator,
     panel::{
         Driver, OsEntropy,
@@ -50,7 +51,7 @@ pub(super) fn panels(
             Protocol::Modbus(ModbusSettings { unit, profile, reply_timeout }) => {
                 let map = panel.lines.iter().flat_map(|lines| &lines.map);
                 let mut lines: Vec<u16> = map.map(|(line, _)| *line).collect();
-                lines.sort_unstable();
+                order::sort(&mut lines);
                 let settings = modbus::Settings { unit, profile, lines, limits, reply_timeout };
                 Driver::Modbus(Box::new(modbus::Panel::new(settings)))
             }

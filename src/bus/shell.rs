@@ -36,7 +36,7 @@ use crate::{
     lines::FlatLines,
     panel::Failure,
     survey::LineSample,
-    sys::Holder,
+    sys::{self, Holder},
 };
 
 /// The status is told at least this often, for `last_seen`; so is the watchdog.
@@ -321,7 +321,7 @@ impl Shell {
         }
         self.looked_at = Some(now);
         let (path, commands) = (path.to_owned(), self.own_commands.clone());
-        tokio::spawn(async move {
+        sys::spawn(async move {
             let rivals = obstacles::rivals(path).await;
             if let Some(commands) = commands.upgrade() {
                 // The bus has ended: nobody wants to know.

@@ -3,10 +3,9 @@
 //! Takes its time from the caller. What is told takes from the panel's budget; what does not fit in is counted and told
 //! later, so nothing is lost but the moment.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
+
+use litemap::LiteMap;
 
 use crate::domain::{Bucket, Mono, Tally, event::SuspectCause};
 
@@ -20,7 +19,7 @@ const FLOOD_TIME: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    causes: BTreeMap<SuspectCause, Tally>,
+    causes: LiteMap<SuspectCause, Tally>,
     /// Serial numbers told in the last hour.
     replaced: VecDeque<(u32, Mono)>,
     /// The last swipes of what may become a flood.

@@ -176,7 +176,7 @@ impl Shell {
     /// Lets the panels be polled once the keys are read.
     fn tell_when_recalled(&self) {
         let (mut recalled, commands) = (self.shared.recalled.clone(), self.own_commands.clone());
-        tokio::spawn(async move {
+        sys::spawn(async move {
             // An error: nobody will tell any more.
             let _ = recalled.wait_for(Option::is_some).await;
             if let Some(commands) = commands.upgrade() {

@@ -11,6 +11,7 @@ use anyhow::Context;
 
 use super::reload::{daemon, daemon_whatever_the_file_says, print};
 use crate::{
+    domain::json,
     gateway::{
         control::{Client, Request},
         reload::{OnTrial, Outcome},
@@ -53,7 +54,7 @@ impl Apply {
             None if self.confirm => confirm(|| daemon_whatever_the_file_says(config), config),
             None => {
                 let answer = daemon_whatever_the_file_says(config)?.ask(&Request::Abort)?;
-                print(&serde_json::from_value(answer.value)?, "nothing had changed")
+                print(&json::from_value(&answer.value)?, "nothing had changed")
             }
         }
     }
@@ -62,7 +63,7 @@ impl Apply {
 fn apply(daemon: Client, file: &Path, trial: Duration) -> anyhow::Result<ExitCode> {
     let mut text = fs::File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
     let request = Request::Apply { name: file.to_owned(), seconds: trial.as_secs() };
-    let outcome: Outcome = serde_json::from_value(daemon.ask_with(&request, &mut text)?.value)?;
+    let outcome: Outcome = json::from_value(&daemon.ask_with(&request, &mut text)?.value)?;
     let code = print(&outcome, "no difference to the running configuration")?;
     if let Outcome::Applied(_) = outcome {
         println!(
@@ -74,7 +75,7 @@ fn apply(daemon: Client, file: &Path, trial: Duration) -> anyhow::Result<ExitCod
 
 fn confirm(daemon: impl Fn() -> anyhow::Result<Client>, config: &Path) -> anyhow::Result<ExitCode> {
     let answer = daemon()?.ask(&Request::OnTrial)?;
-    let Some(OnTrial { path, name, text }) = serde_json::from_value(answer.value)? else {
+    let Some(OnTrial { path, name, text }) = json::from_value(&answer.value)? else {
         anyhow::bail!("no configuration is on trial: `intercom-gateway apply FILE` begins one");
     };
     let meant = fs::canonicalize(config).with_context(|| format!("cannot find {}", config.display()))?;
@@ -85,7 +86,7 @@ fn confirm(daemon: impl Fn() -> anyhow::Result<Client>, config: &Path) -> anyhow
         .with_context(|| format!("cannot write {}: run this with sudo", meant.display()))?;
     println!("wrote {} to {}", name.display(), meant.display());
     let answer = daemon()?.ask(&Request::Reload)?;
-    let outcome = serde_json::from_value(answer.value)?;
+    let outcome = json::from_value(&answer.value)?;
     if let Outcome::Invalid(lines) = &outcome {
         lines.iter().for_each(|line| eprintln!("{line}"));
         anyhow::bail!(

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     backup::{self, Attributes, Content, FlatsSummary, FlatsWriter, Manifest, Writer},
     config::{Config, layer_files},
-    domain::Stamp,
+    domain::{Stamp, json, order},
     gateway::{self, control::Request},
     store::{ExportError, Store, time_floor_in},
     sys::files::Replacement,
@@ -126,7 +126,7 @@ impl Configuration {
     fn private_folders(&self) -> Vec<PathBuf> {
         let mut folders: Vec<PathBuf> =
             self.files.iter().filter_map(|(path, ..)| path.parent().map(Path::to_owned)).collect();
-        folders.sort();
+        order::sort(&mut folders);
         folders.dedup();
         folders
             .retain(|folder| folder.metadata().is_ok_and(|folder| folder.permissions().mode() & 0o077 == 0));
@@ -222,7 +222,7 @@ fn receive(
         std::mem::swap(&mut line, &mut before);
         line.clear();
     }
-    serde_json::from_slice(&before)
+    json::from_slice(&before)
         .ok()
         .context("the flats broke off: the daemon has ended, or failed to read the cache")
 }

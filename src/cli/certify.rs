@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::offline::{self, Access};
 use crate::{
     config::{Bus, Config, Protocol},
-    domain::Name,
+    domain::{Name, json},
     gateway::control::Request,
     survey::{Certificate, CertificateDetails, CertifiedPanel, LineVerdict},
 };
@@ -60,7 +60,7 @@ impl Certify {
         let answer = daemon.ask(&Request::Certify { bus: self.bus.clone(), rates: self.rates })?;
         let is_watched = io::stderr().is_terminal();
         for line in answer.rest.lines() {
-            let mut value: Value = serde_json::from_str(&line.context("the measurement broke off")?)
+            let value: Value = serde_json::from_str(&line.context("the measurement broke off")?)
                 .context("the daemon has another version")?;
             if let Some(progress) = value.get("progress") {
                 if is_watched {
@@ -84,10 +84,10 @@ impl Certify {
                 // As above.
                 let _ = writeln!(io::stderr(), "what the line was like could not be kept for later: {why}");
             }
-            let certificate: Certificate = serde_json::from_value(value["certificate"].take())
-                .context("the daemon has another version")?;
+            let certificate: Certificate =
+                json::from_value(&value["certificate"]).context("the daemon has another version")?;
             let details: CertificateDetails =
-                serde_json::from_value(value["details"].take()).context("the daemon has another version")?;
+                json::from_value(&value["details"]).context("the daemon has another version")?;
             self.print(&certificate, &details)?;
             return Ok(match certificate.verdict {
                 LineVerdict::Pass => ExitCode::SUCCESS,

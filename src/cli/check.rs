@@ -11,6 +11,7 @@ use super::INVALID;
 use crate::{
     bus,
     config::{Bus, Config, Finding, Port, Severity, findings},
+    domain::order,
     gateway,
     sys::{self, Holder},
 };
@@ -29,7 +30,7 @@ impl Check {
         let config = Config::load(config_path)?;
         let mut findings = findings(&config, gateway::clock(&config).known());
         findings.extend(rivals(&config));
-        findings.sort_by(|a, b| a.at.cmp(&b.at));
+        order::sort_by(&mut findings, |a, b| a.at.cmp(&b.at));
         let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
         let mut out = io::stdout().lock();
         for finding in &findings {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config::Config,
-    domain::{Mono, Name},
+    domain::{Mono, Name, order},
     gateway::replay::Trace,
     simulate::{building::Building, device::DeviceSetup, plan::Plan, recorded::What},
     wire::osdp::Scbk,
@@ -62,7 +62,7 @@ impl Player {
                 }
             }
         }
-        steps.sort_by_key(|(since, ..)| *since);
+        order::sort_by_key(&mut steps, |(since, ..)| *since);
         player.steps = steps.into();
         Ok(player)
     }

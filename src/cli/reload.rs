@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    domain::json,
     gateway::{
         control::{Client, Request},
         reload::{Applied, Outcome},
@@ -34,7 +35,7 @@ impl Reload {
         let daemon = daemon(config)?;
         let answer = daemon.ask(&Request::Reload)?;
         print(
-            &serde_json::from_value(answer.value)?,
+            &json::from_value(&answer.value)?,
             "the configuration is in force as it was: nothing has changed",
         )
     }

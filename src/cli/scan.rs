@@ -14,7 +14,7 @@ use super::offline::{self, Access};
 use crate::{
     bus::{self, PortAddress, PortSettings},
     config::{self, Config},
-    domain::{Name, Parity, Profile, with_causes},
+    domain::{Name, Parity, Profile, json, with_causes},
     gateway::{
         self,
         control::{Client, Request},
@@ -118,7 +118,7 @@ impl Scan {
                 printer.clear();
                 anyhow::bail!("{why}");
             } else {
-                printer.panel(&serde_json::from_value(value).context("the daemon has another version")?)?;
+                printer.panel(&json::from_value(&value).context("the daemon has another version")?)?;
             }
         }
         printer.clear();

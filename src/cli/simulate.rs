@@ -18,7 +18,7 @@ use tokio::{
 use super::{decode::KeyParser, play::Player};
 use crate::{
     config::Config,
-    domain::Name,
+    domain::{Name, Ordered},
     simulate::{
         bank::Sighting,
         building::Building,
@@ -131,7 +131,7 @@ fn instruct(building: &Building, line: &str) -> anyhow::Result<bool> {
             let state = |status: crate::simulate::bank::PanelStatus| {
                 (status.panel.to_string(), json!([status.online, status.secured]))
             };
-            let panels: serde_json::Map<String, Value> = building.status()?.into_iter().map(state).collect();
+            let panels: serde_json::Map<String, Value> = building.status()?.into_iter().map(state).ordered();
             print(&json!({ "t": monotonic().as_nanos(), "ev": "status", "panels": panels }))?;
         }
         Ok(Some(Instruction::Do(panel, action))) => {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::Tokens,
     config::Config,
-    domain::Name,
+    domain::{Name, json},
     gateway::{
         self, TOKENS,
         control::{ListedToken, Request},
@@ -90,7 +90,7 @@ fn add(config: &Config, name: &Name, read_only: bool) -> anyhow::Result<String> 
 
 fn list(config: &Config) -> anyhow::Result<Vec<ListedToken>> {
     match offline::reach(config)? {
-        Access::Daemon(client) => Ok(serde_json::from_value(client.ask(&Request::TokenList)?.value)?),
+        Access::Daemon(client) => Ok(json::from_value(&client.ask(&Request::TokenList)?.value)?),
         Access::Alone => Ok(tokens(config)?.0.list().into_iter().map(Into::into).collect()),
     }
 }

@@ -17,7 +17,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::topic::{Root, Topic};
-use crate::domain::Mono;
+use crate::domain::{Mono, Ordered};
 
 /// How long Home Assistant may take for a step of a move: an entity that is still there when it is told again is a
 /// second one of that name, and ignored.
@@ -81,7 +81,7 @@ impl Board {
         let remembered: BTreeSet<Topic> = serde_json::from_str::<Remembered>(remembered)
             .ok()
             .filter(|remembered| remembered.root == root.as_str())
-            .map(|remembered| remembered.topics.iter().filter_map(|topic| topic.parse().ok()).collect())
+            .map(|remembered| remembered.topics.iter().filter_map(|topic| topic.parse().ok()).ordered())
             .unwrap_or_default();
         Self {
             root,
@@ -125,8 +125,8 @@ impl Board {
     /// A connection is up, of whose past nothing is known.
     pub(super) fn announce(&mut self) {
         self.open.clear();
-        self.due = self.wanted.keys().chain(&self.remembered).cloned().collect();
-        self.moving = self.remembered.intersection(&self.moved).cloned().collect();
+        self.due = self.wanted.keys().chain(&self.remembered).cloned().ordered();
+        self.moving = self.remembered.intersection(&self.moved).cloned().ordered();
         self.step = if self.moving.is_empty() { Step::Over } else { Step::Tell };
     }
 

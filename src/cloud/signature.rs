@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::Deserialize;
 
-use crate::domain::Name;
+use crate::domain::{Name, json};
 
 /// Bytes of an Ed25519 public key.
 pub const KEY_BYTES: usize = 32;
@@ -140,7 +140,7 @@ impl Required {
 /// As serde reads it, but for an array, which would do as well.
 fn read_object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
     let is_object = json.trim_ascii_start().first() == Some(&b'{');
-    is_object.then(|| serde_json::from_slice(json).ok())?
+    is_object.then(|| json::from_slice(json).ok())?
 }
 
 fn decode(base64: &[u8]) -> Option<Vec<u8>> {

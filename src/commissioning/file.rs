@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Done, Record, record::Cloud};
-use crate::domain::{Name, time::rfc3339};
+use crate::domain::{Name, Ordered, json, time::rfc3339};
 
 /// The file is not what this program wrote.
 #[derive(Debug, thiserror::Error)]
@@ -60,20 +60,21 @@ impl Record {
     /// It is something else.
     pub fn of_file(content: &[u8]) -> Result<Self, Damaged> {
         let File { read, cloud, done } =
-            serde_json::from_slice(content).map_err(|error| Damaged(error.to_string()))?;
+            json::from_slice(content).map_err(|error| Damaged(error.to_string()))?;
         let cloud = match cloud {
             CloudNote::NotYet => Cloud::NotYet,
             CloudNote::Connected => Cloud::Connected,
             CloudNote::Lost => Cloud::Lost,
             CloudNote::Back { journal, sequence, at } => Cloud::Back { journal, sequence, at: time(&at)? },
         };
-        let done = done.into_iter().map(|(id, DoneNote { at, journal, sequence, token })| {
-            Ok((id, Done { at: time(&at)?, journal, sequence, token }))
-        });
+        let mut known = BTreeMap::new();
+        for (id, DoneNote { at, journal, sequence, token }) in done {
+            known.insert(id, Done { at: time(&at)?, journal, sequence, token });
+        }
         Ok(Self {
-            done: done.collect::<Result<_, _>>()?,
+            done: known,
             cloud,
-            read: read.into_iter().map(|Read { journal, through }| (journal, through)).collect(),
+            read: read.into_iter().map(|Read { journal, through }| (journal, through)).ordered(),
         })
     }
 
@@ -93,7 +94,7 @@ impl Record {
             let (journal, token) = (journal.clone(), token.clone());
             (id.clone(), DoneNote { at: rfc3339(*at), journal, sequence: *sequence, token })
         });
-        let file = File { read: read.collect(), cloud, done: done.collect() };
+        let file = File { read: read.collect(), cloud, done: done.ordered() };
         let mut content = serde_json::to_vec(&file).expect("only JSON types");
         content.push(b'\n');
         content

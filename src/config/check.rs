@@ -14,7 +14,7 @@ use super::{
 };
 
 use crate::{
-    domain::{KnownTime, profile::LockProfile},
+    domain::{KnownTime, order, profile::LockProfile},
     tls::{CertificateUse, Expiry, Pem, Remaining, pair},
 };
 
@@ -55,7 +55,7 @@ pub fn findings(config: &Config, now: KnownTime) -> Vec<Finding> {
     check.service();
     check.buses();
     check.panels();
-    check.findings.sort_by(|a, b| a.at.cmp(&b.at));
+    order::sort_by(&mut check.findings, |a, b| a.at.cmp(&b.at));
     check.findings
 }
 

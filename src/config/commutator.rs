@@ -11,7 +11,7 @@ use super::{
     read::Section,
     values::{choice, shown, text, whole},
 };
-use crate::domain::{OutputActive, Profile, profile::DoorProfile};
+use crate::domain::{OutputActive, Profile, order, profile::DoorProfile};
 
 /// All flats that have a line, by intercom and number.
 pub(super) type TakenFlats = Taken<(u64, u64)>;
@@ -128,7 +128,7 @@ fn lines(
             }
         }
         let mut meaning = lines.clone();
-        meaning.sort_unstable();
+        order::sort(&mut meaning);
         section.note("map", elements.to_vec().into(), &meaning);
     } else {
         let first_flat = section.require("first_flat", "1", whole(1..=MAX_ID - u64::from(u16::MAX)));

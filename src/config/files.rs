@@ -3,6 +3,7 @@
 use std::path::{self, Path, PathBuf};
 
 use super::{CertificateFiles, Config, ConfigErrors, SecretFile, Tls, layers, place::Problems};
+use crate::domain::order;
 
 /// Returns the files of the configuration at `main`: itself, then those of `main`.d in the order in which they are
 /// read. The paths are absolute.
@@ -34,7 +35,7 @@ impl Config {
         let profiles = self.panels.iter().filter_map(|panel| panel.modbus.as_ref()?.profile_file.as_deref());
         let mut files: Vec<PathBuf> = secrets.iter().map(|secret| plain(&secret.source())).collect();
         files.extend(profiles.map(plain));
-        files.sort();
+        order::sort(&mut files);
         files.dedup();
         files
     }

@@ -17,6 +17,7 @@ use super::{
     place::{Origin, Place, Places, Problems},
     secret::Credentials,
 };
+use crate::domain::order;
 
 /// What surrounds the process, as far as the configuration depends on it. Tests make their own.
 #[derive(Clone, Debug)]
@@ -178,7 +179,7 @@ fn parts(main: &Path, problems: &mut Problems) -> Vec<Arc<Path>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => unreadable(&directory, &error, MISSING_CONFIG, problems),
     }
-    parts.sort();
+    order::sort(&mut parts);
     parts
 }
 

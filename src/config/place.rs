@@ -1,11 +1,13 @@
 //! Where a setting comes from, and what is wrong with it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use litemap::LiteMap;
 
 /// Where a setting was made: a line of a file, or a variable of the environment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,7 +169,7 @@ impl std::error::Error for ConfigErrors {}
 
 /// Collects problems, at most one for each setting: the first is the cause, the next ones its shadows.
 #[derive(Debug, Default)]
-pub(super) struct Problems(BTreeMap<(Place, String), String>);
+pub(super) struct Problems(LiteMap<(Place, String), String>);
 
 impl Problems {
     pub fn add(&mut self, place: Place, key: impl Into<String>, message: impl Into<String>) {

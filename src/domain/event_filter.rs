@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{EventBody, KeyCode, Name};
+use super::{EventBody, KeyCode, Name, order};
 
 /// Which events are asked for: those that fit everything that is set. `Debug` shows no key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ fn is_of(kind: &str, wanted: &str) -> bool {
 pub fn event_groups() -> Vec<&'static str> {
     let beginnings = |kind: &'static str| kind.match_indices('.').map(move |(end, _)| &kind[..end]);
     let mut groups: Vec<&str> = EventBody::KINDS.iter().copied().flat_map(beginnings).collect();
-    groups.sort_unstable();
+    order::sort(&mut groups);
     groups.dedup();
     groups
 }

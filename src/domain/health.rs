@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Durations, Name};
+use super::{Durations, Name, Ordered};
 
 /// Why the gateway is not well (contract §3). docs/health.md says what to do about each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -163,7 +163,7 @@ impl Health {
     }
 
     fn causes(&self) -> BTreeSet<(HealthCode, Option<&Name>, Option<&Name>)> {
-        self.reasons.iter().map(|reason| (reason.code, reason.panel.as_ref(), reason.bus.as_ref())).collect()
+        self.reasons.iter().map(|reason| (reason.code, reason.panel.as_ref(), reason.bus.as_ref())).ordered()
     }
 }
 

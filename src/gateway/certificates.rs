@@ -30,8 +30,7 @@ async fn follow_files(config: Configured, expiries: Expiries, beat: Beat) {
     let mut changes = config.watch();
     loop {
         let config = changes.borrow_and_update().clone();
-        let reading =
-            tokio::task::spawn_blocking(move || config.mqtt.as_ref().map(of_uplink).unwrap_or_default());
+        let reading = sys::blocking(move || config.mqtt.as_ref().map(of_uplink).unwrap_or_default());
         let read = beat.wait(sys::finished(reading)).await;
         // What cannot be read is told where the uplink needs it.
         read.into_iter().for_each(|(usage, expiry)| expiries.set(usage, expiry.ok()));

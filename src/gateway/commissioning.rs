@@ -104,7 +104,7 @@ fn fittings(config: &Config) -> Fittings {
 async fn load_in_the_end(path: &Path, trouble: &watch::Sender<Option<String>>, beat: &Beat) -> Record {
     loop {
         let file = path.to_owned();
-        let loading = sys::finished(tokio::task::spawn_blocking(move || load(&file)));
+        let loading = sys::finished(sys::blocking(move || load(&file)));
         match beat.wait(loading).await {
             Ok(record) => {
                 tell(trouble, None);
@@ -261,7 +261,7 @@ impl Keeper {
 
     async fn write(&mut self) {
         let (path, content) = (self.path.clone(), self.record.to_file());
-        let writing = tokio::task::spawn_blocking(move || write_private(&path, &content));
+        let writing = sys::blocking(move || write_private(&path, &content));
         let written = self.beat.wait(sys::finished(writing)).await;
         match written {
             Ok(()) => {

@@ -101,7 +101,7 @@ impl Keys {
         let known = self.rates.clone();
         let read = async {
             self.cache.opened().await.map_err(|error| error.to_string())?;
-            let reading = tokio::task::spawn_blocking(move || {
+            let reading = sys::blocking(move || {
                 if let Err(error) = self.refresh() {
                     tracing::error!("the keys cannot be loaded, so none opens until they can: {error}");
                 }
@@ -228,7 +228,7 @@ impl Keys {
                 News::Keys => settling = true,
                 News::Settled => {
                     settling = false;
-                    drop(tokio::task::spawn_blocking(sys::give_memory_back));
+                    drop(sys::blocking(sys::give_memory_back));
                     continue;
                 }
                 News::Over => return,
@@ -255,7 +255,7 @@ impl Keys {
             };
             // The change and the loading took it, on any thread. It is not given back by a thread that runs behind all
             // others, nor by one that such a thread starts: while that waited for a core, so would all that want memory.
-            drop(tokio::task::spawn_blocking(sys::give_memory_back));
+            drop(sys::blocking(sys::give_memory_back));
             if let Err(error) = refreshed {
                 tracing::error!(
                     error,

@@ -3,7 +3,9 @@
 //! Invariants: no key, flat, user or name of a token stands in a line, and a panel has [`BURST`] lines at once and one more
 //! every [`EVERY`]: who stands at a door, or plays with its wires, does not wear an SD card out. Those left out are counted.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
+
+use litemap::LiteMap;
 
 use crate::domain::{
     Bucket, EventBody, Mono, Name,
@@ -18,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(6);
 /// How much was said of each panel's door.
 #[derive(Default)]
 pub struct DoorLog {
-    panels: BTreeMap<Name, Said>,
+    panels: LiteMap<Name, Said>,
 }
 
 struct Said {

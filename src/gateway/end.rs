@@ -14,6 +14,7 @@ use crate::{
     bus::Buses,
     domain::{EventBody, event::GatewayStopping},
     store::Store,
+    sys,
 };
 
 /// Tells those of the end who cannot see it by what they stand on: the wish from outside is only a wish.
@@ -78,7 +79,7 @@ impl End {
 
 /// Closes the store on a thread that nobody has to wait for.
 async fn shut_down(store: Option<Store>) {
-    let closing = tokio::task::spawn_blocking(move || store.map(Store::shutdown));
+    let closing = sys::blocking(move || store.map(Store::shutdown));
     // A panic of it is logged, and its time is over.
     let _ = closing.await;
 }

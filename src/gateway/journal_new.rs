@@ -20,11 +20,10 @@ use std::{
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinHandle;
 
 use crate::{
-    domain::{HealthCode, Mono, Reason},
-    sys::files::write_private,
+    domain::{HealthCode, Mono, Reason, json},
+    sys::{self, files::write_private},
 };
 
 /// File in the state directory.
@@ -132,8 +131,8 @@ impl New {
 
 /// What is done with the file, beside the looks.
 enum Work {
-    Load(JoinHandle<Record>),
-    Write(JoinHandle<io::Result<()>>),
+    Load(sys::Blocking<Record>),
+    Write(sys::Blocking<io::Result<()>>),
     Nothing,
 }
 
@@ -197,7 +196,7 @@ impl JournalNew {
         match &mut self.work {
             Work::Nothing if self.record.is_none() => {
                 let path = self.path.clone();
-                self.work = Work::Load(tokio::task::spawn_blocking(move || load(&path)));
+                self.work = Work::Load(sys::blocking(move || load(&path)));
             }
             Work::Load(work) => {
                 if let Some(loaded) = work.now_or_never() {
@@ -229,9 +228,7 @@ impl JournalNew {
         self.unwritten = false;
         let Some(record) = self.record.clone() else { return };
         let path = self.path.clone();
-        self.work = Work::Write(tokio::task::spawn_blocking(move || {
-            write_private(&path, &serde_json::to_vec(&record)?)
-        }));
+        self.work = Work::Write(sys::blocking(move || write_private(&path, &serde_json::to_vec(&record)?)));
     }
 }
 
@@ -241,7 +238,7 @@ fn load(path: &Path) -> Record {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Record::default(),
         read => read.map_err(|error| error.to_string()),
     };
-    let record = read.and_then(|file| serde_json::from_slice(&file).map_err(|error| error.to_string()));
+    let record = read.and_then(|file| json::from_slice(&file).map_err(|error| error.to_string()));
     record.unwrap_or_else(|error| {
         let file = path.display();
         tracing::warn!("{file} cannot be read ({error}): whether this journal is a new one is not known");

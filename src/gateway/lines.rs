@@ -132,7 +132,7 @@ async fn write(cache: &Cache, changes: &LineChanges) -> Result<(), String> {
         return Ok(());
     }
     let (cache, changes) = (cache.clone(), changes.clone());
-    let written = sys::finished(tokio::task::spawn_blocking(move || cache.keep_lines(changes))).await;
+    let written = sys::finished(sys::blocking(move || cache.keep_lines(changes))).await;
     written.map_err(|error| error.to_string())
 }
 

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use crate::sys;
 use tokio::task::AbortHandle;
 
 type Set = dyn Fn(Option<&str>) -> Result<(), String> + Send + Sync;
@@ -37,7 +38,7 @@ impl LogFilter {
         (self.set)(Some(filter))?;
         tracing::info!(filter, seconds = time.as_secs_f64(), "the cloud changes what is logged, for a while");
         let set = Arc::clone(&self.set);
-        let waiting = tokio::spawn(async move {
+        let waiting = sys::spawn(async move {
             tokio::time::sleep(time).await;
             match set(None) {
                 Ok(()) => tracing::info!("what is logged is as at the start again"),

@@ -112,6 +112,6 @@ async fn remember(
 async fn write(cache: &Cache, bus: &Name, rate: KeptRate) -> Result<(), String> {
     let record = RateRecord { bus: bus.to_string(), baud: rate.baud, other: rate.to };
     let cache = cache.clone();
-    let written = sys::finished(tokio::task::spawn_blocking(move || cache.keep_rate(record))).await;
+    let written = sys::finished(sys::blocking(move || cache.keep_rate(record))).await;
     written.map_err(|error| error.to_string())
 }

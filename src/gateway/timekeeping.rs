@@ -92,7 +92,7 @@ async fn keep_time(clock: Arc<Clock>, journal: Journal, beat: Beat) {
 
 /// Takes over the last moment at which an earlier run knew the wall clock to be right.
 async fn restore(clock: &Clock, journal: JournalReader) {
-    if let Ok(Some(floor)) = sys::finished(tokio::task::spawn_blocking(move || journal.time_floor())).await {
+    if let Ok(Some(floor)) = sys::finished(sys::blocking(move || journal.time_floor())).await {
         clock.restore(&floor);
     }
 }

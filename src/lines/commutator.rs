@@ -20,7 +20,7 @@ use super::{
     wiring::{self, Cell, Verdict},
 };
 use crate::domain::{
-    EventBody, LineState, LineStatus, Mono, Name,
+    EventBody, LineState, LineStatus, Mono, Name, Ordered,
     event::{LineChanged, LineWiring},
     profile::LinesProfile,
 };
@@ -150,7 +150,7 @@ impl Commutator {
             };
             (line, line_state)
         };
-        let lines = settings.map.iter().map(line).collect();
+        let lines = settings.map.iter().map(line).ordered();
         let mut commutator = Self { settings, lines, faults: Vec::new(), outputs: VecDeque::new() };
         commutator.adopt_faults();
         commutator
@@ -381,7 +381,7 @@ impl Commutator {
 
     fn cells(&self) -> BTreeMap<u16, Cell> {
         let cell = |line: &Line| Cell { state: line.debounce.state(), since: line.changed, seen: line.seen };
-        self.lines.iter().map(|(number, line)| (*number, cell(line))).collect()
+        self.lines.iter().map(|(number, line)| (*number, cell(line))).ordered()
     }
 
     fn begin_fault(&mut self, line: u16, lines: Vec<u16>) {
@@ -440,7 +440,7 @@ impl Commutator {
             .cells()
             .into_iter()
             .map(|(number, cell)| (number, Cell { seen: Some((cell.state, Mono::ZERO)), ..cell }))
-            .collect();
+            .ordered();
         let untold: Vec<u16> = self
             .lines
             .iter()

@@ -3,10 +3,9 @@
 //! Those at one rate share a receive buffer, since all hear the same; each transmits on its own, so that two that answer at
 //! once collide.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
+
+use litemap::LiteMap;
 
 use super::{
     action::Action,
@@ -16,7 +15,7 @@ use super::{
     panel::{ActionError, Answer, Observation},
     receiver::{Heard, Receiver},
 };
-use crate::domain::{Mono, Name};
+use crate::domain::{Mono, Name, Ordered};
 
 /// What was seen of a panel, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +63,7 @@ pub enum ActError {
 pub struct Bank {
     panels: Vec<Placed>,
     /// By the rate that is listened at.
-    osdp: BTreeMap<u32, Receiver>,
+    osdp: LiteMap<u32, Receiver>,
     modbus: modbus::Receiver,
     turnaround: Duration,
 }
@@ -96,7 +95,7 @@ impl Bank {
         };
         let panels = panels.into_iter().map(place).collect();
         let silence = modbus::silence(line.rate());
-        Self { panels, osdp: BTreeMap::new(), modbus: modbus::Receiver::new(silence), turnaround }
+        Self { panels, osdp: LiteMap::new(), modbus: modbus::Receiver::new(silence), turnaround }
     }
 
     /// Takes characters that came over the line; answers go onto it.
@@ -105,7 +104,7 @@ impl Bank {
         let end = run.end_of(bytes.len().saturating_sub(1));
         let usual = line.rate().map_or(0, |rate| rate.baud);
         let is_osdp = |placed: &&Placed| matches!(placed.panel, Device::Osdp(_));
-        let rates: BTreeSet<u32> = panels.iter().filter(is_osdp).map(|placed| placed.baud(usual)).collect();
+        let rates: BTreeSet<u32> = panels.iter().filter(is_osdp).map(|placed| placed.baud(usual)).ordered();
         osdp.retain(|rate, _| rates.contains(rate));
         for rate in rates {
             let mut heard = bytes.to_vec();

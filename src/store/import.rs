@@ -62,15 +62,17 @@ impl Cache {
     ///
     /// A revision that is null or absent leaves none in force, so that the cloud is asked for its own. A document
     /// without flats needs `"empty":true` where there are flats. Blocks: an async caller uses a blocking thread.
-    pub fn import(&self, source: impl Read, intercoms: &[u64]) -> Result<ImportReport, ImportError> {
+    pub fn import(&self, mut source: impl Read, intercoms: &[u64]) -> Result<ImportReport, ImportError> {
         let budget = Rc::new(Cell::new(MAX_FLAT_BYTES));
-        let metered = Metered { source, budget: Rc::clone(&budget) };
+        let mut metered = Metered { source: &mut source, budget: Rc::clone(&budget) };
         let mut import = Import {
             budget: &budget,
             change: self.change()?,
             set: FlatSet::new("flats", intercoms),
             refused: None,
         };
+        // One copy of the reader for all that is read from a source.
+        let metered: &mut dyn Read = &mut metered;
         let mut source = BufReader::with_capacity(64 << 10, metered);
         skip_mark(&mut source).map_err(ImportError::Read)?;
         let mut json = serde_json::Deserializer::from_reader(source);
@@ -207,12 +209,12 @@ impl<'de> de::Visitor<'de> for Flats<'_, '_> {
 }
 
 /// Ends the source once one flat has taken more than its budget.
-struct Metered<R> {
-    source: R,
+struct Metered<'a> {
+    source: &'a mut dyn Read,
     budget: Rc<Cell<usize>>,
 }
 
-impl<R: Read> Read for Metered<R> {
+impl Read for Metered<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.budget.get();
         if left == 0 {

@@ -1,10 +1,15 @@
 //! What is heard on a line, whoever is asked: whole frames of others, and how much else.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
-use crate::wire::{
-    modbus::{self, ParsedRequest},
-    osdp::{self, Check, Parsed, frame::MARK},
+use litemap::LiteMap;
+
+use crate::{
+    domain::Ordered,
+    wire::{
+        modbus::{self, ParsedRequest},
+        osdp::{self, Check, Parsed, frame::MARK},
+    },
 };
 
 /// A Modbus frame that chance makes of noise has one in 65,536 to be sound: two are no chance.
@@ -27,11 +32,11 @@ pub struct Ear {
     /// Those of them that were 0, which is what a line reads as that lies at the wrong level.
     pub(super) zeros: usize,
     /// Commands of others, by address: how sure it is that there were some.
-    commands: BTreeMap<u8, u32>,
+    commands: LiteMap<u8, u32>,
     /// Modbus requests of others: how many, and to whom.
     requests: (usize, BTreeSet<u8>),
     /// Sound OSDP replies, by address.
-    replies: BTreeMap<u8, u64>,
+    replies: LiteMap<u8, u64>,
     /// The last frames that we sent, the newest at the end, and how often one came back.
     own: VecDeque<Vec<u8>>,
     echoes: u64,
@@ -83,7 +88,7 @@ impl Ear {
         let (count, addresses) = &self.requests;
         let modbus = addresses.iter().filter(|_| *count >= MODBUS_FRAMES);
         let osdp = self.commands.iter().filter(|(_, sure)| **sure >= CERTAIN).map(|(address, _)| address);
-        osdp.chain(modbus).copied().collect()
+        osdp.chain(modbus).copied().ordered()
     }
 
     fn read_osdp(&mut self, is_all: bool) {

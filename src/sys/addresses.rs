@@ -42,8 +42,9 @@ fn of_interfaces() -> Vec<IpAddr> {
         let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
         v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
     };
-    let mut addresses: Vec<IpAddr> = interfaces.filter_map(address).filter(is_reachable).collect();
-    addresses.sort_by_key(IpAddr::is_ipv6);
+    let (mut addresses, v6): (Vec<IpAddr>, Vec<IpAddr>) =
+        interfaces.filter_map(address).filter(is_reachable).partition(IpAddr::is_ipv4);
+    addresses.extend(v6);
     addresses
 }
 

@@ -12,6 +12,7 @@ pub mod files;
 mod holders;
 pub mod serial;
 mod timer;
+mod work;
 
 use std::{
     fs::Metadata,
@@ -29,6 +30,7 @@ pub use addresses::reached_at;
 pub use connect::{NoSuchHost, connect};
 pub use holders::{Holder, holders};
 pub use timer::Timer;
+pub use work::{Blocking, blocking, finished, spawn};
 
 /// Turns on the kernel's RS-485 direction control (TIOCSRS485) with RTS raised while sending. `after_send`
 /// tries the one layout that sc16is7xx adapters take. A pty and many USB adapters answer ENOTTY.
@@ -162,17 +164,6 @@ pub fn give_memory_back() {
     }
 }
 
-/// Waits for work on another thread. A panic there goes on here, so that what stands on the work ends as well; it was
-/// logged where it began.
-pub async fn finished<T>(work: tokio::task::JoinHandle<T>) -> T {
-    match work.await.map_err(tokio::task::JoinError::try_into_panic) {
-        Ok(done) => done,
-        Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        // Cancelled: the runtime ends, and nobody waits any more.
-        Err(Err(_)) => std::future::pending().await,
-    }
-}
-
 /// Puts the calling thread ahead of all ordinary ones (SCHED_FIFO at its lowest priority; what it starts is ordinary
 /// again). For threads that work in microseconds and then wait: the kernel lets all such threads together have
 /// 95 % of a core's time.
@@ -214,13 +205,6 @@ mod tests {
         let pty = nix::pty::openpty(None, None).unwrap();
         assert_eq!(set_rs485(&pty.slave).unwrap_err().raw_os_error(), Some(libc::ENOTTY));
         assert_eq!(set_low_latency(&pty.slave).unwrap_err().raw_os_error(), Some(libc::ENOTTY));
-    }
-
-    #[tokio::test]
-    async fn a_panic_on_another_thread_is_that_of_those_who_wait_for_it() {
-        assert_eq!(finished(tokio::task::spawn_blocking(|| 7)).await, 7);
-        let waiting = tokio::spawn(finished(tokio::task::spawn_blocking(|| panic!("on purpose"))));
-        assert!(waiting.await.unwrap_err().is_panic());
     }
 
     #[test]

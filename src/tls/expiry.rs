@@ -1,9 +1,8 @@
 //! How long certificates hold: judged in one place for health, `/metrics`, `report` and `check`.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use litemap::LiteMap;
 
 use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateDer;
@@ -156,7 +155,7 @@ impl Expiry {
 
 /// The certificates in use, by what they are for; clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Expiries(Arc<Mutex<BTreeMap<CertificateUse, Expiry>>>);
+pub struct Expiries(Arc<Mutex<LiteMap<CertificateUse, Expiry>>>);
 
 impl Expiries {
     /// Takes this one for the one in use; `None`: there is none that could be read.
@@ -177,7 +176,7 @@ impl Expiries {
         self.lock().values().cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<CertificateUse, Expiry>> {
+    fn lock(&self) -> MutexGuard<'_, LiteMap<CertificateUse, Expiry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

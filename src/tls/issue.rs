@@ -11,7 +11,10 @@ use rcgen::{
 };
 
 use super::{SelfSigned, certificate::Validity, served::CertificateError};
-use crate::{domain::KnownTime, sys::files::executable_time};
+use crate::{
+    domain::{KnownTime, order},
+    sys::files::executable_time,
+};
 
 /// How long a certificate is valid: 825 days with both its ends, the most that Apple's clients accept.
 pub(super) const VALID: SignedDuration = SignedDuration::from_secs(825 * 86_400 - 1);
@@ -50,7 +53,7 @@ pub(super) fn issue(of: &SelfSigned, key: &KeyPair, valid: Validity) -> Result<S
     let mut names: Vec<String> =
         host.into_iter().chain(["localhost".into(), of.gateway.to_string()]).collect();
     names.retain(|name| !name.is_empty() && name.is_ascii());
-    names.sort();
+    order::sort(&mut names);
     names.dedup();
     let mut params = CertificateParams::new(names)?;
     let loopback: [IpAddr; 2] = [[127, 0, 0, 1].into(), Ipv6Addr::LOCALHOST.into()];

@@ -17,11 +17,9 @@
 
 mod reader;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use litemap::LiteMap;
 
 use axum::body::Bytes;
 
@@ -81,7 +79,7 @@ pub(super) struct Board {
     comment: u64,
     version: u64,
     events: Events,
-    readers: BTreeMap<u64, Reader>,
+    readers: LiteMap<u64, Reader>,
     numbers: u64,
     changes: u64,
 }
@@ -96,7 +94,7 @@ impl Board {
             comment: 0,
             version: 0,
             events,
-            readers: BTreeMap::new(),
+            readers: LiteMap::new(),
             numbers: 0,
             changes: 0,
         }
@@ -198,7 +196,7 @@ impl Board {
     /// There is something for those who waited.
     fn stir(&mut self, now: Mono) {
         self.changes += 1;
-        for reader in self.readers.values_mut().filter(|reader| reader.waits) {
+        for reader in self.readers.iter_mut().map(|(_, reader)| reader).filter(|reader| reader.waits) {
             (reader.waits, reader.took) = (false, now);
         }
     }
@@ -215,7 +213,7 @@ impl Board {
         }
         let is_first = self.events.journal.is_empty();
         self.events = Events { journal: Arc::clone(journal), from: last + 1, last, newest: VecDeque::new() };
-        for reader in self.readers.values_mut() {
+        for reader in self.readers.iter_mut().map(|(_, reader)| reader) {
             if is_first {
                 reader.find_place(&self.events);
             } else {
@@ -253,7 +251,11 @@ impl Board {
         let before = self.events.from;
         self.events.from = oldest.sequence + 1;
         let from = self.events.from;
-        let behind = self.readers.values_mut().filter(|reader| (before..from).contains(&reader.next));
+        let behind = self
+            .readers
+            .iter_mut()
+            .map(|(_, reader)| reader)
+            .filter(|reader| (before..from).contains(&reader.next));
         for reader in behind {
             reader.overrun = reader.overrun.or(Some(now));
         }
@@ -262,7 +264,7 @@ impl Board {
     /// Ends the streams of tokens that are not in force any more.
     pub(super) fn revoke(&mut self, now: Mono, in_force: impl Fn(&TokenInfo) -> bool) {
         let is_revoked = |reader: &&mut Reader| reader.token.as_ref().is_some_and(|token| !in_force(token));
-        for reader in self.readers.values_mut().filter(is_revoked) {
+        for reader in self.readers.iter_mut().map(|(_, reader)| reader).filter(is_revoked) {
             reader.ends(now, Why::Revoked);
             self.changes += 1;
         }
@@ -270,7 +272,7 @@ impl Board {
 
     /// Ends all streams.
     pub(super) fn stop(&mut self, now: Mono) {
-        for reader in self.readers.values_mut() {
+        for reader in self.readers.iter_mut().map(|(_, reader)| reader) {
             reader.ends(now, Why::Stopping);
         }
         self.changes += 1;
@@ -279,7 +281,9 @@ impl Board {
     /// Ends the streams that are slow, and returns those that have not taken their end in time: they are to be cut off.
     pub(super) fn advance(&mut self, now: Mono) -> Vec<u64> {
         let events = &self.events;
-        for reader in self.readers.values_mut().filter(|reader| reader.is_slow(events, now)) {
+        for reader in
+            self.readers.iter_mut().map(|(_, reader)| reader).filter(|reader| reader.is_slow(events, now))
+        {
             reader.ends(now, Why::Slow);
             self.changes += 1;
         }

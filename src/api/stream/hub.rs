@@ -1,9 +1,8 @@
 //! The board as the readers, the feed and the endpoint share it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use litemap::LiteMap;
 
 use tokio::sync::watch;
 
@@ -37,7 +36,7 @@ pub(super) struct Inner {
     pub(super) watching: Watching,
     shown: Shown,
     /// The connections of the readers.
-    seats: BTreeMap<u64, (Weak<Seat>, Option<Line>)>,
+    seats: LiteMap<u64, (Weak<Seat>, Option<Line>)>,
     is_stopping: bool,
 }
 
@@ -68,7 +67,7 @@ impl Hub {
                 board: Board::new(),
                 watching: Watching::default(),
                 shown: Shown::default(),
-                seats: BTreeMap::new(),
+                seats: LiteMap::new(),
                 is_stopping: false,
             }),
             news: watch::Sender::new(()),

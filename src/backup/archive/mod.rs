@@ -29,7 +29,7 @@ use super::{
     sealed::{Opener, SealError, Sealer},
 };
 use crate::{
-    domain::{ClockQuality, Name, Stamp},
+    domain::{ClockQuality, Name, Stamp, json},
     store::CacheState,
 };
 
@@ -299,7 +299,7 @@ pub fn read(source: impl Read, passphrase: &str, receiver: &mut impl Receiver) -
             Place::End => break (None, content(&mut entry)?),
         }
     };
-    let end: End = serde_json::from_slice(&end).map_err(|_| SealError::Damaged)?;
+    let end: End = json::from_slice(&end).map_err(|_| SealError::Damaged)?;
     io::copy(&mut archive.into_inner(), &mut io::sink())?;
     ensure!(flats == end.flats, "the flats in it are not those that it was made of: take another backup");
     Ok(())
@@ -376,12 +376,12 @@ fn manifest(text: &[u8]) -> anyhow::Result<Manifest> {
         format: u32,
         version: String,
     }
-    let Format { format, version } = serde_json::from_slice(text).map_err(|_| SealError::Foreign)?;
+    let Format { format, version } = json::from_slice(text).map_err(|_| SealError::Foreign)?;
     ensure!(
         format <= FORMAT,
         "it was made by version {version}, whose backups this version does not know: install that version, or a newer one"
     );
-    Ok(serde_json::from_slice(text).map_err(|_| SealError::Damaged)?)
+    Ok(json::from_slice(text).map_err(|_| SealError::Damaged)?)
 }
 
 fn next<'a, R: Read>(entries: &mut Entries<'a, R>) -> io::Result<Option<Entry<'a, R>>> {

@@ -17,10 +17,9 @@
 mod modbus;
 mod words;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
+
+use litemap::LiteMap;
 
 pub(super) use self::words::{Act, Seen};
 pub use self::words::{Cause, KeptRate, Said};
@@ -70,7 +69,7 @@ struct Raise {
     /// The version of what is kept that has to be on the disk first.
     version: u64,
     /// What each panel had answered and lost when it arrived.
-    arrived: BTreeMap<usize, Exchanges>,
+    arrived: LiteMap<usize, Exchanges>,
 }
 
 /// The rate of one line.
@@ -100,11 +99,11 @@ pub(super) struct Rates {
     /// Who is on its way, and since when.
     moving: Option<(usize, u32, Mono)>,
     /// Panels that are left alone where they are, for a time.
-    left_alone: BTreeMap<usize, Mono>,
+    left_alone: LiteMap<usize, Mono>,
     /// How often each panel in a row was not brought home.
-    failures: BTreeMap<usize, u32>,
+    failures: LiteMap<usize, u32>,
     /// Panels that stay where they are: why, and where that is.
-    fixed: BTreeMap<usize, (Unmoved, Option<u32>)>,
+    fixed: LiteMap<usize, (Unmoved, Option<u32>)>,
     well_since: Option<Mono>,
     looked: Mono,
     /// Modbus: the rate that is tried, the how manieth it is, since when.
@@ -132,9 +131,9 @@ impl Rates {
             waits_for: None,
             limit: None,
             moving: None,
-            left_alone: BTreeMap::new(),
-            failures: BTreeMap::new(),
-            fixed: BTreeMap::new(),
+            left_alone: LiteMap::new(),
+            failures: LiteMap::new(),
+            fixed: LiteMap::new(),
             well_since: None,
             looked: Mono::ZERO,
             tried: (0, now),
@@ -176,7 +175,7 @@ impl Rates {
         }
         self.keep(KeptRate { baud: home, to: Some(to) }, &mut acts);
         self.not_held = None;
-        let (version, arrived) = (self.version, BTreeMap::new());
+        let (version, arrived) = (self.version, LiteMap::new());
         self.raise = Some(Raise { to, is_held: true, begun: now, version, arrived });
         (true, acts)
     }
@@ -428,7 +427,7 @@ impl Rates {
         }
         let Some(to) = next.filter(|to| self.limit.is_none_or(|limit| *to < limit.below)) else { return };
         self.keep(KeptRate { baud: home, to: Some(to) }, acts);
-        let (version, arrived) = (self.version, BTreeMap::new());
+        let (version, arrived) = (self.version, LiteMap::new());
         self.raise = Some(Raise { to, is_held: false, begun: now, version, arrived });
         acts.push(Act::Say(Said::Raising(to)));
     }

@@ -13,7 +13,7 @@ use crate::{
     api::Tokens,
     bundle::{self, Bundle, Pseudonyms, Words},
     config::{Config, Environment, Intercom, SecretFile, Written},
-    domain::{Check, Name, time::rfc3339, with_causes},
+    domain::{Check, Name, json, order, time::rfc3339, with_causes},
     gateway::{
         self, TOKENS, VERSION,
         control::{Client, JournalAsked, ListedToken, Request},
@@ -102,7 +102,7 @@ impl Gathering<'_> {
                 let mut flats = client.ask(&Request::Export)?.rest;
                 self.words.learn_flats(&mut flats).context("cannot read the flats")?;
                 let tokens = self.daemon()?.ask(&Request::TokenList)?.value;
-                for token in serde_json::from_value::<Vec<ListedToken>>(tokens)? {
+                for token in json::from_value::<Vec<ListedToken>>(&tokens)? {
                     self.words.learn(token.name.as_str());
                 }
             }
@@ -219,7 +219,7 @@ impl Gathering<'_> {
         let mut names: Vec<String> =
             entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.retain(|name| name.ends_with(".osdpcap") || name.ends_with(".pcap"));
-        names.sort_unstable_by(|one, other| other.cmp(one));
+        order::sort_by(&mut names, |one, other| other.cmp(one));
         let (mut files, mut room) = (Vec::new(), TRACES_ROOM);
         for name in names {
             match std::fs::read(self.config.gateway.state_dir.join(TRACES).join(&name)) {

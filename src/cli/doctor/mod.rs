@@ -13,7 +13,7 @@ use anyhow::Context;
 use super::offline::{self, Access};
 use crate::{
     config::Config,
-    domain::{Check, Verdict},
+    domain::{Check, Verdict, json},
     gateway::{control::Request, doctor::Alone},
 };
 
@@ -70,7 +70,7 @@ fn examine(config: &Config) -> anyhow::Result<Vec<Check>> {
     match offline::reach_to_look(config)? {
         Access::Daemon(client) => {
             let found = client.ask(&Request::Doctor)?.value;
-            serde_json::from_value(found).context("the daemon is of another version: restart it")
+            json::from_value(&found).context("the daemon is of another version: restart it")
         }
         Access::Alone => Ok(Alone { config }.examine(|read| offline::with_store(config, read))),
     }

@@ -1,6 +1,8 @@
 //! What `monitor` shows: how everything is as far as it was told, and what is chosen of it. Knows neither clock nor terminal.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+
+use litemap::LiteMap;
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -85,9 +87,9 @@ pub enum Key {
 /// Everything that is shown.
 #[derive(Debug)]
 pub struct Picture {
-    panels: BTreeMap<String, Panel>,
-    lines: BTreeMap<(u64, u64), Line>,
-    buses: BTreeMap<String, Bus>,
+    panels: LiteMap<String, Panel>,
+    lines: LiteMap<(u64, u64), Line>,
+    buses: LiteMap<String, Bus>,
     health: Option<Health>,
     events: VecDeque<Value>,
     /// The table that is shown.
@@ -156,9 +158,9 @@ impl Picture {
     /// Shows nothing yet.
     pub fn new() -> Self {
         Self {
-            panels: BTreeMap::new(),
-            lines: BTreeMap::new(),
-            buses: BTreeMap::new(),
+            panels: LiteMap::new(),
+            lines: LiteMap::new(),
+            buses: LiteMap::new(),
             health: None,
             events: VecDeque::new(),
             table: Table::Panels,

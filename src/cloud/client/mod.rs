@@ -183,7 +183,7 @@ impl Connection {
         let (client, event_loop) =
             AsyncClient::builder(mqtt).try_build().map_err(|error| error.to_string())?;
         let (sender, events) = mpsc::channel(EVENTS);
-        Ok(Self { client, events, poll: tokio::spawn(poll(event_loop, sender)), max_packet: usize::MAX })
+        Ok(Self { client, events, poll: sys::spawn(poll(event_loop, sender)), max_packet: usize::MAX })
     }
 
     /// The next thing that happens. May be cancelled.

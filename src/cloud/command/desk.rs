@@ -12,10 +12,9 @@
 //! - An id is in `running` from its acceptance until its result is on the disk; its repetitions are duplicates.
 //! - Before `status` online nothing is looked at; what came earlier waits, a little of it.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
+
+use litemap::LiteMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -150,7 +149,7 @@ pub struct Desk {
     session: Uuid,
     online: bool,
     early: VecDeque<Incoming>,
-    running: BTreeMap<Uuid, Running>,
+    running: LiteMap<Uuid, Running>,
     effects: VecDeque<Effect>,
     outbox: Outbox,
     unlocks: Bucket,
@@ -168,7 +167,7 @@ impl Desk {
             session: Uuid::nil(),
             online: false,
             early: VecDeque::new(),
-            running: BTreeMap::new(),
+            running: LiteMap::new(),
             effects: VecDeque::new(),
             outbox: Outbox::default(),
             unlocks: Bucket::of_unlocks(),

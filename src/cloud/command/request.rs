@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::Failure;
 #[cfg(test)]
 use crate::domain::schema;
-use crate::domain::{ErrorCode, asked_tenths};
+use crate::domain::{ErrorCode, asked_tenths, json};
 
 /// Names of the commands (contract §4), as `info` lists them.
 pub const KINDS: &[&str] = &["unlock", "measure_line", "resync", "replay", "report", "log_level"];
@@ -214,7 +214,7 @@ impl<'a> Envelope<'a> {
         if payload.trim_ascii_start().first() != Some(&b'{') {
             return Err("the message is no JSON object".into());
         }
-        serde_json::from_slice(payload).map_err(|error| format!("the message is no JSON object: {error}"))
+        json::from_slice(payload).map_err(|error| format!("the message is no JSON object: {error}"))
     }
 
     fn id(&self) -> Option<Uuid> {

@@ -22,7 +22,7 @@ use super::{
     message::{Building, Place},
     topic::{Entity, Root, Topic},
 };
-use crate::domain::{Device, Name};
+use crate::domain::{Device, Name, Ordered};
 
 /// Events older than this are no news for an automation: they were kept while the line was down, or are replayed.
 const RECENT_SECONDS: u32 = 120;
@@ -68,7 +68,7 @@ impl Home<'_> {
                 own["qos"] = 1.into();
                 (id, own)
             })
-            .collect();
+            .ordered();
         let mut message = json!({
             "device": device,
             "origin": { "name": "intercom-gateway", "sw_version": self.version },

@@ -202,7 +202,7 @@ fn believed(clock: &Clock) -> Believed {
 /// The commands that an earlier run has begun and not ended.
 pub(super) async fn interrupted(journal: &crate::store::Journal) -> Vec<(Uuid, String)> {
     let reader = journal.reader();
-    let reading = tokio::task::spawn_blocking(move || reader.unfinished_commands());
+    let reading = sys::blocking(move || reader.unfinished_commands());
     match sys::finished(reading).await {
         Ok(unfinished) => unfinished.into_iter().map(|command| (command.id, command.command)).collect(),
         Err(error) => {

@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{Mono, StoredEvent},
+    domain::{Mono, StoredEvent, json},
     faults,
     store::Position,
     sys,
@@ -431,7 +431,7 @@ impl Uplink {
         let topic = self.root.parse(&received.topic);
         if topic == Some(Topic::Status) {
             // Ours, and unsigned; what is no status is to be replaced like that of another session.
-            let status: StatusSeen = serde_json::from_slice(&received.payload).unwrap_or_default();
+            let status: StatusSeen = json::from_slice(&received.payload).unwrap_or_default();
             return self.session.status_seen(&status, received.retain, now);
         }
         if topic == Some(Topic::SyncFlats) {
@@ -449,9 +449,9 @@ impl Uplink {
     }
 
     fn committed_received(&mut self, opened: Result<&[u8], signature::Refused>, retained: bool, now: Mono) {
-        let committed = opened.map_err(|refused| refused.to_string()).and_then(|payload| {
-            serde_json::from_slice::<Committed>(payload).map_err(|error| error.to_string())
-        });
+        let committed = opened
+            .map_err(|refused| refused.to_string())
+            .and_then(|payload| json::from_slice::<Committed>(payload).map_err(|error| error.to_string()));
         match committed {
             Ok(committed) => self.session.committed_seen(&committed, retained, now),
             Err(error) => self.bad_committed.add(1, &error),
@@ -529,7 +529,7 @@ impl Uplink {
         work: impl FnOnce() -> Result<T, String> + Send + 'static,
         done: impl FnOnce(Result<T, String>) -> Done + Send + 'static,
     ) {
-        let work = tokio::task::spawn_blocking(work);
+        let work = sys::blocking(work);
         self.jobs.push(Box::pin(async { done(sys::finished(work).await) }));
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         topic::Topic,
     },
     domain::{
-        ClockQuality, Device, EventBody, LineStatus, Mono, Name, PanelStatus, UplinkStatus,
+        ClockQuality, Device, EventBody, LineStatus, Mono, Name, Ordered, PanelStatus, UplinkStatus,
         event::CommittedIgnored,
     },
     sys::files::write_private,
@@ -55,7 +55,7 @@ impl Uplink {
         }
         let seen = {
             let (building, panels) = (self.handles.building.borrow(), self.handles.panels.borrow());
-            let devices = panels.iter().map(|status| (status.panel.clone(), status.device.clone())).collect();
+            let devices = panels.iter().map(|status| (status.panel.clone(), status.device.clone())).ordered();
             HomeSeen { building: building.clone(), devices, page: (self.settings.page)() }
         };
         if self.shown_home.as_ref() == Some(&seen) {
@@ -68,7 +68,7 @@ impl Uplink {
             page: seen.page.as_deref(),
         };
         let (messages, earlier) = (home.messages(&seen.devices), home.earlier());
-        let topics: BTreeSet<Topic> = messages.iter().map(|(topic, _)| topic.clone()).collect();
+        let topics: BTreeSet<Topic> = messages.iter().map(|(topic, _)| topic.clone()).ordered();
         for (topic, message) in messages {
             let payload = message.to_string();
             self.board.set(topic, payload.clone(), payload);
@@ -90,7 +90,7 @@ impl Uplink {
             let of_state = LineStatus { raw: None, value: None, measured_at: None, ..status.clone() };
             self.board.set(topic(status), message::to_json(status), message::to_json(&of_state));
         }
-        let shown: BTreeSet<Topic> = lines.iter().map(topic).collect();
+        let shown: BTreeSet<Topic> = lines.iter().map(topic).ordered();
         self.board.remove(|topic| matches!(topic, Topic::Line { .. }) && !shown.contains(topic));
     }
 

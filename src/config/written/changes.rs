@@ -6,9 +6,12 @@ use std::{
 };
 
 use super::{Part, SettingPath, Written};
-use crate::config::{
-    Panel, Place,
-    settings::{Basis, Setting, Toml},
+use crate::{
+    config::{
+        Panel, Place,
+        settings::{Basis, Setting, Toml},
+    },
+    domain::Ordered,
 };
 
 /// One difference. An item, `[mqtt]` or a table such as `lock` that is new or removed is one change, not one for each
@@ -106,7 +109,7 @@ impl Written {
         }
         before.note_tables();
         after.note_tables();
-        let paths: BTreeSet<&SettingPath> = before.settings.keys().chain(after.settings.keys()).collect();
+        let paths: BTreeSet<&SettingPath> = before.settings.keys().chain(after.settings.keys()).ordered();
         let mut changes = BTreeMap::new();
         for path in paths {
             let (from, to) = (before.settings.get(path), after.settings.get(path));
@@ -154,7 +157,7 @@ struct Table<'a> {
 impl<'a> Table<'a> {
     fn of(written: &'a Written) -> Self {
         let setting = |(path, setting)| Some((SettingPath::of_numbered(path, &written.config)?, setting));
-        Self { settings: written.settings.iter().filter_map(setting).collect(), tables: BTreeSet::new() }
+        Self { settings: written.settings.iter().filter_map(setting).ordered(), tables: BTreeSet::new() }
     }
 
     fn forget_implied(&mut self, part: &Part) {
@@ -162,7 +165,7 @@ impl<'a> Table<'a> {
     }
 
     fn note_tables(&mut self) {
-        self.tables = self.settings.keys().flat_map(SettingPath::around).collect();
+        self.tables = self.settings.keys().flat_map(SettingPath::around).ordered();
     }
 
     /// The outermost table around `path` that the other lacks.

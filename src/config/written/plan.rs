@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::{Change, Part, SettingPath, Written};
-use crate::config::{Config, SecretFile, Tls};
+use crate::{
+    config::{Config, SecretFile, Tls},
+    domain::Ordered,
+};
 
 /// What becomes of a new configuration. `effective` is valid and differs from the old one by `applied` alone, so
 /// [`crate::config::findings`] of it leave out what waits, like a credential that is not there yet.
@@ -46,7 +49,7 @@ pub fn plan(old: &Written, new: &Written) -> Plan {
     let changes = old.changes(new);
     let restarts = changes.iter().filter(|change| change.needs_restart());
     let mut held: BTreeMap<SettingPath, Wait> =
-        restarts.map(|change| (change.at.clone(), Wait::Restart)).collect();
+        restarts.map(|change| (change.at.clone(), Wait::Restart)).ordered();
     for (path, name) in new_credentials(old, new) {
         held.entry(path).or_insert(Wait::Credential(name));
     }

@@ -12,9 +12,9 @@ use super::{
 use crate::{
     bus::{BusHandle, HoldError},
     clock,
-    domain::{Mono, Name, time::rfc3339},
+    domain::{Mono, Name, json, time::rfc3339},
     survey::{Certificate, CertificateDetails, CertifiedRate, LineSample, LineVerdict},
-    sys::files,
+    sys::{self, files},
 };
 
 /// Exchanges that each panel is to have (contract §1).
@@ -96,7 +96,7 @@ pub(super) async fn send(
     }
     let at = rfc3339(control.clock.wall());
     let (state_dir, kept) = (control.state_dir.clone(), (certificate.clone(), details.clone()));
-    let kept = tokio::task::spawn_blocking(move || keep(&state_dir, &kept.0, &kept.1, &at)).await;
+    let kept = sys::blocking(move || keep(&state_dir, &kept.0, &kept.1, &at)).await;
     let not_kept = match kept {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
@@ -175,7 +175,7 @@ fn keep(
     let folder = state_dir.join(BASELINES);
     files::private_dir(&folder)?;
     let path = folder.join(format!("{}.json", certificate.bus));
-    let before = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    let before = std::fs::read(&path).ok().and_then(|text| json::from_slice::<Value>(&text).ok());
     let has_passed = before.is_some_and(|before| before["certificate"]["verdict"] == "pass");
     if has_passed && certificate.verdict == LineVerdict::Fail {
         return Ok(());

@@ -9,6 +9,7 @@ use super::{
     serve::{in_time, reply, send},
 };
 use crate::store::{Found, Position};
+use crate::sys;
 
 /// Events read from the journal at once.
 const BATCH: usize = 256;
@@ -77,13 +78,13 @@ impl Control {
 
     async fn beginning(&self, asked: &JournalAsked) -> io::Result<Beginning> {
         let (reader, asked) = (self.journal.reader(), asked.clone());
-        let begun = tokio::task::spawn_blocking(move || asked.beginning(&reader)).await;
+        let begun = sys::blocking(move || asked.beginning(&reader)).await;
         begun.map_err(io::Error::other)?.map_err(io::Error::other)
     }
 
     async fn find(&self, from: u64, asked: &JournalAsked, limit: usize) -> io::Result<Found> {
         let (reader, filter) = (self.journal.reader(), asked.filter.clone());
-        let found = tokio::task::spawn_blocking(move || reader.find(from, &filter, limit)).await;
+        let found = sys::blocking(move || reader.find(from, &filter, limit)).await;
         found.map_err(io::Error::other)?.map_err(io::Error::other)
     }
 }

@@ -39,7 +39,7 @@ const LONGEST_REQUEST: usize = 4096;
 
 /// What may be asked of a running daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Request {
     /// The flat document; `flat` is the record id, or with `by_number` the number on the door.
     Flat {

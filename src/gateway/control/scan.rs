@@ -16,6 +16,7 @@ use crate::{
     gateway::records,
     panel::osdp::{CurrentKey, Security},
     survey::{Finding, Output, Record, Secure},
+    sys,
     wire::osdp::Scbk,
 };
 
@@ -82,7 +83,7 @@ async fn keys(control: &Control) -> Arc<[Scbk]> {
     }
     let state_dir = control.state_dir.clone();
     // A thread that fails has found none.
-    let kept = tokio::task::spawn_blocking(move || records::kept_keys(&state_dir)).await.unwrap_or_default();
+    let kept = sys::blocking(move || records::kept_keys(&state_dir)).await.unwrap_or_default();
     keys.into_iter().chain(kept.iter().map(|key| key.scbk().clone())).collect()
 }
 

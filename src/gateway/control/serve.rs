@@ -23,7 +23,7 @@ use crate::{
     backup::FlatsSummary,
     bus::BusHandle,
     clock::Clock,
-    domain::{EventBody, Name, Occurrence, event::SyncApplied, with_causes},
+    domain::{EventBody, Name, Occurrence, event::SyncApplied, json, with_causes},
     doors::{Doors, Flats},
     gateway::{
         configured::Configured,
@@ -35,7 +35,7 @@ use crate::{
         units::{Beat, Part, Units},
     },
     store::{Cache, Journal, StoreError},
-    sys::files::nameless,
+    sys::{self, files::nameless},
 };
 
 /// How often a socket that could not be made is tried again.
@@ -135,7 +135,7 @@ impl Control {
             match beat.wait(listener.accept()).await {
                 Ok((stream, _)) => {
                     let (control, followers) = (self.clone(), followers.clone());
-                    tokio::spawn(async move {
+                    sys::spawn(async move {
                         if let Err(error) = control.answer(stream, what_for, place, followers).await {
                             tracing::debug!(%error, "a caller at the control socket went away");
                         }
@@ -233,7 +233,7 @@ impl Control {
             }
             Request::TokenAdd { .. } | Request::TokenList | Request::TokenRevoke { .. } => {
                 // Two syncs of a small file.
-                let answer = tokio::task::spawn_blocking(move || self.token(&request));
+                let answer = sys::blocking(move || self.token(&request));
                 let answer = answer.await.unwrap_or_else(|_| failed());
                 reply(&mut stream, &answer).await
             }
@@ -245,7 +245,7 @@ impl Control {
             return Reply::Error(error);
         }
         let cache = self.cache.reader();
-        let read = tokio::task::spawn_blocking(move || {
+        let read = sys::blocking(move || {
             if by_number {
                 cache.flat_body_by_number(intercom, flat)
             } else {
@@ -269,7 +269,7 @@ impl Control {
         stream.set_read_timeout(Some(STALLED))?;
         let source = stream.try_clone()?;
         let control = self.clone();
-        let imported = tokio::task::spawn_blocking(move || {
+        let imported = sys::blocking(move || {
             // All of it is here before the cache is touched: a caller that stalls holds up no revocation.
             let document = spool(source, &control.state_dir).map_err(|error| error.to_string())?;
             control.flats.import(document).map_err(|refusal| refusal.to_string())
@@ -304,7 +304,7 @@ impl Control {
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(STALLED))?;
         let cache = self.cache.reader();
-        let written = tokio::task::spawn_blocking(move || {
+        let written = sys::blocking(move || {
             let mut out = io::BufWriter::new(stream);
             let state = cache.export(&mut out).map_err(io::Error::other)?;
             if with_summary {
@@ -353,8 +353,7 @@ impl Control {
     /// Sets the key of the panel's `secure_key_file` as it is now, or, where it has none, one that is chosen.
     async fn rekey(&self, panel: &Name) -> Reply {
         let configured = self.config.now().panel(panel).cloned();
-        let to =
-            tokio::task::spawn_blocking(move || configured.as_ref().map_or(Ok(None), Records::key_to_set));
+        let to = sys::blocking(move || configured.as_ref().map_or(Ok(None), Records::key_to_set));
         let done = match to.await {
             Ok(Ok(to)) => self.doors.rekey(panel, to).await,
             Ok(Err(error)) => {
@@ -446,7 +445,7 @@ async fn read_request(stream: &mut UnixStream) -> io::Result<Request> {
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "the request line is too long")),
         }
     }
-    serde_json::from_slice(&line).map_err(|error| {
+    json::from_slice(&line).map_err(|error| {
         io::Error::new(
             io::ErrorKind::InvalidData,
             format!("this daemon does not understand the request: {error}"),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::check;
 use crate::{
     bus::{BusStatus, PanelCounters},
-    domain::{Check, Name, PanelState, Verdict},
+    domain::{Check, Name, PanelState, Verdict, json},
     gateway::control::BASELINES,
     survey::{Certificate, CertificateDetails, CertifiedPanel, LineVerdict},
 };
@@ -55,7 +55,7 @@ pub(super) fn read(state_dir: &Path, bus: &Name) -> io::Result<Option<Baseline>>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text?,
     };
-    Ok(Some(serde_json::from_slice(&text)?))
+    Ok(Some(json::from_slice(&text)?))
 }
 
 /// Judges a line by what it was like.

@@ -51,7 +51,7 @@ impl Doctor {
         let statuses = self.buses.statuses();
         let on_disk = {
             let doctor = Arc::clone(self);
-            tokio::task::spawn_blocking(move || doctor.on_disk())
+            sys::blocking(move || doctor.on_disk())
         };
         // A thread that fails has read nothing.
         let OnDisk { mut checks, latencies, room, certificates, baselines } = sys::finished(on_disk).await;

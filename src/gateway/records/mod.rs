@@ -24,7 +24,7 @@ pub use writer::Writers;
 use self::note::Note;
 use crate::{
     config::{Config, Panel, SecretError, SecretFile, SecureChannel},
-    domain::{KeyFault, Name},
+    domain::{KeyFault, Name, json, order},
     panel::osdp::{CurrentKey, KeyRecord, PanelKey},
     sys::files,
     wire::osdp::Scbk,
@@ -170,7 +170,7 @@ impl Records {
         };
         let mut names: Vec<Name> =
             entries.filter_map(name).filter(|name| !configured.contains(&name)).collect();
-        names.sort();
+        order::sort(&mut names);
         names
     }
 
@@ -247,7 +247,7 @@ impl RecordFile {
 
 fn read(path: &Path) -> Found {
     match fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text).map_or_else(Found::Damaged, Found::Note),
+        Ok(text) => json::from_slice(&text).map_or_else(Found::Damaged, Found::Note),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
         Err(error) => Found::Unreadable(error),
     }

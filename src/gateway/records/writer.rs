@@ -48,7 +48,7 @@ impl Writers {
         self.units.spawn(kind, |beat| async move {
             let _runs = runs;
             let (name, newest) = (panel.name.clone(), panel.record.clone());
-            let finding = tokio::task::spawn_blocking(move || records.file(&name));
+            let finding = sys::blocking(move || records.file(&name));
             let file = beat.wait(sys::finished(finding)).await;
             let told = |version| {
                 let (bus, panel) = (bus.clone(), panel.clone());
@@ -91,7 +91,7 @@ async fn write_newest<F: Future<Output = ()>>(
         loop {
             let wanted = newest.borrow_and_update().clone();
             let writing = wanted.clone();
-            let writing = tokio::task::spawn_blocking(move || {
+            let writing = sys::blocking(move || {
                 let written = file.write(&writing.record);
                 (file, written)
             });

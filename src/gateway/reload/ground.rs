@@ -16,7 +16,7 @@ use super::steps::{BusChange, Running, Steps};
 use crate::{
     bus::{BusHandle, Buses, KeptLines, PanelSettings, Placing},
     config::{self, Config},
-    domain::{Name, with_causes},
+    domain::{Name, Ordered, with_causes},
     doors::Flats,
     gateway::{
         building::Building, configured::Configured, directory::Keys, lines, records::Writers, units::Units,
@@ -92,13 +92,13 @@ impl Ground {
     /// What of the configuration runs.
     async fn running(&self, old: &Arc<Config>) -> Running {
         let handles = self.buses.handles();
-        let panels = handles.iter().flat_map(|bus| bus.panels().to_vec()).map(|panel| panel.name).collect();
+        let panels = handles.iter().flat_map(|bus| bus.panels().to_vec()).map(|panel| panel.name).ordered();
         let rekeyed = self.blocking(old, |building, config| {
             let others = config.panels.iter().filter(|panel| building.has_another_key(panel));
-            others.map(|panel| panel.name.clone()).collect()
+            others.map(|panel| panel.name.clone()).ordered()
         });
         Running {
-            buses: handles.iter().map(|bus| bus.name.clone()).collect(),
+            buses: handles.iter().map(|bus| bus.name.clone()).ordered(),
             panels,
             rekeyed: rekeyed.await.unwrap_or_default(),
         }
@@ -115,7 +115,7 @@ impl Ground {
     /// The states of lines as they are now, or were left, as far as the disk tells in time.
     async fn kept_lines(&self) -> Arc<KeptLines> {
         let cache = self.cache.clone();
-        let recalling = sys::finished(tokio::task::spawn_blocking(move || lines::recall(&cache)));
+        let recalling = sys::finished(sys::blocking(move || lines::recall(&cache)));
         let mut kept = timeout(READ_WITHIN, recalling).await.unwrap_or_default();
         let known = self.buses.lines().into_iter();
         kept.extend(known.map(|line| ((line.status.intercom, line.status.flat), line.kept())));
@@ -127,7 +127,7 @@ impl Ground {
         self.flats.set_intercoms(&new.intercom_ids());
         self.keys.set_building(new.gateway.timezone.clone(), lines::configured(new));
         let keys = self.keys.clone();
-        let refreshing = sys::finished(tokio::task::spawn_blocking(move || keys.refresh()));
+        let refreshing = sys::finished(sys::blocking(move || keys.refresh()));
         match timeout(LOADED_WITHIN, refreshing).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => failures.push(format!(
@@ -273,7 +273,7 @@ impl Ground {
         act: impl FnOnce(&Building, &Config) -> T + Send + 'static,
     ) -> Option<T> {
         let (building, config) = (self.building.clone(), config.clone());
-        let acting = sys::finished(tokio::task::spawn_blocking(move || act(&building, &config)));
+        let acting = sys::finished(sys::blocking(move || act(&building, &config)));
         timeout(READ_WITHIN, acting).await.ok()
     }
 }

@@ -224,7 +224,7 @@ impl Reloader {
     /// Brings into force what the file says.
     async fn reload(&mut self) -> Outcome {
         let Source { path, environment } = self.source.clone();
-        let loading = tokio::task::spawn_blocking(move || Written::load(&path, &environment));
+        let loading = sys::blocking(move || Written::load(&path, &environment));
         let loaded = sys::finished(loading).await;
         let new = match loaded {
             Ok(new) => new,
@@ -251,7 +251,7 @@ impl Reloader {
             let what = what.clone();
             move || Written::with_main(&path, &what.name, &what.text, &environment)
         };
-        let loaded = sys::finished(tokio::task::spawn_blocking(loading)).await;
+        let loaded = sys::finished(sys::blocking(loading)).await;
         let new = match loaded {
             Ok(new) => new,
             Err(errors) => return Outcome::Invalid(lines(&errors)),
@@ -282,7 +282,7 @@ impl Reloader {
     /// A line for each thing that is wrong with it.
     async fn planned(&self, new: &Written) -> Result<(Written, Applied), Vec<String>> {
         let (old, new, known) = (self.standing.in_force().clone(), new.clone(), self.clock.known());
-        let planning = tokio::task::spawn_blocking(move || {
+        let planning = sys::blocking(move || {
             let plan = config::plan(&old, &new);
             let findings = config::findings(plan.effective.config(), known);
             (plan, findings)
@@ -363,6 +363,6 @@ fn absolute(path: PathBuf) -> PathBuf {
 async fn is_in(path: &Path, text: &str) -> bool {
     let (path, text) = (path.to_owned(), text.to_owned());
     let reading = move || std::fs::read(path).is_ok_and(|found| found == text.as_bytes());
-    let reading = sys::finished(tokio::task::spawn_blocking(reading));
+    let reading = sys::finished(sys::blocking(reading));
     tokio::time::timeout(LOOK, reading).await.unwrap_or(false)
 }

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     config::{Bus, Config, Panel},
-    domain::Name,
+    domain::{Name, Ordered},
 };
 
 /// What of the configuration before runs.
@@ -28,8 +28,8 @@ impl Running {
     /// Returns what runs where everything has begun.
     pub fn all_of(config: &Config) -> Self {
         Self {
-            buses: config.buses.iter().map(|bus| bus.name.clone()).collect(),
-            panels: config.panels.iter().map(|panel| panel.name.clone()).collect(),
+            buses: config.buses.iter().map(|bus| bus.name.clone()).ordered(),
+            panels: config.panels.iter().map(|panel| panel.name.clone()).ordered(),
             rekeyed: BTreeSet::new(),
         }
     }

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use crate::domain::{Mono, Name};
+use crate::domain::{Mono, Name, Ordered};
 
 /// How long somebody who was there may be away (contract §1, `apply`).
 pub const AWAY: Duration = Duration::from_secs(15);
@@ -55,7 +55,7 @@ pub struct Trial {
 impl Trial {
     /// Begins a trial of this length, which these witnesses watch.
     pub fn begin(now: Mono, time: Duration, witnesses: impl IntoIterator<Item = Witness>) -> Self {
-        Self { until: now + time, away: witnesses.into_iter().map(|witness| (witness, None)).collect() }
+        Self { until: now + time, away: witnesses.into_iter().map(|witness| (witness, None)).ordered() }
     }
 
     /// Returns when it is over, unless somebody is lost before.

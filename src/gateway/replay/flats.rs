@@ -17,6 +17,7 @@ use serde::Deserialize;
 use crate::{
     bus::InForce,
     config::Config,
+    domain::json,
     gateway::{self, directory::Keys, lines},
     store::{Store, StoreOptions},
     sys::files::private_dir,
@@ -77,7 +78,7 @@ pub(super) fn intercoms(path: &Path) -> anyhow::Result<BTreeSet<u64>> {
         intercom: u64,
     }
     let text = fs::read(path).with_context(|| format!("cannot read the flats {}", path.display()))?;
-    let document: Document = serde_json::from_slice(&text)
+    let document: Document = json::from_slice(&text)
         .with_context(|| format!("{} holds no flats as `export` writes them", path.display()))?;
     Ok(document.flats.iter().map(|flat| flat.intercom).collect())
 }

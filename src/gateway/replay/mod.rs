@@ -25,7 +25,7 @@ use anyhow::{Context, bail};
 use self::{printer::Printer, world::World};
 use crate::{
     config::{self, Config, Environment, Written},
-    domain::Profile,
+    domain::{Ordered, Profile},
     simulate::recorded::Script,
     wire::{osdp::Scbk, recording::pcap},
 };
@@ -137,7 +137,7 @@ impl Trace {
             if is_trace_of(&self.path, bus) {
                 return Ok((bus.clone(), script));
             }
-            let addresses: BTreeSet<u8> = config.panels_on(&bus.name).map(|panel| panel.address).collect();
+            let addresses: BTreeSet<u8> = config.panels_on(&bus.name).map(|panel| panel.address).ordered();
             let known = script.panels.keys().filter(|address| addresses.contains(address)).count();
             found.push((known, bus.clone(), script));
         }

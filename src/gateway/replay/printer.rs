@@ -1,10 +1,8 @@
 //! What a replay prints: a line for each event, and what it cannot know.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::Write,
-    time::Duration,
-};
+use std::{collections::BTreeSet, io::Write, time::Duration};
+
+use litemap::LiteMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -27,10 +25,10 @@ pub(super) struct Printer<'a, W> {
     /// Pseudonyms of cards, as events have them.
     cards: BTreeSet<(Name, String)>,
     /// Panels at which digits were typed that nobody knows, and when.
-    typed: BTreeMap<Name, Option<Timestamp>>,
+    typed: LiteMap<Name, Option<Timestamp>>,
     /// Panels at which something was not decided, and when last.
-    undecided: BTreeMap<Name, Timestamp>,
-    counts: BTreeMap<&'static str, u64>,
+    undecided: LiteMap<Name, Timestamp>,
+    counts: LiteMap<&'static str, u64>,
 }
 
 impl<'a, W: Write> Printer<'a, W> {
@@ -38,9 +36,9 @@ impl<'a, W: Write> Printer<'a, W> {
         Self {
             out,
             cards: BTreeSet::new(),
-            typed: BTreeMap::new(),
-            undecided: BTreeMap::new(),
-            counts: BTreeMap::new(),
+            typed: LiteMap::new(),
+            undecided: LiteMap::new(),
+            counts: LiteMap::new(),
         }
     }
 
@@ -91,7 +89,9 @@ impl<'a, W: Write> Printer<'a, W> {
                 }
             }
             decision = Some(NOT_KNOWN.to_owned());
-            self.undecided.extend(body.subject().map(|panel| (panel.clone(), at)));
+            if let Some(panel) = body.subject() {
+                self.undecided.insert(panel.clone(), at);
+            }
         }
         if kind == "intercom.door.forced"
             && let Some(panel) = body.subject()

@@ -12,7 +12,7 @@ use crate::{
         core::{Core, Moment, Output},
     },
     config::{self, Config},
-    domain::{Mono, Name},
+    domain::{Mono, Name, order},
     gateway::building::{doorway_settings, lines_settings, port},
     panel::osdp::{self, KeyRecord, PanelKey, Security},
     simulate::{
@@ -76,7 +76,7 @@ impl World {
             }
             devices.push((panel.name.clone(), Device::new(setup)));
         }
-        steps.sort_by_key(|(at, ..)| *at);
+        order::sort_by_key(&mut steps, |(at, ..)| *at);
         let bank = Bank::new(&mut line, devices, turnaround, 8);
         let settings = BusSettings {
             name: bus.name.clone(),

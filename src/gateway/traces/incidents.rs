@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::{
     bus::Incident,
-    domain::{Mono, Name},
+    domain::{Mono, Name, order},
     sys::files::{private_dir, write_private},
     wire::recording::Form,
 };
@@ -140,7 +140,7 @@ impl Shelf {
         };
         files.retain(is_own);
         // Names begin with the time.
-        files.sort();
+        order::sort(&mut files);
         let surplus = (files.len() + 1).saturating_sub(FILES);
         for path in files.iter().take(surplus) {
             remove(path);

@@ -40,8 +40,9 @@ use self::{
 };
 use crate::{
     bus::{BusHandle, Buses},
-    domain::{Mono, Name, Reason},
+    domain::{Mono, Name, Reason, order},
     store::Store,
+    sys,
 };
 
 /// The units; cheap to clone.
@@ -84,7 +85,7 @@ impl Units {
             mem::take(&mut known.waiting).into_iter().partition(|waiting| waiting.kind.row.start <= start);
         known.waiting = later;
         drop(known);
-        due.sort_by_key(|waiting| waiting.kind.row.part as usize);
+        order::sort_by_key(&mut due, |waiting| waiting.kind.row.part as usize);
         due.into_iter().for_each(|task| self.run(task));
     }
 
@@ -237,7 +238,7 @@ impl Units {
     fn run(&self, Waiting { kind, beat, task }: Waiting) {
         let is_done = Arc::new(AtomicBool::new(false));
         let done = is_done.clone();
-        let running = tokio::spawn(async move {
+        let running = sys::spawn(async move {
             task.await;
             done.store(true, Ordering::Relaxed);
         })

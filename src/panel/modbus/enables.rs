@@ -1,6 +1,8 @@
 //! Line-enable coils, kept equal to what they are to be.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
+
+use litemap::LiteMap;
 
 use crate::{domain::Mono, wire::modbus::Request};
 
@@ -19,7 +21,7 @@ struct Coil {
 pub(super) struct Enables {
     /// Address of line 1; `None`: the panel has no such coils.
     first: Option<u16>,
-    coils: BTreeMap<u16, Coil>,
+    coils: LiteMap<u16, Coil>,
     /// The function that writes one is used.
     single: bool,
     /// The other function was refused just before.
@@ -28,7 +30,7 @@ pub(super) struct Enables {
 
 impl Enables {
     pub(super) fn new(first: Option<u16>) -> Self {
-        Self { first, coils: BTreeMap::new(), single: false, tried_other: false }
+        Self { first, coils: LiteMap::new(), single: false, tried_other: false }
     }
 
     pub(super) fn want(&mut self, wanted: impl IntoIterator<Item = (u16, bool)>) {
@@ -54,7 +56,7 @@ impl Enables {
 
     /// The panel was away: it may have forgotten them.
     pub(super) fn forget(&mut self) {
-        for coil in self.coils.values_mut() {
+        for (_, coil) in &mut self.coils {
             (coil.found, coil.written) = (None, None);
         }
     }

@@ -26,11 +26,9 @@ mod suspects;
 mod troubles;
 mod turn;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use litemap::LiteMap;
 
 pub use answer::identity_text;
 pub use plan::Limits;
@@ -112,7 +110,7 @@ pub struct Panel {
     answers: u64,
     measurements: VecDeque<Measurement>,
     /// Lines to be read again, and from when on.
-    again: BTreeMap<u16, Mono>,
+    again: LiteMap<u16, Mono>,
 
     in_flight: Option<InFlight>,
     suspects: Suspects,
@@ -176,7 +174,7 @@ impl Panel {
             identity_wanted: profile.identity.is_some(),
             profile,
             measurements: VecDeque::new(),
-            again: BTreeMap::new(),
+            again: LiteMap::new(),
             in_flight: None,
             suspects: Suspects::default(),
             echo: None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::doubt::Doubt;
 use crate::{
     domain::{
-        Mono, Profile,
+        Mono, Profile, order,
         profile::{Register, RegisterKind},
     },
     wire::modbus::{Request, Table},
@@ -113,7 +113,7 @@ impl Block {
     pub(super) fn shorter(&self) -> impl Iterator<Item = Request> + '_ {
         let middle = self.count.checked_div(2).unwrap_or_default();
         let mut cuts = self.cuts.clone();
-        cuts.sort_by_key(|cut| cut.abs_diff(middle));
+        order::sort_by_key(&mut cuts, |cut| cut.abs_diff(middle));
         cuts.into_iter().map(|count| Request::Read { table: self.table, start: self.start, count })
     }
 
@@ -189,7 +189,7 @@ fn fast(profile: &Profile) -> Vec<Block> {
         parts.push(single(keys.count, 1, keys.period));
         parts.push(single(keys.code, keys.words, keys.period));
     }
-    parts.sort_by_key(|block| (block.table, block.start));
+    order::sort_by_key(&mut parts, |block| (block.table, block.start));
     let mut merged: Vec<Block> = Vec::new();
     for part in parts {
         match merged.last_mut() {

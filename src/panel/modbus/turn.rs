@@ -12,7 +12,7 @@ use super::{
     suspects::Trust,
 };
 use crate::{
-    domain::{Mono, PanelState, profile::LockProfile},
+    domain::{Mono, PanelState, order, profile::LockProfile},
     panel::{Failure, Token, Turn, TurnKind},
     wire::modbus::{Request, Table},
 };
@@ -194,7 +194,7 @@ impl Panel {
             }
             Job::Enable => self.enables.written(now, &request, false),
             Job::Again => {
-                for at in self.again.values_mut().filter(|at| **at <= now) {
+                for (_, at) in self.again.iter_mut().filter(|(_, at)| **at <= now) {
                     *at = now + READ_AGAIN_PAUSE;
                 }
             }
@@ -371,7 +371,9 @@ impl Panel {
         candidates
             .extend(self.profile.keys.as_ref().map(|keys| one(table(keys.next.kind), keys.next.address)));
         candidates.extend(self.identity_request());
-        candidates.sort_by_key(|request| (self.unheard.contains(request), request.reply_length()));
+        order::sort_by_key(&mut candidates, |request| {
+            (self.unheard.contains(request), request.reply_length())
+        });
         candidates.into_iter().find(|request| self.suspects.trust(now, request) >= trust)
     }
 

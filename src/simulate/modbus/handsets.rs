@@ -3,7 +3,9 @@
 //! Invariant: what a line is like and what its wires are like are two things: a wire that is whole again shows the
 //! lines as they were left.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
+
+use litemap::LiteMap;
 
 use super::super::{
     action::{Condition, Lines, Wire, WireFault},
@@ -18,8 +20,8 @@ pub(super) struct Handsets {
     values: Vec<Value>,
     enabled: Vec<bool>,
     /// Broken wires; where two cross, the later one of the order counts.
-    rows: BTreeMap<u16, WireFault>,
-    columns: BTreeMap<u16, WireFault>,
+    rows: LiteMap<u16, WireFault>,
+    columns: LiteMap<u16, WireFault>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +39,8 @@ impl Handsets {
             profile: profile.clone(),
             values: vec![Value::Steady(hung); count],
             enabled: vec![true; count],
-            rows: BTreeMap::new(),
-            columns: BTreeMap::new(),
+            rows: LiteMap::new(),
+            columns: LiteMap::new(),
         }
     }
 

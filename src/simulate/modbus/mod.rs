@@ -16,10 +16,9 @@ mod lock;
 mod reader;
 pub mod receiver;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
+
+use litemap::LiteMap;
 
 use self::{cell::Cell, handsets::Handsets, lock::Lock, reader::Reader, receiver::Heard};
 use super::{
@@ -68,7 +67,7 @@ pub struct ModbusPanel {
     inputs: [bool; 2],
     identity: Vec<u16>,
     /// Registers that somebody gave another content, also ones that the profile does not have.
-    set: BTreeMap<(Table, u16), u16>,
+    set: LiteMap<(Table, u16), u16>,
     last_heard: Option<Mono>,
     faults: Faults,
     observations: VecDeque<Observation>,
@@ -87,7 +86,7 @@ impl ModbusPanel {
             inputs: [false; 2],
             identity: profile.identity.as_ref().map(words).unwrap_or_default(),
             profile,
-            set: BTreeMap::new(),
+            set: LiteMap::new(),
             last_heard: None,
             faults: Faults::default(),
             observations: VecDeque::new(),

@@ -8,18 +8,19 @@ mod modbus;
 mod osdp;
 
 use std::{
-    collections::BTreeMap,
     io::{self, BufRead, Cursor, Read},
     sync::Arc,
     time::Duration,
 };
+
+use litemap::LiteMap;
 
 use super::{
     action::{Action, Fault, Status},
     panel::PanelSetup,
 };
 use crate::{
-    domain::{BYTE_ORDER_MARK, Profile},
+    domain::{BYTE_ORDER_MARK, Profile, order},
     wire::{
         osdp::{Scbk, reply::PdId},
         recording::pcap::{self, PcapError},
@@ -32,7 +33,7 @@ pub struct Script {
     /// Whether the panels speak Modbus.
     pub is_modbus: bool,
     /// The panels, by their addresses.
-    pub panels: BTreeMap<u8, Recorded>,
+    pub panels: LiteMap<u8, Recorded>,
     /// What happened, in order.
     pub steps: Vec<Step>,
     /// When the first record was, in nanoseconds since 1970-01-01 UTC, and the last.
@@ -118,7 +119,7 @@ impl Script {
         if script.panels.is_empty() {
             return Err(ScriptError::Empty);
         }
-        script.steps.sort_by_key(|step| step.nanos);
+        order::sort_by_key(&mut script.steps, |step| step.nanos);
         Ok(script)
     }
 
@@ -154,7 +155,7 @@ impl Script {
             };
             steps.push((time, what));
         }
-        steps.sort_by_key(|(time, _)| *time);
+        order::sort_by_key(&mut steps, |(time, _)| *time);
         steps
     }
 
@@ -208,7 +209,7 @@ struct Collector {
     /// Whether it asked how things are.
     asked_for_state: bool,
     /// Commands in a row that a panel left without an answer, and when the first one was.
-    silent: BTreeMap<u8, (u32, u64)>,
+    silent: LiteMap<u8, (u32, u64)>,
 }
 
 /// This many commands in a row without an answer: the panel is not there. Fewer are answers that got lost.

@@ -1,6 +1,8 @@
 //! What the registers of Modbus panels held.
 
-use std::{collections::BTreeMap, io::Read, sync::Arc};
+use std::{io::Read, sync::Arc};
+
+use litemap::LiteMap;
 
 use super::{Collector, Script, What};
 use crate::{
@@ -24,7 +26,7 @@ pub(super) fn script(
     profile: impl Fn(u8) -> Option<Arc<Profile>>,
 ) -> Result<Script, PcapError> {
     let mut frames = ModbusFrames::default();
-    let mut follower = Follower { collector: Collector::default(), profile, panels: BTreeMap::new() };
+    let mut follower = Follower { collector: Collector::default(), profile, panels: LiteMap::new() };
     follower.collector.script.is_modbus = true;
     for (_, packet) in Packets::new(input)? {
         let Ok(packet) = packet else {
@@ -48,13 +50,13 @@ pub(super) fn script(
 struct Follower<P> {
     collector: Collector,
     profile: P,
-    panels: BTreeMap<u8, Registers>,
+    panels: LiteMap<u8, Registers>,
 }
 
 #[derive(Default)]
 struct Registers {
     /// What each was last, bits as 0 or 1.
-    values: BTreeMap<(Table, u16), u16>,
+    values: LiteMap<(Table, u16), u16>,
     /// The code at the head of the queue was presented already.
     is_presented: bool,
 }
