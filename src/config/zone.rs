@@ -15,8 +15,8 @@ pub(super) fn find(name: &str, get: impl Fn(&str) -> Option<TimeZone>) -> Result
     if name.eq_ignore_ascii_case("UTC") {
         return Ok(TimeZone::UTC);
     }
-    let is_it = |other: &&str| other.eq_ignore_ascii_case(name);
-    let others = SAME.iter().find(|names| names.iter().any(|other| is_it(other)));
+    let is_one = |names: &&&[&str]| names.iter().any(|other| other.eq_ignore_ascii_case(name));
+    let others = SAME.iter().find(is_one);
     let names = iter::once(&name).chain(others.into_iter().copied().flatten());
     names.copied().find_map(get).ok_or_else(|| format!("{name:?} is no time zone"))
 }
