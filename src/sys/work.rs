@@ -25,7 +25,7 @@ pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
 
 type Done = Box<dyn Any + Send>;
 
-/// Work that blocks, under way; its result, or why there is none. It goes on where this is dropped.
+/// Work that blocks, under way: a future of its result. Dropping it does not stop the work.
 #[must_use = "it goes on without anybody who knows how it ends"]
 pub struct Blocking<T> {
     thread: JoinHandle<Done>,

@@ -108,7 +108,7 @@ fn assert_clean(files: &[(String, String)], token: &str) {
     }
 }
 
-/// Whether a canary is in a text; one of digits within a longer number, as nanoseconds are, is none.
+/// Whether a text contains a canary. Digits count only as a whole number: a longer one may contain them by chance.
 fn holds(text: &str, canary: &str) -> bool {
     let is_digit = |neighbour: Option<char>| neighbour.is_some_and(|sign| sign.is_ascii_digit());
     let is_number = canary.chars().all(|sign| sign.is_ascii_digit());
