@@ -1,5 +1,5 @@
-//! Work on the runtime, by one copy of the runtime's machine code: it is compiled again for each kind of work that it is
-//! given as it is, fifteen functions every time.
+//! Work on the runtime, by one copy of the runtime's machine code: left as it is, each kind of work has it compiled
+//! again, fifteen functions every time.
 
 use std::{
     any::Any,
@@ -41,8 +41,8 @@ impl<T: 'static> Future for Blocking<T> {
     }
 }
 
-/// Waits for work that blocks. A panic there goes on here, so that what stands on the work ends as well; it was logged where
-/// it began.
+/// Waits for work that blocks. A panic there goes on here, so that what stands on the work ends as well; it was
+/// logged where it began.
 pub async fn finished<T: 'static>(work: Blocking<T>) -> T {
     match work.await.map_err(JoinError::try_into_panic) {
         Ok(done) => done,
