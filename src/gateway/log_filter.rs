@@ -5,8 +5,9 @@ use std::{
     time::Duration,
 };
 
-use crate::sys;
 use tokio::task::AbortHandle;
+
+use crate::sys;
 
 type Set = dyn Fn(Option<&str>) -> Result<(), String> + Send + Sync;
 

@@ -3,7 +3,6 @@
 //! Invariant: sorted by (intercom, flat number), so a look-up is a binary search.
 
 use super::FlatLine;
-use crate::domain::order;
 
 /// Lines of flats, built once per revision, then only read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +20,7 @@ impl FlatLines {
 impl FromIterator<(u64, u64, FlatLine)> for FlatLines {
     fn from_iter<T: IntoIterator<Item = (u64, u64, FlatLine)>>(lines: T) -> Self {
         let mut lines: Vec<_> = lines.into_iter().collect();
-        order::sort_by_key(&mut lines, |(intercom, flat, _)| (*intercom, *flat));
+        lines.sort_by_key(|(intercom, flat, _)| (*intercom, *flat));
         Self(lines.into())
     }
 }

@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use litemap::LiteMap;
-
 use jiff::{SignedDuration, Timestamp};
+use litemap::LiteMap;
 use rustls::pki_types::CertificateDer;
 
 use super::{Pem, PemError, PemProblem, certificate::validity};

@@ -19,9 +19,8 @@ mod reader;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use litemap::LiteMap;
-
 use axum::body::Bytes;
+use litemap::LiteMap;
 
 use self::reader::{Event, Events, Reader};
 use super::{
@@ -196,7 +195,7 @@ impl Board {
     /// There is something for those who waited.
     fn stir(&mut self, now: Mono) {
         self.changes += 1;
-        for reader in self.readers.iter_mut().map(|(_, reader)| reader).filter(|reader| reader.waits) {
+        for reader in each(&mut self.readers).filter(|reader| reader.waits) {
             (reader.waits, reader.took) = (false, now);
         }
     }
@@ -213,7 +212,7 @@ impl Board {
         }
         let is_first = self.events.journal.is_empty();
         self.events = Events { journal: Arc::clone(journal), from: last + 1, last, newest: VecDeque::new() };
-        for reader in self.readers.iter_mut().map(|(_, reader)| reader) {
+        for reader in each(&mut self.readers) {
             if is_first {
                 reader.find_place(&self.events);
             } else {
@@ -251,11 +250,7 @@ impl Board {
         let before = self.events.from;
         self.events.from = oldest.sequence + 1;
         let from = self.events.from;
-        let behind = self
-            .readers
-            .iter_mut()
-            .map(|(_, reader)| reader)
-            .filter(|reader| (before..from).contains(&reader.next));
+        let behind = each(&mut self.readers).filter(|reader| (before..from).contains(&reader.next));
         for reader in behind {
             reader.overrun = reader.overrun.or(Some(now));
         }
@@ -264,7 +259,7 @@ impl Board {
     /// Ends the streams of tokens that are not in force any more.
     pub(super) fn revoke(&mut self, now: Mono, in_force: impl Fn(&TokenInfo) -> bool) {
         let is_revoked = |reader: &&mut Reader| reader.token.as_ref().is_some_and(|token| !in_force(token));
-        for reader in self.readers.iter_mut().map(|(_, reader)| reader).filter(is_revoked) {
+        for reader in each(&mut self.readers).filter(is_revoked) {
             reader.ends(now, Why::Revoked);
             self.changes += 1;
         }
@@ -272,7 +267,7 @@ impl Board {
 
     /// Ends all streams.
     pub(super) fn stop(&mut self, now: Mono) {
-        for reader in self.readers.iter_mut().map(|(_, reader)| reader) {
+        for reader in each(&mut self.readers) {
             reader.ends(now, Why::Stopping);
         }
         self.changes += 1;
@@ -281,9 +276,7 @@ impl Board {
     /// Ends the streams that are slow, and returns those that have not taken their end in time: they are to be cut off.
     pub(super) fn advance(&mut self, now: Mono) -> Vec<u64> {
         let events = &self.events;
-        for reader in
-            self.readers.iter_mut().map(|(_, reader)| reader).filter(|reader| reader.is_slow(events, now))
-        {
+        for reader in each(&mut self.readers).filter(|reader| reader.is_slow(events, now)) {
             reader.ends(now, Why::Slow);
             self.changes += 1;
         }
@@ -379,6 +372,10 @@ fn joined(mut messages: Vec<Bytes>) -> Bytes {
         1 => messages.swap_remove(0),
         _ => messages.concat().into(),
     }
+}
+
+fn each(readers: &mut LiteMap<u64, Reader>) -> impl Iterator<Item = &mut Reader> {
+    readers.iter_mut().map(|(_, reader)| reader)
 }
 
 #[cfg(test)]

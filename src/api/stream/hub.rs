@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use litemap::LiteMap;
-
 use tokio::sync::watch;
 
 use super::{

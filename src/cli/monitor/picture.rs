@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use litemap::LiteMap;
-
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 

@@ -14,9 +14,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use litemap::LiteMap;
-
 use jiff::{SignedDuration, Timestamp};
+use litemap::LiteMap;
 use serde_json::Value;
 use uuid::Uuid;
 

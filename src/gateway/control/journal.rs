@@ -8,8 +8,10 @@ use super::{
     Beginning, Control, JournalAsked, Reply,
     serve::{in_time, reply, send},
 };
-use crate::store::{Found, Position};
-use crate::sys;
+use crate::{
+    store::{Found, Position},
+    sys,
+};
 
 /// Events read from the journal at once.
 const BATCH: usize = 256;

@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeSet, io::Write, time::Duration};
 
-use litemap::LiteMap;
-
 use jiff::Timestamp;
+use litemap::LiteMap;
 use serde_json::{Value, json};
 
 use crate::{
