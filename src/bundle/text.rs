@@ -1,6 +1,6 @@
 //! Texts without secrets and without what they say of people: what is known to be personal by word, the rest by its look.
 
-use std::{collections::HashSet, fmt, io::Read};
+use std::{collections::HashSet, fmt};
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -60,15 +60,13 @@ impl Words {
         self.words.extend(parts.into_iter().map(str::to_lowercase));
     }
 
-    /// Learns the names, logins, keys and codes of a document of flats, which may be large.
+    /// Learns the names, logins, keys and codes of a flat document.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub fn learn_flats(&mut self, mut document: impl Read) -> serde_json::Result<()> {
-        // One copy of the reader for all that is read from a source.
-        let document: &mut dyn Read = &mut document;
-        let mut reader = serde_json::Deserializer::from_reader(std::io::BufReader::new(document));
-        Learning { words: self, is_personal: false }.deserialize(&mut reader)
+    /// It is no JSON.
+    pub fn learn_flat(&mut self, json: &str) -> serde_json::Result<()> {
+        Learning { words: self, is_personal: false }
+            .deserialize(&mut serde_json::Deserializer::from_str(json))
     }
 
     /// Returns a text without what is known or looks like a secret.
@@ -234,7 +232,7 @@ impl<'de> Visitor<'de> for Learning<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a document of flats")
+        f.write_str("a flat document")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -288,10 +286,10 @@ mod tests {
 
     fn hide(text: &str) -> String {
         let mut words = Words::default();
-        let flats = r#"{"revision":7,"flats":[{"intercom":1,"id":11,"keys":[{"key":"0000003042CAAC","user":{"id":6,
+        let flat = r#"{"intercom":1,"id":11,"keys":[{"key":"0000003042CAAC","user":{"id":6,
             "name":"Анна Петрова","login":"anna@example.org","is_licence_limit_reached":false,"ptz":1.5}}],
-            "codes":[{"id":1,"code":"93552"}],"users":[{"name":"Li","login":"+4915112345678","expired_at":null}]}]}"#;
-        words.learn_flats(flats.as_bytes()).unwrap();
+            "codes":[{"id":1,"code":"93552"}],"users":[{"name":"Li","login":"+4915112345678","expired_at":null}]}"#;
+        words.learn_flat(flat).unwrap();
         words.learn("annas-phone");
         words.learn("pa ss/w0rd");
         words.hide(text, &Pseudonyms::new().unwrap())

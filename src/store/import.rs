@@ -1,22 +1,19 @@
 //! Importing the whole cache from one JSON document, flat by flat (contract §1, `import`).
 
 use std::{
-    cell::Cell,
     collections::HashSet,
-    fmt,
-    io::{self, BufRead, BufReader, Read},
-    rc::Rc,
+    io::{self, Read},
 };
-
-use serde::{Deserializer, de};
-use serde_json::value::RawValue;
 
 use super::{
     Cache, CacheError, CacheState,
     change::{CacheChange, Finish},
 };
 use crate::{
-    domain::{BYTE_ORDER_MARK, MAX_INTEGER},
+    domain::{
+        MAX_INTEGER,
+        json::{Document, DocumentError},
+    },
     flats::{FlatSet, MAX_FLAT_BYTES, RefusedFlat, Unique, message_of},
 };
 
@@ -55,6 +52,17 @@ pub enum ImportError {
     Cache(#[from] CacheError),
 }
 
+impl From<DocumentError> for ImportError {
+    fn from(error: DocumentError) -> Self {
+        let (place, problem) = match error {
+            DocumentError::Read(error) => return Self::Read(error),
+            DocumentError::Wrong { place, problem } => (place, message_of(&problem)),
+            DocumentError::TooLarge(place) => (place, "a value is too large".to_owned()),
+        };
+        Self::Document { line: place.line, column: place.column, problem }
+    }
+}
+
 impl Cache {
     /// Replaces the whole cache by `{"revision":57,"flats":[…]}`, validated like a snapshot (contract §4) against the
     /// configured `intercoms`: all of it comes into force, or nothing. Memory is bounded by one flat and the
@@ -63,23 +71,13 @@ impl Cache {
     /// A revision that is null or absent leaves none in force, so that the cloud is asked for its own. A document
     /// without flats needs `"empty":true` where there are flats. Blocks: an async caller uses a blocking thread.
     pub fn import(&self, mut source: impl Read, intercoms: &[u64]) -> Result<ImportReport, ImportError> {
-        let budget = Rc::new(Cell::new(MAX_FLAT_BYTES));
-        let mut metered = Metered { source: &mut source, budget: Rc::clone(&budget) };
         let mut import = Import {
-            budget: &budget,
+            document: Document::new(&mut source, MAX_FLAT_BYTES),
             change: self.change()?,
             set: FlatSet::new("flats", intercoms),
-            refused: None,
         };
-        // One copy of the reader for all that is read from a source.
-        let metered: &mut dyn Read = &mut metered;
-        let mut source = BufReader::with_capacity(64 << 10, metered);
-        skip_mark(&mut source).map_err(ImportError::Read)?;
-        let mut json = serde_json::Deserializer::from_reader(source);
-        let header =
-            json.deserialize_any(Document(&mut import)).and_then(|header| json.end().map(|()| header));
-        let Import { change, set, refused, .. } = import;
-        let header = header.map_err(|error| refused.unwrap_or_else(|| refusal(error, &set)))?;
+        let header = import.read()?;
+        let Import { change, set, .. } = import;
         let (state, written, removed) = change.commit(Finish {
             keep: Some(set),
             base: None,
@@ -91,46 +89,11 @@ impl Cache {
     }
 }
 
-/// Skips a byte order mark.
-fn skip_mark(source: &mut impl BufRead) -> io::Result<()> {
-    // A pipe may give its first bytes one by one; what has begun with another byte has no mark.
-    if source.fill_buf()?.first() == BYTE_ORDER_MARK.first() {
-        let mut mark = [0; BYTE_ORDER_MARK.len()];
-        source.read_exact(&mut mark)?;
-        if mark != BYTE_ORDER_MARK {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8"));
-        }
-    }
-    Ok(())
-}
-
 /// An import under way.
 struct Import<'a> {
-    budget: &'a Cell<usize>,
+    document: Document<'a>,
     change: CacheChange<'a>,
     set: FlatSet,
-    /// The true reason where serde is only told to stop.
-    refused: Option<ImportError>,
-}
-
-impl Import<'_> {
-    fn take(&mut self, json: &str) -> Result<(), ImportError> {
-        self.change.put(self.set.read(json).map_err(Box::new)?)?;
-        self.budget.set(MAX_FLAT_BYTES);
-        Ok(())
-    }
-}
-
-fn refusal(error: serde_json::Error, set: &FlatSet) -> ImportError {
-    if !error.is_io() {
-        let (line, column) = (error.line(), error.column());
-        return ImportError::Document { line, column, problem: message_of(&error) };
-    }
-    let error = io::Error::from(error);
-    if error.kind() == io::ErrorKind::FileTooLarge {
-        return Box::new(set.too_large()).into();
-    }
-    ImportError::Read(error)
 }
 
 /// What stands beside the flats.
@@ -139,89 +102,50 @@ struct Header {
     empty: bool,
 }
 
-/// Reads the document as a whole.
-struct Document<'a, 'b>(&'a mut Import<'b>);
-
-impl<'de> de::Visitor<'de> for Document<'_, '_> {
-    type Value = Header;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object {\"revision\":…,\"flats\":[…]}")
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+impl Import<'_> {
+    fn read(&mut self) -> Result<Header, ImportError> {
         let (mut revision, mut empty) = (None, None);
         let mut seen = HashSet::new();
-        while let Some(name) = map.next_key::<String>()? {
+        self.document.object("an object {\"revision\":…,\"flats\":[…]}")?;
+        while let Some(name) = self.document.member()? {
             let again = seen.contains(&name);
             match name.as_str() {
                 "flats" | "revision" | "empty" if again => {
-                    return Err(de::Error::custom(format_args!("has `{name}` twice")));
+                    return Err(self.document.wrong(&format!("has `{name}` twice")).into());
                 }
-                _ if again => return Err(de::Error::custom("has a member twice")),
-                "flats" => map.next_value_seed(Flats(self.0))?,
-                "revision" => revision = self::revision(&map.next_value::<Box<RawValue>>()?)?,
-                "empty" => empty = map.next_value::<Option<bool>>()?,
-                _ => drop(map.next_value::<Unique>()?),
+                _ if again => return Err(self.document.wrong("has a member twice").into()),
+                "flats" => self.flats()?,
+                "revision" => revision = self.revision()?,
+                "empty" => empty = self.document.read::<Option<bool>>()?,
+                _ => drop(self.document.read::<Unique>()?),
             }
             seen.insert(name);
         }
         if !seen.contains("flats") {
-            return Err(de::Error::custom("the document has no `flats`"));
+            return Err(self.document.wrong("the document has no `flats`").into());
         }
+        self.document.end()?;
         Ok(Header { revision, empty: empty.unwrap_or(false) })
     }
-}
 
-fn revision<E: de::Error>(json: &RawValue) -> Result<Option<u64>, E> {
-    match serde_json::from_str(json.get()) {
-        Ok(revision) if revision <= Some(MAX_INTEGER) => Ok(revision),
-        _ => Err(E::custom(format_args!("`revision` must be an integer from 0 to {MAX_INTEGER}, or null"))),
-    }
-}
-
-struct Flats<'a, 'b>(&'a mut Import<'b>);
-
-impl<'de> de::DeserializeSeed<'de> for Flats<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> de::Visitor<'de> for Flats<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of flat documents")
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
-        while let Some(flat) = array.next_element::<Box<RawValue>>()? {
-            if let Err(error) = self.0.take(flat.get()) {
-                self.0.refused = Some(error);
-                return Err(de::Error::custom("a flat is refused"));
-            }
+    fn flats(&mut self) -> Result<(), ImportError> {
+        self.document.array("an array of flat documents")?;
+        while self.document.element()? {
+            let flat = match self.document.value() {
+                Err(DocumentError::TooLarge(_)) => return Err(Box::new(self.set.too_large()).into()),
+                flat => self.set.read(flat?).map_err(Box::new)?,
+            };
+            self.change.put(flat)?;
         }
         Ok(())
     }
-}
 
-/// Ends the source once one flat has taken more than its budget.
-struct Metered<'a> {
-    source: &'a mut dyn Read,
-    budget: Rc<Cell<usize>>,
-}
-
-impl Read for Metered<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.budget.get();
-        if left == 0 {
-            return Err(io::ErrorKind::FileTooLarge.into());
+    fn revision(&mut self) -> Result<Option<u64>, ImportError> {
+        let expected = format!("`revision` must be an integer from 0 to {MAX_INTEGER}, or null");
+        let expected = self.document.wrong(&expected);
+        match serde_json::from_str(self.document.value()?) {
+            Ok(revision) if revision <= Some(MAX_INTEGER) => Ok(revision),
+            _ => Err(expected.into()),
         }
-        let read = self.source.read(buffer)?;
-        self.budget.set(left.saturating_sub(read));
-        Ok(read)
     }
 }

@@ -13,7 +13,14 @@ use crate::{
     api::Tokens,
     bundle::{self, Bundle, Pseudonyms, Words},
     config::{Config, Environment, Intercom, SecretFile, Written},
-    domain::{Check, Name, json, order, time::rfc3339, with_causes},
+    domain::{
+        Check, Name,
+        json::{self, Document},
+        order,
+        time::rfc3339,
+        with_causes,
+    },
+    flats::MAX_FLAT_BYTES,
     gateway::{
         self, TOKENS, VERSION,
         control::{Client, JournalAsked, ListedToken, Request},
@@ -100,7 +107,7 @@ impl Gathering<'_> {
         match offline::reach(self.config)? {
             Access::Daemon(client) => {
                 let mut flats = client.ask(&Request::Export)?.rest;
-                self.words.learn_flats(&mut flats).context("cannot read the flats")?;
+                self.learn_flats(&mut flats).context("cannot read the flats")?;
                 let tokens = self.daemon()?.ask(&Request::TokenList)?.value;
                 for token in json::from_value::<Vec<ListedToken>>(&tokens)? {
                     self.words.learn(token.name.as_str());
@@ -111,12 +118,29 @@ impl Gathering<'_> {
                 if dir.join("cache.db").exists() {
                     let mut flats = Vec::new();
                     offline::with_store(self.config, |store| Ok(store.cache().export(&mut flats)?))?;
-                    self.words.learn_flats(flats.as_slice()).context("cannot read the flats")?;
+                    self.learn_flats(&mut flats.as_slice()).context("cannot read the flats")?;
                 }
                 if dir.exists() {
                     let tokens = offline::as_owner(dir, || Ok(Tokens::open(&dir.join(TOKENS))?))?;
                     tokens.list().iter().for_each(|token| self.words.learn(token.name.as_str()));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Learns what an export says of people.
+    fn learn_flats(&mut self, export: &mut dyn Read) -> anyhow::Result<()> {
+        let mut document = Document::new(export, MAX_FLAT_BYTES);
+        document.object("an export")?;
+        while let Some(name) = document.member()? {
+            if name != "flats" {
+                document.value()?;
+                continue;
+            }
+            document.array("an array of flat documents")?;
+            while document.element()? {
+                self.words.learn_flat(document.value()?)?;
             }
         }
         Ok(())

@@ -8,6 +8,10 @@ use serde::{
 };
 use serde_json::Value;
 
+mod document;
+
+pub use document::{Document, DocumentError, Place};
+
 /// Reads what bytes say.
 ///
 /// # Errors
