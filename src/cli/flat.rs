@@ -29,7 +29,7 @@ impl Flat {
         let body = match offline::reach(&config)? {
             Access::Daemon(client) => {
                 let answer = client.ask(&Request::Flat { intercom, flat, by_number: number })?;
-                answer.value.as_str().unwrap_or_default().to_owned()
+                answer.value.as_str().unwrap_or_default().as_bytes().to_vec()
             }
             Access::Alone => {
                 let store = offline::read_store(&config)?;
@@ -43,6 +43,7 @@ impl Flat {
                 found?.ok_or_else(|| anyhow::anyhow!("intercom {intercom} has no flat with {what} {flat}"))?
             }
         };
-        Ok(writeln!(io::stdout(), "{body}")?)
+        let mut out = io::stdout().lock();
+        Ok(out.write_all(&body).and_then(|()| out.write_all(b"\n"))?)
     }
 }

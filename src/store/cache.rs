@@ -115,12 +115,12 @@ pub struct CacheReader {
 
 impl CacheReader {
     /// The published document of a flat by its record id, as the endpoint answers it, byte for byte.
-    pub fn flat_body(&self, intercom: u64, id: u64) -> Result<Option<String>, StoreError> {
+    pub fn flat_body(&self, intercom: u64, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
         self.body("SELECT body FROM bodies WHERE intercom = ?1 AND id = ?2", intercom, id)
     }
 
     /// The published document of a flat by its number on the door.
-    pub fn flat_body_by_number(&self, intercom: u64, flat: u64) -> Result<Option<String>, StoreError> {
+    pub fn flat_body_by_number(&self, intercom: u64, flat: u64) -> Result<Option<Vec<u8>>, StoreError> {
         self.body(
             "SELECT body FROM flats f JOIN bodies b ON b.intercom = f.intercom AND b.id = f.id
              WHERE f.intercom = ?1 AND f.flat = ?2",
@@ -234,11 +234,12 @@ impl CacheReader {
         }
     }
 
-    fn body(&self, query: &str, intercom: u64, key: u64) -> Result<Option<String>, StoreError> {
+    /// The bytes of a text that was written as one: to look at each again is a tenth of the time of the look-up.
+    fn body(&self, query: &str, intercom: u64, key: u64) -> Result<Option<Vec<u8>>, StoreError> {
         self.readers.look_up(|connection| {
             connection
                 .prepare_cached(query)?
-                .query_row(params![sql(intercom), sql(key)], |row| row.get(0))
+                .query_row(params![sql(intercom), sql(key)], |row| Ok(row.get_ref(0)?.as_bytes()?.to_vec()))
                 .optional()
         })
     }

@@ -73,7 +73,7 @@ fn the_published_vector_with_codes_and_permissions_holds_through_the_database() 
     let again = open(again.path());
     let state = again.cache().import(exported.as_bytes(), &[1]).unwrap().state;
     assert_eq!(state.digest, vector["digest"].as_str().unwrap());
-    let body = again.cache().flat_body(1, 10).unwrap().unwrap();
+    let body = String::from_utf8(again.cache().flat_body(1, 10).unwrap().unwrap()).unwrap();
     assert!(!body.contains("93552") && !body.contains("permissions"), "{body}");
 }
 

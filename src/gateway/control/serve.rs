@@ -253,7 +253,7 @@ impl Control {
             }
         });
         match read.await {
-            Ok(Ok(Some(body))) => Reply::Ok(body.into()),
+            Ok(Ok(Some(body))) => Reply::Ok(String::from_utf8_lossy(&body).into()),
             Ok(Ok(None)) => {
                 let what = if by_number { "number" } else { "record id" };
                 Reply::Error(format!("intercom {intercom} has no flat with {what} {flat}"))
