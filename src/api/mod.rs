@@ -48,9 +48,10 @@ mod state;
 mod stream;
 mod tokens;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use litemap::LiteMap;
 use tokio::sync::watch;
 
 pub use self::{
@@ -63,7 +64,7 @@ pub use self::{
 use crate::{
     bus::Buses,
     clock::Clock,
-    domain::{Health, Name, SyncStatus, UplinkStatus},
+    domain::{Health, Name, SyncStatus, UplinkStatus, order},
     doors::Doors,
     store::{Cache, Journal},
     tls::Expiries,
@@ -90,12 +91,12 @@ pub struct Settings {
 
 /// The intercoms of the configuration, which a reload may change while the endpoint is served; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Intercoms(Arc<ArcSwap<BTreeMap<u64, Option<String>>>>);
+pub struct Intercoms(Arc<ArcSwap<LiteMap<u64, Option<String>>>>);
 
 impl Intercoms {
     /// Takes the intercoms by id, each with its name for people, where it has one.
     pub fn set(&self, intercoms: impl IntoIterator<Item = (u64, Option<String>)>) {
-        self.0.store(Arc::new(intercoms.into_iter().collect()));
+        self.0.store(Arc::new(order::sorted_list(intercoms)));
     }
 
     /// Whether the configuration has this one.

@@ -1,10 +1,8 @@
 //! The lists of the building: `[[intercom]]`, `[[bus]]`, `[[panel]]`, and how they hang together.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    hash::Hash,
-    time::Duration,
-};
+use std::{collections::HashMap, hash::Hash, time::Duration};
+
+use litemap::LiteMap;
 
 use super::{
     Bus, Direction, Door, Intercom, KeyOrder, Lock, OpenWhen, Panel, Parity, Port, Protocol, SecretFile,
@@ -82,7 +80,7 @@ pub(super) fn intercoms(sections: Vec<Section<'_>>) -> Vec<Intercom> {
 
 /// The buses that are named, whether right in all else or not, with their protocol where it is known: a panel on a
 /// bus that is in error is not blamed as well.
-pub(super) type KnownBuses = BTreeMap<Name, Option<Protocol>>;
+pub(super) type KnownBuses = LiteMap<Name, Option<Protocol>>;
 
 /// All `[[bus]]`.
 pub(super) fn buses(sections: Vec<Section<'_>>) -> (Vec<Bus>, KnownBuses) {

@@ -5,6 +5,8 @@
 
 use std::{cmp::Ordering, mem};
 
+use litemap::LiteMap;
+
 /// Sorts a short list. Elements that are equal stay in their order.
 pub fn sort<T: Ord>(items: &mut Vec<T>) {
     sort_by(items, T::cmp);
@@ -34,6 +36,15 @@ fn sort_places(places: &mut [usize], compare: &dyn Fn(usize, usize) -> Ordering)
 pub trait Ordered: Iterator {
     /// Inserts all elements into a sorted collection, one after the other.
     fn ordered<C: Default + Extend<Self::Item>>(self) -> C;
+}
+
+/// Puts entries into a sorted list by their keys, one after the other: what its own `collect()` does with a sort.
+pub fn sorted_list<K: Ord, V>(entries: impl IntoIterator<Item = (K, V)>) -> LiteMap<K, V> {
+    let mut list = LiteMap::new();
+    for (key, value) in entries {
+        list.insert(key, value);
+    }
+    list
 }
 
 impl<I: Iterator> Ordered for I {
@@ -67,7 +78,8 @@ mod tests {
             prop_assert_eq!(&whole, &sorted);
 
             let map: BTreeMap<u8, u8> = items.iter().copied().ordered();
-            prop_assert_eq!(map, items.into_iter().collect::<BTreeMap<u8, u8>>());
+            prop_assert_eq!(&map, &items.iter().copied().collect::<BTreeMap<u8, u8>>());
+            prop_assert!(sorted_list(items).iter().eq(&map));
         }
     }
 }

@@ -7,12 +7,10 @@
 //! - A line in a fault's list is told of singly only when that fault has cleared, and only where it is not what it
 //!   was before.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 
 use super::{
     Judge, READ_AGAIN_AFTER,
@@ -20,8 +18,9 @@ use super::{
     wiring::{self, Cell, Verdict},
 };
 use crate::domain::{
-    EventBody, LineState, LineStatus, Mono, Name, Ordered,
+    EventBody, LineState, LineStatus, Mono, Name,
     event::{LineChanged, LineWiring},
+    order,
     profile::LinesProfile,
 };
 
@@ -116,7 +115,7 @@ struct Fault {
 /// All lines of one panel.
 pub struct Commutator {
     settings: CommutatorSettings,
-    lines: BTreeMap<u16, Line>,
+    lines: LiteMap<u16, Line>,
     faults: Vec<Fault>,
     outputs: VecDeque<Output>,
 }
@@ -150,7 +149,7 @@ impl Commutator {
             };
             (line, line_state)
         };
-        let lines = settings.map.iter().map(line).ordered();
+        let lines = order::sorted_list(settings.map.iter().map(line));
         let mut commutator = Self { settings, lines, faults: Vec::new(), outputs: VecDeque::new() };
         commutator.adopt_faults();
         commutator
@@ -172,7 +171,7 @@ impl Commutator {
         let plain = Judge::new(&self.settings.profile);
         let mut unusable = Vec::new();
         let mut changed = Vec::new();
-        for (number, line) in &mut self.lines {
+        for (number, line) in self.lines.iter_mut() {
             let cloud = flats(line.flat);
             if cloud == line.cloud {
                 continue;
@@ -379,9 +378,9 @@ impl Commutator {
         self.faults.iter().any(|fault| fault.lines.contains(&number))
     }
 
-    fn cells(&self) -> BTreeMap<u16, Cell> {
+    fn cells(&self) -> LiteMap<u16, Cell> {
         let cell = |line: &Line| Cell { state: line.debounce.state(), since: line.changed, seen: line.seen };
-        self.lines.iter().map(|(number, line)| (*number, cell(line))).ordered()
+        order::sorted_list(self.lines.iter().map(|(number, line)| (*number, cell(line))))
     }
 
     fn begin_fault(&mut self, line: u16, lines: Vec<u16>) {
@@ -436,11 +435,10 @@ impl Commutator {
     /// What an earlier run left in the middle of a fault is in force without a word.
     fn adopt_faults(&mut self) {
         let columns = self.settings.profile.columns.unwrap_or(1);
-        let cells: BTreeMap<u16, Cell> = self
-            .cells()
-            .into_iter()
-            .map(|(number, cell)| (number, Cell { seen: Some((cell.state, Mono::ZERO)), ..cell }))
-            .ordered();
+        let mut cells = self.cells();
+        for (_, cell) in cells.iter_mut() {
+            cell.seen = Some((cell.state, Mono::ZERO));
+        }
         let untold: Vec<u16> = self
             .lines
             .iter()

@@ -4,7 +4,7 @@
 //! `(l − 1) % columns`. A cut or shorted wire takes its whole row or column with it; a cut cable the whole cabinet.
 //! One look at the lines decides, so there is no state here.
 
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 use crate::domain::{LineState, Mono};
 
@@ -48,7 +48,7 @@ pub(super) enum Verdict {
 /// Judges the fault that `line` has shown since `begun`. Lines that took the same state after `recent` count as having
 /// gone wrong at once; `None`: all do.
 pub(super) fn judge(
-    cells: &BTreeMap<u16, Cell>,
+    cells: &LiteMap<u16, Cell>,
     columns: u16,
     line: u16,
     begun: Mono,
@@ -115,7 +115,7 @@ mod tests {
     }
 
     /// A 4×4 cabinet that was well at 10 s; `wrong` lines broke at 20 s and were seen so then.
-    fn cabinet(wrong: &[u16]) -> BTreeMap<u16, Cell> {
+    fn cabinet(wrong: &[u16]) -> LiteMap<u16, Cell> {
         let cell = |line| {
             let (state, when) = if wrong.contains(&line) { (Break, at(20)) } else { (OnHook, at(10)) };
             Cell { state, since: Some(when), seen: Some((state, at(20))) }
@@ -123,7 +123,7 @@ mod tests {
         (1..=16).map(|line| (line, cell(line))).collect()
     }
 
-    fn verdict(cells: &BTreeMap<u16, Cell>, line: u16) -> Verdict {
+    fn verdict(cells: &LiteMap<u16, Cell>, line: u16) -> Verdict {
         judge(cells, 4, line, at(20), Some(at(18)))
     }
 

@@ -6,9 +6,11 @@
 //!              └───┘ everybody is there, or not away for that long
 //! ```
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
-use crate::domain::{Mono, Name, Ordered};
+use litemap::LiteMap;
+
+use crate::domain::{Mono, Name, order};
 
 /// How long somebody who was there may be away (contract §1, `apply`).
 pub const AWAY: Duration = Duration::from_secs(15);
@@ -49,13 +51,16 @@ impl fmt::Display for Over {
 pub struct Trial {
     until: Mono,
     /// Since when each is away; `None`: it is there.
-    away: BTreeMap<Witness, Option<Mono>>,
+    away: LiteMap<Witness, Option<Mono>>,
 }
 
 impl Trial {
     /// Begins a trial of this length, which these witnesses watch.
     pub fn begin(now: Mono, time: Duration, witnesses: impl IntoIterator<Item = Witness>) -> Self {
-        Self { until: now + time, away: witnesses.into_iter().map(|witness| (witness, None)).ordered() }
+        Self {
+            until: now + time,
+            away: order::sorted_list(witnesses.into_iter().map(|witness| (witness, None))),
+        }
     }
 
     /// Returns when it is over, unless somebody is lost before.
@@ -70,7 +75,7 @@ impl Trial {
 
     /// Looks who is there; returns why the trial is over, where it is.
     pub fn look(&mut self, now: Mono, is_there: impl Fn(&Witness) -> bool) -> Option<Over> {
-        for (witness, away) in &mut self.away {
+        for (witness, away) in self.away.iter_mut() {
             *away = if is_there(witness) { None } else { Some(away.unwrap_or(now)) };
             if away.is_some_and(|since| now.since(since) >= AWAY) {
                 return Some(Over::Lost(witness.clone()));
