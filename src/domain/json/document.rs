@@ -232,11 +232,16 @@ impl<'a> Document<'a> {
         }
         let text = match str::from_utf8(&self.bytes) {
             Ok(text) => text,
-            // A character that is cut.
-            Err(error) if error.error_len().is_none() && !self.has_ended => {
-                str::from_utf8(&self.bytes[..error.valid_up_to()]).unwrap_or_default()
+            Err(error) => {
+                let text = str::from_utf8(&self.bytes[..error.valid_up_to()]).unwrap_or_default();
+                let is_cut = error.error_len().is_none() && !self.has_ended;
+                if !is_cut {
+                    self.place.pass(&self.text);
+                    self.place.pass(text);
+                    return Err(self.wrong("it is no text in UTF-8"));
+                }
+                text
             }
-            Err(_) => return Err(self.place.wrong(serde_json::Error::custom("it is no text in UTF-8"))),
         };
         let of_number = |c: char| c.is_ascii_digit() || "+-.eE".contains(c);
         let text = if self.has_ended { text } else { text.trim_end_matches(of_number) };
@@ -340,11 +345,13 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_refused() {
-        for bytes in [&b"{\"list\":[\"\xff\"]}"[..], b"{\"list\":[\"\xc3"] {
+        for bytes in [&b"{\"list\":\n[\"\xff\"]}"[..], b"{\"list\":\n[\"\xc3"] {
             let mut source = bytes;
             let mut document = Document::new(&mut source, 1000);
-            let error = document.object("an object").unwrap_err();
-            assert!(matches!(error, DocumentError::Wrong { .. }), "{error}");
+            match document.object("an object").unwrap_err() {
+                DocumentError::Wrong { place, .. } => assert_eq!(place, Place { line: 2, column: 3 }),
+                other => panic!("{other}"),
+            }
         }
     }
 }
