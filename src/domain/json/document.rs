@@ -133,6 +133,9 @@ impl<'a> Document<'a> {
                 _ => self.fill()?,
             }
         };
+        if length > self.most {
+            return Err(DocumentError::TooLarge(self.place));
+        }
         let start = self.at;
         self.pass(length);
         Ok(&self.text[start..self.at])
@@ -223,7 +226,7 @@ impl<'a> Document<'a> {
             return Err(DocumentError::TooLarge(self.place));
         }
         let is_begin = self.place == Place { line: 1, column: 1 } && held == 0;
-        let wanted = held.max(PIECE);
+        let wanted = held.max(PIECE).min(self.most - held + PIECE);
         let source = &mut *self.source;
         let read = source.take(wanted as u64).read_to_end(&mut self.bytes).map_err(DocumentError::Read)?;
         self.has_ended = read < wanted;
@@ -339,8 +342,12 @@ mod tests {
 
     #[test]
     fn a_value_that_is_too_large_is_not_held() {
-        let error = elements(&format!("{{\"list\":[\"{}\"]}}", "x".repeat(10 * PIECE))).unwrap_err();
-        assert!(matches!(error, DocumentError::TooLarge(Place { line: 1, column: 10 })), "{error}");
+        let list = |bytes: usize| elements(&format!("{{\"list\":[\"{}\"]}}", "x".repeat(bytes - 2)));
+        for bytes in [1001, 10 * PIECE] {
+            let error = list(bytes).unwrap_err();
+            assert!(matches!(error, DocumentError::TooLarge(Place { line: 1, column: 10 })), "{error}");
+        }
+        assert_eq!(list(1000).unwrap().len(), 1);
     }
 
     #[test]
