@@ -38,6 +38,7 @@ mod suspects;
 mod tap;
 mod task;
 mod timing;
+mod tty;
 mod view;
 
 pub use self::{

@@ -1,23 +1,17 @@
 //! The port of a line: a tty, or a TCP connection to a serial server.
-//!
-//! Never `flush` or `shutdown` here: tokio-serial drains with `tcdrain`, which blocks the thread for the length of
-//! a transmission. The end of a transmission is computed by the line.
 
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    pin::Pin,
-    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tokio_serial::{SerialPort, SerialPortBuilderExt, SerialStream};
 
-use super::{allowance::Allowance, obstacles};
+use super::{allowance::Allowance, obstacles, tty::Tty};
 pub use crate::domain::Parity;
 use crate::{clock, domain::Mono, survey::Speed, sys};
 
@@ -100,7 +94,7 @@ impl PortSettings {
     /// What the system said, in a sentence that names who has the port where that is why, and what to check.
     pub(super) async fn open(self) -> io::Result<Port> {
         match &self.address {
-            PortAddress::Tty(path) => match self.open_tty(path) {
+            PortAddress::Tty(path) => match Tty::open(path, &self) {
                 Ok(tty) => Ok(Port::Tty(tty)),
                 Err(error) => Err(obstacles::refused(path.clone(), error).await),
             },
@@ -112,51 +106,12 @@ impl PortSettings {
             }
         }
     }
-
-    fn open_tty(&self, path: &Path) -> io::Result<SerialStream> {
-        let stop_bits =
-            if self.stop_bits == 2 { tokio_serial::StopBits::Two } else { tokio_serial::StopBits::One };
-        // TIOCEXCL and flock. A pseudo-terminal keeps TIOCEXCL until its other side closes: nobody but root could open it
-        // again after this process was killed. A lock by flock ends with the process.
-        let is_pty = sys::is_pty(path);
-        let port = tokio_serial::new(path.to_string_lossy(), self.baud)
-            .parity(serial_parity(self.parity))
-            .stop_bits(stop_bits)
-            .exclusive(!is_pty)
-            .open_native_async()?;
-        if is_pty {
-            sys::lock(&port)
-                .map_err(|_| io::Error::new(io::ErrorKind::NotFound, "locked by another program"))?;
-        }
-        if self.rts_direction
-            && let Err(error) = sys::set_rs485(&port)
-        {
-            tracing::warn!(
-                port = %path.display(), %error,
-                "the driver does not switch the RS-485 direction (TIOCSRS485): use an adapter that does, and direction = \"auto\""
-            );
-        }
-        if let Err(error) = sys::set_low_latency(&port) {
-            tracing::debug!(port = %path.display(), %error, "low latency is not supported by this driver");
-        }
-        // What an earlier program left in the buffer is nobody's answer.
-        port.clear(tokio_serial::ClearBuffer::Input)?;
-        Ok(port)
-    }
-}
-
-fn serial_parity(parity: Parity) -> tokio_serial::Parity {
-    match parity {
-        Parity::None => tokio_serial::Parity::None,
-        Parity::Even => tokio_serial::Parity::Even,
-        Parity::Odd => tokio_serial::Parity::Odd,
-    }
 }
 
 /// An open port.
 pub(super) enum Port {
     /// A tty.
-    Tty(SerialStream),
+    Tty(Tty),
     /// A serial server, and what may be read from it.
     Tcp(TcpStream, Allowance),
 }
@@ -176,6 +131,28 @@ impl Port {
         }
     }
 
+    /// Waits for bytes and reads them; 0: the port is gone. Safe to cancel.
+    ///
+    /// # Errors
+    /// As reported by the system.
+    pub(super) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tty(tty) => tty.read(buffer).await,
+            Self::Tcp(tcp, _) => tcp.read(buffer).await,
+        }
+    }
+
+    /// Sends all of `bytes`, as soon as there is room for them; never ends where there is none.
+    ///
+    /// # Errors
+    /// As reported by the system.
+    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Tty(tty) => tty.write_all(bytes).await,
+            Self::Tcp(tcp, _) => tcp.write_all(bytes).await,
+        }
+    }
+
     /// Counts bytes that were read.
     pub(super) fn count(&mut self, bytes: usize) {
         if let Self::Tcp(_, allowance) = self {
@@ -189,11 +166,9 @@ impl Port {
     /// The driver does not take it.
     pub(super) fn set_speed(&mut self, speed: Speed) -> io::Result<()> {
         if let Self::Tty(tty) = self {
-            let refused = |error: tokio_serial::Error| {
+            tty.set(speed.baud, Some(speed.parity)).map_err(|error| {
                 io::Error::other(format!("the port does not take {speed}: {error}; choose others by --baud"))
-            };
-            tty.set_baud_rate(speed.baud).map_err(refused)?;
-            tty.set_parity(serial_parity(speed.parity)).map_err(refused)?;
+            })?;
         }
         self.discard_input()
     }
@@ -204,27 +179,24 @@ impl Port {
     /// The driver does not take it.
     pub(super) fn set_baud(&mut self, baud: u32) -> io::Result<()> {
         match self {
-            Self::Tty(tty) => Ok(tty.set_baud_rate(baud)?),
+            Self::Tty(tty) => tty.set(baud, None),
             Self::Tcp(..) => Ok(()),
         }
     }
 
     /// Returns which of these rates the port takes; it has the last of them then. A serial server's is its own affair.
     pub(super) fn takes(&mut self, rates: &[u32]) -> Vec<u32> {
-        let Self::Tty(tty) = self else { return Vec::new() };
-        // Some drivers take what they cannot do, and do what they can.
-        let is_taken = |rate: &u32| {
-            let set = tty.set_baud_rate(*rate).and_then(|()| tty.baud_rate());
-            set.is_ok_and(|set| set.abs_diff(*rate) <= rate / 50)
-        };
-        rates.iter().copied().filter(is_taken).collect()
+        match self {
+            Self::Tty(tty) => tty.takes(rates),
+            Self::Tcp(..) => Vec::new(),
+        }
     }
 
     /// Drops what has come in and was not read yet. Modbus answers name no request: one that comes late must be gone
     /// before the next is asked for.
     pub(super) fn discard_input(&self) -> io::Result<()> {
         match self {
-            Self::Tty(tty) => Ok(tty.clear(tokio_serial::ClearBuffer::Input)?),
+            Self::Tty(tty) => tty.discard_input(),
             Self::Tcp(tcp, _) => {
                 let (mut buffer, mut dropped) = ([0; 4096], 0);
                 // The end of the connection is the reader's to find.
@@ -242,62 +214,73 @@ impl Port {
     }
 }
 
-impl AsyncRead for Port {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tty(tty) => Pin::new(tty).poll_read(cx, buf),
-            Self::Tcp(tcp, _) => Pin::new(tcp).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Port {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tty(tty) => Pin::new(tty).poll_write(cx, buf),
-            Self::Tcp(tcp, _) => Pin::new(tcp).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-    };
+    use std::task::Poll;
+
+    use tokio::net::TcpListener;
+    use tokio_serial::{SerialPort, SerialStream};
 
     use super::*;
 
-    async fn drops_what_came_before(mut far: impl AsyncWrite + Unpin, mut near: Port) {
-        far.write_all(b"a late answer").await.unwrap();
-        match &near {
-            Port::Tty(tty) => tty.readable().await.unwrap(),
-            Port::Tcp(tcp, _) => tcp.readable().await.unwrap(),
-        }
+    async fn drops_what_came_before(send: &mut dyn FnMut(&[u8]), mut near: Port) {
+        // It has come once something was read.
+        send(b"a late answer");
+        let mut first = [0];
+        near.read(&mut first).await.unwrap();
         near.discard_input().unwrap();
-        far.write_all(b"the answer").await.unwrap();
-        let mut answer = [0; 10];
-        near.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"the answer");
+        send(b"the answer");
+        let (mut answer, mut length) = ([0; 13], 0);
+        while length < 10 {
+            length += near.read(&mut answer[length..]).await.unwrap();
+        }
+        assert_eq!(&answer[..length], b"the answer");
+    }
+
+    /// A tty, and its other side, which somebody else has open on this side as well: it may be silent.
+    async fn tty() -> (SerialStream, SerialStream, Port) {
+        let (far, other) = SerialStream::pair().unwrap();
+        let settings = PortSettings {
+            address: PortAddress::Tty(other.name().unwrap().into()),
+            baud: 9600,
+            finds_baud: false,
+            parity: Parity::None,
+            stop_bits: 1,
+            rts_direction: false,
+        };
+        (far, other, settings.open().await.unwrap())
     }
 
     #[tokio::test]
     async fn what_came_before_a_request_is_dropped() {
-        let (far, near) = SerialStream::pair().unwrap();
-        drops_what_came_before(far, Port::Tty(near)).await;
+        let (mut far, _other, near) = tty().await;
+        let sent = |bytes: &[u8], taken: io::Result<usize>| assert_eq!(taken.unwrap(), bytes.len());
+        drops_what_came_before(&mut |bytes| sent(bytes, far.try_write(bytes)), near).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (far, _) = listener.accept().await.unwrap();
-        drops_what_came_before(far, tcp(near)).await;
+        drops_what_came_before(&mut |bytes| sent(bytes, far.try_write(bytes)), tcp(near)).await;
+    }
+
+    #[tokio::test]
+    async fn a_tty_that_takes_nothing_keeps_the_writer_waiting_and_gets_all_once_it_takes_some() {
+        let (mut far, _other, mut near) = tty().await;
+        let sent: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
+        let mut writing = std::pin::pin!(near.write_all(&sent));
+        let mut received = Vec::new();
+        let mut buffer = [0; 4096];
+        let waits =
+            std::future::poll_fn(|context| Poll::Ready(writing.as_mut().poll(context).is_pending())).await;
+        assert!(waits, "there is not so much room");
+        let read = async {
+            while received.len() < sent.len() {
+                let length = far.read(&mut buffer).await.unwrap();
+                received.extend_from_slice(&buffer[..length]);
+            }
+        };
+        let (written, ()) = tokio::join!(writing, read);
+        written.unwrap();
+        assert!(received == sent, "in order, and each once");
     }
 
     fn tcp(stream: TcpStream) -> Port {

@@ -2,8 +2,6 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
 use super::port::{Port, PortSettings};
 use crate::{
     clock,

@@ -12,10 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::{mpsc, watch},
-};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     complaints::Complaints,

@@ -2,11 +2,12 @@
 //! survive a power cut, connections, and who has a file open.
 #![allow(
     unsafe_code,
-    reason = "ioctls, setsockopt, adjtimex and sched_setscheduler, which get pointers to live, initialised locals; mallopt and malloc_trim; a descriptor registered with the runtime"
+    reason = "ioctls, setsockopt, adjtimex and sched_setscheduler, which get pointers to live, initialised locals; mallopt and malloc_trim; descriptors registered with the runtime"
 )]
 
 mod addresses;
 mod connect;
+mod device;
 pub mod disk;
 pub mod files;
 mod holders;
@@ -19,7 +20,7 @@ use std::{
     io, mem,
     ops::RangeInclusive,
     os::{
-        fd::{AsFd, AsRawFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt,
     },
     path::Path,
@@ -28,6 +29,7 @@ use std::{
 
 pub use addresses::reached_at;
 pub use connect::{NoSuchHost, connect};
+pub use device::Device;
 pub use holders::{Holder, holders};
 pub use timer::Timer;
 pub use work::{Blocking, blocking, finished, spawn};
@@ -114,6 +116,15 @@ pub fn give_up_after(connection: &impl AsFd, time: Duration) -> nix::Result<()> 
 pub fn lock(file: &impl AsRawFd) -> io::Result<()> {
     // SAFETY: flock gets the number of a file that is open for as long as `file` lives, and no pointer.
     check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
+}
+
+/// Returns another descriptor of the same open file.
+///
+/// # Errors
+/// As reported by the system: there are too many.
+pub fn duplicate(file: &impl AsRawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the file is open for as long as `file` is borrowed.
+    unsafe { BorrowedFd::borrow_raw(file.as_raw_fd()) }.try_clone_to_owned()
 }
 
 /// Returns whether a path leads to the side of a pseudo-terminal that programs open.
