@@ -9,6 +9,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
+use super::unique::Members;
 use crate::domain::MAX_INTEGER;
 
 /// An integer from 1 to 2^53 − 1.
@@ -126,19 +127,24 @@ impl<'de> Deserialize<'de> for CloudDate {
 }
 
 fn exists(text: &str) -> bool {
-    let shape = b"dddd-dd-dd dd:dd:dd";
-    let fits = text.len() == shape.len()
-        && text
-            .bytes()
-            .zip(shape)
-            .all(|(byte, &of)| if of == b'd' { byte.is_ascii_digit() } else { byte == of });
-    let number = |range| text.get(range).and_then(|digits: &str| digits.parse::<i16>().ok()).unwrap_or(-1);
-    let small = |range| i8::try_from(number(range)).unwrap_or(-1);
-    fits && Date::new(number(0..4), small(5..7), small(8..10)).is_ok()
-        && Time::new(small(11..13), small(14..16), small(17..19), 0).is_ok()
+    let &[y1, y2, y3, y4, b'-', o1, o2, b'-', d1, d2, b' ', h1, h2, b':', m1, m2, b':', s1, s2] =
+        text.as_bytes()
+    else {
+        return false;
+    };
+    let two = |tens: u8, ones: u8| -> Option<i8> {
+        let digits = tens.is_ascii_digit() && ones.is_ascii_digit();
+        digits.then(|| (tens - b'0') as i8 * 10 + (ones - b'0') as i8)
+    };
+    let date = || {
+        let year = i16::from(two(y1, y2)?) * 100 + i16::from(two(y3, y4)?);
+        Date::new(year, two(o1, o2)?, two(d1, d2)?).ok()
+    };
+    let time = || Time::new(two(h1, h2)?, two(m1, m2)?, two(s1, s2)?, 0).ok();
+    date().is_some() && time().is_some()
 }
 
-/// A struct from an object: a derive takes an array of the fields' values too.
+/// A struct from an object: a derive takes an array of the fields' values too, and passes over what no field takes.
 pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -155,10 +161,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for StructsAreMaps<D> {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_map(visitor)
+        self.0.deserialize_map(Members { visitor, fields })
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {

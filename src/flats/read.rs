@@ -1,7 +1,7 @@
 //! Strict reading of flat documents (contract §4, "Digest"): every published field, once, of its type.
 //!
-//! Two passes: serde's derive reads the fields, [`Unique`] looks at all that no field takes. Errors name the flat and
-//! the field and say what would be right; they never repeat the value, for it may be a key number, a name or a login.
+//! serde's derive reads the fields, and what no field takes is looked at on the way. Errors name the flat and the field and
+//! say what would be right; they never repeat the value, for it may be a key number, a name or a login.
 
 use std::{collections::HashMap, fmt};
 
@@ -11,7 +11,6 @@ use serde_json::value::RawValue;
 use super::{
     CodeRecord, FlatDocument, FlatRecord, KeyRecord, Permission, Properties, UserRecord,
     field::{self, Object},
-    unique::Unique,
     wording,
 };
 
@@ -54,7 +53,7 @@ impl fmt::Display for InvalidFlat {
 /// Reads one flat document with its `intercom`.
 ///
 /// # Errors
-/// The first field at fault, of those that are read before those that are not.
+/// The first fault in the text.
 pub fn parse_flat(json: &str) -> Result<FlatRecord, InvalidFlat> {
     let (field, problem) = match flat(json) {
         Ok(flat) => match wrong_count(&flat).or_else(|| same_user(&flat)) {
@@ -108,7 +107,6 @@ impl From<Written> for FlatRecord {
 
 fn flat(json: &str) -> Result<FlatRecord, (String, String)> {
     let Object(written) = read::<Object<Written>>(json)?;
-    read::<Unique>(json)?;
     Ok(FlatRecord::from(written))
 }
 

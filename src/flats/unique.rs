@@ -1,4 +1,4 @@
-//! The scan for what a derive cannot see: members that come twice, at every level, in what is read and in what is not.
+//! The scan for what a derive does not see: members that come twice, at every level, in what is read and in what is not.
 //!
 //! serde ignores the value of an unknown member without looking into it, so that a duplicate, half a surrogate pair, a
 //! number out of range or nesting without end would pass there. This looks at every value.
@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, DeserializeSeed},
+    de::{self, DeserializeSeed, IntoDeserializer},
 };
 
 /// Any JSON value in which no object has a member twice; nothing of it is kept.
@@ -75,11 +75,7 @@ impl<'de> de::Visitor<'de> for Scan<'_, 'de> {
             self.0.push(name);
             map.next_value_seed(Scan(self.0))?;
         }
-        let names = &mut self.0[outer..];
-        names.sort_unstable();
-        if names.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(de::Error::custom("has a member twice"));
-        }
+        each_once(&mut self.0[outer..])?;
         self.0.truncate(outer);
         Ok(Unique)
     }
@@ -89,3 +85,57 @@ impl<'de> de::Visitor<'de> for Scan<'_, 'de> {
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn each_once<E: de::Error>(names: &mut [Cow<'_, str>]) -> Result<(), E> {
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(E::custom("has a member twice"));
+    }
+    Ok(())
+}
+
+/// What a derive makes of the members of an object that it has `fields` for; it sees itself which of those come twice. The
+/// others are scanned, and it is not told of them.
+pub(super) struct Members<V> {
+    pub(super) visitor: V,
+    pub(super) fields: &'static [&'static str],
+}
+
+impl<'de, V: de::Visitor<'de>> de::Visitor<'de> for Members<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.visitor.expecting(f)
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        self.visitor.visit_map(Known { map, fields: self.fields, others: Vec::new() })
+    }
+}
+
+struct Known<'de, A> {
+    map: A,
+    fields: &'static [&'static str],
+    /// Names of members that no field takes.
+    others: Vec<Cow<'de, str>>,
+}
+
+impl<'de, A: de::MapAccess<'de>> de::MapAccess<'de> for Known<'de, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        while let Some(Name(name)) = self.map.next_key()? {
+            if self.fields.contains(&&*name) {
+                return seed.deserialize((&*name).into_deserializer()).map(Some);
+            }
+            self.others.push(name);
+            self.map.next_value_seed(Scan(&mut Vec::new()))?;
+        }
+        each_once(&mut self.others)?;
+        Ok(None)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
+}
