@@ -8,7 +8,10 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::{domain::ErrorCode, store::StoreError};
+use crate::{
+    domain::{ErrorCode, json},
+    store::StoreError,
+};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -23,7 +26,7 @@ pub(super) fn json_response(status: StatusCode, body: impl Into<Body>) -> Respon
 
 /// 200 with `value` as JSON.
 pub(super) fn ok(value: &impl Serialize) -> Response<Body> {
-    json_response(StatusCode::OK, serde_json::to_string(value).expect("only JSON types"))
+    json_response(StatusCode::OK, json::text(value))
 }
 
 /// 204: it is done, and there is nothing to tell.
@@ -47,7 +50,7 @@ pub(super) struct Problem<'a> {
 impl Problem<'_> {
     /// `{"message":…}` as text.
     pub(super) fn text(message: &str) -> String {
-        serde_json::to_string(&Problem { code: None, message }).expect("only JSON types")
+        json::text(&Problem { code: None, message })
     }
 }
 
@@ -59,7 +62,7 @@ pub(super) fn problem(status: StatusCode, message: &str) -> Response<Body> {
 /// `{"code":…,"message":…}`, with one of the contract's error codes.
 pub(super) fn problem_with_code(status: StatusCode, code: ErrorCode, message: &str) -> Response<Body> {
     let problem = Problem { code: Some(code), message };
-    json_response(status, serde_json::to_string(&problem).expect("only JSON types"))
+    json_response(status, json::text(&problem))
 }
 
 /// 401, for every request without a good token. It is the last answer on its connection, which would keep another's
@@ -168,7 +171,7 @@ impl Invalid {
 
     fn with_message(self, message: &str, code: Option<ErrorCode>) -> Response<Body> {
         let body = InvalidBody { message, code, errors: self.errors };
-        let body = serde_json::to_string(&body).expect("only JSON types");
+        let body = json::text(&body);
         json_response(StatusCode::UNPROCESSABLE_ENTITY, body)
     }
 }

@@ -12,7 +12,10 @@ use super::{
     address::Address,
     error::{Invalid, json_response},
 };
-use crate::{domain::MAX_INTEGER, store::Page};
+use crate::{
+    domain::{MAX_INTEGER, json},
+    store::Page,
+};
 
 /// Default of `per_page`, and its highest (contract §3).
 const PER_PAGE: (u64, u64) = (25, 1000);
@@ -217,7 +220,7 @@ impl PageAsked {
                 total: page.total,
             },
         };
-        json_response(StatusCode::OK, serde_json::to_string(&shape).expect("only JSON types"))
+        json_response(StatusCode::OK, json::text(&shape))
     }
 }
 

@@ -100,8 +100,7 @@ impl Certify {
     fn print(&self, certificate: &Certificate, details: &CertificateDetails) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if self.json {
-            serde_json::to_writer(&mut out, certificate)?;
-            return writeln!(out);
+            return writeln!(out, "{}", json::text(certificate));
         }
         writeln!(
             out,

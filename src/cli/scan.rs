@@ -285,8 +285,7 @@ impl Printer {
         self.clear();
         let mut out = io::stdout().lock();
         if self.json {
-            serde_json::to_writer(&mut out, record)?;
-            writeln!(out)?;
+            writeln!(out, "{}", json::text(record))?;
         } else {
             if self.panels == 0 {
                 writeln!(out, "ADDRESS    BAUD  PARITY  SECURE       ROUND TRIP  FIRMWARE  SERIAL    MODEL")?;

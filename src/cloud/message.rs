@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 use crate::domain::schema;
-use crate::domain::{ClockQuality, Device, EventBody, Health, Name, PanelStatus, Reason, time::as_rfc3339};
+use crate::domain::{
+    ClockQuality, Device, EventBody, Health, Name, PanelStatus, Reason, json, time::as_rfc3339,
+};
 
 /// Whether a gateway is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,7 +227,7 @@ impl<'a> From<&'a Health> for HealthShown<'a> {
 
 /// One line of JSON.
 pub fn to_json(payload: &impl Serialize) -> String {
-    serde_json::to_string(payload).expect("payloads have only JSON types")
+    json::text(payload)
 }
 
 #[cfg(test)]

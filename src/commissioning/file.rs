@@ -95,9 +95,9 @@ impl Record {
             (id.clone(), DoneNote { at: rfc3339(*at), journal, sequence: *sequence, token })
         });
         let file = File { read: read.collect(), cloud, done: done.ordered() };
-        let mut content = serde_json::to_vec(&file).expect("only JSON types");
-        content.push(b'\n');
-        content
+        let mut content = json::text(&file);
+        content.push('\n');
+        content.into_bytes()
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 use super::schema;
-use super::{ErrorCode, KeyCode, LineState, Name, Stamp, SyncError};
+use super::{ErrorCode, KeyCode, LineState, Name, Stamp, SyncError, json};
 
 /// One list of all types: the variant with its own data, and the type's name.
 macro_rules! events {
@@ -624,6 +624,6 @@ impl EventBody {
 
     /// The type's name and its own data as a JSON object.
     pub fn to_parts(&self) -> (&'static str, String) {
-        (self.kind(), serde_json::to_string(self).expect("event bodies have only JSON types"))
+        (self.kind(), json::text(self))
     }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 #[cfg(test)]
 use super::schema;
-use super::{ClockQuality, Name, Stamp, time::as_rfc3339};
+use super::{ClockQuality, Name, Stamp, json, time::as_rfc3339};
 
 /// An event with its place in a journal. `Debug` leaves the data out: it may hold a key's number.
 #[derive(Clone, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl StoredEvent {
                 own,
             },
         };
-        serde_json::to_string(&envelope).expect("only JSON types")
+        json::text(&envelope)
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{CodeRecord, FlatRecord, KeyRecord, Permission, UserRecord};
-use crate::domain::{DoorCode, KeyCode};
+use crate::domain::{DoorCode, KeyCode, json};
 
 /// Canonical JSON (RFC 8785) of a flat: the published fields, `intercom`, and of the optional members those that are
 /// neither null nor empty.
@@ -12,7 +12,7 @@ use crate::domain::{DoorCode, KeyCode};
 /// RFC 8785 sorts members by name, writes integers plainly and escapes only what JSON demands, in lower-case
 /// hex; that is how `serde_json` writes the structs below, whose fields stand in sorted order.
 pub fn canonical_json(flat: &FlatRecord) -> String {
-    serde_json::to_string(&Flat::from(flat)).expect("only JSON types")
+    json::text(&Flat::from(flat))
 }
 
 /// SHA-256 of [`canonical_json`].

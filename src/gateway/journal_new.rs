@@ -228,7 +228,7 @@ impl JournalNew {
         self.unwritten = false;
         let Some(record) = self.record.clone() else { return };
         let path = self.path.clone();
-        self.work = Work::Write(sys::blocking(move || write_private(&path, &serde_json::to_vec(&record)?)));
+        self.work = Work::Write(sys::blocking(move || write_private(&path, json::text(&record).as_bytes())));
     }
 }
 

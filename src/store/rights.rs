@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use super::{events::timestamp, sql, unsigned};
 use crate::{
-    domain::DoorCode,
+    domain::{DoorCode, json},
     flats::{CodeRecord, FlatId, FlatRecord, Permission},
 };
 
@@ -274,10 +274,10 @@ pub(super) fn members(connection: &Connection, intercom: i64, id: i64) -> rusqli
         .collect::<rusqlite::Result<_>>()?;
     let mut members = String::new();
     if !codes.is_empty() {
-        members += &format!(",\"codes\":{}", serde_json::to_string(&codes).expect("only JSON types"));
+        members += &format!(",\"codes\":{}", json::text(&codes));
     }
     if !permissions.is_empty() {
-        let permissions = serde_json::to_string(&permissions).expect("only JSON types");
+        let permissions = json::text(&permissions);
         members += &format!(",\"permissions\":{permissions}");
     }
     Ok(members)

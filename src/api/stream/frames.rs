@@ -5,7 +5,7 @@ use serde::Serialize;
 
 #[cfg(test)]
 use crate::domain::schema;
-use crate::domain::{Health, LineStatus, Reason, time::as_rfc3339};
+use crate::domain::{Health, LineStatus, Reason, json, time::as_rfc3339};
 
 /// A comment, which tells both sides that the other is there.
 pub(super) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
@@ -78,8 +78,7 @@ pub(in super::super) struct HealthShown<'a> {
 
 /// A message of this name.
 pub(super) fn message(name: &str, data: &impl Serialize) -> Bytes {
-    let json = serde_json::to_string(data).expect("only JSON types");
-    format!("event: {name}\ndata: {json}\n\n").into()
+    format!("event: {name}\ndata: {}\n\n", json::text(data)).into()
 }
 
 /// An event of the journal, whose JSON is on one line.

@@ -239,8 +239,8 @@ impl<W: Write> FlatsWriter<W> {
     /// It cannot be written.
     pub fn finish(mut self, summary: Option<FlatsSummary>) -> anyhow::Result<W> {
         self.write_piece()?;
-        let end = serde_json::to_vec(&End { flats: summary })?;
-        self.writer.add(END, &end, &Attributes::private())?;
+        let end = json::text(&End { flats: summary });
+        self.writer.add(END, end.as_bytes(), &Attributes::private())?;
         Ok(self.writer.0.into_inner()?.finish()?)
     }
 

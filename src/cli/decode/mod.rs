@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use clap::{builder::TypedValueParser, error::ErrorKind};
 
 use crate::{
-    domain::BYTE_ORDER_MARK,
+    domain::{BYTE_ORDER_MARK, json},
     wire::{
         osdp::{Scbk, decoder::Verdict},
         recording::pcap,
@@ -133,8 +133,7 @@ impl<W: Write> Sink<'_, W> {
     /// Writes a frame: its row, or this object.
     fn frame(&mut self, row: &Row<'_>, object: &impl serde::Serialize) -> io::Result<()> {
         if self.json {
-            serde_json::to_writer(&mut *self.out, object)?;
-            return writeln!(self.out);
+            return writeln!(self.out, "{}", json::text(object));
         }
         writeln!(self.out, "{}", row.text(self.names))
     }
@@ -154,8 +153,7 @@ impl<W: Write> Sink<'_, W> {
     /// Writes what the recorder has to say.
     fn note(&mut self, kind: &str, place: usize, note: &str) -> io::Result<()> {
         if self.json {
-            serde_json::to_writer(&mut *self.out, &Note::of(note))?;
-            return writeln!(self.out);
+            return writeln!(self.out, "{}", json::text(&Note::of(note)));
         }
         writeln!(self.out, "        {kind} {place}: {note}")
     }

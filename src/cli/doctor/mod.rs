@@ -56,7 +56,7 @@ impl Doctor {
             return Ok(ExitCode::SUCCESS);
         }
         if self.json {
-            writeln!(out, "{}", serde_json::to_string(&checks)?)?;
+            writeln!(out, "{}", json::text(&checks))?;
         } else {
             print(&mut out, &checks)?;
         }

@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context;
 
 use super::{Reply, Request};
+use crate::domain::json;
 
 /// A connection to a running daemon.
 pub struct Client {
@@ -72,9 +73,9 @@ impl Client {
     }
 
     fn send(&mut self, request: &Request) -> anyhow::Result<()> {
-        let mut line = serde_json::to_vec(request)?;
-        line.push(b'\n');
-        self.stream.write_all(&line).context("the daemon does not listen")
+        let mut line = json::text(request);
+        line.push('\n');
+        self.stream.write_all(line.as_bytes()).context("the daemon does not listen")
     }
 
     fn receive(self) -> anyhow::Result<Answer> {

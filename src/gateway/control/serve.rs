@@ -308,8 +308,7 @@ impl Control {
             let mut out = io::BufWriter::new(stream);
             let state = cache.export(&mut out).map_err(io::Error::other)?;
             if with_summary {
-                serde_json::to_writer(&mut out, &FlatsSummary::from(&state))?;
-                out.write_all(b"\n")?;
+                writeln!(out, "{}", json::text(&FlatsSummary::from(&state)))?;
             }
             out.flush()
         });
@@ -459,7 +458,7 @@ pub(super) async fn send(out: &mut (impl AsyncWrite + Unpin), content: impl AsRe
 }
 
 pub(super) async fn reply(stream: &mut UnixStream, reply: &Reply) -> io::Result<()> {
-    let mut line = serde_json::to_vec(reply)?;
-    line.push(b'\n');
-    stream.write_all(&line).await
+    let mut line = json::text(reply);
+    line.push('\n');
+    stream.write_all(line.as_bytes()).await
 }

@@ -241,7 +241,7 @@ impl RecordFile {
             fs::rename(&self.path, &aside)?;
             self.is_unread = false;
         }
-        files::write_private(&self.path, &serde_json::to_vec(&Note::of(record))?)
+        files::write_private(&self.path, json::text(&Note::of(record)).as_bytes())
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use crate::{
+    domain::json,
     flats::{DigestBuilder, FlatId, FlatRecord, FlatSet, canonical_hash},
     store::{
         CacheError, CacheState, LineChanges, OpenReport, RateRecord, StoreError, cache, connect,
@@ -74,7 +75,7 @@ pub(in crate::store) struct FlatRow {
 
 impl FlatRow {
     pub(in crate::store) fn new(record: FlatRecord) -> Self {
-        let body = serde_json::to_string(&record.document).expect("only JSON types");
+        let body = json::text(&record.document);
         let hash = canonical_hash(&record);
         Self { record, body, hash }
     }
