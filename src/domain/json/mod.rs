@@ -18,7 +18,7 @@ pub use document::{Document, DocumentError, Place};
 /// # Panics
 /// JSON cannot say it: it has a map whose keys are neither texts nor numbers, or its own `Serialize` fails.
 pub fn text(value: &(impl Serialize + ?Sized)) -> String {
-    let mut text = Text(Vec::with_capacity(128));
+    let mut text = Text(Vec::with_capacity(256));
     value.serialize(&mut Serializer::new(&mut text)).expect("only JSON types");
     String::from_utf8(text.0).expect("JSON is text")
 }

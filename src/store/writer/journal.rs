@@ -8,7 +8,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
@@ -68,6 +68,22 @@ struct Draft {
     boots: Vec<(Arc<str>, i64)>,
 }
 
+/// The statement by which a transaction appends, looked up by its text once and not for each event.
+struct Insert<'a> {
+    transaction: &'a Transaction<'a>,
+    statement: CachedStatement<'a>,
+}
+
+impl<'a> Insert<'a> {
+    fn new(transaction: &'a Transaction<'a>) -> rusqlite::Result<Self> {
+        let statement = transaction.prepare_cached(
+            "INSERT INTO events (seq, time_ms, boot, uptime_ms, synchronized, online, type, subject, data, form)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?;
+        Ok(Self { transaction, statement })
+    }
+}
+
 impl JournalFile {
     pub(super) fn new(connection: Connection, max_events: u64, now: &Stamp) -> rusqlite::Result<Self> {
         let position = events::position(&connection)?;
@@ -95,11 +111,12 @@ impl JournalFile {
         let first = self.position.last + 1;
         let max_events = self.max_events;
         self.transact(|transaction, draft, boots| {
+            let mut insert = Insert::new(transaction)?;
             for entry in batch {
-                draft.append(transaction, boots, &entry.occurrence, entry.online)?;
+                draft.append(&mut insert, boots, &entry.occurrence, entry.online)?;
             }
             if let Some(report) = report {
-                draft.append(transaction, boots, report, false)?;
+                draft.append(&mut insert, boots, report, false)?;
             }
             draft.deliver(transaction, cursor)?;
             let count = draft.position.last + 1 - draft.position.oldest;
@@ -257,32 +274,27 @@ impl JournalFile {
 impl Draft {
     fn append(
         &mut self,
-        transaction: &Transaction<'_>,
+        insert: &mut Insert<'_>,
         boots: &HashMap<Arc<str>, i64>,
         occurrence: &Occurrence,
         online: bool,
     ) -> rusqlite::Result<()> {
         let stamp = &occurrence.stamp;
-        let boot = self.boot(transaction, boots, &stamp.boot)?;
+        let boot = self.boot(insert.transaction, boots, &stamp.boot)?;
         let (kind, data) = occurrence.body.to_parts();
         let sequence = self.position.last + 1;
-        transaction
-            .prepare_cached(
-                "INSERT INTO events (seq, time_ms, boot, uptime_ms, synchronized, online, type, subject, data, form)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            )?
-            .execute(params![
-                sql(sequence),
-                stamp.time.as_millisecond(),
-                boot,
-                sql(stamp.uptime_ms),
-                stamp.clock == ClockQuality::Synchronized,
-                online,
-                kind,
-                occurrence.body.subject().map(crate::domain::Name::as_str),
-                data,
-                Form::CURRENT.number(),
-            ])?;
+        insert.statement.execute(params![
+            sql(sequence),
+            stamp.time.as_millisecond(),
+            boot,
+            sql(stamp.uptime_ms),
+            stamp.clock == ClockQuality::Synchronized,
+            online,
+            kind,
+            occurrence.body.subject().map(crate::domain::Name::as_str),
+            data,
+            Form::CURRENT.number(),
+        ])?;
         self.position.last = sequence;
         Ok(())
     }
@@ -350,7 +362,7 @@ impl Draft {
             cause: cause.to_owned(),
         };
         let report = Occurrence { stamp: now.clone(), body: EventBody::JournalPruned(lost) };
-        self.append(transaction, boots, &report, false)
+        self.append(&mut Insert::new(transaction)?, boots, &report, false)
     }
 
     fn delete(&mut self, transaction: &Transaction<'_>, through: u64) -> rusqlite::Result<()> {
