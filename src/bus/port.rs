@@ -142,7 +142,7 @@ impl Port {
         }
     }
 
-    /// Sends all of `bytes`, as soon as there is room for them; never ends where there is none.
+    /// Sends all of `bytes`, and waits for room while there is none.
     ///
     /// # Errors
     /// As reported by the system.

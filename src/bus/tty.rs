@@ -63,7 +63,7 @@ impl Tty {
         self.device.read(buffer).await
     }
 
-    /// Has the driver send all of `bytes`; never ends while it takes none.
+    /// Hands all of `bytes` to the driver, and waits while it takes none.
     ///
     /// # Errors
     /// As reported by the system.

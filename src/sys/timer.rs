@@ -42,8 +42,8 @@ impl Timer {
         Ok(self.0.get_ref().0.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?)
     }
 
-    /// Waits until it goes off, or has gone off since it was last waited for: who has set it anew meanwhile looks at the time.
-    /// Safe to cancel.
+    /// Waits until it goes off, or returns at once if it has gone off since the last wait: a caller that has set it anew
+    /// meanwhile looks at the time. Safe to cancel.
     pub async fn wait(&self) -> io::Result<()> {
         // Nothing is read: each time that it goes off is told anew.
         poll_fn(|context| self.0.poll_read_ready(context).map_ok(|mut ready| ready.clear_ready())).await
