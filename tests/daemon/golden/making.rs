@@ -58,6 +58,8 @@ secure_channel = "install"
 /// Files of a process, or of this machine alone, not of a version.
 const PASSING: [&str; 4] = ["control.sock", "store.lock", "journal.ballast", "trace.key"];
 const COMMISSIONING: &str = "commissioning.json";
+/// Which journal the daemon continued last, written a second or two after it has started.
+const CONTINUED: &str = "journal.json";
 
 /// Returns a new directory in the form in which it is kept.
 pub(super) fn make() -> TempDir {
@@ -76,7 +78,7 @@ pub(super) fn make() -> TempDir {
     let goes = |name: &String| {
         name.contains(".db")
             || name.starts_with("traces/")
-            || [&PASSING[..], &[COMMISSIONING]].concat().contains(&name.as_str())
+            || [&PASSING[..], &[COMMISSIONING, CONTINUED]].concat().contains(&name.as_str())
     };
     for name in files(&state).into_iter().filter(goes) {
         fs::remove_file(state.join(name)).unwrap();
