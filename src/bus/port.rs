@@ -142,7 +142,7 @@ impl Port {
         }
     }
 
-    /// Sends all of `bytes`, and waits for room while there is none.
+    /// Sends all of `bytes`, waiting while there is no room for them.
     ///
     /// # Errors
     /// As reported by the system.

@@ -63,7 +63,7 @@ impl Tty {
         self.device.read(buffer).await
     }
 
-    /// Hands all of `bytes` to the driver, and waits while it takes none.
+    /// Hands all of `bytes` to the driver, waiting while it takes none.
     ///
     /// # Errors
     /// As reported by the system.

@@ -63,7 +63,7 @@ impl Device {
         .await
     }
 
-    /// Writes all of `bytes`, and waits while the device takes none. If cancelled, it may have written some of them.
+    /// Writes all of `bytes`, waiting while the device takes none. If cancelled, it may have written some of them.
     ///
     /// # Errors
     /// As reported by the system.
